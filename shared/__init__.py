@@ -1,0 +1,1 @@
+"""What the services share: words, messages, the database, the bus. It imports no service."""

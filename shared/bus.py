@@ -1,0 +1,190 @@
+"""RabbitMQ: publishing with confirms, and consuming where every message ends on purpose.
+
+What becomes of a message is decided in `shared.consuming` alone, by the kind of error its handler raises (`shared.errors`). Publishing and
+consuming use separate connections.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractExchange
+from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.exceptions import PublishError
+from prometheus_client import Counter, Histogram
+
+from shared import topology
+from shared.consuming import Consumer, ExclusiveConsumer
+from shared.errors import Transient
+from shared.messages import Message, encode
+from shared.settings import BusSettings
+
+_log = structlog.get_logger()
+_returned = Counter("towpath_bus_returned_total", "Publishes that found no queue", ["type"])
+_publish_seconds = Histogram("towpath_bus_publish_seconds", "From publish to confirm", buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5))
+
+Handler = Callable[[Sequence[Any]], Awaitable[None]]
+
+
+@contextmanager
+def bus_faults() -> Iterator[None]:
+    """Turns what says "the broker is away" into Transient."""
+    try:
+        yield
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:  # RuntimeError: aio-pika's word for a connection closed under a call
+        raise Transient(f"bus: {type(error).__name__}: {error}") from error
+
+
+class _Link:
+    """A connection with one channel for publishing or opening others, remade when it is lost."""
+
+    def __init__(self, settings: BusSettings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._connection: aio_pika.abc.AbstractConnection | None = None
+        self._connecting = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and not self._connection.is_closed
+
+    async def connection(self) -> aio_pika.abc.AbstractConnection:
+        """Raises Transient when the broker does not answer in time."""
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed:
+                with bus_faults():
+                    self._connection = await aio_pika.connect(
+                        self._settings.amqp_url.get_secret_value(),
+                        timeout=self._settings.amqp_connect_seconds,
+                        client_properties={"connection_name": self._name},
+                        heartbeat=self._settings.amqp_heartbeat_seconds,
+                    )
+            return self._connection
+
+    async def close(self) -> None:
+        if self._connection is not None and not self._connection.is_closed:
+            await asyncio.wait_for(self._connection.close(), 2)
+
+
+async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
+    """The queue with its bindings and its dead-letter queue; safe to repeat."""
+    exchange = await channel.declare_exchange(topology.EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+    if queue.delivery_limit is not None:
+        dead_exchange = await channel.declare_exchange(topology.DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+        dead = await channel.declare_queue(queue.dead_name, durable=True, arguments={"x-queue-type": "quorum"})
+        await dead.bind(dead_exchange, queue.dead_name)
+    declared = await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
+    for key in queue.keys:
+        await declared.bind(exchange, key)
+    return declared
+
+
+class Bus:
+    """The process' two connections to the broker, made when first needed and remade when lost."""
+
+    def __init__(self, settings: BusSettings, name: str) -> None:
+        self._settings = settings
+        self._publishing = _Link(settings, f"{name} publishing")
+        self._consuming = _Link(settings, f"{name} consuming")
+        self._opening = asyncio.Lock()
+        self._channel: AbstractChannel | None = None
+        self._exchange: AbstractExchange | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the last connection used for publishing still stands; True before the first use."""
+        return self._channel is None or self._publishing.is_open
+
+    async def answers(self) -> bool:
+        try:
+            await self._publishing_exchange()
+        except Transient:
+            return False
+        return True
+
+    async def publish(self, message: Message) -> None:
+        """Returns when the broker has it in every queue it belongs to. Raises Transient when that is not known."""
+        await self.publish_bytes(encode(message), message.routing_key, kind=message.type, must_route=message.must_route)
+
+    async def publish_transient(self, message: Message) -> None:
+        """A doorbell that may be lost: not stored by the broker. Raises Transient."""
+        exchange = await self._publishing_exchange()
+        with bus_faults():
+            body = aio_pika.Message(encode(message), delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT)
+            await exchange.publish(body, message.routing_key, mandatory=False, timeout=self._settings.amqp_publish_seconds)
+
+    async def publish_bytes(self, body: bytes, routing_key: str, *, kind: str, must_route: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the inlet's own bound
+        """Persistent, mandatory and confirmed. Raises Transient when refused, returned, or not confirmed in time (it may have arrived all the same)."""
+        exchange = await self._publishing_exchange()
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json", type=kind)
+        try:
+            with _publish_seconds.time():
+                await exchange.publish(message, routing_key, mandatory=must_route, timeout=timeout or self._settings.amqp_publish_seconds)
+        except PublishError as error:
+            _returned.labels(kind).inc()
+            _log.error("message_returned", type=kind, routing_key=routing_key)
+            await self._restore_topology()
+            raise Transient(f"bus: no queue took {kind}") from error
+        except DeliveryError as error:
+            raise Transient(f"bus: {kind} was refused") from error
+        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+
+    async def open_channel(self, prefetch: int) -> AbstractChannel:
+        """A channel of its own for a consumer. Raises Transient."""
+        connection = await self._consuming.connection()
+        with bus_faults():
+            channel = await asyncio.wait_for(connection.channel(publisher_confirms=False), self._settings.amqp_connect_seconds)
+            await channel.set_qos(prefetch_count=prefetch)
+            return channel
+
+    def consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1, workers: int = 1) -> Consumer:
+        """A runnable that feeds `handler` 1 to `batch` messages at a time, `workers` of them at once."""
+        return Consumer(self, queue, handler, batch=batch, workers=workers)
+
+    def exclusive_consumer(self, keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]) -> ExclusiveConsumer:
+        """A runnable that hears what is published while it listens; its queue goes with it."""
+        return ExclusiveConsumer(self, keys, handler)
+
+    async def declare(self, channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
+        with bus_faults():
+            return await asyncio.wait_for(declare_queue(channel, queue), 20)
+
+    async def close(self) -> None:
+        for link in (self._consuming, self._publishing):
+            with bus_faults():
+                await link.close()
+
+    async def _publishing_exchange(self) -> AbstractExchange:
+        async with self._opening:
+            if self._exchange is None or self._channel is None or self._channel.is_closed:
+                connection = await self._publishing.connection()
+                with bus_faults():
+                    async with asyncio.timeout(20):
+                        self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                        for queue in topology.FIXED:
+                            await declare_queue(self._channel, queue)
+                        self._exchange = await self._channel.get_exchange(topology.EXCHANGE, ensure=False)
+            return self._exchange
+
+    async def _restore_topology(self) -> None:
+        """Somebody deleted an exchange, a queue or a binding: declare all of it again."""
+        async with self._opening:
+            self._exchange = None
+        await self._publishing_exchange()
+
+
+@asynccontextmanager
+async def open_bus(settings: BusSettings, name: str) -> AsyncIterator[Bus]:
+    """The bus while the block lasts. Does not wait for the broker to answer."""
+    bus = Bus(settings, name)
+    try:
+        yield bus
+    finally:
+        try:
+            await bus.close()
+        except Transient as error:
+            _log.info("bus_close_failed", why=str(error))

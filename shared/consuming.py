@@ -1,0 +1,254 @@
+"""Consumers: they feed handlers, settle every message, and come back when the broker does.
+
+What becomes of a message is decided here alone, by the kind of error its handler raises: Rejected goes to the dead letters, a bug too after bounded redelivery,
+Transient is tried again in place with the message unacknowledged, Conflict is dropped. Nothing else acks.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+from prometheus_client import Counter, Histogram
+
+from shared.errors import Conflict, Rejected, Transient
+from shared.messages import Message, decode, type_of
+from shared.patience import backoff
+from shared.topology import EXCHANGE, Queue
+
+if TYPE_CHECKING:
+    from shared.bus import Bus
+
+_log = structlog.get_logger()
+_handled = Counter("towpath_messages_total", "Messages settled", ["queue", "outcome"])
+_seconds = Histogram("towpath_handler_seconds", "A handler's time for one batch", ["queue"])
+
+_PATIENCE_SECONDS = 600.0
+_CHECK_SECONDS = 10.0
+
+
+class _GiveUp(Exception):
+    """What the handler needs stayed away too long: the channel is closed, its messages go back to the queue."""
+
+
+class Consumer:
+    """Feeds one handler from one queue until it is cancelled; then it finishes what is in hand and hands back the rest."""
+
+    def __init__(self, bus: "Bus", queue: Queue, handler: Callable[[Sequence[Any]], Awaitable[None]], *, batch: int, workers: int) -> None:
+        self._bus = bus
+        self._queue = queue
+        self._handler = handler
+        self._batch = batch
+        self._workers = workers
+        self.name = queue.name
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            started = time.monotonic()
+            try:
+                await self._consume_until_lost()
+            except (Transient, _GiveUp) as error:
+                _log.warning("consumer_lost", queue=self._queue.name, why=str(error))
+            failures = 1 if time.monotonic() - started > 30 else failures + 1
+            await asyncio.sleep(backoff(failures))
+
+    async def _consume_until_lost(self) -> None:
+        channel = await self._bus.open_channel(prefetch=self._batch * self._workers * 2)
+        arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
+        workers: list[asyncio.Task[None]] = []
+        watch: asyncio.Task[None] | None = None
+        try:
+            declared = await self._bus.declare(channel, self._queue)
+            tag = await declared.consume(arrived.put)
+            workers = [asyncio.create_task(self._work(arrived)) for _ in range(self._workers)]
+            watch = asyncio.create_task(self._until_lost(channel))
+            try:
+                await asyncio.wait([watch, *workers], return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                await declared.cancel(tag, timeout=2)
+                await self._finish(arrived, workers)
+                raise
+            for task in [watch, *workers]:
+                if task.done():
+                    task.result()
+        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+        finally:
+            for task in [*workers, *([watch] if watch else [])]:
+                task.cancel()
+            await asyncio.gather(*workers, *([watch] if watch else []), return_exceptions=True)
+            await _close(channel)
+
+    async def _until_lost(self, channel: AbstractChannel) -> None:
+        """Ends when the channel is closed, or when the queue has lost this consumer (deleted, perhaps made anew)."""
+        closed = _closing(channel)
+        while not closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closed.wait(), _CHECK_SECONDS)
+                return
+            await self._check_queue()
+
+    async def _check_queue(self) -> None:
+        probe = await self._bus.open_channel(prefetch=1)
+        try:
+            found = await probe.declare_queue(self._queue.name, passive=True, timeout=5)
+            if not found.declaration_result.consumer_count:
+                raise Transient("the queue has no consumer")
+        finally:
+            await _close(probe)
+
+    @staticmethod
+    async def _finish(arrived: "asyncio.Queue[AbstractIncomingMessage | None]", workers: list["asyncio.Task[None]"]) -> None:
+        """Messages not begun stay unacknowledged: closing the channel hands them back."""
+        while not arrived.empty():
+            arrived.get_nowait()
+        for _ in workers:
+            arrived.put_nowait(None)
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, arrived: "asyncio.Queue[AbstractIncomingMessage | None]") -> None:
+        while (first := await arrived.get()) is not None:
+            taken = [first]
+            ending = False
+            while len(taken) < self._batch and not arrived.empty():
+                more = arrived.get_nowait()
+                if more is None:
+                    ending = True
+                    break
+                taken.append(more)
+            await self._settle(taken)
+            if ending:
+                return
+
+    async def _settle(self, taken: list[AbstractIncomingMessage]) -> None:
+        """Decodes and handles; unknown types are dropped (reconcilers finish), what is no message is dead-lettered."""
+        known: list[tuple[AbstractIncomingMessage, Message]] = []
+        for incoming in taken:
+            try:
+                message = decode(incoming.body)
+            except ValueError:
+                await self._end(incoming, "rejected")
+                continue
+            if message is None:
+                _log.warning("message_type_unknown", type=type_of(incoming.body))
+                await self._end(incoming, "unknown")
+            else:
+                known.append((incoming, message))
+        if known:
+            await self._handle(known)
+
+    async def _handle(self, known: list[tuple[AbstractIncomingMessage, Message]]) -> None:
+        started = time.monotonic()
+        outcome = await self._outcome_of([message for _, message in known])
+        if outcome != "handled" and len(known) > 1:
+            for one in known:
+                await self._handle([one])
+            return
+        duration = time.monotonic() - started
+        _seconds.labels(self._queue.name).observe(duration)
+        _log.debug("messages_handled", queue=self._queue.name, count=len(known), outcome=outcome, duration_ms=round(duration * 1000, 1))
+        for incoming, _ in known:
+            await self._end(incoming, outcome)
+
+    async def _outcome_of(self, messages: list[Message]) -> str:
+        """handled, dropped, rejected or failed. Waits in place while what the handler needs is away."""
+        first_failure: float | None = None
+        failures = 0
+        while True:
+            try:
+                await self._handler(messages)
+                return "handled"
+            except Transient as error:
+                first_failure = first_failure or time.monotonic()
+                if time.monotonic() - first_failure > _PATIENCE_SECONDS:
+                    raise _GiveUp(str(error)) from error
+                failures += 1
+                _log.info("handler_waits", queue=self._queue.name, failures=failures, why=str(error))
+                await asyncio.sleep(backoff(failures))
+            except Conflict:
+                return "dropped"
+            except Rejected as error:
+                _log.warning("message_rejected", queue=self._queue.name, why=str(error))
+                return "rejected"
+            except Exception:  # noqa: BLE001 - a handler's outermost edge: a bug must not end the consumer
+                _log.exception("handler_failed", queue=self._queue.name, count=len(messages))
+                return "failed"
+
+    async def _end(self, incoming: AbstractIncomingMessage, outcome: str) -> None:
+        """Losing the channel here hands the message back: handlers are safe to repeat."""
+        _handled.labels(self._queue.name, outcome).inc()
+        try:
+            if outcome == "rejected":
+                await incoming.reject(requeue=False)
+            elif outcome == "failed":
+                before = incoming.headers.get("x-delivery-count") or 0
+                await asyncio.sleep(backoff(int(str(before)) + 1))  # a returned message comes back at once
+                await incoming.nack(requeue=True)
+            else:
+                await incoming.ack()
+        except (AMQPError, OSError, RuntimeError) as error:
+            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+
+
+class ExclusiveConsumer:
+    """Hears what is published while it listens. Misses what is said in between: its users look again by themselves."""
+
+    name = "live"
+
+    def __init__(self, bus: "Bus", keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]) -> None:
+        self._bus = bus
+        self._keys = keys
+        self._handler = handler
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                failures += 1
+                await self._listen_until_lost()
+            except Transient as error:
+                _log.warning("consumer_lost", queue="live", why=str(error))
+            await asyncio.sleep(backoff(failures))
+
+    async def _listen_until_lost(self) -> None:
+        channel = await self._bus.open_channel(prefetch=1000)
+        try:
+            exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"})
+            for key in self._keys:
+                await queue.bind(exchange, key)
+            await queue.consume(self._hear, no_ack=True)
+            await _closing(channel).wait()
+        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+        finally:
+            await _close(channel)
+
+    async def _hear(self, incoming: AbstractIncomingMessage) -> None:
+        try:
+            message = decode(incoming.body)
+        except ValueError:
+            return
+        if message is not None:
+            await self._handler(message)
+
+
+def _closing(channel: AbstractChannel) -> asyncio.Event:
+    """Set when the channel is closed, by us, the broker or the network."""
+    closed = asyncio.Event()
+    channel.close_callbacks.add(lambda *_: closed.set())
+    if channel.is_closed:
+        closed.set()
+    return closed
+
+
+async def _close(channel: AbstractChannel) -> None:
+    try:
+        await asyncio.wait_for(channel.close(), 2)
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        _log.debug("channel_close_failed", why=str(error))

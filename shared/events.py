@@ -1,0 +1,113 @@
+"""What a delivery says happened, in one form for every forge, and what of it user code may see.
+
+An `Event` holds the columns of table `events` that come from the forge. Its text is free of NUL and bounded, so that Postgres stores it and a process takes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+LONGEST_VARIABLE_BYTES = 4096
+
+
+class EventKind(StrEnum):
+    PUSH = "push"
+    TAG = "tag"
+    PULL_REQUEST = "pull_request"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A push of a branch or tag, or a change of a pull request."""
+
+    kind: EventKind
+    repository: str
+    """Its full name when it happened."""
+    trusted: bool
+    """False: what is built may come from somebody who may not write to the repository."""
+    action: str | None = None
+    """Of a pull request: opened, synchronize, reopened, closed."""
+    ref: str | None = None
+    branch: str | None = None
+    """Of a push its branch; of a pull request the head's."""
+    tag: str | None = None
+    sha: str | None = None
+    """What is built; None when the push deleted its ref."""
+    before_sha: str | None = None
+    base_branch: str | None = None
+    pull_request: int | None = None
+    merge_sha: str | None = None
+    """The forge's merge of head and base, where it names one. It may belong to an older head: its parents tell."""
+    title: str | None = None
+    message: str | None = None
+    """Of the head commit."""
+    sender_login: str | None = None
+    sender_id: int | None = None
+    deleted: bool = False
+    forced: bool = False
+    happened_at: datetime | None = None
+    """The forge's own time."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Event":
+        """The event in a row of table `events`; other columns are left alone."""
+        values = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**{**values, "kind": EventKind(values["kind"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A delivery that starts nothing, whatever the pipelines; `reason` is a sentence for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """Which attempt an environment is for."""
+
+    run_id: int
+    run_number: int
+    pipeline: str
+    job: str
+    attempt: int
+
+
+def environment(event: Event, execution: Execution) -> dict[str, str]:
+    """The variables that user code sees. Event text reaches it only here: never a shell's command line. What the event lacks is left out.
+
+    Values have no NUL and at most LONGEST_VARIABLE_BYTES bytes, cut at a character.
+    """
+    values: dict[str, object] = {
+        "CI": "true",
+        "TOWPATH": "true",
+        "TOWPATH_EVENT": event.kind.value,
+        "TOWPATH_ACTION": event.action,
+        "TOWPATH_REPOSITORY": event.repository,
+        "TOWPATH_REF": event.ref,
+        "TOWPATH_BRANCH": event.branch,
+        "TOWPATH_TAG": event.tag,
+        "TOWPATH_SHA": event.sha,
+        "TOWPATH_BEFORE_SHA": event.before_sha,
+        "TOWPATH_BASE_BRANCH": event.base_branch,
+        "TOWPATH_PULL_REQUEST": event.pull_request,
+        "TOWPATH_TITLE": event.title,
+        "TOWPATH_MESSAGE": event.message,
+        "TOWPATH_SENDER": event.sender_login,
+        "TOWPATH_TRUSTED": "true" if event.trusted else "false",
+        "TOWPATH_PIPELINE": execution.pipeline,
+        "TOWPATH_RUN_ID": execution.run_id,
+        "TOWPATH_RUN_NUMBER": execution.run_number,
+        "TOWPATH_JOB": execution.job,
+        "TOWPATH_ATTEMPT": execution.attempt,
+    }
+    return {name: _bounded(str(value)) for name, value in values.items() if value is not None}
+
+
+def _bounded(value: str) -> str:
+    data = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
+    return data[:LONGEST_VARIABLE_BYTES].decode("utf-8", "ignore")

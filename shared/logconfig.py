@@ -1,0 +1,31 @@
+"""Logging: structlog to standard output, one JSON object a line, with the service bound. Never a payload."""
+
+import logging
+import sys
+
+import structlog
+
+from shared.settings import LogSettings
+
+
+def configure_logging(settings: LogSettings, service: str) -> None:
+    """Call once, first."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()] if settings.log_json else [structlog.dev.ConsoleRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *renderers,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format='{"event": "library", "logger": "%(name)s", "level": "%(levelname)s"}')
+    for noisy in ("aio_pika", "aiormq"):  # they tell every reconnect attempt with a traceback; our consumers say it in a line
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)

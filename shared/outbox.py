@@ -1,0 +1,121 @@
+"""The outbox relay: publishes what transactions stored for the bus, at least once.
+
+Rows are born claimed by the process that wrote them, which hands them over right after its commit. What that process did not get
+published, any replica claims when `claimed_until` has passed. Rows are taken by state, never by `id > cursor`: ids commit out of order.
+"""
+
+import asyncio
+from collections import deque
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from shared.bus import Bus
+from shared.db import Database, Queries
+from shared.errors import Transient
+from shared.messages import Message, decode
+
+_log = structlog.get_logger()
+_published = Counter("towpath_outbox_published_total", "Outbox rows published and confirmed", ["type"])
+_unsent = Gauge("towpath_outbox_waiting", "Outbox rows handed over and not yet confirmed")
+
+_queries = Queries.beside(__file__)
+
+
+class OutboxRelay:
+    """One per process. `hand_over` is called after a commit; `run` publishes, marks, and looks for rows that others left."""
+
+    in_flight = 256
+    look_seconds = 1.0
+    mark_seconds = 0.05
+    most_waiting = 20_000
+
+    def __init__(self, database: Database, bus: Bus, owner: str) -> None:
+        self._database = database
+        self._bus = bus
+        self._owner = owner
+        self._waiting: deque[tuple[int, Message]] = deque()
+        self._woken = asyncio.Event()
+        self._confirmed: list[int] = []
+
+    def hand_over(self, rows: list[tuple[int, Message]]) -> None:
+        """Publish these committed rows soon. Never waits; with too many waiting they are left to a later look."""
+        if len(self._waiting) < self.most_waiting:
+            self._waiting.extend(rows)
+            _unsent.set(len(self._waiting))
+            self._woken.set()
+
+    async def run(self) -> None:
+        tasks = [asyncio.create_task(part()) for part in (self._publish_waiting, self._mark_confirmed, self._look)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._mark()
+
+    async def _publish_waiting(self) -> None:
+        slots = asyncio.Semaphore(self.in_flight)
+        async with asyncio.TaskGroup() as publishing:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                while self._waiting:
+                    await slots.acquire()
+                    row_id, message = self._waiting.popleft()
+                    _unsent.set(len(self._waiting))
+                    publishing.create_task(self._publish(row_id, message)).add_done_callback(lambda _: slots.release())
+
+    async def _publish(self, row_id: int, message: Message) -> None:
+        """Unknown or refused publishes leave the row unsent: its claim runs out and it is published again."""
+        try:
+            await self._bus.publish(message)
+        except Transient as error:
+            _log.info("outbox_publish_postponed", outbox_id=row_id, type=message.type, why=str(error))
+            return
+        _published.labels(message.type).inc()
+        self._confirmed.append(row_id)
+
+    async def _mark_confirmed(self) -> None:
+        while True:
+            await asyncio.sleep(self.mark_seconds)
+            await self._mark()
+
+    async def _mark(self) -> None:
+        confirmed, self._confirmed = self._confirmed, []
+        if not confirmed:
+            return
+        try:
+            async with self._database.connection() as connection:
+                await connection.execute(_queries["outbox_mark_sent"], confirmed)
+        except Transient:
+            self._confirmed.extend(confirmed)
+
+    async def _look(self) -> None:
+        """What this service's processes left behind, one batch after the other while there is more."""
+        looks = 0
+        while True:
+            try:
+                found = 0
+                if not self._waiting and self._bus.is_connected:
+                    found = await self._claim_left_rows()
+                if looks % 600 == 0:
+                    await self._forget_sent()
+            except Transient as error:
+                found = 0
+                _log.info("outbox_look_failed", why=str(error))
+            looks += 1
+            if not found:
+                await asyncio.sleep(self.look_seconds)
+
+    async def _claim_left_rows(self) -> int:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_queries["outbox_claim"], self._owner, 1000)
+        self.hand_over([(row["id"], message) for row in rows if (message := decode(row["message"])) is not None])
+        return len(rows)
+
+    async def _forget_sent(self) -> None:
+        async with self._database.connection() as connection:
+            while await connection.fetch(_queries["outbox_forget"], self._owner):
+                pass

@@ -1,0 +1,57 @@
+"""Reconcilers: they read the world again and finish what messages did not.
+
+Each check calls the same functions as the message path, takes only rows older than a few seconds, and has its own heartbeat metric.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from shared.errors import Transient
+
+_log = structlog.get_logger()
+_heartbeat = Gauge("towpath_reconciler_heartbeat_seconds", "When this check last ended well (Unix time)", ["check"])
+_found = Counter("towpath_reconciler_found_total", "Rows that a reconciler finished", ["check"])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to look after."""
+
+    name: str
+    look: Callable[[], Awaitable[int]]
+    """Finishes what it finds; returns how many rows that were. Safe at any time and in several replicas."""
+
+
+class Reconciler:
+    """Runs every check once at start and then every `every_seconds`, each on its own so that a slow one delays no other."""
+
+    name = "reconciler"
+
+    def __init__(self, checks: list[Check], every_seconds: float) -> None:
+        self._checks = checks
+        self._every_seconds = every_seconds
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as looking:
+            for check in self._checks:
+                looking.create_task(self._keep_looking(check), name=check.name)
+
+    async def _keep_looking(self, check: Check) -> None:
+        while True:
+            try:
+                found = await check.look()
+            except Transient as error:
+                _log.info("reconciler_waits", check=check.name, why=str(error))
+            except Exception:  # noqa: BLE001 - a check's outermost edge: a bug in one must not end the others
+                _log.exception("reconciler_failed", check=check.name)
+            else:
+                _heartbeat.labels(check.name).set(time.time())
+                if found:
+                    _found.labels(check.name).inc(found)
+                    _log.info("reconciler_found", check=check.name, count=found)
+            await asyncio.sleep(self._every_seconds)

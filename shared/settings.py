@@ -1,0 +1,66 @@
+"""Settings that every service has. Only `settings` modules read the environment; each variable is `TOWPATH_` + the field's name in upper case."""
+
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen, read once at start; unknown variables are other services' and are left alone."""
+
+    model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, extra="ignore")
+
+
+class DatabaseSettings(Settings):
+    """How to reach Postgres, and how long to wait for it."""
+
+    database_url: SecretStr
+    """postgresql://user:password@host:port/database"""
+    database_pool_size: PositiveInt = 10
+    """Connections a process; with five services of two replicas this stays under Postgres' default of 100."""
+    database_connect_seconds: PositiveFloat = 5
+    """A new connection on a loaded machine takes well under one second."""
+    database_acquire_seconds: PositiveFloat = 5
+    """How long a handler waits for a free connection before it counts as the database being away."""
+    database_command_seconds: PositiveFloat = 20
+    """No statement of ours takes longer; a half-open connection is noticed after this long."""
+
+
+class BusSettings(Settings):
+    """How to reach RabbitMQ, and how long to wait for it."""
+
+    amqp_url: SecretStr
+    """amqp://user:password@host:port/vhost"""
+    amqp_connect_seconds: PositiveFloat = 5
+    amqp_heartbeat_seconds: PositiveInt = 10
+    """Half-open connections are noticed after two of these."""
+    amqp_publish_seconds: PositiveFloat = 5
+    """After this long without a confirm the publish counts as unknown and is made again."""
+
+
+class HttpSettings(Settings):
+    """Where a service listens: health, metrics, and the gateway's API."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """0: any free port, written to the log."""
+
+
+class LogSettings(Settings):
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_json: bool = True
+    """False: coloured lines for a person at a terminal."""
+
+
+class ServiceSettings(DatabaseSettings, BusSettings, HttpSettings, LogSettings):
+    """What every service needs; services add their own fields."""
+
+    reconcile_seconds: PositiveFloat = Field(default=10, le=10)
+    """How often reconcilers look. The promise that a wiped queue costs at most 30 s rests on this bound."""
+    reconcile_age_seconds: PositiveFloat = 5
+    """Rows younger than this are the message path's."""
+    shutdown_seconds: PositiveFloat = 20
+    """How long a stopping service finishes what it has begun."""
+    encryption_key_file: Path | None = None
+    """Lines `id:base64` of 32-byte keys: the first encrypts, all decrypt."""
