@@ -1,0 +1,93 @@
+"""What no rule about a single key can see: names that must agree, cycles, sums. It works on what the grammar could read and adds to the problems."""
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from shared.pipeline.errors import Path, Spot, nearest, quotable
+from shared.pipeline.rules import Reading
+
+JOB_LIMIT_BYTES = 512 * 1024
+"""Scripts and variables of one job; they travel in one Secret of at most 900 KiB together with the step driver and secrets."""
+
+Values = Mapping[str, Any]
+
+
+def check(document: Values, reading: Reading) -> None:
+    """Compare the parts of a document with one another. A part that could not be read is None and is passed over."""
+    jobs: dict[str, Values] = document.get("jobs") or {}
+    needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
+    for cycle in _cycles(needs):
+        spot = _spot(("jobs", cycle[0], "needs"), reading)
+        reading.refuse(spot, "cycle", f"these jobs wait for one another: {' → '.join(cycle)}", "Remove one of these needs.")
+    for name, job in jobs.items():
+        if job:
+            _check_ids(name, job, reading)
+            _check_size(name, job, document.get("env") or {}, reading)
+
+
+def _spot(path: Path, reading: Reading) -> Spot:
+    return Spot(path, reading.places[path])
+
+
+def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], reading: Reading) -> list[str]:
+    """The needs that make sense, each once; of the others the problem is noted."""
+    sound: list[str] = []
+    for index, name in enumerate(names):
+        item: Path = ("jobs", job, "needs", index)
+        spot = _spot(item if item in reading.places else item[:-1], reading)
+        if name is None:
+            continue
+        if name == job:
+            reading.refuse(spot, "self_need", "a job cannot need itself")
+        elif name in sound:
+            reading.refuse(spot, "duplicate_need", f'"{quotable(name)}" is needed twice')
+        elif name not in jobs:
+            meant = nearest(name, jobs)
+            message = f'there is no job "{quotable(name)}"' + (f'. Did you mean "{quotable(meant)}"?' if meant else "")
+            reading.refuse(spot, "unknown_job", message, f"Jobs here: {_listed(jobs)}")
+        else:
+            sound.append(name)
+    return sound
+
+
+def _listed(jobs: Mapping[str, object]) -> str:
+    names = [quotable(name, 63) for name in jobs]
+    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+
+
+def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """Cycles that share no job, each from its first job in the document, along the needs, back to that job."""
+    order = list(needs)
+    graph = dict(needs)
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            cycle: list[str] = error.args[1][:0:-1]  # graphlib names what is needed first, and the first job twice
+            start = cycle.index(min(cycle, key=order.index))
+            yield [*cycle[start:], *cycle[: start + 1]]
+            graph.update({job: [] for job in cycle})
+        else:
+            return
+
+
+def _check_ids(name: str, job: Values, reading: Reading) -> None:
+    seen: set[str] = set()
+    for index, step in enumerate(job.get("steps") or []):
+        step_id = (step or {}).get("id")
+        if step_id in seen:
+            reading.refuse(_spot(("jobs", name, "steps", index, "id"), reading), "duplicate_id", f'another step of this job has the id "{step_id}"')
+        elif step_id:
+            seen.add(step_id)
+
+
+def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> None:
+    steps = [step for step in job.get("steps") or [] if step]
+    texts = [step.get("run") or "" for step in steps]
+    for env in [pipeline_env, job.get("env") or {}, *(step.get("env") or {} for step in steps)]:
+        texts += [*env, *(value or "" for value in env.values())]
+    size_bytes = sum(len(text.encode()) for text in texts)
+    if size_bytes > JOB_LIMIT_BYTES:
+        message = f"scripts and variables of a job may have {JOB_LIMIT_BYTES // 1024} KiB together; these have {size_bytes // 1024}"
+        reading.refuse(_spot(("jobs", name), reading), "too_large", message, "Keep long scripts in files of the repository.")

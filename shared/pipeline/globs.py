@@ -1,0 +1,174 @@
+"""Globs over branch, tag and repository names.
+
+`*` stops at `/`, `**` does not, `**/` at the start of a segment may also stand for nothing, `?` is one character but `/`, `[a-z]` is one of a set, and
+`!` excludes. A pattern is matched as a set of positions that moves once over the name, so the cost is the length of the name, whatever the pattern.
+wcmatch agrees where `**` stands alone between slashes (tested); elsewhere it reads `**` as `*`, against `releases/**-alpha` as people write it, and
+its regular expressions backtrack (seven seconds for `**/a/` six times over 120 characters).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from shared.pipeline.errors import BadValue, quotable
+
+PATTERN_LIMIT = 255
+"""Characters in a pattern; a ref's name cannot be longer on the forges."""
+
+_IMPOSSIBLE = frozenset(" \t\n\r\\~:^")
+"""Characters that no ref has (git check-ref-format); `^` may still begin a set."""
+
+Accepts = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Glob:
+    """A compiled pattern. Bit i of a set of positions: the first i `tokens` have matched."""
+
+    tokens: tuple[str | Accepts, ...]
+    star: int
+    """Positions at which any characters but `/` may pass."""
+    globstar: int
+    """Positions at which any characters may pass."""
+    gates: int
+    """Positions before a `**/` that begins a segment: it stands for whole segments with their slashes, or for nothing."""
+
+    def matches(self, name: str) -> bool:
+        positions = self._through_gates(1)
+        masks: dict[str, int] = {}
+        for character in name:
+            if (accepting := masks.get(character)) is None:
+                accepting = masks[character] = self._accepting(character)
+            staying = self.globstar if character == "/" else self.star | self.globstar
+            positions = self._through_gates((positions & accepting) << 1 | positions & staying)
+            if not positions:
+                return False
+        return bool(positions >> len(self.tokens) & 1)
+
+    def _through_gates(self, positions: int) -> int:
+        opened = positions & self.gates
+        return positions | opened << 1 | opened << 2
+
+    def _accepting(self, character: str) -> int:
+        return sum(1 << i for i, token in enumerate(self.tokens) if (token == character if isinstance(token, str) else token(character)))
+
+
+def matches(patterns: Sequence[str], name: str) -> bool:
+    """Whether the patterns let this name in. They are read in order and the last that matches decides: `!` takes out what an earlier one let in."""
+    admitted = False
+    for pattern in patterns:
+        excludes = pattern.startswith("!")
+        if admitted == excludes and _compiled(pattern.removeprefix("!")).matches(name):
+            admitted = not excludes
+    return admitted
+
+
+def repository_matches(patterns: Iterable[str], full_name: str) -> bool:
+    """Whether one of the patterns names this repository. Forges do not tell repositories apart by case."""
+    name = full_name.lower()
+    return any(_compiled(pattern.lower()).matches(name) for pattern in patterns)
+
+
+def repository_keys(patterns: Iterable[str]) -> tuple[str, ...]:
+    """The keys under which a pipeline is stored, each once: `octo/web` for a name, `octo/` for a glob, in lower case.
+
+    A repository is looked up by its full name and by its owner with the slash; `repository_matches` then decides.
+    """
+    return tuple(dict.fromkeys(f"{p.partition('/')[0]}/" if _is_glob(p) else p for p in map(str.lower, patterns)))
+
+
+def repository_lookup(full_name: str) -> tuple[str, str]:
+    """The keys under which the pipelines of a repository may be stored."""
+    name = full_name.lower()
+    return name, f"{name.partition('/')[0]}/"
+
+
+def check_glob(pattern: str) -> str:
+    """The pattern itself; raises BadValue when it is malformed or could never match a ref."""
+    body = pattern.removeprefix("!")
+    if not body:
+        raise BadValue("bad_glob", "an empty pattern matches nothing")
+    if body.startswith("!"):
+        raise BadValue("bad_glob", 'one "!" is enough')
+    outside_sets = _without_sets(body)
+    if found := _IMPOSSIBLE.intersection(outside_sets):
+        raise BadValue("bad_glob", f'no branch or tag has "{quotable(min(found))}" in its name')
+    if "]+" in body:
+        raise BadValue("bad_glob", '"+" after a set does not repeat it', 'Write "*" for any characters: v[0-9]*')
+    _compiled(body)
+    return pattern
+
+
+def check_globs(patterns: Sequence[str]) -> None:
+    """Raises BadValue when the list can let nothing in."""
+    if all(pattern.startswith("!") for pattern in patterns):
+        raise BadValue("bad_glob", "these patterns only exclude, so nothing can match", 'Begin the list with "**".')
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(character in pattern for character in "*?[")
+
+
+def _without_sets(body: str) -> str:
+    rest, start = [], 0
+    while (opening := body.find("[", start)) >= 0:
+        rest.append(body[start:opening])
+        start = _end_of_set(body, opening)
+    return "".join([*rest, body[start:]])
+
+
+def _end_of_set(body: str, opening: int) -> int:
+    """The index behind the set that opens here. As in a shell, a `]` that stands first belongs to the set."""
+    first = opening + 1 + (body[opening + 1 : opening + 2] in {"!", "^"})
+    closing = body.find("]", first + 1)
+    if closing < 0:
+        raise BadValue("bad_glob", '"[" is never closed')
+    return closing + 1
+
+
+def _accepts_set(members: str) -> Accepts:
+    inverted = members[0] in "!^"
+    rest = members[inverted:]
+    ranges: list[tuple[str, str]] = []
+    while rest:
+        width = 3 if len(rest) >= 3 and rest[1] == "-" else 1
+        ranges.append((rest[0], rest[width - 1]))
+        rest = rest[width:]
+    if any(low > high for low, high in ranges):
+        raise BadValue("bad_glob", f'the set "[{quotable(members)}]" has a range that runs backwards')
+    return lambda character: character != "/" and any(low <= character <= high for low, high in ranges) != inverted
+
+
+def _accepts_any(character: str) -> bool:
+    return character != "/"
+
+
+def _accepts_none(_: str) -> bool:
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _compiled(body: str) -> _Glob:
+    tokens: list[str | Accepts] = []
+    star = globstar = gates = index = 0
+    while index < len(body):
+        character, end = body[index], index + 1
+        if body.startswith("**/", index) and body[index - 1 : index] in {"", "/"}:
+            gates |= 1 << len(tokens)
+            globstar |= 2 << len(tokens)
+            tokens += [_accepts_none, "/"]
+            end = index + 3
+            while body.startswith("**/", end):
+                end += 3
+        elif body.startswith("**", index):
+            globstar |= 1 << len(tokens)
+            end = index + 2
+        elif character == "*":
+            star |= 1 << len(tokens)
+        elif character == "[":
+            end = _end_of_set(body, index)
+            tokens.append(_accepts_set(body[index + 1 : end - 1]))
+        else:
+            tokens.append(_accepts_any if character == "?" else character)
+        index = end
+    return _Glob(tuple(tokens), star, globstar, gates)

@@ -1,0 +1,174 @@
+"""The language in one table: which keys a pipeline has, what each takes, and how much of it.
+
+`load` walks it and `schema` prints it. A key named under `later` belongs to the language but is refused by name until it does something.
+"""
+
+from shared.pipeline import globs, values
+from shared.pipeline.rules import Choice, Flag, Integer, List, Record, Switchable, Table, Text
+
+JOB_LIMIT = 100
+STEP_LIMIT = 100
+NEEDS_LIMIT = JOB_LIMIT
+ENV_LIMIT = 100
+REPOSITORY_LIMIT = 50
+PATTERN_COUNT_LIMIT = 100
+CHECKOUT_DEPTH_LIMIT = 1_000_000
+TITLE_LIMIT = 200
+IMAGE_LIMIT = 512
+FOLDER_LIMIT = 1024
+
+PULL_REQUEST_TYPES = ("opened", "synchronize", "reopened", "closed")
+
+_EVENT_IN_ENVIRONMENT = "Event data is in the environment: $TOWPATH_BRANCH, $TOWPATH_SHA, $TOWPATH_EVENT …"
+
+_title = Text("a name on one line", values.title, limit=TITLE_LIMIT)
+_duration = Text("a duration such as 20m", values.duration_seconds, values.DURATION)
+_image = Text("an image such as python:3.12", values.image, values.IMAGE, IMAGE_LIMIT)
+_env = Table(
+    "variables, each with its text",
+    Text("a variable's name", values.env_name, values.ENV_NAME),
+    Text("a variable's text", values.env_value, limit=values.ENV_VALUE_LIMIT_BYTES),
+    ENV_LIMIT,
+)
+_globs = List(
+    "globs such as main or release/**",
+    Text("a glob", globs.check_glob, limit=globs.PATTERN_LIMIT),
+    PATTERN_COUNT_LIMIT,
+    may_be_single=True,
+    check=globs.check_globs,
+)
+_resources = Record(
+    "an amount of cpu and memory",
+    {
+        "cpu": Text("an amount of CPU such as 500m", values.cpu_millis, values.CPU),
+        "memory": Text("an amount of memory such as 1Gi", values.memory_bytes, values.MEMORY),
+    },
+)
+
+_push = Record(
+    "branches and tags to run for",
+    {"branches": _globs, "tags": _globs},
+    may_be_blank=True,
+    later=("paths",),
+    meant={
+        "branch": "branches",
+        "tag": "tags",
+        "branches-ignore": "branches",
+        "tags-ignore": "tags",
+        "paths-ignore": "paths",
+    },
+)
+_pull_request = Record(
+    "base branches and types to run for",
+    {
+        "branches": _globs,
+        "types": List(
+            "types of pull request events",
+            Choice("a type of pull request event", "bad_pull_request_type", PULL_REQUEST_TYPES),
+            len(PULL_REQUEST_TYPES),
+            may_be_single=True,
+        ),
+    },
+    may_be_blank=True,
+    later=("paths", "forks"),
+    meant={"branch": "branches", "branches-ignore": "branches", "paths-ignore": "paths"},
+)
+_on = Record(
+    "at least one event to run for",
+    {"push": _push, "pull_request": _pull_request},
+    least=1,
+    later=("schedule", "manual"),
+    meant={
+        "workflow_dispatch": "manual",
+        "pull_request_target": "pull_request",
+        "tag": "push",
+        "tags": "push",
+        "cron": "schedule",
+    },
+)
+
+_step = Record(
+    "a step, with at least `run`",
+    {
+        "id": Text("a step's id", values.job_name, values.NAME),
+        "name": _title,
+        "run": Text("a script", values.script, limit=values.RUN_LIMIT_BYTES, instead_of_expressions=_EVENT_IN_ENVIRONMENT),
+        "env": _env,
+        "timeout": _duration,
+        "if": Text("a condition", values.condition, instead_of_expressions="Write success(), failure() or always(), without ${{ }}."),
+        "allow_failure": Flag("true or false"),
+        "shell": Choice("a shell", "bad_shell", ("sh", "bash")),
+        "working_directory": Text("a folder of the checkout", values.relative_folder, limit=FOLDER_LIMIT),
+    },
+    required=("run",),
+    meant={
+        "script": "run",
+        "command": "run",
+        "commands": "run",
+        "timeout-minutes": "timeout",
+        "continue-on-error": "allow_failure",
+    },
+)
+_checkout = Record(
+    "how to check out",
+    {"depth": Integer("a number of commits", 1, CHECKOUT_DEPTH_LIMIT)},
+    later=("submodules", "lfs"),
+    meant={
+        "fetch-depth": "depth",
+    },
+)
+_job = Record(
+    "a job, with at least `steps`",
+    {
+        "image": _image,
+        "needs": List("names of jobs", Text("the name of a job"), NEEDS_LIMIT, may_be_single=True),
+        "steps": List("a list of steps", _step, STEP_LIMIT),
+        "env": _env,
+        "timeout": _duration,
+        "checkout": Switchable("false, or how to check out", _checkout),
+        "resources": _resources,
+    },
+    required=("steps",),
+    later=(
+        "allow_failure",
+        "artifacts",
+        "cache",
+        "cluster",
+        "if",
+        "kubernetes",
+        "matrix",
+        "outputs",
+        "retry",
+        "secrets",
+        "services",
+        "user",
+    ),
+    meant={
+        "runs-on": "image",
+        "container": "image",
+        "depends_on": "needs",
+        "script": "steps",
+        "timeout-minutes": "timeout",
+        "strategy": "matrix",
+        "continue-on-error": "allow_failure",
+    },
+)
+
+PIPELINE = Record(
+    "a pipeline",
+    {
+        "version": Integer("a version of the language", 1, 1),
+        "name": _title,
+        "repository": List(
+            "a repository such as octo/web, or a list", Text("a repository", values.repository, values.REPOSITORY, 201), REPOSITORY_LIMIT, may_be_single=True
+        ),
+        "on": _on,
+        "env": _env,
+        "timeout": _duration,
+        "defaults": Record("what jobs have that say nothing else", {"image": _image, "timeout": _duration, "resources": _resources}),
+        "jobs": Table("jobs by name", Text("a job's name", values.job_name, values.NAME), _job, JOB_LIMIT, 1),
+    },
+    required=("version", "repository", "on", "jobs"),
+    later=("priority", "concurrency"),
+    meant={"run-name": "name", "repositories": "repository"},
+)

@@ -1,0 +1,86 @@
+"""From text to a pipeline, or to every problem in it at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.pipeline.checks import check
+from shared.pipeline.errors import Place, Problems, Spot
+from shared.pipeline.grammar import PIPELINE
+from shared.pipeline.model import (
+    DEFAULT_JOB_TIMEOUT_SECONDS,
+    DEFAULT_RUN_TIMEOUT_SECONDS,
+    Checkout,
+    Job,
+    Pipeline,
+    PullRequestTrigger,
+    PushTrigger,
+    Resources,
+    Step,
+    Triggers,
+)
+from shared.pipeline.rules import Reading
+from shared.pipeline.yaml import compose
+
+Values = Mapping[str, Any]
+
+
+def load(text: str | bytes) -> Pipeline:
+    """The pipeline in this text, defaults applied.
+
+    Raises PipelineInvalid with all problems (of YAML syntax only the first, for nothing after it can be read), and nothing else, whatever the text.
+    It takes milliseconds for a page and is bounded by the limits of `yaml`.
+    """
+    problems = Problems()
+    reading = Reading(problems)
+    document = reading.read(compose(text, problems), PIPELINE, Spot((), Place(1, 1)))
+    check(document or {}, reading)
+    problems.raise_if_any()
+    return _pipeline(document)
+
+
+def _pipeline(values: Values) -> Pipeline:
+    jobs = tuple(_job(name, job, values.get("defaults", {})) for name, job in values["jobs"].items())
+    run_timeout_seconds = max(DEFAULT_RUN_TIMEOUT_SECONDS, *(job.timeout_seconds for job in jobs))
+    return Pipeline(
+        version=values["version"],
+        name=values.get("name"),
+        repositories=tuple(values["repository"]),
+        on=_triggers(values["on"]),
+        env=values.get("env", {}),
+        timeout_seconds=values.get("timeout", run_timeout_seconds),
+        jobs=jobs,
+    )
+
+
+def _triggers(values: Values) -> Triggers:
+    return Triggers(
+        push=PushTrigger(**values["push"]) if "push" in values else None,
+        pull_request=PullRequestTrigger(**values["pull_request"]) if "pull_request" in values else None,
+    )
+
+
+def _job(name: str, values: Values, defaults: Values) -> Job:
+    return Job(
+        name=name,
+        image=values.get("image", defaults.get("image")),
+        needs=values.get("needs", ()),
+        steps=tuple(_step(step) for step in values["steps"]),
+        env=values.get("env", {}),
+        timeout_seconds=values.get("timeout", defaults.get("timeout", DEFAULT_JOB_TIMEOUT_SECONDS)),
+        checkout=_checkout(values.get("checkout", {})),
+        resources=_resources({**defaults.get("resources", {}), **values.get("resources", {})}),
+    )
+
+
+def _checkout(values: Values | bool) -> Checkout | None:
+    """False: no checkout."""
+    return None if isinstance(values, bool) else Checkout(**values)
+
+
+def _resources(values: Values) -> Resources:
+    return Resources(cpu_millis=values.get("cpu"), memory_bytes=values.get("memory"))
+
+
+def _step(values: Values) -> Step:
+    renamed = {"timeout": "timeout_seconds", "if": "condition"}
+    return Step(**{renamed.get(key, key): value for key, value in values.items()})

@@ -1,0 +1,150 @@
+"""Texts with a form of their own: durations, quantities, names, images, folders. Each reader returns the value or raises BadValue.
+
+The patterns are the ones that the published JSON Schema shows.
+"""
+
+import re
+from decimal import ROUND_CEILING, Decimal
+from typing import Literal
+
+from shared.pipeline.errors import BadValue, nearest, quotable
+
+NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
+"""Of a job or a step's id: it stands in paths, labels and (later) expressions."""
+ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+DURATION = r"[0-9]{1,7}[smhd]"
+CPU = r"[0-9]{1,6}m|[0-9]{1,3}(?:\.[0-9]{1,3})?"
+MEMORY = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[KMGT]i|[kMGT])?"
+REPOSITORY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/[A-Za-z0-9_.*?-]{1,100}"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?"
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+IMAGE = rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}}|@sha512:[0-9a-f]{{128}})?"
+"""An image reference, after the grammar of github.com/distribution/reference."""
+
+TIMEOUT_LIMIT_SECONDS = 7 * 24 * 3600
+"""A job longer than a week is a service."""
+CPU_MILLIS = range(10, 256_000 + 1)
+MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
+"""No container starts in less than 16 MiB; no node has more than 4 TiB."""
+RUN_LIMIT_BYTES = 64 * 1024
+ENV_VALUE_LIMIT_BYTES = 32 * 1024
+"""Linux takes 128 KiB for one variable."""
+RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
+"""What Towpath sets itself; in small letters they are variables of the step driver."""
+
+Condition = Literal["success", "failure", "always"]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_CONDITIONS: dict[str, Condition] = {"success()": "success", "failure()": "failure", "always()": "always"}
+
+
+def duration_seconds(text: str) -> int:
+    if not re.fullmatch(DURATION, text):
+        unitless = text.isdecimal()
+        message = "a duration needs a unit: s, m, h or d" if unitless else f'"{quotable(text)}" is not a duration'
+        raise BadValue("bad_duration", message, f"Write {text[:7]}s or {text[:7]}m." if unitless else "Write one number and one unit: 90s, 20m, 1h or 2d.")
+    seconds = int(text[:-1]) * _SECONDS[text[-1]]
+    if not 1 <= seconds <= TIMEOUT_LIMIT_SECONDS:
+        raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 7d.")
+    return seconds
+
+
+def cpu_millis(text: str) -> int:
+    if not re.fullmatch(CPU, text):
+        raise BadValue("bad_cpu", f'"{quotable(text)}" is not an amount of CPU', "Write cores or thousandths of a core: 2, 0.5 or 500m.")
+    millis = int(text[:-1]) if text.endswith("m") else int(Decimal(text) * 1000)
+    if millis not in CPU_MILLIS:
+        raise BadValue("bad_cpu", f"{text} is out of bounds", "From 10m to 256 cores.")
+    return millis
+
+
+def memory_bytes(text: str) -> int:
+    if not re.fullmatch(MEMORY, text):
+        raise BadValue("bad_memory", f'"{quotable(text)}" is not an amount of memory', _memory_advice(text))
+    number = text.rstrip("KMGTki")
+    size = int((Decimal(number) * _BYTES[text[len(number) :]]).to_integral_value(ROUND_CEILING))
+    if size not in MEMORY_BYTES:
+        raise BadValue("bad_memory", f"{text} is out of bounds", "From 16Mi to 4Ti; a number without a unit is bytes.")
+    return size
+
+
+def _memory_advice(text: str) -> str:
+    if found := re.fullmatch(r"([0-9.]{1,12})\s*([kmgt])i?b?", text, re.IGNORECASE):
+        return f"Write {found[1]}{found[2].upper()}i."
+    return "Write 512Mi or 2Gi."
+
+
+def job_name(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise BadValue("bad_name", f'"{quotable(text)}" is not a name', 'A letter or "_", then letters, digits, "_" and "-", at most 63 characters.')
+    return text
+
+
+def title(text: str) -> str:
+    if not text.strip() or "\n" in text:
+        raise BadValue("bad_title", "a name is one line and not blank")
+    return text
+
+
+def env_name(text: str) -> str:
+    if not re.fullmatch(ENV_NAME, text):
+        message = f'"{quotable(text)}" is not the name of a variable'
+        raise BadValue("bad_env_name", message, 'A letter or "_", then letters, digits and "_", at most 128 characters.')
+    if RESERVED_ENV_NAME.fullmatch(text):
+        raise BadValue("reserved_env_name", "names that begin with TOWPATH_ are set by Towpath")
+    return text
+
+
+def env_value(text: str) -> str:
+    return _limited(text, ENV_VALUE_LIMIT_BYTES, "a variable")
+
+
+def script(text: str) -> str:
+    if not text.strip():
+        raise BadValue("empty_script", "the script is empty")
+    return _limited(text, RUN_LIMIT_BYTES, "a step's script")
+
+
+def _limited(text: str, limit_bytes: int, what: str) -> str:
+    if len(text.encode()) > limit_bytes:
+        raise BadValue("too_long", f"{what} may have {limit_bytes // 1024} KiB", "Keep it in a file of the repository.")
+    return text
+
+
+def repository(text: str) -> str:
+    owner, _, name = text.partition("/")
+    if re.fullmatch(REPOSITORY, text) and name not in {".", ".."}:
+        return text
+    if "://" in text or text.startswith("git@"):
+        raise BadValue("bad_repository", "a repository is named by owner and name, not by its address", "Write octo/web.")
+    if any(character in owner for character in "*?"):
+        raise BadValue("bad_repository", "a glob may stand in the name part only", "Write octo/*.")
+    raise BadValue("bad_repository", f'"{quotable(text)}" is not a repository', "Write owner/name, or owner/* for all of an owner.")
+
+
+def image(text: str) -> str:
+    if re.fullmatch(IMAGE, text):
+        return text
+    if re.fullmatch(IMAGE, text.lower()):
+        raise BadValue("bad_image", "the name of an image is in lower case", f"Write {quotable(text.lower(), 120)}.")
+    raise BadValue("bad_image", f'"{quotable(text)}" is not an image', "Write name:tag, with the registry before it if need be: ghcr.io/octo/web:1.2.")
+
+
+def relative_folder(text: str) -> str:
+    if text.startswith(("/", "~")):
+        raise BadValue("bad_path", "the folder is given from the top of the checkout", "Write web/app, not /web/app.")
+    if ".." in text.split("/"):
+        raise BadValue("bad_path", '".." would leave the checkout')
+    if not text.strip() or "\n" in text:
+        raise BadValue("bad_path", "a folder is one line and not blank")
+    return text
+
+
+def condition(text: str) -> Condition:
+    if found := _CONDITIONS.get(text.strip()):
+        return found
+    allowed = f"Allowed here: {', '.join(_CONDITIONS)}"
+    if meant := nearest(text.strip(), _CONDITIONS):
+        raise BadValue("bad_condition", f'"{quotable(text)}" is not a condition. Did you mean "{meant}"?', allowed)
+    raise BadValue("not_supported", "conditions with expressions are not supported yet", allowed)

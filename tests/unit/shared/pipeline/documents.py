@@ -1,0 +1,112 @@
+"""Pipelines to test with: one for all, and strategies that make any."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from shared.pipeline.errors import PipelineInvalid, PipelineProblem
+from shared.pipeline.load import load
+
+MINIMAL = """\
+version: 1
+repository: octo/web
+on: { push: {} }
+jobs:
+  test:
+    steps:
+      - run: make test
+"""
+
+
+def as_yaml(document: object) -> str:
+    """JSON is YAML, as long as nothing outside ASCII is escaped."""
+    return json.dumps(document, ensure_ascii=False)
+
+
+def with_job(lines: str) -> str:
+    """The minimal pipeline with these lines (at their own indentation) added to its job."""
+    return MINIMAL + "".join(f"    {line}\n" for line in lines.splitlines())
+
+
+def with_step(lines: str) -> str:
+    """The minimal pipeline with these lines added to its step."""
+    return MINIMAL + "".join(f"        {line}\n" for line in lines.splitlines())
+
+
+def with_top(lines: str) -> str:
+    """The minimal pipeline with these lines added at the top level."""
+    return f"{MINIMAL}{lines}\n"
+
+
+def problems_in(text: str | bytes) -> tuple[PipelineProblem, ...]:
+    """What is wrong in this text; none when it loads."""
+    try:
+        load(text)
+    except PipelineInvalid as invalid:
+        return invalid.problems
+    return ()
+
+
+def codes_in(text: str | bytes) -> list[str]:
+    return [problem.code for problem in problems_in(text)]
+
+
+_printable = st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"])
+_line = st.text(_printable, min_size=1, max_size=20).filter(lambda text: text.strip() and "${{" not in text)
+_name = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
+_env = st.dictionaries(
+    st.from_regex(r"[A-SU-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True), _line | st.integers() | st.booleans() | st.just("") | st.just(3.5), max_size=3
+)
+_duration = st.sampled_from(["90s", "20m", "1h", "2d"])
+_image = st.sampled_from(["python:3.12", "ghcr.io/octo/web", "localhost:5000/a/b_c:1", f"debian@sha256:{'0a' * 32}"])
+_resources = st.fixed_dictionaries({}, optional={"cpu": st.sampled_from(["500m", 2, 0.5]), "memory": st.sampled_from(["1Gi", "512M", 134217728])})
+_glob_list = st.lists(st.sampled_from(["main", "release/**", "v[0-9]*", "**", "!wip/*", "a?"]), min_size=1, max_size=4).filter(
+    lambda patterns: any(not pattern.startswith("!") for pattern in patterns)
+)
+_push = st.none() | st.fixed_dictionaries({}, optional={"branches": _glob_list | st.just("main"), "tags": _glob_list})
+_types = st.lists(st.sampled_from(["opened", "synchronize", "reopened", "closed"]), min_size=1, max_size=4)
+_pull_request = st.none() | st.fixed_dictionaries({}, optional={"branches": _glob_list, "types": _types})
+_triggers = st.fixed_dictionaries({}, optional={"push": _push, "pull_request": _pull_request}).filter(bool)
+_step = st.fixed_dictionaries(
+    {"run": _line | st.lists(_line, min_size=1, max_size=3).map("\n".join)},
+    optional={
+        "name": _line,
+        "env": _env,
+        "timeout": _duration,
+        "if": st.sampled_from(["success()", "failure()", "always()"]),
+        "allow_failure": st.booleans(),
+        "shell": st.sampled_from(["sh", "bash"]),
+        "working_directory": st.sampled_from(["web", "a/b", "."]),
+    },
+)
+_job = st.fixed_dictionaries(
+    {"steps": st.lists(_step, min_size=1, max_size=3)},
+    optional={
+        "image": _image,
+        "env": _env,
+        "timeout": _duration,
+        "checkout": st.booleans() | st.just({"depth": 50}) | st.just({}),
+        "resources": _resources,
+    },
+)
+_repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Any right pipeline, as data."""
+    jobs: dict[str, Any] = draw(st.dictionaries(_name, _job, min_size=1, max_size=4))
+    names = list(jobs)
+    for index, name in enumerate(names[1:], start=1):
+        needs = draw(st.lists(st.sampled_from(names[:index]), unique=True, max_size=3))
+        if needs:
+            jobs[name]["needs"] = needs
+    optional = {
+        "name": _line,
+        "env": _env,
+        "timeout": _duration,
+        "defaults": st.fixed_dictionaries({}, optional={"image": _image, "timeout": _duration, "resources": _resources}),
+    }
+    required = {"version": st.just(1), "repository": _repository | st.lists(_repository, min_size=1, max_size=3), "on": _triggers, "jobs": st.just(jobs)}
+    return draw(st.fixed_dictionaries(required, optional=optional))

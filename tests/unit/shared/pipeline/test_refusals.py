@@ -1,0 +1,194 @@
+"""What the language refuses, by code and path: strictly, by name and all at once."""
+
+import pytest
+
+from shared.pipeline.grammar import PIPELINE
+from shared.pipeline.rules import List as ListRule
+from shared.pipeline.rules import Record, Rule, Switchable, Table
+from tests.unit.shared.pipeline.documents import MINIMAL, codes_in, problems_in, with_job, with_step, with_top
+
+JOB = "jobs.test"
+STEP = "jobs.test.steps[0]"
+
+
+def push(text: str) -> str:
+    return MINIMAL.replace("push: {}", text)
+
+
+def needing(needs: str) -> str:
+    return MINIMAL + f"  deploy: {{ needs: {needs}, steps: [{{ run: x }}] }}\n"
+
+
+REFUSED = [
+    # keys
+    (with_top("colour: red"), "unknown_key", "colour"),
+    (with_job("servces: {}"), "unknown_key", f"{JOB}.servces"),
+    (with_step("uses: actions/checkout"), "unknown_key", f"{STEP}.uses"),
+    (MINIMAL.replace("version: 1\n", ""), "missing_key", ""),
+    (MINIMAL.replace("run: make test", "name: x"), "missing_key", STEP),
+    (MINIMAL.partition("jobs:")[0] + "jobs: { a: { image: x } }", "missing_key", "jobs.a"),
+    # kinds
+    (MINIMAL.replace("version: 1", "version: '1'"), "wrong_type", "version"),
+    (MINIMAL.replace("version: 1", "version: 1.0"), "wrong_type", "version"),
+    (MINIMAL.replace("push: {}", "push: [main]"), "wrong_type", "on.push"),
+    (MINIMAL.replace("{ push: {} }", "[push]"), "wrong_type", "on"),
+    (MINIMAL.replace("{ push: {} }", "push"), "wrong_type", "on"),
+    (with_top("name:"), "wrong_type", "name"),
+    (with_top("name: [a]"), "wrong_type", "name"),
+    (with_top("env: { A: }"), "wrong_type", "env.A"),
+    (with_top("env: [A=b]"), "wrong_type", "env"),
+    (with_step("allow_failure: yes"), "wrong_type", f"{STEP}.allow_failure"),
+    (with_job("checkout: 1"), "wrong_type", f"{JOB}.checkout"),
+    (MINIMAL.replace("run: make test", "make test"), "wrong_type", STEP),
+    # amounts
+    (MINIMAL.replace("version: 1", "version: 2"), "out_of_bounds", "version"),
+    (with_job("checkout: { depth: 0 }"), "out_of_bounds", f"{JOB}.checkout.depth"),
+    (MINIMAL.replace("push: {}", ""), "empty", "on"),
+    (push("push: { branches: [] }"), "empty", "on.push.branches"),
+    (MINIMAL.partition("jobs:")[0] + "jobs: {}", "empty", "jobs"),
+    (MINIMAL.partition("jobs:")[0] + "jobs: { a: { steps: [] } }", "empty", "jobs.a.steps"),
+    (MINIMAL.replace("make test", "' '"), "empty_script", f"{STEP}.run"),
+    (MINIMAL + "      - run: x\n" * 100, "too_many", f"{JOB}.steps"),
+    (MINIMAL + "".join(f"  j{i}: {{ steps: [{{ run: x }}] }}\n" for i in range(100)), "too_many", "jobs"),
+    (with_top(f"env: {{ {', '.join(f'A{i}: x' for i in range(101))} }}"), "too_many", "env"),
+    (MINIMAL.replace("octo/web", f"[{', '.join(f'octo/w{i}' for i in range(51))}]"), "too_many", "repository"),
+    (push(f"push: {{ branches: [{', '.join(f'b{i}' for i in range(101))}] }}"), "too_many", "on.push.branches"),
+    (push(f"push: {{ branches: [{'b' * 256}] }}"), "too_long", "on.push.branches[0]"),
+    (MINIMAL.replace("make test", "é" * 33_000), "too_long", f"{STEP}.run"),
+    (with_top(f"name: {'n' * 201}"), "too_long", "name"),
+    (MINIMAL.replace("make test", f"&r {'x' * 60_000}") + "      - run: *r\n" * 8, "too_large", JOB),
+    # names
+    (MINIMAL.replace("  test:", "  9lives:"), "bad_name", "jobs.9lives"),
+    (MINIMAL.replace("  test:", f"  {'t' * 64}:"), "bad_name", f"jobs.{'t' * 64}"),
+    (with_step("id: a.b"), "bad_name", f"{STEP}.id"),
+    (with_top("name: ' '"), "bad_title", "name"),
+    (with_step("id: a") + "      - { id: a, run: x }\n", "duplicate_id", "jobs.test.steps[1].id"),
+    # variables
+    (with_top("env: { A-B: c }"), "bad_env_name", "env.A-B"),
+    (with_job("env: { 1A: c }"), "bad_env_name", f"{JOB}.env.1A"),
+    (with_step("env: { TOWPATH_SHA: c }"), "reserved_env_name", f"{STEP}.env.TOWPATH_SHA"),
+    (with_top(f"env: {{ A: {'é' * 20_000} }}"), "too_long", "env.A"),
+    # words
+    (push("pull_request: { types: [synchronized] }"), "bad_pull_request_type", "on.pull_request.types[0]"),
+    (with_step("shell: zsh"), "bad_shell", f"{STEP}.shell"),
+    (with_step("if: alway()"), "bad_condition", f"{STEP}.if"),
+    (with_step("working_directory: /srv"), "bad_path", f"{STEP}.working_directory"),
+    (with_step("working_directory: web/../.."), "bad_path", f"{STEP}.working_directory"),
+    (MINIMAL.replace("octo/web", "web"), "bad_repository", "repository"),
+    (push("push: { branches: ['!main'] }"), "bad_glob", "on.push.branches"),
+    (push("push: { tags: ['v[1'] }"), "bad_glob", "on.push.tags[0]"),
+    (with_job("timeout: 90"), "bad_duration", f"{JOB}.timeout"),
+    (with_job("resources: { cpu: lots }"), "bad_cpu", f"{JOB}.resources.cpu"),
+    (with_job("resources: { memory: 512m }"), "bad_memory", f"{JOB}.resources.memory"),
+    (with_job("image: a b"), "bad_image", f"{JOB}.image"),
+    # the graph
+    (needing("[tset]"), "unknown_job", "jobs.deploy.needs[0]"),
+    (needing("[deploy]"), "self_need", "jobs.deploy.needs[0]"),
+    (needing("[test, test]"), "duplicate_need", "jobs.deploy.needs[1]"),
+    (needing("[test]").replace("    steps:", "    needs: deploy\n    steps:"), "cycle", "jobs.test.needs"),
+    # expressions
+    (with_step("if: event.type == 'push'"), "not_supported", f"{STEP}.if"),
+    (with_step("if: ${{ always() }}"), "not_supported", f"{STEP}.if"),
+    (with_step("allow_failure: ${{ true }}"), "not_supported", f"{STEP}.allow_failure"),
+    (with_job("image: python:${{ matrix.python }}"), "not_supported", f"{JOB}.image"),
+    (MINIMAL.replace("make test", "echo ${{ event.title }}"), "not_supported", f"{STEP}.run"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "path"), REFUSED)
+def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
+    assert [(problem.code, problem.path) for problem in problems_in(text)] == [(code, path)]
+
+
+LATER = [
+    *[(key, with_top(f"{key}: x"), key) for key in ("priority", "concurrency")],
+    *[(key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}") for key in ("schedule", "manual")],
+    ("paths", push("push: { paths: [src/**] }"), "on.push.paths"),
+    *[(key, push(f"pull_request: {{ {key}: x }}"), f"on.pull_request.{key}") for key in ("paths", "forks")],
+    *[
+        (key, with_job(f"{key}: x"), f"{JOB}.{key}")
+        for key in (
+            "matrix", "services", "retry", "artifacts", "cache", "secrets", "outputs", "cluster", "user", "kubernetes", "allow_failure", "if",
+        )
+    ],
+    *[(key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}") for key in ("submodules", "lfs")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "text", "path"), LATER)
+def test_a_key_that_does_nothing_yet_is_refused_by_name(key: str, text: str, path: str) -> None:
+    (problem,) = problems_in(text)
+    assert (problem.code, problem.path, problem.message) == ("not_supported", path, f'"{key}" is not supported yet')
+
+
+def later_keys(rule: Rule) -> set[str]:
+    match rule:
+        case Record():
+            return set(rule.later).union(*(later_keys(field) for field in rule.fields.values()))
+        case Table():
+            return later_keys(rule.value)
+        case ListRule():
+            return later_keys(rule.item)
+        case Switchable():
+            return later_keys(rule.record)
+        case _:
+            return set()
+
+
+def test_every_later_key_is_tried() -> None:
+    assert later_keys(PIPELINE) == {key for key, _, _ in LATER}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (with_job("servces: {}"), 'unknown key. Did you mean "services"? It is not supported yet.'),
+        (with_job("step: []"), 'unknown key. Did you mean "steps"?'),
+        (with_job("runs-on: ubuntu"), 'unknown key. Did you mean "image"?'),
+        (with_step("timeout-minutes: 5"), 'unknown key. Did you mean "timeout"?'),
+        (with_step("zzz: 5"), "unknown key"),
+        (needing("[tset]"), 'there is no job "tset". Did you mean "test"?'),
+        (push("pull_request: { types: [synchronized] }"), '"synchronized" is not a type of pull request event. Did you mean "synchronize"?'),
+        (with_step("if: alway()"), '"alway()" is not a condition. Did you mean "always()"?'),
+        (with_job("timeout: 90"), "a duration needs a unit: s, m, h or d"),
+        (MINIMAL.replace("octo/web", "oc*/web"), "a glob may stand in the name part only"),
+    ],
+)
+def test_the_message_names_the_likely_fix(text: str, words: str) -> None:
+    assert words in {problem.message for problem in problems_in(text)}
+
+
+def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
+    (problem,) = problems_in(with_job("servces: {}"))
+    assert problem.hint == "Allowed here: checkout, env, image, needs, resources, steps, timeout"
+
+
+def test_event_data_in_a_script_is_answered_with_the_environment() -> None:
+    (problem,) = problems_in(MINIMAL.replace("make test", "echo ${{ event.title }}"))
+    assert "${{ event.title }}" in problem.message
+    assert "$TOWPATH_BRANCH" in (problem.hint or "")
+
+
+def test_a_cycle_is_named_along_the_needs() -> None:
+    text = MINIMAL.partition("jobs:")[0] + (
+        "jobs:\n"
+        "  a: { needs: [c, x], steps: [{ run: x }] }\n"
+        "  b: { needs: [a], steps: [{ run: x }] }\n"
+        "  c: { needs: [b], steps: [{ run: x }] }\n"
+        "  x: { needs: [y], steps: [{ run: x }] }\n"
+        "  y: { needs: [x], steps: [{ run: x }] }\n"
+        "  z: { needs: [x], steps: [{ run: x }] }\n"
+    )
+    assert [(problem.line, problem.message) for problem in problems_in(text)] == [
+        (5, "these jobs wait for one another: a → c → b → a"),
+        (8, "these jobs wait for one another: x → y → x"),
+    ]
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_text() -> None:
+    text = MINIMAL.replace("octo/web", "web").replace("make test", "' '") + "        colour: red\n    timeout: soon\n    needs: [nobody]\n"
+    assert codes_in(text) == ["bad_repository", "empty_script", "unknown_key", "bad_duration", "unknown_job"]
+
+
+def test_no_more_than_a_hundred_problems_are_told() -> None:
+    assert len(codes_in("\n".join(f"key{i}: 1" for i in range(500)))) == 100

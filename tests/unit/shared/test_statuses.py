@@ -1,0 +1,64 @@
+"""The status machine: what is terminal stays, reasons belong to one status, the schema and the document say the same."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from shared.events import EventKind
+from shared.statuses import ATTEMPT_MOVES, MOVES, REASONS_OF, TERMINAL, AttemptStatus, Reason, Status, WaitingFor
+
+SCHEMA = Path(__file__).parents[3] / "shared/sql/0001_initial.sql"
+
+
+def test_the_terminal_statuses_are_the_five_ends() -> None:
+    assert {"success", "failed", "cancelled", "error", "skipped"} == TERMINAL
+
+
+def test_every_status_says_where_it_may_go() -> None:
+    assert set(MOVES) == set(Status)
+    assert set(ATTEMPT_MOVES) == set(AttemptStatus)
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_a_terminal_status_never_moves(status: Status) -> None:
+    assert MOVES[status] == frozenset()
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status not in TERMINAL])
+def test_from_every_open_status_there_is_a_way_to_every_verdict(status: Status) -> None:
+    assert MOVES[status] >= {Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR}
+
+
+def test_nothing_goes_back() -> None:
+    for moves in (MOVES, ATTEMPT_MOVES):
+        order = {status: position for position, status in enumerate(moves)}
+        assert all(order[after] > order[before] for before, onward in moves.items() for after in onward)
+
+
+def test_what_started_is_never_skipped() -> None:
+    assert Status.SKIPPED not in MOVES[Status.RUNNING]
+
+
+def test_an_attempt_runs_only_after_its_claim() -> None:
+    assert {before for before, onward in ATTEMPT_MOVES.items() if AttemptStatus.RUNNING in onward} == {AttemptStatus.CLAIMED}
+
+
+def test_every_reason_belongs_to_exactly_one_status() -> None:
+    belonging = [reason for reasons in REASONS_OF.values() for reason in reasons]
+    assert sorted(belonging) == sorted(Reason)
+
+
+def test_only_ends_have_reasons_and_success_has_none() -> None:
+    assert set(REASONS_OF) == TERMINAL - {Status.SUCCESS}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("status", Status), ("attempt_status", AttemptStatus), ("reason", Reason), ("waiting_for", WaitingFor), ("event_kind", EventKind)],
+)
+def test_the_schema_has_the_same_words_in_the_same_order(name: str, words: type[StrEnum]) -> None:
+    found = re.search(rf"CREATE TYPE {name} AS ENUM \((.*?)\);", SCHEMA.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    assert re.findall(r"'(\w+)'", found[1]) == [word.value for word in words]
