@@ -5,6 +5,8 @@ consuming use separate connections.
 """
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -17,7 +19,7 @@ from aiormq.exceptions import PublishError
 from prometheus_client import Counter, Histogram
 
 from shared import topology
-from shared.consuming import Consumer, ExclusiveConsumer
+from shared.consuming import Consumer, ExclusiveConsumer, Pace
 from shared.errors import Transient
 from shared.messages import Message, encode
 from shared.settings import BusSettings
@@ -25,6 +27,9 @@ from shared.settings import BusSettings
 _log = structlog.get_logger()
 _returned = Counter("towpath_bus_returned_total", "Publishes that found no queue", ["type"])
 _publish_seconds = Histogram("towpath_bus_publish_seconds", "From publish to confirm", buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5))
+
+_RESTORE_SECONDS = 1.0
+_RESTORE_PAUSE_SECONDS = 0.2  # a quorum queue made anew within milliseconds keeps its old consumers, deaf (seen on 3.10.8): let the broker dismiss them first
 
 Handler = Callable[[Sequence[Any]], Awaitable[None]]
 
@@ -49,12 +54,13 @@ class _Link:
 
     @property
     def is_open(self) -> bool:
-        return self._connection is not None and not self._connection.is_closed
+        """`connected` is cleared when the transport is lost; `is_closed` is true only after our own `close()`."""
+        return self._connection is not None and self._connection.connected.is_set() and not self._connection.is_closed
 
     async def connection(self) -> aio_pika.abc.AbstractConnection:
         """Raises Transient when the broker does not answer in time."""
         async with self._connecting:
-            if self._connection is None or self._connection.is_closed:
+            if self._connection is None or not self.is_open:
                 with bus_faults():
                     self._connection = await aio_pika.connect(
                         self._settings.amqp_url.get_secret_value(),
@@ -65,8 +71,9 @@ class _Link:
             return self._connection
 
     async def close(self) -> None:
-        if self._connection is not None and not self._connection.is_closed:
-            await asyncio.wait_for(self._connection.close(), 2)
+        if self._connection is not None and self.is_open:
+            async with asyncio.timeout(2):
+                await self._connection.close()
 
 
 async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
@@ -92,13 +99,11 @@ class Bus:
         self._opening = asyncio.Lock()
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the last connection used for publishing still stands; True before the first use."""
-        return self._channel is None or self._publishing.is_open
+        self._opener: asyncio.Task[AbstractExchange] | None = None
+        self._restored_at = -_RESTORE_SECONDS
 
     async def answers(self) -> bool:
+        """Whether there is a connection to publish on; tries to make one."""
         try:
             await self._publishing_exchange()
         except Transient:
@@ -137,13 +142,14 @@ class Bus:
         """A channel of its own for a consumer. Raises Transient."""
         connection = await self._consuming.connection()
         with bus_faults():
-            channel = await asyncio.wait_for(connection.channel(publisher_confirms=False), self._settings.amqp_connect_seconds)
-            await channel.set_qos(prefetch_count=prefetch)
+            async with asyncio.timeout(self._settings.amqp_connect_seconds):
+                channel = await connection.channel(publisher_confirms=False)
+                await channel.set_qos(prefetch_count=prefetch)
             return channel
 
-    def consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1, workers: int = 1) -> Consumer:
-        """A runnable that feeds `handler` 1 to `batch` messages at a time, `workers` of them at once."""
-        return Consumer(self, queue, handler, batch=batch, workers=workers)
+    def consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1, workers: int = 1, beat_seconds: float = 0) -> Consumer:
+        """A runnable that feeds `handler` 1 to `batch` messages at a time; see `Pace`."""
+        return Consumer(self, queue, handler, Pace(batch=batch, workers=workers, beat_seconds=beat_seconds))
 
     def exclusive_consumer(self, keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]) -> ExclusiveConsumer:
         """A runnable that hears what is published while it listens; its queue goes with it."""
@@ -151,30 +157,58 @@ class Bus:
 
     async def declare(self, channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
         with bus_faults():
-            return await asyncio.wait_for(declare_queue(channel, queue), 20)
+            async with asyncio.timeout(20):
+                return await declare_queue(channel, queue)
 
     async def close(self) -> None:
+        if self._opener is not None:
+            self._opener.cancel()
         for link in (self._consuming, self._publishing):
             with bus_faults():
                 await link.close()
 
     async def _publishing_exchange(self) -> AbstractExchange:
+        """Opened by a task of its own, for all who ask: a caller that gives up in the middle leaves nothing half done. Raises Transient."""
+        if self._exchange is not None and self._channel is not None and not self._channel.is_closed:
+            return self._exchange
+        if self._opener is None or self._opener.done():
+            self._opener = asyncio.create_task(self._open())
+            self._opener.add_done_callback(lambda opener: opener.cancelled() or opener.exception())  # whoever asked may have gone away
+        return await asyncio.shield(self._opener)
+
+    async def _open(self) -> AbstractExchange:
         async with self._opening:
-            if self._exchange is None or self._channel is None or self._channel.is_closed:
-                connection = await self._publishing.connection()
-                with bus_faults():
-                    async with asyncio.timeout(20):
-                        self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                        for queue in topology.FIXED:
-                            await declare_queue(self._channel, queue)
-                        self._exchange = await self._channel.get_exchange(topology.EXCHANGE, ensure=False)
+            connection = await self._publishing.connection()
+            with bus_faults():
+                async with asyncio.timeout(20):
+                    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                    self._exchange = await self._declared(channel)
+            self._channel = channel
             return self._exchange
 
+    async def _declared(self, channel: AbstractChannel) -> AbstractExchange:
+        """The exchange of a new channel, every fixed queue declared. A channel that does not come so far is closed."""
+        try:
+            for queue in topology.FIXED:
+                await declare_queue(channel, queue)
+            return await channel.get_exchange(topology.EXCHANGE, ensure=False)
+        except BaseException:
+            with contextlib.suppress(AMQPError, OSError, TimeoutError, RuntimeError):
+                async with asyncio.timeout(2):
+                    await channel.close()
+            raise
+
     async def _restore_topology(self) -> None:
-        """Somebody deleted an exchange, a queue or a binding: declare all of it again."""
+        """Somebody deleted a queue or a binding: declare all of it again, once for the many publishes that come back together."""
         async with self._opening:
-            self._exchange = None
-        await self._publishing_exchange()
+            if self._channel is None or self._channel.is_closed or time.monotonic() - self._restored_at < _RESTORE_SECONDS:
+                return
+            await asyncio.sleep(_RESTORE_PAUSE_SECONDS)
+            with bus_faults():
+                async with asyncio.timeout(20):
+                    for queue in topology.FIXED:
+                        await declare_queue(self._channel, queue)
+            self._restored_at = time.monotonic()
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,6 +28,7 @@ _log = structlog.get_logger()
 _handled = Counter("towpath_messages_total", "Messages settled", ["queue", "outcome"])
 _seconds = Histogram("towpath_handler_seconds", "A handler's time for one batch", ["queue"])
 
+_BROKER_FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)  # RuntimeError: aio-pika's word for a connection closed under a call
 _PATIENCE_SECONDS = 600.0
 _CHECK_SECONDS = 10.0
 
@@ -35,15 +37,26 @@ class _GiveUp(Exception):
     """What the handler needs stayed away too long: the channel is closed, its messages go back to the queue."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How many messages a handler gets at once, and when."""
+
+    batch: int = 1
+    workers: int = 1
+    """So many batches at once."""
+    beat_seconds: float = 0
+    """While messages flow, a batch that is not full begins so long after the one before: one transaction then serves many. After a pause nobody waits."""
+
+
 class Consumer:
     """Feeds one handler from one queue until it is cancelled; then it finishes what is in hand and hands back the rest."""
 
-    def __init__(self, bus: "Bus", queue: Queue, handler: Callable[[Sequence[Any]], Awaitable[None]], *, batch: int, workers: int) -> None:
+    def __init__(self, bus: "Bus", queue: Queue, handler: Callable[[Sequence[Any]], Awaitable[None]], pace: Pace) -> None:
         self._bus = bus
         self._queue = queue
         self._handler = handler
-        self._batch = batch
-        self._workers = workers
+        self._pace = pace
+        self._held: set[int] = set()  # delivery tags taken and not yet settled, of the present channel
         self.name = queue.name
 
     async def run(self) -> None:
@@ -58,25 +71,27 @@ class Consumer:
             await asyncio.sleep(backoff(failures))
 
     async def _consume_until_lost(self) -> None:
-        channel = await self._bus.open_channel(prefetch=self._batch * self._workers * 2)
+        channel = await self._bus.open_channel(prefetch=self._pace.batch * self._pace.workers * 2)
+        self._held = set()
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
         workers: list[asyncio.Task[None]] = []
         watch: asyncio.Task[None] | None = None
         try:
             declared = await self._bus.declare(channel, self._queue)
             tag = await declared.consume(arrived.put)
-            workers = [asyncio.create_task(self._work(arrived)) for _ in range(self._workers)]
-            watch = asyncio.create_task(self._until_lost(channel))
+            workers = [asyncio.create_task(self._work(arrived)) for _ in range(self._pace.workers)]
+            watch = asyncio.create_task(self._until_lost(channel, tag))
             try:
                 await asyncio.wait([watch, *workers], return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
-                await declared.cancel(tag, timeout=2)
+                with contextlib.suppress(*_BROKER_FAULTS):
+                    await declared.cancel(tag, timeout=2)
                 await self._finish(arrived, workers)
                 raise
             for task in [watch, *workers]:
                 if task.done():
                     task.result()
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        except _BROKER_FAULTS as error:
             raise Transient(f"bus: {type(error).__name__}: {error}") from error
         finally:
             for task in [*workers, *([watch] if watch else [])]:
@@ -84,19 +99,19 @@ class Consumer:
             await asyncio.gather(*workers, *([watch] if watch else []), return_exceptions=True)
             await _close(channel)
 
-    async def _until_lost(self, channel: AbstractChannel) -> None:
+    async def _until_lost(self, channel: AbstractChannel, tag: str) -> None:
         """Ends when the channel is closed, or when the queue has lost this consumer (deleted, perhaps made anew)."""
         closed = _closing(channel)
-        while not closed.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closed.wait(), _CHECK_SECONDS)
-                return
+        while not await _within(closed, _CHECK_SECONDS):
             await self._check_queue()
+            if tag not in getattr(await channel.get_underlay_channel(), "consumers", {tag}):  # the broker's word that it dropped us takes it out
+                raise Transient("the queue has dropped its consumer")
 
     async def _check_queue(self) -> None:
+        """Restores what an operator deleted: queue, dead letters, bindings."""
         probe = await self._bus.open_channel(prefetch=1)
         try:
-            found = await probe.declare_queue(self._queue.name, passive=True, timeout=5)
+            found = await self._bus.declare(probe, self._queue)
             if not found.declaration_result.consumer_count:
                 raise Transient("the queue has no consumer")
         finally:
@@ -112,16 +127,24 @@ class Consumer:
         await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self, arrived: "asyncio.Queue[AbstractIncomingMessage | None]") -> None:
+        loop = asyncio.get_running_loop()
+        next_beat = 0.0
         while (first := await arrived.get()) is not None:
+            self._held.add(_tag(first))
+            if arrived.qsize() + 1 < self._pace.batch and (left := next_beat - loop.time()) > 0:
+                await asyncio.sleep(left)
+            started = loop.time()
             taken = [first]
             ending = False
-            while len(taken) < self._batch and not arrived.empty():
+            while len(taken) < self._pace.batch and not arrived.empty():
                 more = arrived.get_nowait()
                 if more is None:
                     ending = True
                     break
+                self._held.add(_tag(more))
                 taken.append(more)
             await self._settle(taken)
+            next_beat = started + self._pace.beat_seconds if len(taken) > 1 else 0.0
             if ending:
                 return
 
@@ -152,8 +175,11 @@ class Consumer:
         duration = time.monotonic() - started
         _seconds.labels(self._queue.name).observe(duration)
         _log.debug("messages_handled", queue=self._queue.name, count=len(known), outcome=outcome, duration_ms=round(duration * 1000, 1))
-        for incoming, _ in known:
-            await self._end(incoming, outcome)
+        if outcome == "handled":
+            await self._acknowledge([incoming for incoming, _ in known])
+        else:
+            for incoming, _ in known:
+                await self._end(incoming, outcome)
 
     async def _outcome_of(self, messages: list[Message]) -> str:
         """handled, dropped, rejected or failed. Waits in place while what the handler needs is away."""
@@ -179,6 +205,21 @@ class Consumer:
                 _log.exception("handler_failed", queue=self._queue.name, count=len(messages))
                 return "failed"
 
+    async def _acknowledge(self, handled: list[AbstractIncomingMessage]) -> None:
+        """In one word where no message before the last of these is still in other hands: the broker then notes them together."""
+        last = max(handled, key=_tag)
+        tags = set(map(_tag, handled))
+        if any(tag < _tag(last) for tag in self._held - tags):
+            for incoming in handled:
+                await self._end(incoming, "handled")
+            return
+        _handled.labels(self._queue.name, "handled").inc(len(handled))
+        try:
+            await last.ack(multiple=True)
+        except (AMQPError, OSError, RuntimeError) as error:
+            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+        self._held -= tags
+
     async def _end(self, incoming: AbstractIncomingMessage, outcome: str) -> None:
         """Losing the channel here hands the message back: handlers are safe to repeat."""
         _handled.labels(self._queue.name, outcome).inc()
@@ -193,6 +234,7 @@ class Consumer:
                 await incoming.ack()
         except (AMQPError, OSError, RuntimeError) as error:
             raise Transient(f"bus: {type(error).__name__}: {error}") from error
+        self._held.discard(_tag(incoming))
 
 
 class ExclusiveConsumer:
@@ -208,23 +250,26 @@ class ExclusiveConsumer:
     async def run(self) -> None:
         failures = 0
         while True:
+            started = time.monotonic()
             try:
-                failures += 1
                 await self._listen_until_lost()
             except Transient as error:
                 _log.warning("consumer_lost", queue="live", why=str(error))
+            failures = 1 if time.monotonic() - started > 30 else failures + 1
             await asyncio.sleep(backoff(failures))
 
     async def _listen_until_lost(self) -> None:
         channel = await self._bus.open_channel(prefetch=1000)
         try:
-            exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
             queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"})
-            for key in self._keys:
-                await queue.bind(exchange, key)
             await queue.consume(self._hear, no_ack=True)
-            await _closing(channel).wait()
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            closed = _closing(channel)
+            while not closed.is_set():
+                exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
+                for key in self._keys:  # again and again: an operator may delete a binding
+                    await queue.bind(exchange, key)
+                await _within(closed, _CHECK_SECONDS)
+        except _BROKER_FAULTS as error:
             raise Transient(f"bus: {type(error).__name__}: {error}") from error
         finally:
             await _close(channel)
@@ -238,6 +283,11 @@ class ExclusiveConsumer:
             await self._handler(message)
 
 
+def _tag(incoming: AbstractIncomingMessage) -> int:
+    """Its number on the channel."""
+    return incoming.delivery_tag or 0
+
+
 def _closing(channel: AbstractChannel) -> asyncio.Event:
     """Set when the channel is closed, by us, the broker or the network."""
     closed = asyncio.Event()
@@ -247,8 +297,18 @@ def _closing(channel: AbstractChannel) -> asyncio.Event:
     return closed
 
 
+async def _within(happened: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):  # wait_for may swallow a cancellation (Python 3.11)
+            await happened.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def _close(channel: AbstractChannel) -> None:
     try:
-        await asyncio.wait_for(channel.close(), 2)
-    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        async with asyncio.timeout(2):
+            await channel.close()
+    except _BROKER_FAULTS as error:
         _log.debug("channel_close_failed", why=str(error))

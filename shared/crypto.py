@@ -5,7 +5,6 @@ A token is `tp_`, 30 base62 characters, and 6 of the CRC32 of what stands before
 """
 
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -41,13 +40,13 @@ class Keyring:
     def from_file(cls, path: Path) -> "Keyring":
         """Lines `id:base64` of 32 bytes. Raises KeyringInvalid."""
         keys: dict[str, bytes] = {}
-        for number, line in enumerate(path.read_text(encoding="ascii").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), 1):
             if not line.strip():
                 continue
             key_id, _, encoded = line.strip().partition(":")
             try:
                 key = base64.b64decode(encoded, validate=True)
-            except binascii.Error as error:
+            except ValueError as error:
                 raise KeyringInvalid(f"{path}:{number}: not base64") from error
             if not re.fullmatch(r"[a-z0-9-]{1,16}", key_id) or len(key) != 32 or key_id in keys:
                 raise KeyringInvalid(f"{path}:{number}: wanted a new id of a-z, 0-9 and -, a colon, and 32 bytes in base64")
@@ -68,7 +67,7 @@ class Keyring:
             raise DecryptionFailed(f"{table}.{column}: its key is not in the key file")
         try:
             return cipher.decrypt(rest[:12], rest[12:], _place(table, column, row))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: too short to hold a nonce
             raise DecryptionFailed(f"{table}.{column}: the value is not the one stored in this row") from error
 
 

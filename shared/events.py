@@ -4,7 +4,7 @@ An `Event` holds the columns of table `events` that come from the forge. Its tex
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -55,8 +55,12 @@ class Event:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Event":
         """The event in a row of table `events`; other columns are left alone."""
-        values = {field.name: row[field.name] for field in fields(cls)}
+        values = {name: row[name] for name in cls.__slots__}
         return cls(**{**values, "kind": EventKind(values["kind"])})
+
+    def as_row(self) -> dict[str, Any]:
+        """By column; the values are the event's own."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,17 @@ import structlog
 
 from shared.settings import LogSettings
 
+_without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Local variables hold tokens, secrets and payloads: no traceback shows them."""
+
 
 def configure_logging(settings: LogSettings, service: str) -> None:
     """Call once, first."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     renderers: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()] if settings.log_json else [structlog.dev.ConsoleRenderer()]
+        [structlog.processors.ExceptionRenderer(_without_locals), structlog.processors.JSONRenderer()]
+        if settings.log_json
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[

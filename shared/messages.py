@@ -3,6 +3,7 @@
 Readers ignore unknown fields. A meaning never changes: a new meaning is a new type, published one release after it can be read.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal
 from uuid import uuid4
@@ -16,6 +17,8 @@ class _Message(BaseModel):
 
     must_route: ClassVar[bool] = True
     """Whether somebody has to be listening. False: only open requests and live views care, and they look again by themselves."""
+    ids_field: ClassVar[str] = ""
+    """The field that says of what, where two messages of one routing key may become one that says it of both."""
 
     type: str
     id: str = Field(default_factory=lambda: uuid4().hex)
@@ -32,13 +35,31 @@ class _Message(BaseModel):
 class DeliveryAccepted(_Message):
     """Deliveries are stored; `deliveries.id` of each."""
 
+    ids_field: ClassVar[str] = "delivery_ids"
     type: Literal["delivery.accepted"] = "delivery.accepted"
     delivery_ids: tuple[int, ...]
+
+
+class DeliveryKept(_Message):
+    """A delivery accepted while Postgres was away, whole: the one message that is no doorbell. Only `deliveries.inlet` carries it, from gateway to gateway."""
+
+    type: Literal["delivery.kept"] = "delivery.kept"
+    source: str
+    delivery_id: str
+    event_type: str
+    headers: dict[str, str]
+    body: str
+    """base64 of the zstd of the raw bytes"""
+    body_sha256: str
+    body_bytes: int
+    hook_key: str | None = None
+    received_at: datetime
 
 
 class CommandRequested(_Message):
     """Commands are stored."""
 
+    ids_field: ClassVar[str] = "command_ids"
     type: Literal["command.requested"] = "command.requested"
     command_ids: tuple[int, ...]
 
@@ -47,24 +68,34 @@ class CommandApplied(_Message):
     """Commands have their effect."""
 
     must_route: ClassVar[bool] = False
+    ids_field: ClassVar[str] = "command_ids"
     type: Literal["command.applied"] = "command.applied"
     command_ids: tuple[int, ...]
 
 
 class RunCreated(_Message):
+    """Runs exist."""
+
     must_route: ClassVar[bool] = False
+    ids_field: ClassVar[str] = "run_ids"
     type: Literal["run.created"] = "run.created"
     run_ids: tuple[int, ...]
 
 
 class RunStarted(_Message):
+    """The first job of each of these runs is running."""
+
     must_route: ClassVar[bool] = False
+    ids_field: ClassVar[str] = "run_ids"
     type: Literal["run.started"] = "run.started"
     run_ids: tuple[int, ...]
 
 
 class RunFinished(_Message):
+    """Runs have their verdict."""
+
     must_route: ClassVar[bool] = False
+    ids_field: ClassVar[str] = "run_ids"
     type: Literal["run.finished"] = "run.finished"
     run_ids: tuple[int, ...]
 
@@ -88,6 +119,7 @@ class AttemptCancelRequested(_Message):
 class AttemptClaimed(_Message):
     """User code of these attempts may start."""
 
+    ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["attempt.claimed"] = "attempt.claimed"
     attempt_ids: tuple[int, ...]
 
@@ -95,6 +127,7 @@ class AttemptClaimed(_Message):
 class AttemptFinished(_Message):
     """These attempts have their verdict."""
 
+    ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["attempt.finished"] = "attempt.finished"
     attempt_ids: tuple[int, ...]
 
@@ -102,6 +135,7 @@ class AttemptFinished(_Message):
 class ContainerStarted(_Message):
     """The containers of these attempts (`attempts.containers`) start to write logs."""
 
+    ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["container.started"] = "container.started"
     attempt_ids: tuple[int, ...]
 
@@ -109,6 +143,7 @@ class ContainerStarted(_Message):
 class LogSealed(_Message):
     """Every log stream of these attempts is sealed."""
 
+    ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["log.sealed"] = "log.sealed"
     cluster: str
     attempt_ids: tuple[int, ...]
@@ -124,6 +159,7 @@ class LogAppended(_Message):
 
 Message = (
     DeliveryAccepted
+    | DeliveryKept
     | CommandRequested
     | CommandApplied
     | RunCreated
@@ -139,6 +175,15 @@ Message = (
 )
 
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
+
+
+def merged(messages: Sequence[Message]) -> Message:
+    """One message that says what all of these say, as the first of them. Several have one routing key and an `ids_field`."""
+    first = messages[0]
+    if len(messages) == 1:
+        return first
+    ids = dict.fromkeys(one for message in messages for one in getattr(message, first.ids_field))
+    return first.model_copy(update={first.ids_field: tuple(ids)})
 
 
 def encode(message: Message) -> bytes:

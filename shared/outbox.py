@@ -2,6 +2,8 @@
 
 Rows are born claimed by the process that wrote them, which hands them over right after its commit. What that process did not get
 published, any replica claims when `claimed_until` has passed. Rows are taken by state, never by `id > cursor`: ids commit out of order.
+
+Nobody waits when nothing is on its way. What is handed over meanwhile goes next, and of one kind together: one message names the ids of many.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from prometheus_client import Counter, Gauge
 from shared.bus import Bus
 from shared.db import Database, Queries
 from shared.errors import Transient
-from shared.messages import Message, decode
+from shared.messages import Message, decode, merged
 
 _log = structlog.get_logger()
 _published = Counter("towpath_outbox_published_total", "Outbox rows published and confirmed", ["type"])
@@ -21,13 +23,26 @@ _unsent = Gauge("towpath_outbox_waiting", "Outbox rows handed over and not yet c
 
 _queries = Queries.beside(__file__)
 
+Rows = list[tuple[int, Message]]
+
+
+def together(rows: Rows) -> list[Rows]:
+    """These rows in order, those that one message can stand for side by side. Pure."""
+    groups: dict[object, Rows] = {}
+    for row in rows:
+        row_id, message = row
+        groups.setdefault(message.routing_key if message.ids_field else row_id, []).append(row)
+    return list(groups.values())
+
 
 class OutboxRelay:
     """One per process. `hand_over` is called after a commit; `run` publishes, marks, and looks for rows that others left."""
 
-    in_flight = 256
+    at_once = 256
+    """Rows on their way to the broker together."""
     look_seconds = 1.0
-    mark_seconds = 0.05
+    mark_seconds = 0.25
+    """Well below the claim's five seconds: what is published and not yet marked when a process dies is published twice."""
     most_waiting = 20_000
 
     def __init__(self, database: Database, bus: Bus, owner: str) -> None:
@@ -38,7 +53,7 @@ class OutboxRelay:
         self._woken = asyncio.Event()
         self._confirmed: list[int] = []
 
-    def hand_over(self, rows: list[tuple[int, Message]]) -> None:
+    def hand_over(self, rows: Rows) -> None:
         """Publish these committed rows soon. Never waits; with too many waiting they are left to a later look."""
         if len(self._waiting) < self.most_waiting:
             self._waiting.extend(rows)
@@ -56,26 +71,26 @@ class OutboxRelay:
             await self._mark()
 
     async def _publish_waiting(self) -> None:
-        slots = asyncio.Semaphore(self.in_flight)
-        async with asyncio.TaskGroup() as publishing:
-            while True:
-                await self._woken.wait()
-                self._woken.clear()
-                while self._waiting:
-                    await slots.acquire()
-                    row_id, message = self._waiting.popleft()
-                    _unsent.set(len(self._waiting))
-                    publishing.create_task(self._publish(row_id, message)).add_done_callback(lambda _: slots.release())
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._waiting:
+                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.at_once))]
+                _unsent.set(len(self._waiting))
+                async with asyncio.TaskGroup() as publishing:
+                    for rows in together(taken):
+                        publishing.create_task(self._publish(rows))
 
-    async def _publish(self, row_id: int, message: Message) -> None:
-        """Unknown or refused publishes leave the row unsent: its claim runs out and it is published again."""
+    async def _publish(self, rows: Rows) -> None:
+        """Unknown or refused publishes leave the rows unsent: their claim runs out and they are published again."""
+        message = merged([message for _, message in rows])
         try:
             await self._bus.publish(message)
         except Transient as error:
-            _log.info("outbox_publish_postponed", outbox_id=row_id, type=message.type, why=str(error))
+            _log.info("outbox_publish_postponed", outbox_ids=[row_id for row_id, _ in rows], type=message.type, why=str(error))
             return
-        _published.labels(message.type).inc()
-        self._confirmed.append(row_id)
+        _published.labels(message.type).inc(len(rows))
+        self._confirmed += [row_id for row_id, _ in rows]
 
     async def _mark_confirmed(self) -> None:
         while True:
@@ -98,7 +113,7 @@ class OutboxRelay:
         while True:
             try:
                 found = 0
-                if not self._waiting and self._bus.is_connected:
+                if not self._waiting and await self._bus.answers():
                     found = await self._claim_left_rows()
                 if looks % 600 == 0:
                     await self._forget_sent()

@@ -32,7 +32,7 @@ class Service:
         self._app.router.add_get("/healthz", self._healthz)
         self._app.router.add_get("/readyz", self._readyz)
         self._app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=settings.shutdown_seconds, handle_signals=False)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=settings.shutdown_seconds, handle_signals=False, auto_decompress=False)
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._checks: list[tuple[str, Callable[[], Awaitable[bool]]]] = []
         self._stopping = asyncio.Event()

@@ -1,6 +1,7 @@
 """Settings that every service has. Only `settings` modules read the environment; each variable is `TOWPATH_` + the field's name in upper case."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +26,10 @@ class DatabaseSettings(Settings):
     """How long a handler waits for a free connection before it counts as the database being away."""
     database_command_seconds: PositiveFloat = 20
     """No statement of ours takes longer; a half-open connection is noticed after this long."""
+    database_idle_transaction_seconds: PositiveFloat = 30
+    """A process that stops in the middle of a transaction (SIGSTOP, a frozen machine) loses it after this long, so that its locks hold up nobody for ever."""
+    database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "auto"
+    """Services whose statements have one good plan, whatever the arguments, make each plan once: a fifth of Postgres' work went into plans."""
 
 
 class BusSettings(Settings):

@@ -88,7 +88,7 @@ CREATE TABLE pipeline_configs (
   deleted_at timestamptz);
 CREATE UNIQUE INDEX pipeline_configs_by_name ON pipeline_configs (created_by, name) WHERE deleted_at IS NULL;
 -- Matching reads only the pipelines that name the event's repository, whatever the number of others.
-CREATE INDEX pipeline_configs_by_repository ON pipeline_configs USING gin (repository_keys) WHERE deleted_at IS NULL AND enabled;
+CREATE INDEX pipeline_configs_by_repository ON pipeline_configs USING gin (repository_keys) WHERE deleted_at IS NULL;
 
 -- writer: gateway. Immutable: a save adds a row.
 CREATE TABLE pipeline_revisions (
@@ -267,8 +267,8 @@ CREATE TABLE jobs (
   finished_at timestamptz,
   created_at timestamptz NOT NULL DEFAULT now(),
   UNIQUE (run_id, name));
--- The queue: what waits for a slot, in the order in which it is to be admitted.
-CREATE INDEX jobs_waiting ON jobs (order_key, id) WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL;
+-- The queue: what waits for a slot, of each repository in the order in which it is to be admitted. An admission reads only the heads.
+CREATE INDEX jobs_waiting ON jobs (repository_id, order_key, id) WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL;
 -- Slots in use, counted at each admission.
 CREATE INDEX jobs_in_slots ON jobs (repository_id) WHERE admitted_at IS NOT NULL AND slot_freed_at IS NULL;
 

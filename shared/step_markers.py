@@ -1,0 +1,65 @@
+r"""Step markers: the lines by which a job's log says where a step begins and ends. For display only: user code can imitate them, so nothing trusts them.
+
+A marker is `::towpath-<nonce>::begin <index> <name>\n` or `::towpath-<nonce>::end <index> <exit code>\n`; steps count from 1.
+The nonce of an attempt follows from `attempts.creation_token`, so every reader of the row knows it. A marker may stand behind the end of a
+step's output that has no final line feed; cutting markers out gives back the steps' bytes exactly.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NAME_LIMIT = 120
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegin:
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    index: int
+    exit_code: int
+
+
+def nonce(creation_token: str) -> str:
+    """The nonce of the attempt that was created with this token; the token does not follow from it."""
+    return hashlib.sha256(b"towpath step marker:" + creation_token.encode()).hexdigest()[:16]
+
+
+def one_line(name: str) -> str:
+    """The name as a marker shows it: no control characters, bounded."""
+    return _CONTROL.sub(" ", name).strip()[:_NAME_LIMIT]
+
+
+def begin(marker_nonce: str, index: int, name: str) -> str:
+    """The line, without its line feed, that stands before a step's output."""
+    return f"::towpath-{marker_nonce}::begin {index} {one_line(name)}"
+
+
+def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:
+    """The marker at the end of this line (with or without its line feed); None when there is none."""
+    _, mark, rest = line.rpartition(_mark(marker_nonce))
+    if not mark:
+        return None
+    match rest.decode("utf-8", "replace").rstrip("\n").split(" ", 2):
+        case ["begin", index, name] if index.isdecimal():
+            return StepBegin(int(index), name)
+        case ["end", index, code] if index.isdecimal() and code.isdecimal():
+            return StepEnd(int(index), int(code))
+    return None
+
+
+def strip(data: bytes, marker_nonce: str) -> bytes:
+    """Whole lines without the markers in them: the bytes that the steps wrote."""
+    mark = _mark(marker_nonce)
+    if mark not in data:
+        return data
+    return re.sub(re.escape(mark) + rb"(?:begin|end) [0-9]+ [^\n]*(?:\n|\Z)", b"", data)
+
+
+def _mark(marker_nonce: str) -> bytes:
+    return f"::towpath-{marker_nonce}::".encode()
