@@ -1,0 +1,1 @@
+"""The gateway: the one door for forges, people and programs."""

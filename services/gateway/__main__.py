@@ -1,0 +1,30 @@
+"""The gateway: accepts webhooks so that they survive anything, and serves the HTTP API.
+
+It is the only writer of users, tokens, repositories, grants, pipelines, deliveries and commands. It may be killed at any moment and run in several replicas.
+"""
+
+import asyncio
+
+from services.gateway.app import build_app
+from services.gateway.gateway import build_gateway
+from services.gateway.settings import GatewaySettings
+from shared.bus import open_bus
+from shared.db import open_database
+from shared.logconfig import configure_logging
+from shared.service import Service
+
+
+async def main() -> None:
+    settings = GatewaySettings()
+    configure_logging(settings, "gateway")
+    async with open_database(settings) as database, open_bus(settings, "gateway") as bus:
+        gateway = build_gateway(settings, database, bus)
+        async with Service("gateway", settings, build_app(gateway)) as service:
+            for task in gateway.tasks:
+                service.keep_running(task)
+            service.ready_when("postgres_or_inlet", gateway.acceptance.can_accept)
+            await service.until_signalled()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,90 @@
+"""Grants: who may use a repository. A viewer sees its events and runs; a maintainer's pipelines may match it."""
+
+from typing import Any, Literal
+
+from aiohttp import web
+
+from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.fields import Instant, Shape
+from services.gateway.people import Scope
+from services.gateway.problems import forbidden, not_found
+from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
+
+Role = Literal["maintainer", "viewer"]
+
+
+class NewGrant(Shape):
+    role: Role
+
+
+class Grant(View):
+    user_id: int
+    name: str
+    email: str
+    role: Role
+    created_at: Instant
+
+
+async def _check(work: Any, call: Call[Any, Any]) -> None:
+    """Raises Problem 404 where the caller does not see the repository, 403 where it is not theirs to give."""
+    row = await work.repository(call.id, call.caller)
+    if row is None:
+        raise not_found()
+    if row["role"] != "maintainer" and not call.caller.is_admin:
+        raise forbidden("Only the repository's maintainers may do this.")
+
+
+async def listed(call: Call[NoBody, PageFilters]) -> web.Response:
+    async with call.gateway.store.reading() as work:
+        await _check(work, call)
+        return await paged(call, Grant, lambda before, limit: work.grants(call.id, before, limit))
+
+
+async def grant(call: Call[NewGrant, NoFilters]) -> web.Response:
+    user_id = call.path["user_id"]
+    async with call.gateway.store.transaction() as work:
+        await _check(work, call)
+        row = await work.set_grant(call.id, user_id, call.body.role)
+        if row is None:
+            raise not_found()
+        await work.audit(call.caller.user_id, "repository.granted", f"repository:{call.id}", {"user_id": user_id, "role": call.body.role})
+    return json_answer(Grant.of(row))
+
+
+async def withdraw(call: Call[NoBody, NoFilters]) -> web.Response:
+    user_id = call.path["user_id"]
+    async with call.gateway.store.transaction() as work:
+        await _check(work, call)
+        if not await work.delete_grant(call.id, user_id):
+            raise not_found()
+        await work.audit(call.caller.user_id, "repository.grant_withdrawn", f"repository:{call.id}", {"user_id": user_id})
+    return no_content()
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/repositories/{id}/grants",
+        handler=listed,
+        summary="Who may use a repository; for its maintainers.",
+        query=PageFilters,
+        answers={200: Answer("A page.", Page[Grant])},
+    ),
+    Route(
+        method="PUT",
+        path="/repositories/{id}/grants/{user_id}",
+        handler=grant,
+        summary="Let a user use a repository, in this role.",
+        scope=Scope.WRITE,
+        body=NewGrant,
+        answers={200: Answer("The grant.", Grant)},
+    ),
+    Route(
+        method="DELETE",
+        path="/repositories/{id}/grants/{user_id}",
+        handler=withdraw,
+        summary="Take a grant back.",
+        scope=Scope.WRITE,
+        answers={204: Answer("Taken back.")},
+    ),
+)

@@ -1,0 +1,151 @@
+"""Logs of runs: as text, and live.
+
+Logs are hostile: they leave as text/plain that no browser may take for anything else, and inside JSON.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+from pydantic import Field
+
+from services.gateway.api.log_stream import follow
+from services.gateway.fields import Filters, QueryId, Text
+from services.gateway.log_lines import read_positions, unpacked
+from services.gateway.problems import Problem, not_found, unavailable
+from services.gateway.routing import LAST_EVENT_ID, Answer, Call, NoBody, NoFilters, Route
+from services.gateway.store import GatewayStore
+from shared import step_markers
+
+SEGMENTS_AT_ONCE = 32
+_TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+
+
+class LogFilters(Filters):
+    job: Text | None = Field(None, description="Of this job alone: the bytes of one stream as they are. Absent: all streams, with headings.")
+    attempt: QueryId | None = Field(None, description="Of a job its newest, if absent.")
+    container: Text | None = Field(None, description="Of a job `job`, if absent.")
+
+
+async def download(call: Call[NoBody, LogFilters]) -> web.StreamResponse:
+    query = call.query
+    async with call.gateway.store.reading() as work:
+        run = await work.run(call.id, call.caller)
+        if run is None:
+            raise not_found()
+        streams = await work.log_streams(call.id)
+        chosen = _several(streams, query) if query.job is None else await _one(work, call, streams)
+    response = web.StreamResponse(headers=_TEXT_HEADERS)
+    with suppress(ConnectionError):  # the client has gone
+        await response.prepare(call.request)
+        for stream in chosen:
+            await _write(call.gateway.store, response, stream, with_heading=query.job is None)
+        await response.write_eof()
+    return response
+
+
+def _several(streams: list[Any], query: LogFilters) -> list[Any]:
+    return [
+        stream for stream in streams if query.attempt in (None, stream["attempt"]) and query.container in (None, stream["container"])
+    ]
+
+
+async def _one(work: Any, call: Call[NoBody, LogFilters], streams: list[Any]) -> list[Any]:
+    """The one stream that is meant, none while nothing of it is there. Raises Problem 404: there is no such job, or no such attempt of it."""
+    query = call.query
+    job_ids = {row["id"] for row in await work.jobs(call.id) if row["name"] == query.job}
+    attempts = {row["number"] for row in await work.attempts(call.id) if row["job_id"] in job_ids}
+    if not job_ids or (query.attempt is not None and query.attempt not in attempts):
+        raise not_found()
+    wanted = (query.job, query.attempt or max(attempts, default=0), query.container or "job")
+    return [stream for stream in streams if (stream["job"], stream["attempt"], stream["container"]) == wanted]
+
+
+async def _write(store: GatewayStore, response: web.StreamResponse, stream: Any, *, with_heading: bool) -> None:
+    if with_heading:
+        await response.write(f"==> {stream['job']}, attempt {stream['attempt']}, {stream['container']} <==\n".encode())
+    nonce = step_markers.nonce(stream["creation_token"])
+    last = b"\n"
+    async for raw in _stored(store, stream["id"]):
+        shown = step_markers.strip(raw, nonce)
+        if shown:
+            await response.write(shown)
+            last = shown[-1:]
+    if with_heading and last != b"\n":
+        await response.write(b"\n")
+
+
+async def _stored(store: GatewayStore, stream_id: int) -> AsyncIterator[bytes]:
+    """A stream's segments, some at a time: no log is held in memory."""
+    line = 1
+    while True:
+        async with store.reading() as work:
+            rows = [row for row in await work.segments(stream_id, line, SEGMENTS_AT_ONCE) if row["first_line"] >= line]
+        for row in rows:
+            yield unpacked(row["data"], row["raw_bytes"])
+            line = row["first_line"] + row["line_count"]
+        if len(rows) < SEGMENTS_AT_ONCE:
+            return
+
+
+async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
+    """Server-sent events until the run is over and its logs are sealed, or the client goes."""
+    live = call.gateway.live
+    text = call.request.headers.get(LAST_EVENT_ID.name, "")
+    positions = read_positions(text)
+    if positions is None:
+        raise Problem(400, "last_event_id", "Last-Event-ID is the id of an event of this stream.")
+    async with call.gateway.store.reading() as work:
+        if await work.run(call.id, call.caller) is None:
+            raise not_found()
+    if live.is_closing or live.watchers >= call.gateway.settings.live_streams:
+        raise unavailable("Too many live streams are open here.")
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+    response = web.StreamResponse(headers=headers)
+    watch = live.watch(call.id)
+    try:
+        with suppress(ConnectionError):  # the client has gone
+            await response.prepare(call.request)
+            await follow(live, watch, positions, partial(_send, response))
+            await response.write_eof()
+    finally:
+        live.unwatch(watch)
+    return response
+
+
+SEND_SECONDS = 60.0
+
+
+async def _send(response: web.StreamResponse, data: bytes) -> None:
+    """Waits while the client is slow; one that reads nothing for a minute is let go. Raises ConnectionError."""
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await response.write(data)
+    except TimeoutError as error:
+        raise ConnectionResetError("the client reads nothing") from error
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/runs/{id}/logs",
+        handler=download,
+        summary="What a run printed: one stream's bytes, or all streams in the order of the jobs.",
+        query=LogFilters,
+        answers={200: Answer("The text.", content_type="text/plain")},
+        is_streaming=True,
+    ),
+    Route(
+        method="GET",
+        path="/runs/{id}/logs/stream",
+        handler=stream,
+        summary="The logs while they grow, as events `lines`, `step`, `status` and `end`. Each id names the place to go on from.",
+        headers=(LAST_EVENT_ID,),
+        answers={200: Answer("Server-sent events.", content_type="text/event-stream")},
+        problems=frozenset({400}),
+        is_streaming=True,
+    ),
+)

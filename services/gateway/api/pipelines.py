@@ -1,0 +1,250 @@
+"""Pipelines: stored definitions. Each save that changes the YAML makes an immutable revision."""
+
+import asyncio
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field, StringConstraints
+
+from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.etags import allows, etag_of
+from services.gateway.fields import Instant, Shape, Text
+from services.gateway.people import Scope
+from services.gateway.problems import Fault, Problem, conflict, not_found
+from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
+from services.gateway.store.pipelines import Definition, NameTaken, Naming
+from shared.pipeline import globs
+from shared.pipeline.errors import PipelineInvalid
+from shared.pipeline.load import load
+
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+Description = Annotated[Text, StringConstraints(max_length=2000)]
+_EXAMPLE = """\
+version: 1
+repository: octo/web
+on: { push: { branches: [main] } }
+jobs:
+  test:
+    steps:
+      - run: python3 -m unittest
+"""
+_YAML = Field(description="The pipeline: one YAML document of 256 KiB at most.", examples=[_EXAMPLE])
+Yaml = Annotated[Text, StringConstraints(max_length=1 << 20), _YAML]
+
+
+class NewPipeline(Shape):
+    name: Name = Field(description="Yours alone: another pipeline of yours cannot have it.")
+    description: Description = ""
+    yaml_config: Yaml
+    enabled: bool = True
+
+
+class PipelineChange(Shape):
+    """What is absent stays as it is."""
+
+    name: Name | None = None
+    description: Description | None = None
+    yaml_config: Yaml | None = None
+    enabled: bool | None = None
+
+
+class PipelineText(Shape):
+    yaml_config: Yaml
+
+
+class PipelineFilters(PageFilters):
+    name: Text | None = None
+
+
+class PipelineSummary(View):
+    id: int
+    name: str
+    description: str
+    enabled: bool
+    revision: int = Field(description="The number of the newest revision.")
+    created_by: int
+    created_at: Instant
+    updated_at: Instant
+
+
+class Pipeline(PipelineSummary):
+    yaml_config: str
+
+
+class Revision(View):
+    id: int
+    number: int
+    yaml_config: str
+    created_by: int
+    created_at: Instant
+
+
+class Validation(View):
+    valid: bool
+    errors: list[Fault]
+
+
+async def _understood(yaml_config: str) -> Definition:
+    """Raises PipelineInvalid. Reading a large text takes up to 100 ms, so it is done beside the event loop."""
+    pipeline = await asyncio.to_thread(load, yaml_config)
+    return Definition(yaml_config, pipeline.model_dump(mode="json"), globs.repository_keys(pipeline.repositories))
+
+
+def _faults(error: PipelineInvalid) -> list[Fault]:
+    return [Fault.model_validate(problem.model_dump()) for problem in error.problems]
+
+
+async def _accepted(yaml_config: str) -> Definition:
+    try:
+        return await _understood(yaml_config)
+    except PipelineInvalid as error:
+        raise Problem(422, "pipeline_invalid", "The pipeline is not valid.", errors=_faults(error)) from error
+
+
+def _name_taken() -> Problem:
+    return conflict("name_taken", "Another pipeline of this owner has this name.")
+
+
+def _shown(row: Any, status: int = 200, **headers: str) -> web.Response:
+    return json_answer(Pipeline.of(row), status, {"ETag": etag_of(row["version"]), **headers})
+
+
+async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
+    definition = await _accepted(call.body.yaml_config)
+    naming = Naming(call.body.name, call.body.description, call.body.enabled)
+    async with call.gateway.store.transaction() as work:
+        pipeline_id = await work.insert_pipeline(naming, definition, call.caller.user_id)
+        if pipeline_id is None:
+            raise _name_taken()
+        await work.audit(call.caller.user_id, "pipeline.created", f"pipeline:{pipeline_id}")
+        row = await work.pipeline(pipeline_id, call.caller)
+    return _shown(row, 201, Location=f"/pipelines/{pipeline_id}")
+
+
+async def show(call: Call[NoBody, NoFilters]) -> web.Response:
+    async with call.gateway.store.reading() as work:
+        row = await work.pipeline(call.id, call.caller)
+    if row is None:
+        raise not_found()
+    return _shown(row)
+
+
+async def listed(call: Call[NoBody, PipelineFilters]) -> web.Response:
+    async with call.gateway.store.reading() as work:
+        return await paged(call, PipelineSummary, lambda before, limit: work.pipelines(call.caller, before, limit, call.query.name))
+
+
+async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
+    wanted = call.body
+    definition = None if wanted.yaml_config is None else await _accepted(wanted.yaml_config)
+    async with call.gateway.store.transaction() as work:
+        row = await _locked(work, call)
+        if definition is not None and definition.yaml_config == row["yaml_config"]:
+            definition = None
+        naming = Naming(
+            row["name"] if wanted.name is None else wanted.name,
+            row["description"] if wanted.description is None else wanted.description,
+            row["enabled"] if wanted.enabled is None else wanted.enabled,
+        )
+        try:
+            await work.change_pipeline(row, naming, definition, call.caller.user_id)
+        except NameTaken as error:
+            raise _name_taken() from error
+        await work.audit(call.caller.user_id, "pipeline.changed", f"pipeline:{call.id}", {"new_revision": definition is not None})
+        row = await work.pipeline(call.id, call.caller)
+    return _shown(row)
+
+
+async def _locked(work: Any, call: Call[Any, Any]) -> Any:
+    """The pipeline, held. Raises Problem: 404, or 412 when If-Match names another version."""
+    row = await work.lock_pipeline(call.id, call.caller)
+    if row is None:
+        raise not_found()
+    if not allows(call.request.headers.get("If-Match"), row["version"]):
+        raise Problem(412, "stale", "The pipeline has changed since this version.", headers={"ETag": etag_of(row["version"])})
+    return row
+
+
+async def delete(call: Call[NoBody, NoFilters]) -> web.Response:
+    async with call.gateway.store.transaction() as work:
+        await _locked(work, call)
+        await work.delete_pipeline(call.id)
+        await work.audit(call.caller.user_id, "pipeline.deleted", f"pipeline:{call.id}")
+    return no_content()
+
+
+async def revisions(call: Call[NoBody, PageFilters]) -> web.Response:
+    async with call.gateway.store.reading() as work:
+        if await work.pipeline(call.id, call.caller) is None:
+            raise not_found()
+        return await paged(call, Revision, lambda before, limit: work.revisions(call.id, before, limit))
+
+
+async def validate(call: Call[PipelineText, NoFilters]) -> web.Response:
+    try:
+        await _understood(call.body.yaml_config)
+    except PipelineInvalid as error:
+        return json_answer(Validation(valid=False, errors=_faults(error)))
+    return json_answer(Validation(valid=True, errors=[]))
+
+
+_ONE = Answer("The pipeline.", Pipeline, headers=ETAG)
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/pipelines",
+        handler=create,
+        summary="Store a pipeline. A YAML that is no pipeline is 422 with every error.",
+        scope=Scope.WRITE,
+        body=NewPipeline,
+        answers={201: Answer("The pipeline.", Pipeline, headers=ETAG | LOCATION)},
+        problems=frozenset({409}),
+    ),
+    Route(
+        method="GET",
+        path="/pipelines",
+        handler=listed,
+        summary="Your pipelines; administrators see all.",
+        query=PipelineFilters,
+        answers={200: Answer("A page.", Page[PipelineSummary])},
+    ),
+    Route(
+        method="POST",
+        path="/pipelines/validate",
+        handler=validate,
+        summary="Look for errors without storing anything.",
+        body=PipelineText,
+        answers={200: Answer("What was found.", Validation)},
+    ),
+    Route(method="GET", path="/pipelines/{id}", handler=show, summary="A pipeline.", answers={200: _ONE}),
+    Route(
+        method="PUT",
+        path="/pipelines/{id}",
+        handler=change,
+        summary="Change a pipeline; another YAML makes a revision.",
+        scope=Scope.WRITE,
+        body=PipelineChange,
+        headers=(IF_MATCH,),
+        answers={200: _ONE},
+        problems=frozenset({409, 412}),
+    ),
+    Route(
+        method="DELETE",
+        path="/pipelines/{id}",
+        handler=delete,
+        summary="Delete a pipeline: nothing new matches it, what it did stays readable, its name is free again.",
+        scope=Scope.WRITE,
+        headers=(IF_MATCH,),
+        answers={204: Answer("Deleted.")},
+        problems=frozenset({412}),
+    ),
+    Route(
+        method="GET",
+        path="/pipelines/{id}/revisions",
+        handler=revisions,
+        summary="What the pipeline said, save by save.",
+        query=PageFilters,
+        answers={200: Answer("A page.", Page[Revision])},
+    ),
+)

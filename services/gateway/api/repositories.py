@@ -1,0 +1,238 @@
+"""Repositories: which may start runs, where they are cloned from, and who may use them.
+
+Administrators register them; maintainers may change them. Secrets go in and never come out.
+"""
+
+import secrets
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import Field, StringConstraints
+
+from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.clone_urls import clone_url_fault, server_of
+from services.gateway.etags import allows, etag_of
+from services.gateway.fields import Id, Instant, Shape, Text
+from services.gateway.gateway import Gateway
+from services.gateway.people import Scope
+from services.gateway.problems import Problem, conflict, forbidden, invalid, not_found, unavailable
+from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
+from services.gateway.store.repositories import AlreadyRegistered, NewRepository, RepositoryChange
+
+Forge = Literal["github", "gitea"]
+FullName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$")]
+_CLONE_URL = Field(description="https://, without credentials, not in a private network.", examples=["https://github.com/octo/web.git"])
+CloneUrl = Annotated[Text, StringConstraints(min_length=1, max_length=2000), _CLONE_URL]
+Secret = Annotated[Text, StringConstraints(min_length=6, max_length=1000)]
+
+
+class Registration(Shape):
+    full_name: FullName
+    forge: Forge = "github"
+    forge_id: Id | None = Field(None, description="The forge's number for it. Absent: learned from the first verified delivery.")
+    clone_url: CloneUrl
+    webhook_secret: Secret | None = Field(None, description="For a hook of its own. Absent: the forge-wide secret counts.")
+    clone_token: Secret | None = Field(None, description="Given to git when it clones, and to nothing else.")
+
+
+class RegistrationChange(Shape):
+    """What is absent stays as it is; a secret that is null is removed."""
+
+    full_name: FullName | None = None
+    clone_url: CloneUrl | None = None
+    forge_id: Id | None = None
+    hook_target_type: Literal["repository", "organization", "integration", "business", "enterprise"] | None = Field(
+        None, description="GitHub: the hook that counts when several send the same. Absent: the first one seen."
+    )
+    webhook_secret: Secret | None = None
+    clone_token: Secret | None = None
+
+
+class RepositoryFilters(PageFilters):
+    full_name: Text | None = None
+    forge: Forge | None = None
+
+
+class Repository(View):
+    id: int
+    forge: Forge
+    forge_id: int | None
+    full_name: str
+    clone_url: str
+    hook_key: str
+    webhook_url: str = Field(description="Where the forge's webhook goes.")
+    hook_target_type: str | None
+    has_webhook_secret: bool
+    has_clone_token: bool
+    role: Literal["maintainer", "viewer"] | None = Field(description="Yours; null: you see it as an administrator.")
+    created_by: int
+    created_at: Instant
+    updated_at: Instant
+
+
+def _view(call: Call[Any, Any], row: Any) -> Repository:
+    address = call.gateway.settings.public_url.rstrip("/") or str(call.request.url.origin())
+    own = f"/{row['hook_key']}" if row["has_webhook_secret"] else ""
+    return Repository.of(row, webhook_url=f"{address}/webhooks/{row['forge']}{own}")
+
+
+def _shown(call: Call[Any, Any], row: Any, status: int = 200, **headers: str) -> web.Response:
+    return json_answer(_view(call, row), status, {"ETag": etag_of(row["version"]), **headers})
+
+
+def _check_clone_url(gateway: Gateway, url: str | None) -> None:
+    fault = None if url is None else clone_url_fault(url, allow_local=gateway.settings.allow_local_clone_urls)
+    if fault:
+        raise invalid("body.clone_url", "clone_url", fault)
+
+
+def _check_token_stays(row: Any, wanted: RegistrationChange) -> None:
+    """A token goes to the server it was given for and to no other: whoever may change the address must not learn it. Raises Problem 422."""
+    if wanted.clone_url is None or not row["has_clone_token"] or "clone_token" in wanted.model_fields_set:
+        return
+    if server_of(wanted.clone_url) != server_of(row["clone_url"]):
+        raise invalid("body.clone_token", "needed", "On another server the stored token does not count: give one with the new clone_url, or null.")
+
+
+async def _set_secrets(call: Call[Any, Any], work: Any, repository_id: int) -> bool:
+    """Stores the secrets that the body names, null too; whether one counts for webhooks."""
+    named = call.body.model_fields_set & {"webhook_secret", "clone_token"}
+    for column, store in (("webhook_secret", work.set_webhook_secret), ("clone_token", work.set_clone_token)):
+        if column in named:
+            await store(repository_id, _encrypted(call.gateway, getattr(call.body, column), column, repository_id))
+    return "webhook_secret" in named
+
+
+def _encrypted(gateway: Gateway, secret: str | None, column: str, repository_id: int) -> bytes | None:
+    if secret is None:
+        return None
+    if gateway.keyring is None:
+        raise unavailable("This gateway has no encryption keys, so it keeps no secrets.")
+    return gateway.keyring.encrypt(secret.encode(), table="repositories", column=column, row=repository_id)
+
+
+def _registered() -> Problem:
+    return conflict("already_registered", "A repository of this name, or with this forge id, is registered.")
+
+
+async def register(call: Call[Registration, NoFilters]) -> web.Response:
+    body = call.body
+    _check_clone_url(call.gateway, body.clone_url)
+    async with call.gateway.store.transaction() as work:
+        columns = NewRepository(body.forge, body.forge_id, body.full_name, body.clone_url, secrets.token_urlsafe(24), call.caller.user_id)
+        try:
+            repository_id = await work.insert_repository(columns)
+        except AlreadyRegistered as error:
+            raise _registered() from error
+        has_hook = await _set_secrets(call, work, repository_id)
+        await work.audit(call.caller.user_id, "repository.registered", f"repository:{repository_id}", {"full_name": body.full_name})
+        row = await work.repository(repository_id, call.caller)
+    if has_hook:
+        await call.gateway.hook_secrets.changed()
+    return _shown(call, row, 201, Location=f"/repositories/{repository_id}")
+
+
+async def listed(call: Call[NoBody, RepositoryFilters]) -> web.Response:
+    query = call.query
+    async with call.gateway.store.reading() as work:
+
+        async def read(before: int, limit: int) -> list[Any]:
+            return await work.repositories(call.caller, before, limit, query.full_name, query.forge)
+
+        return await paged(call, Repository, read, lambda row: _view(call, row))
+
+
+async def show(call: Call[NoBody, NoFilters]) -> web.Response:
+    async with call.gateway.store.reading() as work:
+        return _shown(call, await _visible(work, call))
+
+
+async def _visible(work: Any, call: Call[Any, Any]) -> Any:
+    row = await work.repository(call.id, call.caller)
+    if row is None:
+        raise not_found()
+    return row
+
+
+async def _held(work: Any, call: Call[Any, Any]) -> Any:
+    """The repository for its maintainers and administrators, held until the transaction ends. Raises Problem 404, 403 or 412."""
+    row = await _visible(work, call)
+    if row["role"] != "maintainer" and not call.caller.is_admin:
+        raise forbidden("Only the repository's maintainers may do this.")
+    held = await work.lock_repository(call.id)
+    if held is None:
+        raise not_found()
+    if not allows(call.request.headers.get("If-Match"), held["version"]):
+        raise Problem(412, "stale", "The repository has changed since this version.", headers={"ETag": etag_of(held["version"])})
+    return await _visible(work, call)  # as it is now that nobody else changes it
+
+
+async def change(call: Call[RegistrationChange, NoFilters]) -> web.Response:
+    body = call.body
+    _check_clone_url(call.gateway, body.clone_url)
+    async with call.gateway.store.transaction() as work:
+        _check_token_stays(await _held(work, call), body)
+        try:
+            await work.change_repository(call.id, RepositoryChange(body.full_name, body.clone_url, body.forge_id, body.hook_target_type))
+        except AlreadyRegistered as error:
+            raise _registered() from error
+        await _set_secrets(call, work, call.id)
+        await work.audit(call.caller.user_id, "repository.changed", f"repository:{call.id}", {"fields": sorted(body.model_fields_set)})
+        row = await work.repository(call.id, call.caller)
+    await call.gateway.hook_secrets.changed()
+    return _shown(call, row)
+
+
+async def delete(call: Call[NoBody, NoFilters]) -> web.Response:
+    async with call.gateway.store.transaction() as work:
+        await _held(work, call)
+        await work.delete_repository(call.id)
+        await work.audit(call.caller.user_id, "repository.deleted", f"repository:{call.id}")
+    await call.gateway.hook_secrets.changed()
+    return no_content()
+
+
+_ONE = {200: Answer("The repository.", Repository, headers=ETAG)}
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/repositories",
+        handler=register,
+        summary="Register a repository.",
+        scope=Scope.ADMIN,
+        body=Registration,
+        answers={201: Answer("The repository.", Repository, headers=ETAG | LOCATION)},
+        problems=frozenset({409}),
+    ),
+    Route(
+        method="GET",
+        path="/repositories",
+        handler=listed,
+        summary="Repositories granted to you; administrators see all.",
+        query=RepositoryFilters,
+        answers={200: Answer("A page.", Page[Repository])},
+    ),
+    Route(method="GET", path="/repositories/{id}", handler=show, summary="A repository.", answers=_ONE),
+    Route(
+        method="PATCH",
+        path="/repositories/{id}",
+        handler=change,
+        summary="Change a repository; for its maintainers.",
+        scope=Scope.WRITE,
+        body=RegistrationChange,
+        headers=(IF_MATCH,),
+        answers=_ONE,
+        problems=frozenset({409, 412}),
+    ),
+    Route(
+        method="DELETE",
+        path="/repositories/{id}",
+        handler=delete,
+        summary="Forget a repository: its hooks are refused and its events start nothing.",
+        scope=Scope.ADMIN,
+        headers=(IF_MATCH,),
+        answers={204: Answer("Deleted.")},
+        problems=frozenset({412}),
+    ),
+)

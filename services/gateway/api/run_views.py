@@ -1,0 +1,151 @@
+"""Runs as the API shows them. Pure: values from rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+from urllib.parse import urlencode
+
+from pydantic import Field, ValidationError
+
+from services.gateway.answers import View
+from services.gateway.fields import Instant
+from shared.statuses import AttemptStatus, Reason, Status, WaitingFor
+
+EventKind = Literal["push", "tag", "pull_request", "schedule", "manual"]
+
+
+class RunSummary(View):
+    id: int
+    number: int = Field(description="Counts per pipeline, for people.")
+    pipeline_config_id: int
+    pipeline: str
+    revision_id: int
+    revision: int
+    event_id: int
+    event: EventKind
+    repository_id: int
+    repository: str
+    branch: str | None
+    sha: str | None
+    status: Status
+    reason: Reason | None
+    triggered_by: str
+    rerun: int
+    retry_of: int | None
+    priority: int
+    logs: str | None
+    created_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None
+
+
+class Step(View):
+    """A command of a job, as far as the job told."""
+
+    name: str | None = None
+    outcome: str | None = None
+    exit_code: int | None = None
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+
+
+class Attempt(View):
+    id: int
+    number: int
+    status: AttemptStatus
+    cluster: str
+    outcome: Status | None
+    reason: Reason | None
+    message: str | None
+    exit_code: int | None
+    waiting_for: WaitingFor | None
+    steps: list[Step]
+    containers: list[str]
+    logs: str = Field(description="The log of its container `job`.")
+    created_at: Instant
+    claimed_at: Instant | None
+    started_at: Instant | None = Field(description="When user code started.")
+    finished_at: Instant | None
+
+    @classmethod
+    def of_job(cls, row: Mapping[str, Any], run_id: int, job: str) -> Self:
+        place = urlencode({"job": job, "attempt": row["number"], "container": "job"})
+        return cls.of({**row, "steps": _steps(row["steps"])}, logs=f"/runs/{run_id}/logs?{place}")
+
+
+def _steps(stored: Any) -> list[Step]:
+    """Steps are told by the job's own process: what can't be read is left out, the verdict doesn't rest on it."""
+    steps = []
+    for step in stored if isinstance(stored, list) else []:
+        try:
+            steps.append(Step.model_validate(step))
+        except ValidationError:
+            continue
+    return steps
+
+
+class Job(View):
+    id: int
+    name: str
+    position: int
+    needs: list[str]
+    status: Status
+    reason: Reason | None
+    waiting_for: WaitingFor | None
+    place: int | None = Field(description="Waiting for a slot: how many jobs are before it, 1,000 at most.")
+    message: str | None
+    cluster: str
+    carried_from: int | None = Field(description="In a retry of what failed: the job whose success counts here.")
+    created_at: Instant
+    ready_at: Instant | None
+    admitted_at: Instant | None
+    cancel_requested_at: Instant | None
+    started_at: Instant | None
+    finished_at: Instant | None
+    attempts: list[Attempt]
+
+
+class Transition(View):
+    """A change of status, of the run or of one of its jobs."""
+
+    job_id: int | None
+    from_status: Status | None
+    to_status: Status
+    reason: Reason | None
+    cause: str
+    at: Instant
+
+
+class Provenance(View):
+    """Why the run exists."""
+
+    event_id: int
+    event: EventKind
+    delivery_id: str | None = Field(description="The forge's own id.")
+    source: str | None
+    sender: str | None
+    revision_id: int
+    revision: int
+    triggered_by: str
+
+
+class Run(RunSummary):
+    log_complete: bool = Field(description="The run is over and every log of it stored to its end.")
+    provenance: Provenance
+    jobs: list[Job]
+    transitions: list[Transition]
+
+
+def run_view(row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]) -> Run:
+    """`parts`: the rows of its jobs, attempts and transitions."""
+    jobs, attempts, transitions = parts
+    run_id = row["id"]
+    shown = [
+        Job.of(job, attempts=[Attempt.of_job(attempt, run_id, job["name"]) for attempt in attempts if attempt["job_id"] == job["id"]]) for job in jobs
+    ]
+    return Run.of(
+        row,
+        log_complete=log_complete,
+        provenance=Provenance.of(row, sender=row["sender_login"]),
+        jobs=shown,
+        transitions=[Transition.of(transition) for transition in transitions],
+    )

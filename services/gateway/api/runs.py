@@ -1,0 +1,205 @@
+"""Runs: what was executed, how far it has come, and the commands for it."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import Field
+
+from services.gateway.answers import Page, PageFilters, json_answer, paged
+from services.gateway.api.commands import Command
+from services.gateway.api.run_views import EventKind, Run, RunSummary, run_view
+from services.gateway.fields import Moment, QueryId, Shape, Text
+from services.gateway.people import Scope
+from services.gateway.problems import Problem, conflict, forbidden, invalid, not_found
+from services.gateway.routing import IDEMPOTENCY_KEY, LOCATION, Answer, Call, NoBody, NoFilters, Route
+from services.gateway.store.runs import RunFilters
+from shared.statuses import TERMINAL, Status
+
+RETRYABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.ERROR})
+
+
+class RunsFilters(PageFilters):
+    status: Status | None = None
+    pipeline_config_id: QueryId | None = None
+    repository: Text | None = Field(None, description="Full name, as octo/web.")
+    branch: Text | None = None
+    sha: Text | None = Field(None, description="All 40 digits.")
+    event: EventKind | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    started_after: Moment | None = None
+    started_before: Moment | None = None
+    finished_after: Moment | None = None
+    finished_before: Moment | None = None
+
+
+class Retry(Shape):
+    only: Annotated[Literal["all", "failed"], Field(description="failed: jobs that succeeded are carried over.")] = "all"
+    latest: Annotated[bool, Field(description="With the pipeline's newest revision instead of the run's.")] = False
+
+
+class Cancel(Shape):
+    """Nothing is asked."""
+
+
+async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
+    query = call.query
+    async with call.gateway.store.transaction() as work:
+        repositories = None if query.repository is None else await work.repository_ids(query.repository)
+        filters = RunFilters(
+            query.status,
+            query.pipeline_config_id,
+            repositories,
+            query.branch,
+            query.sha,
+            query.event,
+            query.created_after,
+            query.created_before,
+            query.started_after,
+            query.started_before,
+            query.finished_after,
+            query.finished_before,
+        )
+        return await paged(call, RunSummary, lambda before, limit: work.runs(call.caller, before, limit, filters))
+
+
+async def show(call: Call[NoBody, NoFilters]) -> web.Response:
+    async with call.gateway.store.reading() as work:
+        return json_answer(await _shown(work, call, call.id))
+
+
+async def _shown(work: Any, call: Call[Any, Any], run_id: int) -> Run:
+    row = await work.run(run_id, call.caller)
+    if row is None:
+        raise not_found()
+    parts = (await work.jobs(run_id), await work.attempts(run_id), await work.transitions(run_id))
+    state = await work.log_state(run_id)
+    log_complete = state is not None and state["is_sealed"] and Status(state["status"]) in TERMINAL
+    return run_view(row, log_complete, parts)
+
+
+async def retry(call: Call[Retry, NoFilters]) -> web.Response:
+    """A new run. Two retries at once make one run: the scheduler numbers reruns."""
+    command = await _commanded(call, "retry", call.body.model_dump())
+    if command["outcome"] is None:
+        return _accepted(command)
+    if command["outcome"] == "refused":
+        raise _refused(command["reason"])
+    async with call.gateway.store.reading() as work:
+        run = await _shown(work, call, command["new_run_id"])
+    return json_answer(run, 201 if command["reason"] == "run_created" else 200, {"Location": f"/runs/{run.id}"})
+
+
+async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
+    """Stops what runs and what waits. The answer shows the run as it is by then: its processes may take their grace period to end."""
+    command = await _commanded(call, "cancel", {})
+    if command["outcome"] is None:
+        return _accepted(command)
+    if command["outcome"] == "refused":
+        raise _refused(command["reason"])
+    async with call.gateway.store.reading() as work:
+        return json_answer(await _shown(work, call, call.id))
+
+
+async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any]) -> Any:
+    """The command's row, with its effect when that came soon. The wish is stored before it is waited for."""
+    key = _idempotency_key(call.request)
+    async with call.gateway.store.transaction() as work:
+        run = await work.run(call.id, call.caller)
+        if run is None:
+            raise not_found()
+        if not run["may_command"]:
+            raise forbidden("Only the pipeline's owner and the repository's maintainers may do this.")
+        command_id = await _repeated(work, call, kind, arguments, key) if key else None
+        if command_id is None:
+            _check(kind, Status(run["status"]))
+            command_id = await work.insert_command(kind, call.id, arguments, call.caller.user_id, key)
+            await work.audit(call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments)
+        if command_id is None:  # the same key, at the same moment
+            command_id = await _repeated(work, call, kind, arguments, key or "")
+    if command_id is None:
+        raise RuntimeError("a command was neither stored nor there")
+    return await call.gateway.effects.wait(command_id, call.caller)
+
+
+async def _repeated(work: Any, call: Call[Any, Any], kind: str, arguments: dict[str, Any], key: str) -> int | None:
+    """The earlier command with this key. Raises Problem 409 when that was another wish."""
+    earlier = await work.command_by_key(call.caller.user_id, key)
+    if earlier is None:
+        return None
+    if (earlier["kind"], earlier["run_id"], earlier["arguments"]) != (kind, call.id, arguments):
+        raise conflict("key_used", "This Idempotency-Key was used for another request.")
+    return int(earlier["id"])
+
+
+def _check(kind: str, status: Status) -> None:
+    """What is certain already needs no command. Raises Problem 409."""
+    if kind == "cancel" and status in TERMINAL:
+        raise _refused("already_finished")
+    if kind == "retry" and status not in RETRYABLE:
+        raise _refused("not_retryable")
+
+
+_REFUSALS = {
+    "already_finished": "The run is over.",
+    "not_retryable": "Only a run that failed, was cancelled or ended with an error can be retried.",
+}
+
+
+def _refused(reason: str) -> Problem:
+    return not_found() if reason == "run_unknown" else conflict(reason, _REFUSALS.get(reason, "The scheduler refused this."))
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get(IDEMPOTENCY_KEY.name)
+    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY.pattern, key):
+        raise invalid("header.Idempotency-Key", "pattern", "1 to 200 printable characters without spaces are needed")
+    return key
+
+
+def _accepted(command: Any) -> web.Response:
+    return json_answer(Command.of(command), 202, {"Location": f"/commands/{command['id']}"})
+
+
+_LATER = Answer("It will be done; its effect is at Location.", Command, headers=LOCATION)
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/runs",
+        handler=listed,
+        summary="Runs of your pipelines and of repositories granted to you; administrators see all. `_after` includes, `_before` excludes.",
+        query=RunsFilters,
+        answers={200: Answer("A page.", Page[RunSummary])},
+    ),
+    Route(method="GET", path="/runs/{id}", handler=show, summary="A run with its jobs, attempts and steps.", answers={200: Answer("The run.", Run)}),
+    Route(
+        method="POST",
+        path="/runs/{id}/retry",
+        handler=retry,
+        summary="Run it again: a new run.",
+        scope=Scope.WRITE,
+        body=Retry,
+        is_body_optional=True,
+        headers=(IDEMPOTENCY_KEY,),
+        answers={
+            201: Answer("The new run.", Run, headers=LOCATION),
+            200: Answer("The run that another retry has made.", Run, headers=LOCATION),
+            202: _LATER,
+        },
+        problems=frozenset({409}),
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/cancel",
+        handler=cancel,
+        summary="Stop a run.",
+        scope=Scope.WRITE,
+        body=Cancel,
+        is_body_optional=True,
+        headers=(IDEMPOTENCY_KEY,),
+        answers={200: Answer("The run.", Run), 202: _LATER},
+        problems=frozenset({409}),
+    ),
+)

@@ -1,0 +1,114 @@
+"""Tokens: shown once, when they are made. Only a hash of each is kept."""
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field, StringConstraints
+
+from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.fields import Id, Instant, Moment, QueryId, Shape, Text
+from services.gateway.people import Caller, Scope, included
+from services.gateway.problems import conflict, forbidden, not_found
+from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
+from shared.crypto import hash_token, new_token
+
+PREFIX_LENGTH = 8
+
+
+class NewToken(Shape):
+    name: Annotated[Text, StringConstraints(min_length=1, max_length=200)] = Field(description="What it is for.")
+    scopes: list[Scope] = Field([Scope.READ, Scope.WRITE], min_length=1, max_length=3, description="Each includes the ones before it: read, write, admin.")
+    expires_at: Moment | None = Field(None, description="Absent: never.")
+    user_id: Id | None = Field(None, description="For somebody else; administrators only.")
+
+
+class TokenFilters(PageFilters):
+    user_id: QueryId | None = Field(None, description="Of somebody else; administrators only.")
+
+
+class TokenSummary(View):
+    id: int
+    user_id: int
+    name: str
+    prefix: str = Field(description="Its first characters, to recognise it by.")
+    scopes: list[Scope]
+    created_at: Instant
+    expires_at: Instant | None
+    revoked_at: Instant | None
+    last_used_at: Instant | None
+
+
+class Token(TokenSummary):
+    token: str = Field(description="Keep it: it is never shown again.")
+
+
+def _owner(caller: Caller, user_id: int | None) -> int:
+    """Whose tokens are meant. Raises Problem 403."""
+    if user_id is None or user_id == caller.user_id:
+        return caller.user_id
+    if not caller.may(Scope.ADMIN):
+        raise forbidden("Only an administrator may do this for somebody else.")
+    return user_id
+
+
+def _check(wanted: NewToken, caller: Caller, owner: Any) -> None:
+    """A token never reaches further than the one that makes it, nor than its owner."""
+    beyond = included(frozenset(wanted.scopes)) - included(caller.scopes)
+    if beyond or (Scope.ADMIN in wanted.scopes and not owner["is_admin"]):
+        raise forbidden("A token cannot allow more than the one that makes it, nor more than its owner may do.")
+
+
+async def create(call: Call[NewToken, NoFilters]) -> web.Response:
+    wanted = call.body
+    owner_id = _owner(call.caller, wanted.user_id)
+    token = new_token()
+    async with call.gateway.store.transaction() as work:
+        owner = await work.user(owner_id)
+        if owner is None or owner["disabled_at"] is not None:
+            raise not_found()
+        _check(wanted, call.caller, owner)
+        scopes = sorted(scope.value for scope in set(wanted.scopes))
+        row = await work.insert_token(owner_id, wanted.name, (token[:PREFIX_LENGTH], hash_token(token)), scopes, wanted.expires_at)
+        await work.audit(call.caller.user_id, "token.created", f"token:{row['id']}", {"user_id": owner_id, "scopes": scopes})
+    return json_answer(Token.of(row, token=token), 201, {"Cache-Control": "no-store"})
+
+
+async def listed(call: Call[NoBody, TokenFilters]) -> web.Response:
+    owner_id = _owner(call.caller, call.query.user_id)
+    async with call.gateway.store.reading() as work:
+        return await paged(call, TokenSummary, lambda before, limit: work.tokens(owner_id, before, limit))
+
+
+async def revoke(call: Call[NoBody, NoFilters]) -> web.Response:
+    if call.id == call.caller.token_id:
+        raise conflict("own_token", "A token does not revoke itself, so that nobody locks themselves out: use another one.")
+    async with call.gateway.store.transaction() as work:
+        if not await work.revoke_token(call.id, call.caller.user_id, or_anyones=call.caller.may(Scope.ADMIN)):
+            raise not_found()
+        await work.audit(call.caller.user_id, "token.revoked", f"token:{call.id}")
+    call.gateway.callers.forget()
+    return no_content()
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/tokens",
+        handler=create,
+        summary="Make a token.",
+        scope=Scope.WRITE,
+        body=NewToken,
+        answers={201: Answer("The token, this once.", Token)},
+        problems=frozenset({404}),
+    ),
+    Route(method="GET", path="/tokens", handler=listed, summary="Your tokens.", query=TokenFilters, answers={200: Answer("A page.", Page[TokenSummary])}),
+    Route(
+        method="DELETE",
+        path="/tokens/{id}",
+        handler=revoke,
+        summary="Revoke a token for good.",
+        scope=Scope.WRITE,
+        answers={204: Answer("Revoked.")},
+        problems=frozenset({409}),
+    ),
+)

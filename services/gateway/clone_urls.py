@@ -1,0 +1,64 @@
+"""Which clone URLs may be registered. Pure: no name is resolved.
+
+An executor fetches from this address with the repository's credentials, so it must not lead into the installation's own network, and nothing in it may be
+read as an option.
+"""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,2000}")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa", "cluster.local", "svc")
+
+
+def clone_url_fault(url: str, *, allow_local: bool) -> str | None:
+    """What is wrong with a clone URL, in one sentence; None when it may be used."""
+    if not _CHARACTERS.fullmatch(url) or url.startswith("-"):
+        return "Only the characters of a URL are allowed here, 2,000 at most, and no dash at the beginning."
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "This is not a URL."
+    if "@" in parts.netloc:
+        return "Credentials do not belong into the URL: use clone_token."
+    if parts.query or parts.fragment or port == 0:
+        return "A clone URL is a scheme, a host, perhaps a port, and a path."
+    return _place_fault(parts, allow_local=allow_local)
+
+
+def server_of(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL that may be used: whom a clone token is shown to."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+def _place_fault(parts: SplitResult, *, allow_local: bool) -> str | None:
+    if parts.scheme == "file" and allow_local:
+        return None if not parts.netloc and parts.path.startswith("/") and ".." not in parts.path.split("/") else "file:///absolute/path is needed."
+    if parts.scheme != "https" and not (parts.scheme == "http" and allow_local):
+        return "The URL must begin with https://."
+    host = (parts.hostname or "").rstrip(".")
+    if not host or len(parts.path) < 2 or parts.path.startswith("/-"):
+        return "A host and the repository's path are needed."
+    return None if allow_local else _host_fault(host)
+
+
+def _host_fault(host: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _name_fault(host)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return None if mapped.is_global and not mapped.is_multicast else "This address is private."
+
+
+def _name_fault(host: str) -> str | None:
+    labels = host.split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return "This is not a host name."
+    if labels[-1].isdigit() or labels[-1].startswith("0x") or len(labels) < 2:
+        return "A full host name is needed."  # 2130706433 and 0x7f.1 are ways to write 127.0.0.1
+    return "This name is private." if any(host == name or host.endswith(f".{name}") for name in _LOCAL_NAMES) else None

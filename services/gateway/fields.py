@@ -1,0 +1,97 @@
+"""Kinds of fields that requests and answers share: text that Postgres can store, ids, instants. Pure."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+BIGGEST_ID = 2**63 - 1
+
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
+_DIGITS = re.compile(r"-?\d{1,19}", re.ASCII)
+
+
+class Shape(BaseModel):
+    """What every model of the API's requests keeps: exact types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Filters(BaseModel):
+    """What every model of a query string keeps: text is read as numbers and instants, unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the character U+0000 is not allowed")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("half of a surrogate pair is not a character")
+    return text
+
+
+def is_storable(text: str) -> bool:
+    """Whether Postgres takes this text."""
+    try:
+        _storable(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rfc3339(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("an instant such as 2026-01-31T12:00:00Z is needed")
+    text = f"{value[:-6]}+{value[-5:]}" if len(value) > 6 and value[-6] == " " else value  # a plus sign that the address turned into a space
+    found = _RFC3339.fullmatch(text)
+    if not found:
+        raise ValueError("an instant such as 2026-01-31T12:00:00Z is needed")
+    if found[2] is None:
+        raise ValueError("an offset is needed: Z or +02:00")
+    return datetime.fromisoformat(text.upper())  # raises ValueError for a day that is none
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("outside of the years 1 to 9999") from error
+
+
+def instant_text(at: datetime) -> str:
+    """RFC 3339 in UTC with Z and microseconds. (asyncpg gives the first and the last instant of all without a zone.)"""
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _whole(value: Any) -> Any:
+    """To JSON 1.0 is the integer 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("a whole number is needed")
+    return value
+
+
+STORABLE_PATTERN = "^[^\\u0000]*$"
+"""How an OpenAPI document says that text has no U+0000."""
+
+Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": STORABLE_PATTERN})]
+Id = Annotated[int, Field(ge=1, le=BIGGEST_ID), BeforeValidator(_whole)]
+QueryNumber = BeforeValidator(_number)
+QueryId = Annotated[int, Field(ge=1, le=BIGGEST_ID), QueryNumber]
+Moment = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""An instant in a request."""
+Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""An instant in an answer."""
+
+
+def id_in_path(text: str) -> int | None:
+    """The id that a part of a path names; None when no row can have it."""
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        return None
+    number = int(text)
+    return number if 1 <= number <= BIGGEST_ID else None

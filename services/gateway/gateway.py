@@ -1,0 +1,69 @@
+"""The gateway's parts, put together: what handlers reach, and what runs beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from services.gateway.acceptance import Acceptance
+from services.gateway.auth import Callers
+from services.gateway.consumers import on_live
+from services.gateway.effects import Effects
+from services.gateway.hook_secrets import HookSecrets
+from services.gateway.inlet import BATCH, Inlet, on_kept
+from services.gateway.intake import BodyMemory
+from services.gateway.live_logs import LiveLogs
+from services.gateway.reconciler import open_reconciler
+from services.gateway.record import Record
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import GatewayStore, open_store
+from services.gateway.webhooks import Webhooks
+from shared import topology
+from shared.bus import Bus
+from shared.crypto import Keyring
+from shared.db import Database
+from shared.outbox import OutboxRelay
+from shared.service import Runnable
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What handlers use."""
+
+    settings: GatewaySettings
+    store: GatewayStore
+    keyring: Keyring | None
+    """None: secrets cannot be stored."""
+    callers: Callers
+    hook_secrets: HookSecrets
+    acceptance: Acceptance
+    webhooks: Webhooks
+    effects: Effects
+    live: LiveLogs
+    memory: BodyMemory
+    tasks: Sequence[Runnable]
+    """Run while the gateway serves."""
+
+
+def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Gateway:
+    """Everything, not yet running. Raises KeyringInvalid or OSError for a key file that cannot be used."""
+    relay = OutboxRelay(database, bus, owner="gateway")
+    store = open_store(database, relay)
+    record = Record(store, relay)
+    keyring = Keyring.from_file(settings.encryption_key_file) if settings.encryption_key_file else None
+    hook_secrets = HookSecrets(store, keyring, settings.hook_secrets_seconds)
+    inlet = Inlet(bus, wait_seconds=settings.inlet_wait_seconds, body_bytes=settings.inlet_body_bytes)
+    acceptance = Acceptance(record.keep, inlet, database, settings.database_wait_seconds)
+    memory = BodyMemory(settings.body_memory_bytes)
+    effects, live = Effects(store), LiveLogs(store)
+    tasks: tuple[Runnable, ...] = (
+        relay,
+        acceptance,
+        inlet,
+        hook_secrets,
+        bus.consumer(topology.INLET, partial(on_kept, record), batch=BATCH),
+        bus.exclusive_consumer(topology.LIVE_KEYS, partial(on_live, effects, live)),
+        open_reconciler(store, settings),
+    )
+    webhooks = Webhooks(settings, acceptance, hook_secrets, memory)
+    return Gateway(settings, store, keyring, Callers(store), hook_secrets, acceptance, webhooks, effects, live, memory, tasks)
+

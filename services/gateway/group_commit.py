@@ -1,0 +1,128 @@
+"""Concurrent deliveries share one transaction.
+
+Nobody waits when nothing is in flight: what arrives while a group commits makes up the next group. A large body goes alone and holds up no group.
+Every group is bounded by the age of its oldest delivery; one that takes longer is left behind (it may still commit: the copy in the inlet is then absorbed).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.gateway.circuit import Circuit
+from services.gateway.deliveries import Delivery
+from shared.errors import Transient
+
+GROUP_SIZE = 128
+ALONE_BYTES = 1 << 20
+
+
+class Kept(NamedTuple):
+    """Where a delivery is: the forge's id of the first of its kind, and whether that is another one."""
+
+    delivery_id: str
+    is_duplicate: bool
+
+
+class Refused(Exception):
+    """The record refuses this row, and always will."""
+
+
+Commit = Callable[[Sequence[Delivery]], Awaitable[list[Kept]]]
+"""Stores all or nothing and answers in the same order. Raises Transient when it isn't known to be stored, Refused or a database error otherwise."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    delivery: Delivery
+    kept: "asyncio.Future[Kept]"
+    deadline: float
+
+
+class GroupCommit:
+    """Feeds deliveries to `commit` in groups and tells the circuit how it went."""
+
+    def __init__(self, commit: Commit, circuit: Circuit, wait_seconds: float) -> None:
+        self._commit = commit
+        self._circuit = circuit
+        self._wait_seconds = wait_seconds
+        self._queue: deque[_Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_draining = False
+
+    async def store(self, delivery: Delivery) -> Kept:
+        """Returns when the delivery is committed. Raises Transient when that is not known in time, Refused when it never will be."""
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(delivery, loop.create_future(), loop.time() + self._wait_seconds)
+        if len(delivery.body) > ALONE_BYTES:
+            self._start(self._settle([waiting]))
+        else:
+            self._queue.append(waiting)
+            if not self._is_draining:
+                self._is_draining = True
+                self._start(self._drain())
+        return await waiting.kept
+
+    def _start(self, work: "Awaitable[None]") -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_SIZE))]
+                await self._settle(group)
+                if self._circuit.is_open:
+                    _fail(list(self._queue), Transient("the circuit is open"))
+                    self._queue.clear()
+        finally:
+            self._is_draining = False
+
+    async def _settle(self, group: list[_Waiting]) -> None:
+        group = [waiting for waiting in group if not waiting.kept.done()]  # whoever asked has gone away
+        if not group:
+            return
+        group.sort(key=lambda waiting: (waiting.delivery.delivery_id, waiting.delivery.body_sha256))  # one order in every gateway: no deadlocks
+        try:
+            answers = await self._within(group)
+        except Transient as error:
+            self._circuit.failed()
+            _fail(group, error)
+        except Exception as error:  # noqa: BLE001 - one bad row must harm no other, whatever the database says of it
+            await self._each_alone(group, error)
+        else:
+            self._circuit.succeeded()
+            for waiting, kept in zip(group, answers, strict=True):
+                if not waiting.kept.done():
+                    waiting.kept.set_result(kept)
+
+    async def _within(self, group: list[_Waiting]) -> list[Kept]:
+        """The commit's answers, or Transient at the deadline. The commit is cancelled but not waited for: a hung connection takes its time to give up."""
+        commit = asyncio.ensure_future(self._commit([waiting.delivery for waiting in group]))
+        left = min(waiting.deadline for waiting in group) - asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait({commit}, timeout=max(left, 0))
+        if not done:
+            commit.cancel()
+            commit.add_done_callback(_ignore)
+            raise Transient("Postgres did not answer in time")
+        return commit.result()
+
+    async def _each_alone(self, group: list[_Waiting], error: Exception) -> None:
+        if len(group) == 1:
+            _fail(group, error)
+            return
+        for waiting in group:
+            await self._settle([waiting])
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.kept.done():
+            waiting.kept.set_exception(error)
+
+
+def _ignore(commit: "asyncio.Future[list[Kept]]") -> None:
+    if not commit.cancelled():
+        commit.exception()

@@ -1,0 +1,93 @@
+"""Problem details (RFC 9457): the one shape of every error that the gateway answers."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong, with its place: in a pipeline by line and column, in a request by `path`."""
+
+    model_config = ConfigDict(title="Fault")
+
+    path: str = Field(description="Where: `jobs.test.steps[0].run` in a pipeline; `body.name`, `query.limit` in a request.")
+    code: str = Field(description="For programs; never changes its meaning.")
+    message: str
+    hint: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+class ProblemDetails(BaseModel):
+    """An error, for people and programs."""
+
+    type: str = Field(description="`urn:towpath:problem:<code>`")
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] = Field(default_factory=list)
+
+
+class Problem(Exception):
+    """Ends a request with this answer."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+    def response(self) -> web.Response:
+        title = HTTPStatus(self.status).phrase
+        details = ProblemDetails(type=f"urn:towpath:problem:{self.code}", title=title, status=self.status, detail=self.detail, errors=self.errors)
+        return web.Response(status=self.status, body=details.model_dump_json().encode(), content_type=CONTENT_TYPE, headers=self.headers)
+
+
+def not_found() -> Problem:
+    """Also for what exists and is somebody else's."""
+    return Problem(404, "not_found", "There is nothing here for you.")
+
+
+def unauthorized(detail: str = "A valid token is needed: Authorization: Bearer tp_…") -> Problem:
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="towpath"'})
+
+
+def forbidden(detail: str) -> Problem:
+    return Problem(403, "forbidden", detail)
+
+
+def unavailable(detail: str = "The record is away. Nothing was stored; try again.") -> Problem:
+    return Problem(503, "unavailable", detail, headers={"Retry-After": "2"})
+
+
+def conflict(code: str, detail: str) -> Problem:
+    return Problem(409, code, detail)
+
+
+def invalid(path: str, code: str, message: str) -> Problem:
+    """One field of the request is wrong."""
+    return Problem(422, "invalid", "The request is not valid.", errors=[Fault(path=path, code=code, message=message)])
+
+
+def faults_of(error: ValidationError, where: str) -> list[Fault]:
+    """What pydantic found, in our words. `where` is body or query. Values are never repeated: they may be secrets."""
+    return [_fault(found, where) for found in error.errors(include_url=False, include_context=False, include_input=False)]
+
+
+def _fault(found: Any, where: str) -> Fault:
+    path = ".".join((where, *(str(part) for part in found["loc"])))
+    return Fault(path=_printable(path), code=found["type"], message=_printable(found["msg"]))
+
+
+def _printable(text: str) -> str:
+    """Names of unknown fields are the caller's: nothing of them may break the answer's encoding."""
+    return text.encode("utf-8", "replace").decode()[:300]

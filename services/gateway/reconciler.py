@@ -1,0 +1,36 @@
+"""What the gateway looks after by itself."""
+
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import GatewayStore
+from shared.reconcile import Check, Reconciler
+
+BATCH = 500
+MOST_BATCHES = 40
+
+
+class BodyRetention:
+    """Drops the bodies of decided deliveries past their retention; ids and hashes stay, so that a replay is recognised.
+
+    It remembers how far it has come, so that a look costs nothing when nothing is old; after a restart it begins anew.
+    """
+
+    def __init__(self, store: GatewayStore, days: int) -> None:
+        self._store = store
+        self._days = days
+        self._after = 0
+
+    async def look(self) -> int:
+        """How many bodies were dropped. Raises Transient."""
+        dropped = 0
+        for _ in range(MOST_BATCHES):
+            async with self._store.transaction() as work:
+                ids = await work.old_deliveries(self._after, self._days, BATCH)
+                dropped += await work.forget_bodies(ids) if ids else 0
+            if not ids:
+                break
+            self._after = ids[-1]
+        return dropped
+
+
+def open_reconciler(store: GatewayStore, settings: GatewaySettings) -> Reconciler:
+    return Reconciler([Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).look)], settings.reconcile_seconds)

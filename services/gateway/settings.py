@@ -1,0 +1,46 @@
+"""The gateway's settings. Each variable is `TOWPATH_` + the field's name in upper case."""
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+
+from shared.settings import ServiceSettings
+
+MEBIBYTE = 1 << 20
+
+
+class GatewaySettings(ServiceSettings):
+    """What the gateway needs beside what every service needs."""
+
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    """0: any free port."""
+    public_url: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
+    """How forges reach this gateway; part of the `webhook_url` that a registration answers. Empty: the address of that request."""
+    github_webhook_secret: SecretStr = SecretStr("")
+    """The forge-wide secrets of GitHub, separated by commas (several while one is being replaced). Empty: such webhooks are refused."""
+    gitea_webhook_secret: SecretStr = SecretStr("")
+    """The same for Gitea."""
+    allow_local_clone_urls: bool = False
+    """True: file:// and http:// to this machine may be registered as clone URLs. For demos and tests: jobs could read what the executor can."""
+
+    database_wait_seconds: PositiveFloat = 0.8
+    """How long a webhook waits for Postgres before it goes to the inlet. A group commit takes a few milliseconds; forges give up after 10 s."""
+    inlet_wait_seconds: PositiveFloat = 0.8
+    """How long it then waits for the inlet. Both together stay under 2 s."""
+    inlet_body_bytes: PositiveInt = 8 * MEBIBYTE
+    """Larger bodies are not kept in the inlet: RabbitMQ 4 refuses messages over 16 MiB, and base64 adds a third."""
+    webhook_body_bytes: PositiveInt = 25 * MEBIBYTE
+    """GitHub sends no more."""
+    body_memory_bytes: PositiveInt = 256 * MEBIBYTE
+    """Bodies held at once by one gateway, over all requests; beyond it the answer is 503."""
+    body_seconds: PositiveFloat = 10
+    """How long a request's body may take to arrive."""
+    hook_secrets_seconds: PositiveFloat = 30
+    """How soon a repository's secret changed through another gateway counts here."""
+    body_retention_days: PositiveInt = 30
+    """How long the bodies of deliveries are kept."""
+    live_streams: PositiveInt = 2000
+    """Live log streams open at once in one gateway; each costs a socket and about 20 kB."""
+
+    def webhook_secrets(self, forge: str) -> tuple[bytes, ...]:
+        """The forge-wide secrets of a forge, oldest or newest first as configured."""
+        text = {"github": self.github_webhook_secret, "gitea": self.gitea_webhook_secret}[forge].get_secret_value()
+        return tuple(secret.strip().encode() for secret in text.split(",") if secret.strip())

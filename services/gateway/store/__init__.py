@@ -1,0 +1,28 @@
+"""The gateway's tables: one transaction's methods by subject, over the named queries of the `.sql` files beside them."""
+
+from pathlib import Path
+
+from services.gateway.store.deliveries import DeliveriesWork
+from services.gateway.store.history import HistoryWork
+from services.gateway.store.logs import LogsWork
+from services.gateway.store.people import PeopleWork
+from services.gateway.store.pipelines import PipelinesWork
+from services.gateway.store.repositories import RepositoriesWork
+from services.gateway.store.runs import RunsWork
+from shared.db import Database, Queries, Relay, Store
+
+
+class GatewayWork(DeliveriesWork, HistoryWork, LogsWork, PeopleWork, PipelinesWork, RepositoriesWork, RunsWork):
+    """One transaction over everything that the gateway reads and writes."""
+
+
+GatewayStore = Store[GatewayWork]
+
+
+def gateway_queries() -> Queries:
+    """The statements of all subjects."""
+    return Queries("\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.sql"))))
+
+
+def open_store(database: Database, relay: Relay | None) -> GatewayStore:
+    return Store(database, gateway_queries(), GatewayWork, owner="gateway", relay=relay)

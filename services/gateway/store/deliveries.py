@@ -1,0 +1,101 @@
+"""Deliveries: stored once, listed, and forgotten in part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import orjson
+
+from services.gateway.deliveries import Delivery
+from services.gateway.group_commit import Kept, Refused
+from services.gateway.people import Caller
+from shared.db import Work
+from shared.errors import Transient
+from shared.messages import DeliveryAccepted, Message, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a statement has added, committed."""
+
+    new: set[tuple[str, str]]
+    """(source, delivery id) of each"""
+    outgoing: list[tuple[int, Message]]
+    """outbox rows with their messages, for the relay"""
+
+
+class DeliveriesWork(Work):
+    async def insert_deliveries(self, deliveries: Sequence[Delivery]) -> Stored:
+        """Stores what is not known yet, with one message for all of it. A single statement: it needs no transaction around it. The caller has sorted them.
+
+        Raises Refused when a row breaks a rule of the table.
+        """
+        message = DeliveryAccepted(delivery_ids=())
+        try:
+            rows = await self._rows("insert_deliveries", *_columns(deliveries), encode(message).decode())
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise Refused(str(error)) from error
+        if not rows:
+            return Stored(set(), [])
+        told = message.model_copy(update={"delivery_ids": tuple(row["id"] for row in rows)})
+        return Stored({(row["source"], row["delivery_id"]) for row in rows}, [(rows[0]["outbox_id"], told)])
+
+    async def kept(self, deliveries: Sequence[Delivery], new: set[tuple[str, str]]) -> list[Kept]:
+        """Where each delivery is, after `insert_deliveries` added the new ones. A replay under another id is noted. Raises Transient."""
+        if len(new) == len(deliveries):
+            return [Kept(delivery.delivery_id, is_duplicate=False) for delivery in deliveries]
+        first_of = {row["ordinal"]: row for row in await self._rows("first_deliveries", *_keys(deliveries))}
+        unclaimed = set(new)  # the same delivery twice in one group: one is the first
+        kept = []
+        for ordinal, delivery in enumerate(deliveries, 1):
+            key = (delivery.source, delivery.delivery_id)
+            if key in unclaimed:
+                unclaimed.discard(key)
+                kept.append(Kept(delivery.delivery_id, is_duplicate=False))
+                continue
+            first = first_of.get(ordinal)
+            if first is None:
+                raise Transient("the row that stood in the way is gone")
+            if first["delivery_id"] != delivery.delivery_id:
+                await self._run("insert_audit", None, "delivery.replayed", f"delivery:{first['id']}", {"delivery_id": delivery.delivery_id})
+            kept.append(Kept(first["delivery_id"], is_duplicate=True))
+        return kept
+
+    async def list_deliveries(self, caller: Caller, before: int, limit: int, filters: Sequence[Any]) -> list[asyncpg.Record]:
+        """`filters`: source, event type, outcome."""
+        return await self._rows("list_deliveries", caller.user_id, caller.is_admin, before, limit, *filters)
+
+    async def delivery(self, caller: Caller, delivery_id: str, source: str | None) -> asyncpg.Record | None:
+        return await self._row("one_delivery", caller.user_id, caller.is_admin, delivery_id, source)
+
+    async def old_deliveries(self, after: int, days: int, limit: int) -> list[int]:
+        return [row["id"] for row in await self._rows("old_deliveries", after, days, limit)]
+
+    async def forget_bodies(self, ids: Sequence[int]) -> int:
+        """Of those that are decided; how many that were."""
+        return await self._run("forget_bodies", list(ids))
+
+
+def _keys(deliveries: Sequence[Delivery]) -> list[list[Any]]:
+    return [
+        [delivery.source for delivery in deliveries],
+        [delivery.delivery_id for delivery in deliveries],
+        [delivery.event_type for delivery in deliveries],
+        [delivery.body_sha256 for delivery in deliveries],
+    ]
+
+
+def _columns(deliveries: Sequence[Delivery]) -> list[list[Any]]:
+    return [
+        [delivery.source for delivery in deliveries],
+        [delivery.delivery_id for delivery in deliveries],
+        [delivery.event_type for delivery in deliveries],
+        [orjson.dumps(dict(delivery.headers)).decode() for delivery in deliveries],
+        [delivery.body for delivery in deliveries],
+        [delivery.body_sha256 for delivery in deliveries],
+        [delivery.body_bytes for delivery in deliveries],
+        [delivery.hook_key for delivery in deliveries],
+        [delivery.received_at for delivery in deliveries],
+        [delivery.via_inlet for delivery in deliveries],
+    ]

@@ -1,0 +1,21 @@
+"""What happened and what was decided, as the scheduler stored it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from services.gateway.people import Caller
+from shared.db import Work
+
+
+class HistoryWork(Work):
+    async def events(self, caller: Caller, before: int, limit: int, filters: Sequence[Any]) -> list[asyncpg.Record]:
+        """`filters`: kind, repository ids, branch, sha, pull request, received after, received before."""
+        return await self._rows("list_events", caller.user_id, caller.is_admin, before, limit, *filters)
+
+    async def event(self, event_id: int, caller: Caller) -> asyncpg.Record | None:
+        return await self._row("one_event", event_id, caller.user_id, caller.is_admin)
+
+    async def decisions(self, event_id: int, caller: Caller) -> list[asyncpg.Record]:
+        return await self._rows("event_decisions", event_id, caller.user_id, caller.is_admin)

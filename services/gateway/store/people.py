@@ -1,0 +1,62 @@
+"""Users, their tokens, and the audit log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.gateway.people import Caller
+from shared.db import Work
+
+
+class PeopleWork(Work):
+    async def audit(self, user_id: int | None, action: str, what: str, details: dict[str, Any] | None = None) -> None:
+        """`what` names the object: `pipeline:12`. Details hold no secret."""
+        await self._run("insert_audit", user_id, action, what, details or {})
+
+    async def caller(self, token_hash: bytes) -> Caller | None:
+        """Whom a token speaks for, and a note that it was used."""
+        row = await self._row("token_by_hash", token_hash)
+        if row is None:
+            return None
+        if row["is_stale"]:
+            await self._run("touch_token", row["token_id"])
+        return Caller(user_id=row["user_id"], name=row["name"], is_admin=row["is_admin"], scopes=frozenset(row["scopes"]), token_id=row["token_id"])
+
+    async def insert_token(self, user_id: int, name: str, secret: tuple[str, bytes], scopes: Sequence[str], expires_at: datetime | None) -> asyncpg.Record:
+        """`secret`: the token's first characters, for people, and its hash."""
+        row = await self._row("insert_token", user_id, name, *secret, list(scopes), expires_at)
+        assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row
+        return row
+
+    async def tokens(self, user_id: int, before: int, limit: int) -> list[asyncpg.Record]:
+        return await self._rows("list_tokens", user_id, before, limit)
+
+    async def revoke_token(self, token_id: int, user_id: int, *, or_anyones: bool) -> bool:
+        """False: there is no such token of this user."""
+        return await self._value("revoke_token", token_id, user_id, or_anyones) is not None
+
+    async def insert_user(self, name: str, email: str, *, is_admin: bool) -> asyncpg.Record | None:
+        """None: the e-mail belongs to somebody."""
+        return await self._row("insert_user", name, email, is_admin)
+
+    async def user(self, user_id: int) -> asyncpg.Record | None:
+        return await self._row("one_user", user_id)
+
+    async def user_by_email(self, email: str) -> asyncpg.Record | None:
+        return await self._row("user_by_email", email)
+
+    async def users(self, before: int, limit: int) -> list[asyncpg.Record]:
+        return await self._rows("list_users", before, limit)
+
+    async def lock_admins(self) -> list[int]:
+        return [row["id"] for row in await self._rows("lock_admins")]
+
+    async def change_user(self, user_id: int, name: str | None, is_admin: bool | None, is_disabled: bool | None) -> asyncpg.Record | None:
+        return await self._row("change_user", user_id, name, is_admin, is_disabled)
+
+    async def has_admin_under_lock(self) -> bool:
+        """Whether there is an administrator; no other bootstrap runs until the transaction ends."""
+        await self._run("bootstrap_lock")
+        return await self._value("enabled_admin") is not None

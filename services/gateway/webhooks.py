@@ -1,0 +1,171 @@
+"""Webhooks: verified over the raw bytes before anything else, stored as received, answered when they are durable.
+
+Nothing in a body picks a secret. Forge-wide secrets count at `/webhooks/{forge}`; at `/webhooks/{forge}/{hook_key}` that repository's own secret alone does.
+This path carries the load of the whole system: no models, no middleware, one read of the body.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+from aiohttp import web
+from prometheus_client import Counter
+
+from services.gateway.acceptance import Acceptance, Kept, Refused, Unavailable
+from services.gateway.deliveries import LARGE_BYTES, Delivery, Envelope, sealed
+from services.gateway.hook_secrets import Hook, HookSecrets
+from services.gateway.intake import BodyMemory, check_encoding, read_body
+from services.gateway.payloads import FORM, speaks_for_another
+from services.gateway.problems import Problem, unavailable
+from services.gateway.settings import GatewaySettings
+from services.gateway.signatures import claimed_signature, is_signed
+
+_refused = Counter("towpath_webhooks_refused_total", "Webhooks refused before anything was stored", ["source", "status"])
+
+_CONTENT_TYPES = ("application/json", FORM)
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Forge:
+    """The headers of a forge's webhooks."""
+
+    name: str
+    event: str
+    delivery: str
+    plain_signature: str | None
+    kept: tuple[str, ...]
+    """Stored with the delivery, for the scheduler."""
+
+
+_KEPT = ("Content-Type", "User-Agent")
+FORGES = {
+    "github": Forge(
+        "github",
+        "X-GitHub-Event",
+        "X-GitHub-Delivery",
+        None,
+        ("X-GitHub-Event", "X-GitHub-Delivery", "X-GitHub-Hook-ID", "X-GitHub-Hook-Installation-Target-Type", "X-GitHub-Hook-Installation-Target-ID", *_KEPT),
+    ),
+    "gitea": Forge(
+        "gitea",
+        "X-Gitea-Event",
+        "X-Gitea-Delivery",
+        "X-Gitea-Signature",
+        ("X-Gitea-Event", "X-Gitea-Event-Type", "X-Gitea-Delivery", *_KEPT),
+    ),
+}
+
+
+def _unsigned() -> Problem:
+    """One answer for every reason, an unknown hook key included."""
+    return Problem(401, "signature_invalid", "The signature is missing or wrong.")
+
+
+class Webhooks:
+    """The handlers of all forges."""
+
+    def __init__(self, settings: GatewaySettings, acceptance: Acceptance, hook_secrets: HookSecrets, memory: BodyMemory) -> None:
+        self._settings = settings
+        self._acceptance = acceptance
+        self._hook_secrets = hook_secrets
+        self._memory = memory
+        self._secrets = {name: settings.webhook_secrets(name) for name in FORGES}
+
+    async def forge_wide(self, request: web.Request, forge: Forge) -> web.Response:
+        return await self._answer(request, forge, None)
+
+    async def of_repository(self, request: web.Request, forge: Forge) -> web.Response:
+        return await self._answer(request, forge, request.match_info["hook_key"])
+
+    async def _answer(self, request: web.Request, forge: Forge, hook_key: str | None) -> web.Response:
+        try:
+            return await self._accept(request, forge, hook_key)
+        except Problem as problem:
+            _refused.labels(forge.name, problem.status).inc()
+            return problem.response()
+
+    async def _accept(self, request: web.Request, forge: Forge, hook_key: str | None) -> web.Response:
+        hook, secrets = self._secrets_for(forge, hook_key)
+        headers = request.headers
+        check_encoding(request)
+        if request.content_type not in _CONTENT_TYPES:
+            raise Problem(415, "content_type", f"Webhooks are {' or '.join(_CONTENT_TYPES)}.", headers={"Accept": ", ".join(_CONTENT_TYPES)})
+        plain = headers.getall(forge.plain_signature, []) if forge.plain_signature else []
+        signature = claimed_signature(plain, headers.getall("X-Hub-Signature-256", []))
+        if signature is None or not secrets:
+            raise _unsigned()
+        with self._memory.share() as share:
+            body = await read_body(request, share, limit_bytes=self._settings.webhook_body_bytes, seconds=self._settings.body_seconds)
+            if not await _checked(body, signature, secrets):
+                raise _unsigned()
+            if hook is not None and speaks_for_another(body, request.content_type, hook):
+                raise Problem(403, "other_repository", "This hook speaks for another repository.")
+            envelope = _envelope(headers, forge, hook_key)
+            if envelope.event_type == "ping":
+                return _json(200, {"status": "pong"})
+            return await self._keep(await _sealed(envelope, body))
+
+    def _secrets_for(self, forge: Forge, hook_key: str | None) -> tuple[Hook | None, tuple[bytes, ...]]:
+        if hook_key is None:
+            return None, self._secrets[forge.name]
+        if not self._hook_secrets.is_loaded:
+            raise unavailable("The secrets of repositories are not known yet. Nothing was stored; try again.")
+        hook = self._hook_secrets.hook(forge.name, hook_key)
+        return hook, (hook.secret,)
+
+    async def _keep(self, delivery: Delivery) -> web.Response:
+        try:
+            kept = await self._acceptance.accept(delivery)
+        except Unavailable as error:
+            raise unavailable("Neither the record nor the inlet took it. Nothing was stored; try again.") from error
+        except Refused as error:
+            raise Problem(422, "delivery_refused", "The record does not take this delivery.") from error
+        return _answered(kept)
+
+
+def _answered(kept: Kept) -> web.Response:
+    if kept.is_duplicate:
+        return _json(200, {"delivery_id": kept.delivery_id, "status": "duplicate"})
+    return _json(202, {"delivery_id": kept.delivery_id, "status": "accepted"})
+
+
+def _json(status: int, document: Mapping[str, str]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+
+
+async def _checked(body: bytes, signature: str, secrets: tuple[bytes, ...]) -> bool:
+    if len(body) < LARGE_BYTES:
+        return is_signed(body, signature, secrets)
+    return await asyncio.to_thread(is_signed, body, signature, secrets)
+
+
+async def _sealed(envelope: Envelope, body: bytes) -> Delivery:
+    if len(body) < LARGE_BYTES:
+        return sealed(envelope, body)
+    return await asyncio.to_thread(sealed, envelope, body)
+
+
+def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) -> Envelope:
+    return Envelope(
+        source=forge.name,
+        delivery_id=_needed(headers, forge.delivery),
+        event_type=_needed(headers, forge.event),
+        headers={name.lower(): _printable(value) for name in forge.kept if (value := headers.get(name)) is not None},
+        hook_key=hook_key,
+        received_at=datetime.now(UTC),
+    )
+
+
+def _needed(headers: Mapping[str, str], name: str) -> str:
+    """A forge's id or word: short, printable, without spaces. What else it may be, it comes from no forge."""
+    value = headers.get(name, "")
+    if not value or len(value) > _LONGEST_NAME or not value.isascii() or not value.isprintable() or " " in value:
+        raise Problem(400, "header_needed", f"The header {name} is needed: 1 to {_LONGEST_NAME} printable characters without spaces.")
+    return value
+
+
+def _printable(value: str) -> str:
+    return value.encode("ascii", "replace").decode()[:500]
