@@ -1,0 +1,1 @@
+"""The scheduler: decides which runs an event starts, orders and admits their jobs, folds what executors report."""

@@ -1,0 +1,43 @@
+"""The scheduler: decides which runs an event starts, orders and admits their jobs, and folds what executors report.
+
+It is the only writer of events, decisions, runs, jobs and transitions. It may be killed at any moment and run in several replicas.
+"""
+
+import asyncio
+
+from services.scheduler.admission import Admission, Limits
+from services.scheduler.consumers import Consumers
+from services.scheduler.reconciler import Looks
+from services.scheduler.revisions import Revisions
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.store import open_store
+from shared import topology
+from shared.bus import open_bus
+from shared.db import open_database
+from shared.logconfig import configure_logging
+from shared.outbox import OutboxRelay
+from shared.reconcile import Reconciler
+from shared.service import Service
+
+
+async def main() -> None:
+    settings = SchedulerSettings()
+    configure_logging(settings, "scheduler")
+    async with open_database(settings) as database, open_bus(settings, "scheduler") as bus, Service("scheduler", settings) as service:
+        relay = OutboxRelay(database, bus, owner="scheduler")
+        store = open_store(database, relay)
+        admission = Admission(store, Limits(settings.global_limit, settings.repository_limit), settings.cluster)
+        consumers = Consumers(store, Revisions(), admission)
+        service.ready_when("database", database.answers)
+        service.keep_running(relay)
+        service.keep_running(admission)
+        beat = settings.beat_seconds
+        service.keep_running(bus.consumer(topology.SCHEDULER_DELIVERIES, consumers.on_deliveries, batch=settings.delivery_batch, beat_seconds=beat))
+        service.keep_running(bus.consumer(topology.SCHEDULER_ATTEMPTS, consumers.on_attempt_facts, batch=settings.fact_batch, beat_seconds=beat))
+        service.keep_running(bus.consumer(topology.SCHEDULER_COMMANDS, consumers.on_commands, batch=16))
+        service.keep_running(Reconciler(Looks(store, consumers, admission, settings).checks(), settings.reconcile_seconds))
+        await service.until_signalled()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,64 @@
+"""Admission: free slots go to waiting jobs. It is one statement over rows, never a counter in memory, so any replica may admit at any time."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Histogram
+
+from services.scheduler.store import SchedulerStore
+from shared.errors import Transient
+from shared.messages import AttemptReady
+from shared.patience import backoff
+
+_log = structlog.get_logger()
+_seconds = Histogram("towpath_admission_seconds", "One admission, with its wait for others", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5))
+
+_JOBS_A_MESSAGE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Slots: attempts that may be under way at once."""
+
+    over_all: int
+    of_repository: int
+
+
+class Admission:
+    """One per process. Wake-ups while an admission runs become one more; at most one call of a process waits for other replicas."""
+
+    name = "admission"
+
+    def __init__(self, store: SchedulerStore, limits: Limits, cluster: str) -> None:
+        self._store = store
+        self._limits = limits
+        self._cluster = cluster
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to admit: a job became ready, or a slot was freed. Never waits."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                with _seconds.time():
+                    await self.admit()
+                failures = 0
+            except Transient as error:
+                failures += 1
+                _log.info("admission_waits", failures=failures, why=str(error))
+                self.wake()
+                await asyncio.sleep(backoff(failures))
+
+    async def admit(self) -> int:
+        """Admits what fits; returns how many jobs. Safe at any time and in several replicas. Raises Transient when others hold it up."""
+        async with self._store.transaction() as work:
+            jobs = await work.admit(global_limit=self._limits.over_all, repository_limit=self._limits.of_repository, cluster=self._cluster)
+            for start in range(0, len(jobs), _JOBS_A_MESSAGE):
+                work.send(AttemptReady(cluster=self._cluster, jobs=tuple(jobs[start : start + _JOBS_A_MESSAGE])))
+        return len(jobs)

@@ -1,0 +1,97 @@
+"""Users' stored wishes: cancel and retry. Each is applied once; its effect is stored with what it changed. The caller holds the transaction.
+
+Commands about one run are applied one after the other: the run is locked before it is seen which of them are still open.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.scheduler.planning import JobRecord, Plan, plan_again
+from services.scheduler.revisions import Revisions
+from services.scheduler.runs import NewRun, create_runs, stop_runs
+from services.scheduler.store import Command, Row, SchedulerWork
+from shared.messages import CommandApplied
+from shared.statuses import TERMINAL, Reason, Status
+
+_RETRYABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    outcome: str
+    reason: str
+    run_id: int | None = None
+    """Of a retry: the run that stands for it."""
+    wakes_admission: bool = False
+
+
+async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids: Iterable[int]) -> bool:
+    """Applies those that have no effect yet. True when admission may have something to do."""
+    ids = list(command_ids)
+    await work.lock_runs(await work.runs_of_commands(ids))
+    commands = await work.open_commands(ids)
+    wakes = False
+    for command in commands:
+        effect = await _apply(work, revisions, command)
+        await work.insert_effect(command.id, effect.outcome, effect.reason, effect.run_id)
+        wakes |= effect.wakes_admission
+    if commands:
+        work.send(CommandApplied(command_ids=tuple(command.id for command in commands)))
+    return wakes
+
+
+async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
+    match command.kind:
+        case "cancel":
+            return await _cancel(work, command)
+        case "retry":
+            return await _retry(work, revisions, command)
+        case _:
+            return Effect("refused", "unknown_command")
+
+
+async def _cancel(work: SchedulerWork, command: Command) -> Effect:
+    """The status says `cancelled` only when the last attempt has ended; a script that ended by itself meanwhile keeps its verdict."""
+    runs = await work.lock_runs([command.run_id])
+    if not runs:
+        return Effect("refused", "run_unknown")
+    if runs[0].state.status in TERMINAL:
+        return Effect("refused", "already_finished")
+    wakes = await stop_runs(work, runs, Reason.CANCELLED_BY_USER, f"command:{command.id}")
+    return Effect("applied", "cancelling", command.run_id, wakes)
+
+
+async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
+    """A run has at most one next run: a second retry of it, at once or later, is answered with that one."""
+    run = await work.run_to_retry(command.run_id)
+    if run is None:
+        return Effect("refused", "run_unknown")
+    if run["next_run_id"] is not None:
+        return Effect("applied", "run_exists", run["next_run_id"])
+    if Status(run["status"]) not in _RETRYABLE or run["deleted"] or not run["owner_may_use"]:
+        return Effect("refused", "not_retryable")
+    revision_id: int = run["latest_revision_id"] if command.arguments.get("latest") is True else run["revision_id"]
+    pipeline = (await revisions.get(work, [revision_id])).get(revision_id)
+    if pipeline is None:
+        return Effect("refused", "not_retryable")
+    earlier: tuple[JobRecord, ...] = await work.job_records(command.run_id) if command.arguments.get("only") == "failed" else ()
+    again = _next_run(run, revision_id, plan_again(pipeline, earlier, run["now"]), command)
+    ids = await create_runs(work, [again])
+    return Effect("applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True)
+
+
+def _next_run(run: Row, revision_id: int, planned: Plan, command: Command) -> NewRun:
+    return NewRun(
+        plan=planned,
+        pipeline_config_id=run["pipeline_config_id"],
+        revision_id=revision_id,
+        event_id=run["event_id"],
+        repository_id=run["repository_id"],
+        event_kind=run["event_kind"],
+        branch=run["branch"],
+        sha=run["sha"],
+        triggered_by=f"retry:user:{command.requested_by}",
+        cause=f"command:{command.id}",
+        rerun=run["rerun"] + 1,
+        retry_of=run["id"],
+    )

@@ -1,0 +1,95 @@
+"""The scheduler's message handlers. All are safe to repeat, late, twice, in any order, and in several replicas at once."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from services.scheduler.admission import Admission
+from services.scheduler.commands import apply_commands
+from services.scheduler.deciding import Batch, decide_deliveries, record_failure
+from services.scheduler.revisions import Revisions
+from services.scheduler.runs import fold_runs
+from services.scheduler.store import CONTENT_FAULTS, SchedulerStore
+from shared.errors import Rejected
+from shared.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted
+
+_log = structlog.get_logger()
+
+_AT_ONCE = 500
+
+
+class Consumers:
+    """What the handlers share: the tables, the models read before, and the admission that they wake."""
+
+    def __init__(self, store: SchedulerStore, revisions: Revisions, admission: Admission) -> None:
+        self._store = store
+        self._revisions = revisions
+        self._admission = admission
+
+    async def on_deliveries(self, messages: Sequence[DeliveryAccepted]) -> None:
+        """Starts what deliveries ask for.
+
+        Raises Rejected, when all others are decided, for deliveries that do not exist or could not be read (their outcome `failed` is stored).
+        """
+        asked = sorted({delivery_id for message in messages for delivery_id in message.delivery_ids})
+        failed = await self.decide(asked)
+        if failed:
+            raise Rejected("delivery_failed", delivery_ids=failed)
+
+    async def on_attempt_facts(self, messages: Sequence[AttemptClaimed | AttemptFinished]) -> None:
+        """Folds what executors have recorded about attempts into jobs and runs; the rows count, not the messages."""
+        async with self._store.transaction() as work:
+            run_ids = await work.runs_of_attempts({attempt_id for message in messages for attempt_id in message.attempt_ids})
+            wakes = await fold_runs(work, run_ids) if run_ids else False
+        self._wake(wakes)
+
+    async def on_commands(self, messages: Sequence[CommandRequested]) -> None:
+        """Applies users' commands, each once."""
+        await self.apply({command_id for message in messages for command_id in message.command_ids})
+
+    async def fold(self, run_ids: Iterable[int]) -> None:
+        """Brings runs up to what is recorded about their attempts."""
+        async with self._store.transaction() as work:
+            wakes = await fold_runs(work, run_ids)
+        self._wake(wakes)
+
+    async def apply(self, command_ids: Iterable[int]) -> None:
+        """Applies those of these commands that have no effect yet."""
+        async with self._store.transaction() as work:
+            wakes = await apply_commands(work, self._revisions, command_ids)
+        self._wake(wakes)
+
+    async def decide(self, ids: Sequence[int]) -> list[int]:
+        """Decides deliveries, however many; returns those that failed or do not exist."""
+        failed: list[int] = []
+        rest = list(ids)
+        while rest:
+            batch = await self._decide_batch(rest[:_AT_ONCE])
+            looked_at = [delivery_id for delivery_id in rest[:_AT_ONCE] if delivery_id <= max(batch.seen, default=rest[-1])]
+            failed += [delivery_id for delivery_id in looked_at if delivery_id in batch.failed or delivery_id not in batch.seen]
+            rest = rest[len(looked_at) :]
+        return failed
+
+    async def _decide_batch(self, ids: Sequence[int]) -> Batch:
+        """One transaction for all; where one delivery breaks it, one each, and that one is recorded as failed."""
+        try:
+            async with self._store.transaction() as work:
+                batch = await decide_deliveries(work, self._revisions, ids)
+        except CONTENT_FAULTS as fault:
+            if len(ids) > 1:
+                return _together([await self._decide_batch([delivery_id]) for delivery_id in ids])
+            _log.exception("delivery_failed", delivery_id=ids[0])
+            async with self._store.transaction() as work:
+                await record_failure(work, ids[0], type(fault).__name__)
+            return Batch(frozenset(ids), frozenset(ids))
+        self._wake(batch.made_ready)
+        return batch
+
+    def _wake(self, wakes: bool) -> None:
+        if wakes:
+            self._admission.wake()
+
+
+def _together(batches: Iterable[Batch]) -> Batch:
+    every = list(batches)
+    return Batch(frozenset().union(*(batch.seen for batch in every)), frozenset().union(*(batch.failed for batch in every)))

@@ -1,0 +1,90 @@
+"""Pushes and pull requests in the fields that GitHub and Gitea share. What differs between them is an argument."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from services.scheduler.forges.reading import Fields, ForgeRepository, Malformed
+from services.scheduler.wording import shown
+from shared.events import LONGEST_VARIABLE_BYTES, Event, EventKind, Ignored
+
+_SHA = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})", re.ASCII)
+
+
+def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetime | None) -> Event | Ignored:
+    """A push of one branch or tag. Whoever pushed may write to the repository, so it is trusted. Raises Malformed."""
+    ref = _git_name(payload, "ref")
+    after = payload.required_text("after")
+    _, kind, name = ref.split("/", 2) if ref.startswith(("refs/heads/", "refs/tags/")) else ("", "", "")
+    if not name:
+        return Ignored(f"Pushes to {shown(ref)} start nothing: it is neither a branch nor a tag.")
+    deleted = set(after) == {"0"} or payload.is_true("deleted")
+    return Event(
+        kind=EventKind.PUSH if kind == "heads" else EventKind.TAG,
+        repository=repository.full_name,
+        trusted=True,
+        ref=ref,
+        branch=name if kind == "heads" else None,
+        tag=name if kind == "tags" else None,
+        sha=None if deleted else _sha(after),
+        before_sha=_known_sha(payload.text("before")),
+        message=payload.fields("head_commit").text("message"),
+        sender_login=payload.fields("sender").text("login"),
+        sender_id=payload.fields("sender").number("id"),
+        deleted=deleted,
+        forced=payload.is_true("forced"),
+        happened_at=happened_at,
+    )
+
+
+def read_pull_request(payload: Fields, repository: ForgeRepository, actions: Mapping[str, str]) -> Event | Ignored:
+    """A change of a pull request; `actions` are the forge's words for those that count. Raises Malformed."""
+    action = payload.required_text("action")
+    if action not in actions:
+        return Ignored(f"The pull request action {shown(action)} starts nothing.")
+    pull_request = payload.fields("pull_request")
+    head = pull_request.fields("head")
+    return Event(
+        kind=EventKind.PULL_REQUEST,
+        action=actions[action],
+        repository=repository.full_name,
+        trusted=_is_trusted(head, pull_request.fields("base"), repository),
+        branch=_git_name(head, "ref"),
+        base_branch=_git_name(pull_request.fields("base"), "ref"),
+        sha=_sha(head.required_text("sha")),
+        before_sha=_known_sha(payload.text("before")),
+        pull_request=payload.number("number") or pull_request.required_number("number"),
+        merge_sha=_known_sha(pull_request.text("merge_commit_sha")),
+        title=pull_request.text("title"),
+        sender_login=payload.fields("sender").text("login"),
+        sender_id=payload.fields("sender").number("id"),
+        happened_at=pull_request.instant("updated_at"),
+    )
+
+
+def _is_trusted(head: Fields, base: Fields, repository: ForgeRepository) -> bool:
+    """Whether the head is a branch of the base repository itself, by numeric ids; a head whose repository is gone is not.
+
+    Gitea gives a head pushed to refs/for/… (by anybody who can read) the base's repository and the ref refs/pull/<n>/head: no branch, so not trusted.
+    """
+    head_id, base_id = head.fields("repo").number("id"), base.fields("repo").number("id")
+    return head_id == base_id == repository.forge_id and not (head.text("ref") or "").startswith("refs/")
+
+
+def _git_name(fields: Fields, name: str) -> str:
+    """A ref or branch as git allows it: no control characters, and short enough to reach user code whole."""
+    value = fields.required_text(name)
+    if len(value.encode()) > LONGEST_VARIABLE_BYTES or any(ord(character) < 32 or character in "\x7f\N{REPLACEMENT CHARACTER}" for character in value):
+        raise Malformed(f"`{name}` is not the name of a git ref.")
+    return value
+
+
+def _sha(value: str) -> str:
+    if not _SHA.fullmatch(value):
+        raise Malformed("A commit is not named by its SHA.")
+    return value
+
+
+def _known_sha(value: str | None) -> str | None:
+    """None also for the zero SHA: a ref that was not there before has no commit before."""
+    return value if value and _SHA.fullmatch(value) and set(value) != {"0"} else None

@@ -1,0 +1,30 @@
+"""Gitea's deliveries: near to GitHub's, but a push lacks created, deleted, forced and its time, and an updated pull request is `synchronized`.
+
+A new branch or tag comes as `create` and as `push`: the push alone counts.
+"""
+
+from collections.abc import Mapping
+
+from services.scheduler.forges.changes import read_pull_request, read_push
+from services.scheduler.forges.reading import Reading, ignored, read_body, read_repository
+from services.scheduler.wording import shown
+
+_FORGE = "gitea"
+_ACTIONS = {"opened": "opened", "synchronized": "synchronize", "reopened": "reopened", "closed": "closed"}
+
+
+def normalise(event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
+    """What a Gitea delivery says; see `services.scheduler.forges.normalise`."""
+    if event_type not in {"push", "pull_request"}:
+        return ignored(_why(event_type), _FORGE, headers, body)
+    payload = read_body(headers, body)
+    repository = read_repository(_FORGE, payload)
+    if event_type == "push":
+        return Reading(read_push(payload, repository, happened_at=None), repository)
+    return Reading(read_pull_request(payload, repository, _ACTIONS), repository)
+
+
+def _why(event_type: str) -> str:
+    if event_type == "create":
+        return "`create` events start nothing: the push that comes with them counts."
+    return f"{shown(event_type)} events start nothing."

@@ -1,0 +1,110 @@
+"""Which registered repository a verified delivery is about. Pure.
+
+A repository's identity is (forge, forge id): its name follows renames, and a known name that comes with another id is another repository.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.scheduler.forges import ForgeRepository, Reading
+from services.scheduler.wording import shown
+from shared.events import Ignored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRepository:
+    """A registered repository with what deliveries have taught about it."""
+
+    id: int
+    forge: str
+    full_name: str
+    """As registered."""
+    hook_key: str
+    current_name: str | None = None
+    forge_id: int | None = None
+    """Registered or learned."""
+    hook_target_type: str | None = None
+    """Registered or learned."""
+    learned: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The current name first."""
+        return tuple(dict.fromkeys([self.current_name or self.full_name, self.full_name]))
+
+    def has_name(self, name: str) -> bool:
+        return name.lower() in {known.lower() for known in self.names}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a delivery teaches about a repository."""
+
+    repository_id: int
+    forge: str
+    forge_id: int
+    full_name: str
+    hook_target_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognised:
+    """A delivery that is about no registered repository, or comes from a hook that does not count."""
+
+    outcome: str
+    reason: str
+    repository: KnownRepository | None = None
+    """Whose people may see the delivery; not of a mismatch, which tells about another repository."""
+
+
+def recognise(reading: Reading, hook_key: str | None, repositories: Sequence[KnownRepository]) -> KnownRepository | Unrecognised:
+    """The repository that a delivery is about. `hook_key` names the repository's own hook where one verified the delivery; it then speaks for no other."""
+    named = reading.repository
+    if named is None:
+        return Unrecognised("unknown_repository", "The delivery names no repository.")
+    found = _by_hook(hook_key, repositories) if hook_key is not None else _by_identity(named, repositories)
+    if found is None:
+        return Unrecognised("unknown_repository", f"Repository {shown(named.full_name)} is not registered.")
+    if not _is(found, named):
+        reason = f"{shown(found.full_name)} is registered as another repository of that forge: its id there is not {named.forge_id}."
+        return Unrecognised("repository_mismatch", reason)
+    if _comes_from_another_hook(reading, found):
+        reason = f"A hook of type {shown(reading.hook_target_type or '')} reported it; those of type {shown(found.hook_target_type or '')} count."
+        return Unrecognised("other_hook", reason, found)
+    return found
+
+
+def lesson(reading: Reading, repository: KnownRepository) -> Lesson | None:
+    """What a recognised delivery teaches, or None when all of it is known.
+
+    What starts nothing teaches nothing: the hook that counts is one that reports pushes or pull requests.
+    """
+    named = reading.repository
+    if named is None or isinstance(reading.said, Ignored):
+        return None
+    first_target_type = repository.hook_target_type is None and reading.hook_target_type is not None
+    if repository.learned and repository.current_name == named.full_name and not first_target_type:
+        return None
+    return Lesson(repository.id, named.forge, named.forge_id, named.full_name, reading.hook_target_type)
+
+
+def _by_hook(hook_key: str, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
+    return next((known for known in repositories if known.hook_key == hook_key), None)
+
+
+def _by_identity(named: ForgeRepository, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
+    """By forge id; else by name, where the caller still has to compare ids."""
+    of_forge = [known for known in repositories if known.forge == named.forge]
+    by_id = next((known for known in of_forge if known.forge_id == named.forge_id), None)
+    return by_id or next((known for known in of_forge if known.has_name(named.full_name)), None)
+
+
+def _is(known: KnownRepository, named: ForgeRepository) -> bool:
+    if known.forge != named.forge:
+        return False
+    return known.has_name(named.full_name) if known.forge_id is None else known.forge_id == named.forge_id
+
+
+def _comes_from_another_hook(reading: Reading, known: KnownRepository) -> bool:
+    """GitHub alone says what a hook belongs to; a delivery that does not say counts."""
+    return reading.hook_target_type is not None and known.hook_target_type is not None and reading.hook_target_type != known.hook_target_type

@@ -1,0 +1,174 @@
+"""Whether an event starts a pipeline, and why or why not. Pure.
+
+Every decision has its reasons: a code for programs, a sentence for people. Objections are looked for in one order, and the first is the reason.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from services.scheduler.wording import listed, shown
+from shared.events import Event, EventKind
+from shared.pipeline.globs import matches, repository_matches
+from shared.pipeline.model import Pipeline
+
+_SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
+
+
+class Outcome(StrEnum):
+    RUN = "run"
+    NOT_MATCHED = "not_matched"
+    SKIPPED = "skipped"
+    UNTRUSTED = "untrusted"
+    SUPERSEDED = "superseded"
+    NOT_ALLOWED = "not_allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    outcome: Outcome
+    reasons: tuple[Why, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known of the event's repository and pull request beside the event itself."""
+
+    repository_names: tuple[str, ...]
+    """Its name in the event and the one it was registered under: a renamed repository keeps its pipelines."""
+    owner_may_use: bool
+    """Whether the pipeline's owner is maintainer of the repository, or an administrator."""
+    closed_at: datetime | None = None
+    """The latest known closing of the pull request, by the forge's clock."""
+    enabled: bool = True
+    """Whether the pipeline is."""
+
+
+def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:
+    """The answer for one event and one pipeline."""
+    for outcome, why in _objections(event, pipeline, circumstances):
+        if why is not None:
+            return Decision(outcome, (why,))
+    return Decision(Outcome.RUN, (_why_it_runs(event, pipeline),))
+
+
+def _objections(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Iterator[tuple[Outcome, Why | None]]:
+    yield Outcome.NOT_MATCHED, _repository(pipeline, circumstances.repository_names)
+    yield Outcome.SKIPPED, None if circumstances.enabled else Why("disabled", "The pipeline is disabled.")
+    yield Outcome.NOT_ALLOWED, _owner(circumstances)
+    yield Outcome.SKIPPED, _deletion(event)
+    yield Outcome.NOT_MATCHED, _trigger(event, pipeline)
+    yield Outcome.SKIPPED, _skip_words(event)
+    yield Outcome.UNTRUSTED, _trust(event)
+    yield Outcome.SUPERSEDED, _closed_before(event, circumstances.closed_at)
+
+
+def _repository(pipeline: Pipeline, names: Sequence[str]) -> Why | None:
+    if any(repository_matches(pipeline.repositories, name) for name in names):
+        return None
+    return Why("repository", f"Repository {shown(names[0])} matches none of {listed(pipeline.repositories)}.")
+
+
+def _owner(circumstances: Circumstances) -> Why | None:
+    if circumstances.owner_may_use:
+        return None
+    return Why("owner_not_maintainer", f"The pipeline's owner is not a maintainer of {shown(circumstances.repository_names[0])}.")
+
+
+def _deletion(event: Event) -> Why | None:
+    if not event.deleted:
+        return None
+    what = f"branch {shown(event.branch)}" if event.branch else f"tag {shown(event.tag or '')}"
+    return Why("deleted", f"The push deleted {what}: nothing is left to build.")
+
+
+def _trigger(event: Event, pipeline: Pipeline) -> Why | None:
+    match event.kind:
+        case EventKind.PUSH:
+            return _push(event, pipeline)
+        case EventKind.TAG:
+            return _tag(event, pipeline)
+        case EventKind.PULL_REQUEST:
+            return _pull_request(event, pipeline)
+        case EventKind.SCHEDULE | EventKind.MANUAL:
+            return Why("event", f"{event.kind.value.capitalize()} events start nothing.")
+
+
+def _push(event: Event, pipeline: Pipeline) -> Why | None:
+    push = pipeline.on.push
+    if push is None:
+        return Why("event", "The pipeline does not run on pushes.")
+    if push.branches is None:
+        return None if push.tags is None else Why("branch", f"The pipeline runs on pushed tags only, and {shown(event.branch or '')} is a branch.")
+    return _unmatched("branch", "Branch", event.branch, push.branches)
+
+
+def _tag(event: Event, pipeline: Pipeline) -> Why | None:
+    push = pipeline.on.push
+    if push is None:
+        return Why("event", "The pipeline does not run on pushes.")
+    if push.tags is None:
+        return None if push.branches is None else Why("tag", f"The pipeline runs on pushed branches only, and {shown(event.tag or '')} is a tag.")
+    return _unmatched("tag", "Tag", event.tag, push.tags)
+
+
+def _pull_request(event: Event, pipeline: Pipeline) -> Why | None:
+    trigger = pipeline.on.pull_request
+    if trigger is None:
+        return Why("event", "The pipeline does not run on pull requests.")
+    if event.action not in trigger.types:
+        return Why("type", f"The pull request was {shown(event.action or '')}; the pipeline runs for {listed(trigger.types)}.")
+    return None if trigger.branches is None else _unmatched("base_branch", "Base branch", event.base_branch, trigger.branches)
+
+
+def _unmatched(code: str, what: str, name: str | None, patterns: Sequence[str]) -> Why | None:
+    if name is not None and matches(patterns, name):
+        return None
+    return Why(code, f"{what} {shown(name or '')} matches none of {listed(patterns)}.")
+
+
+def _skip_words(event: Event) -> Why | None:
+    pull_request = event.kind is EventKind.PULL_REQUEST
+    text = ((event.title if pull_request else event.message) or "").lower()
+    word = next((word for word in _SKIP_WORDS if word in text), None)
+    if word is None:
+        return None
+    return Why("skip_ci", f"The {'title of the pull request' if pull_request else 'message of the head commit'} says {word}.")
+
+
+def _trust(event: Event) -> Why | None:
+    if event.trusted:
+        return None
+    return Why("fork", "The head of the pull request is not a branch of the repository itself, so its code is not trusted.")
+
+
+def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
+    """Deliveries arrive out of order. A closed pull request is not updated, so what is as old as its closing came before it.
+
+    The forge's clock counts seconds: only `reopened` may have followed within the same one.
+    """
+    if closed_at is None or event.happened_at is None or event.action not in {"opened", "synchronize", "reopened"}:
+        return None
+    if event.happened_at > closed_at or (event.happened_at == closed_at and event.action == "reopened"):
+        return None
+    return Why("closed", f"The pull request was closed afterwards, at {closed_at:%Y-%m-%dT%H:%M:%SZ}.")
+
+
+def _why_it_runs(event: Event, pipeline: Pipeline) -> Why:
+    if event.kind is EventKind.PULL_REQUEST:
+        trigger = pipeline.on.pull_request
+        patterns, what, name = trigger.branches if trigger else None, "base branch", event.base_branch
+    else:
+        push = pipeline.on.push
+        is_tag = event.kind is EventKind.TAG
+        patterns, what, name = (push.tags if is_tag else push.branches) if push else None, "tag" if is_tag else "branch", event.tag if is_tag else event.branch
+    if patterns is None:
+        return Why("matched", f"The pipeline runs for every {what}.")
+    return Why("matched", f"{what.capitalize()} {shown(name or '')} matches {listed(patterns)}.")

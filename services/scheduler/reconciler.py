@@ -1,0 +1,134 @@
+"""What messages did not finish: each check reads the tables anew and calls what the message path calls.
+
+Any queue may be wiped at any time; these checks then finish the work. They take only rows old enough for the message path to have had its chance.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from services.scheduler.admission import Admission
+from services.scheduler.consumers import Consumers
+from services.scheduler.runs import stop_runs
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.store import SchedulerStore
+from shared.errors import Transient
+from shared.messages import AttemptCancelRequested, AttemptReady
+from shared.reconcile import Check
+from shared.statuses import TERMINAL, Reason
+
+_DELIVERIES_A_LOOK = 500
+
+
+class Steadiness:
+    """Since when the database has answered without a break, as far as this process has seen."""
+
+    def __init__(self, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self._since: float | None = None
+
+    def note(self, *, answered: bool) -> None:
+        if not answered:
+            self._since = None
+        elif self._since is None:
+            self._since = asyncio.get_running_loop().time()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether deadlines may be judged: what ended while the database was away has had time to arrive."""
+        return self._since is not None and asyncio.get_running_loop().time() - self._since >= self._grace_seconds
+
+
+class Looks:
+    """The scheduler's checks. Each returns how many rows it finished; all are safe at any time and in several replicas."""
+
+    def __init__(self, store: SchedulerStore, consumers: Consumers, admission: Admission, settings: SchedulerSettings) -> None:
+        self._store = store
+        self._consumers = consumers
+        self._admission = admission
+        self._age_seconds = settings.reconcile_age_seconds
+        self._steadiness = Steadiness(settings.deadline_grace_seconds)
+        self._decided_up_to = 0
+
+    def checks(self) -> list[Check]:
+        looks = (
+            self.undecided_deliveries,
+            self.commands_without_effect,
+            self.attempts_not_folded,
+            self.jobs_not_admitted,
+            self.admitted_without_attempt,
+            self.stops_not_heard,
+            self.runs_past_deadline,
+        )
+        return [Check(look.__name__, self._watched(look)) for look in looks]
+
+    async def undecided_deliveries(self) -> int:
+        """Decides them. While it does, its locks keep other replicas' looks away from them; the message path may still come first."""
+        async with self._store.transaction() as finding:
+            ids = await finding.undecided_deliveries(above=self._decided_up_to, age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK)
+            if ids:
+                await self._consumers.decide(ids)
+            else:
+                self._decided_up_to = await finding.decided_up_to(self._decided_up_to)
+        return len(ids)
+
+    async def commands_without_effect(self) -> int:
+        async with self._store.transaction() as finding:
+            ids = await finding.commands_without_effect(age_seconds=self._age_seconds)
+            if ids:
+                await self._consumers.apply(ids)
+        return len(ids)
+
+    async def attempts_not_folded(self) -> int:
+        async with self._store.reading() as work:
+            run_ids = await work.runs_to_fold(age_seconds=self._age_seconds)
+        if run_ids:
+            await self._consumers.fold(run_ids)
+        return len(run_ids)
+
+    async def jobs_not_admitted(self) -> int:
+        """Wakes admission where jobs wait: most often for a slot, so this counts nothing."""
+        async with self._store.reading() as work:
+            if await work.jobs_wait():
+                self._admission.wake()
+        return 0
+
+    async def admitted_without_attempt(self) -> int:
+        """Rings again for admitted jobs of which the executor knows nothing. It has its own look too: this one only spares time."""
+        async with self._store.transaction() as work:
+            found = await work.admitted_without_attempt(age_seconds=self._age_seconds)
+            work.send(*(AttemptReady(cluster=cluster, jobs=tuple(jobs)) for cluster, jobs in found.items()))
+        return sum(map(len, found.values()))
+
+    async def stops_not_heard(self) -> int:
+        """Rings again for wishes to stop that the executor has not noted."""
+        async with self._store.transaction() as work:
+            found = await work.stops_not_heard(age_seconds=self._age_seconds)
+            work.send(*(AttemptCancelRequested(cluster=cluster, jobs=tuple(jobs)) for cluster, jobs in found.items()))
+        return sum(map(len, found.values()))
+
+    async def runs_past_deadline(self) -> int:
+        """Asks the attempts of overdue runs to stop; what they become is for the executor to see, and an end recorded in time counts.
+
+        Nothing is judged until the database has answered for a while.
+        """
+        if not self._steadiness.lasts:
+            return 0
+        async with self._store.transaction() as work:
+            overdue = await work.overdue_runs()
+            runs = [run for run in await work.lock_runs(overdue) if run.state.status not in TERMINAL] if overdue else []
+            wakes = await stop_runs(work, runs, Reason.TIMED_OUT, "deadline") if runs else False
+        if wakes:
+            self._admission.wake()
+        return len(runs)
+
+    def _watched(self, look: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
+        async def watched() -> int:
+            try:
+                found = await look()
+            except Transient:
+                self._steadiness.note(answered=False)
+                raise
+            self._steadiness.note(answered=True)
+            return found
+
+        return watched

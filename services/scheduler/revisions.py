@@ -1,0 +1,42 @@
+"""The models of pipeline revisions, read once: a revision never changes."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import structlog
+from pydantic import ValidationError
+
+from services.scheduler.store import SchedulerWork
+from shared.pipeline.model import Pipeline
+
+_log = structlog.get_logger()
+
+
+class Revisions:
+    """The process' most recently used models. Bounded; losing one costs a read."""
+
+    def __init__(self, most: int = 500) -> None:
+        self._most = most
+        self._models: OrderedDict[int, Pipeline | None] = OrderedDict()
+
+    async def get(self, work: SchedulerWork, ids: Iterable[int]) -> dict[int, Pipeline | None]:
+        """The models of these revisions; None for one that this release can't read."""
+        wanted = set(ids)
+        found = {revision_id: self._models[revision_id] for revision_id in wanted if revision_id in self._models}
+        if missing := wanted - found.keys():
+            found |= {revision_id: _readable(revision_id, model) for revision_id, model in (await work.revisions(missing)).items()}
+        for revision_id, model in found.items():
+            self._models[revision_id] = model
+            self._models.move_to_end(revision_id)
+        while len(self._models) > self._most:
+            self._models.popitem(last=False)
+        return found
+
+
+def _readable(revision_id: int, model: object) -> Pipeline | None:
+    """A revision that can't be read is its owner's trouble, not that of the others whose pipelines the same event starts."""
+    try:
+        return Pipeline.model_validate(model)
+    except ValidationError:
+        _log.exception("revision_unreadable", revision_id=revision_id)
+        return None

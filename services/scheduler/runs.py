@@ -1,0 +1,184 @@
+"""Runs in the tables: made from plans, and moved by the engine. The caller holds the transaction.
+
+A run's jobs are only ever changed under the lock on the run; what changed, its history and its messages are written together.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.scheduler.engine import JobState, RunState, fold, stop
+from services.scheduler.planning import Plan
+from services.scheduler.store import LockedRun, Row, SchedulerWork
+from shared.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
+from shared.statuses import TERMINAL, Reason, Status
+
+Change = Callable[[RunState, datetime], RunState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run to be made: its plan, and whose it is."""
+
+    plan: Plan
+    pipeline_config_id: int
+    revision_id: int
+    event_id: int
+    repository_id: int
+    event_kind: str
+    branch: str | None
+    sha: str | None
+    triggered_by: str
+    cause: str
+    rerun: int = 0
+    retry_of: int | None = None
+
+
+async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple[int, int], int]:
+    """Makes these runs; their ids by (event, pipeline).
+
+    Nobody may make the same (event, pipeline, rerun) at the same time: the caller holds the event, or the earlier run.
+    """
+    if not runs:
+        return {}
+    counts: dict[int, int] = {}
+    for run in runs:
+        counts[run.pipeline_config_id] = counts.get(run.pipeline_config_id, 0) + 1
+    numbers = await work.take_run_numbers(counts)
+    rows: list[Row] = []
+    for run in runs:
+        rows.append(_run_row(run, numbers[run.pipeline_config_id]))
+        numbers[run.pipeline_config_id] += 1
+    ids = await work.insert_runs(rows, [row for run in runs for row in _job_rows(run)])
+    work.send(RunCreated(run_ids=tuple(ids.values())))
+    return ids
+
+
+async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
+    """Brings runs up to what their attempts' rows say. True when admission may have something to do."""
+    return await _change_runs(work, await work.lock_runs(run_ids), lambda state, _now: state, None)
+
+
+async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
+    """Folds what is known, then ends what has not begun and asks the rest to stop. True when admission may have something to do."""
+    return await _change_runs(work, runs, lambda state, now: stop(state, reason, now), cause)
+
+
+async def _change_runs(work: SchedulerWork, runs: Iterable[LockedRun], change: Change, cause: str | None) -> bool:
+    changed = [(run, after) for run in runs if (after := change(fold(run.state, run.attempts, run.locked_at), run.locked_at)) != run.state]
+    if not changed:
+        return False
+    jobs = [(run, before, after) for run, state in changed for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after]
+    moved = [(run, state) for run, state in changed if _without_jobs(state) != _without_jobs(run.state)]
+    causes = {run.id: cause or _cause(run, state) for run, state in changed}
+    await work.change_runs(
+        [_job_update(run, after) for run, _, after in jobs],
+        [_run_update(run, state) for run, state in moved],
+        [_job_transition(run, before, after, causes[run.id]) for run, before, after in jobs if before.status != after.status]
+        + [_transition(run.id, run.state.status, state.status, state.reason, causes[run.id]) for run, state in moved if state.status != run.state.status],
+    )
+    _announce(work, moved)
+    _ask_to_stop(work, jobs)
+    return any(before.slot_freed_at != after.slot_freed_at or before.ready_at != after.ready_at for _, before, after in jobs)
+
+
+def _announce(work: SchedulerWork, moved: Sequence[tuple[LockedRun, RunState]]) -> None:
+    started = tuple(run.id for run, state in moved if state.status is Status.RUNNING and run.state.status is not Status.RUNNING)
+    finished = tuple(run.id for run, state in moved if state.status in TERMINAL)
+    if started:
+        work.send(RunStarted(run_ids=started))
+    if finished:
+        work.send(RunFinished(run_ids=finished))
+
+
+def _ask_to_stop(work: SchedulerWork, jobs: Sequence[tuple[LockedRun, JobState, JobState]]) -> None:
+    asked: dict[str, list[tuple[int, int]]] = {}
+    for run, before, after in jobs:
+        place = run.places[after.name]
+        if after.cancel_reason is not None and before.cancel_reason is None and place.wanted_attempt is not None:
+            asked.setdefault(place.cluster, []).append((place.id, place.wanted_attempt))
+    work.send(*(AttemptCancelRequested(cluster=cluster, jobs=tuple(which)) for cluster, which in asked.items()))
+
+
+def _without_jobs(state: RunState) -> tuple[object, ...]:
+    return state.status, state.reason, state.started_at, state.finished_at
+
+
+def _run_row(run: NewRun, number: int) -> Row:
+    state = run.plan.state
+    return {
+        "pipeline_config_id": run.pipeline_config_id,
+        "revision_id": run.revision_id,
+        "event_id": run.event_id,
+        "rerun": run.rerun,
+        "number": number,
+        "retry_of": run.retry_of,
+        "triggered_by": run.triggered_by,
+        "status": state.status,
+        "reason": state.reason,
+        "repository_id": run.repository_id,
+        "event_kind": run.event_kind,
+        "branch": run.branch,
+        "sha": run.sha,
+        "timeout_seconds": run.plan.timeout_seconds,
+        "finished_at": state.finished_at,
+        "cause": run.cause,
+    }
+
+
+def _job_rows(run: NewRun) -> list[Row]:
+    return [
+        {
+            "event_id": run.event_id,
+            "pipeline_config_id": run.pipeline_config_id,
+            "name": job.name,
+            "position": position,
+            "needs": job.needs,
+            "definition": definition,
+            "status": job.status,
+            "reason": job.reason,
+            "message": job.message,
+            "waiting_for": job.waiting_for,
+            "ready_at": job.ready_at,
+            "carried_from": run.plan.carried_from.get(job.name),
+            "finished_at": job.finished_at,
+        }
+        for position, (job, definition) in enumerate(zip(run.plan.state.jobs, run.plan.definitions, strict=True))
+    ]
+
+
+def _job_update(run: LockedRun, job: JobState) -> Row:
+    return {
+        "id": run.places[job.name].id,
+        "status": job.status,
+        "reason": job.reason,
+        "message": job.message,
+        "waiting_for": job.waiting_for,
+        "slot_freed_at": job.slot_freed_at,
+        "cancel_reason": job.cancel_reason,
+        "ready_at": job.ready_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def _run_update(run: LockedRun, state: RunState) -> Row:
+    return {"id": run.id, "status": state.status, "reason": state.reason, "started_at": state.started_at, "finished_at": state.finished_at}
+
+
+def _cause(run: LockedRun, state: RunState) -> str:
+    """What moved a run that was only folded: the newest attempt with news."""
+    moved = {after.name for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after}
+    attempts = [place.attempt_id for name, place in run.places.items() if name in moved and place.attempt_id is not None]
+    return f"attempt:{max(attempts)}" if attempts else f"run:{run.id}"
+
+
+def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: str) -> Row:
+    """A job that has an attempt moves because of it alone."""
+    place = run.places[after.name]
+    by = cause if place.attempt_id is None else f"attempt:{place.attempt_id}"
+    return _transition(run.id, before.status, after.status, after.reason, by) | {"job_id": place.id}
+
+
+def _transition(run_id: int, before: Status, after: Status, reason: Reason | None, cause: str) -> Row:
+    return {"run_id": run_id, "job_id": None, "from_status": before, "to_status": after, "reason": reason, "cause": cause}

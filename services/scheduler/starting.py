@@ -1,0 +1,114 @@
+"""What follows from events: decisions, runs, and the end of runs that a closed pull request leaves behind. The caller holds the transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from services.scheduler.engine import fold
+from services.scheduler.identities import KnownRepository
+from services.scheduler.matching import Circumstances, Decision, Outcome, Why, decide
+from services.scheduler.planning import plan
+from services.scheduler.revisions import Revisions
+from services.scheduler.runs import NewRun, create_runs, stop_runs
+from services.scheduler.store import Candidate, Row, SchedulerWork, StoredEvent
+from shared.events import Event
+from shared.pipeline.globs import repository_lookup
+from shared.pipeline.model import Pipeline
+from shared.statuses import Reason, Status
+
+_UNREADABLE = Decision(Outcome.NOT_MATCHED, (Why("revision_unreadable", "This release can't read the pipeline's revision. Save the pipeline again."),))
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event that this transaction has stored."""
+
+    stored: StoredEvent
+    event: Event
+    repository: KnownRepository
+
+    @property
+    def event_id(self) -> int:
+        return self.stored.id
+
+    @property
+    def pull_request(self) -> tuple[int, int]:
+        """(repository, number); number 0 where it is about none."""
+        return self.repository.id, self.event.pull_request or 0
+
+
+async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> bool:
+    """Ends the runs of closed pull requests that have not started. True when admission may have something to do.
+
+    A run that has started goes on: its verdict on the merged commit is still wanted.
+    """
+    closings = [(one.event_id, *one.pull_request, one.event.happened_at) for one in happenings if one.event.action == "closed"]
+    if not closings:
+        return False
+    closed_by = await work.superseded_runs(closings)
+    runs = [run for run in await work.lock_runs(closed_by) if fold(run.state, run.attempts, run.locked_at).status is Status.PENDING]
+    changed = [
+        await stop_runs(work, [run for run in runs if closed_by[run.id] == event_id], Reason.SUPERSEDED, f"event:{event_id}")
+        for event_id in sorted({closed_by[run.id] for run in runs})
+    ]
+    return any(changed)
+
+
+async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequence[Happening]) -> bool:
+    """Decides about every event and every pipeline that names its repository, and makes the runs that follow. True when there are any."""
+    keys = {(one.repository.id, key) for one in happenings for name in one.repository.names for key in repository_lookup(name)}
+    candidates = await work.candidates(keys) if keys else []
+    if not candidates:
+        return False
+    models = await revisions.get(work, (candidate.revision_id for candidate in candidates))
+    closings = await _closings(work, happenings)
+    decisions: list[Row] = []
+    runs: list[NewRun] = []
+    for one in happenings:
+        for candidate in candidates:
+            if candidate.repository_id != one.repository.id:
+                continue
+            pipeline = models[candidate.revision_id]
+            decision = _decide(one, candidate, pipeline, closings.get(one.pull_request))
+            decisions.append(_decision_row(one, candidate, decision))
+            if pipeline is not None and decision.outcome is Outcome.RUN:
+                runs.append(_new_run(one, candidate, pipeline))
+    run_ids = await create_runs(work, runs)
+    await work.insert_decisions([row | {"run_id": run_ids.get((row["event_id"], row["pipeline_config_id"]))} for row in decisions])
+    return bool(runs)
+
+
+async def _closings(work: SchedulerWork, happenings: Iterable[Happening]) -> dict[tuple[int, int], datetime | None]:
+    pull_requests = {one.pull_request for one in happenings if one.event.pull_request is not None}
+    return await work.closings(pull_requests) if pull_requests else {}
+
+
+def _decide(one: Happening, candidate: Candidate, pipeline: Pipeline | None, closed_at: datetime | None) -> Decision:
+    if pipeline is None:
+        return _UNREADABLE
+    return decide(one.event, pipeline, Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled))
+
+
+def _decision_row(one: Happening, candidate: Candidate, decision: Decision) -> Row:
+    return {
+        "event_id": one.event_id,
+        "pipeline_config_id": candidate.pipeline_config_id,
+        "revision_id": candidate.revision_id,
+        "outcome": decision.outcome,
+        "reasons": [asdict(why) for why in decision.reasons],
+    }
+
+
+def _new_run(one: Happening, candidate: Candidate, pipeline: Pipeline) -> NewRun:
+    return NewRun(
+        plan=plan(pipeline, one.stored.stored_at),
+        pipeline_config_id=candidate.pipeline_config_id,
+        revision_id=candidate.revision_id,
+        event_id=one.event_id,
+        repository_id=one.repository.id,
+        event_kind=one.event.kind,
+        branch=one.event.branch,
+        sha=one.event.sha,
+        triggered_by=f"{one.repository.forge}:{one.event.sender_login or 'unknown'}",
+        cause=f"event:{one.event_id}",
+    )

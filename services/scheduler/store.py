@@ -1,0 +1,281 @@
+"""The scheduler's tables: named queries in, domain values out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import asyncpg
+
+from services.scheduler.engine import AttemptState, JobState, RunState
+from services.scheduler.identities import KnownRepository, Lesson
+from services.scheduler.planning import JobRecord
+from shared.db import Database, Queries, Relay, Store, Work
+from shared.pipeline.model import Job
+from shared.statuses import Reason, Status, WaitingFor
+
+CONTENT_FAULTS = (asyncpg.DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a delivery's own content can bring about where the code is not careful enough. Anything else says nothing about the delivery."""
+
+Row = dict[str, Any]
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDelivery:
+    """A delivery as the gateway stored it; `body` is None when it was decided before, or is no longer kept."""
+
+    id: int
+    source: str
+    event_type: str
+    headers: dict[str, str]
+    hook_key: str | None
+    received_at: datetime
+    body: bytes | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    id: int
+    stored_at: datetime
+    """By the database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pipeline stored under a repository's keys."""
+
+    repository_id: int
+    pipeline_config_id: int
+    revision_id: int
+    enabled: bool
+    owner_may_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlace:
+    """Where a job of a locked run stands in the tables and on the cluster."""
+
+    id: int
+    cluster: str
+    wanted_attempt: int | None
+    attempt_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRun:
+    """A run that this transaction alone may change."""
+
+    id: int
+    locked_at: datetime
+    state: RunState
+    attempts: dict[str, AttemptState]
+    places: dict[str, JobPlace]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    id: int
+    kind: str
+    run_id: int
+    arguments: Row
+    requested_by: int
+
+
+class SchedulerWork(Work):
+    """One transaction of the scheduler."""
+
+    # ------------------------------------------------------------ deliveries
+
+    async def deliveries(self, ids: Sequence[int]) -> list[StoredDelivery]:
+        """The first of these, in order of id, as many as fit in memory."""
+        return [StoredDelivery(**row) for row in await self._rows("deliveries", ids)]
+
+    async def undecided_deliveries(self, *, above: int, age_seconds: float, at_most: int) -> list[int]:
+        return [row["id"] for row in await self._rows("undecided_deliveries", above, age_seconds, at_most)]
+
+    async def decided_up_to(self, known: int) -> int:
+        return int(await self._value("decided_up_to", known))
+
+    async def repositories(self, named: Iterable[tuple[str, int, str]], hook_keys: Iterable[str]) -> list[KnownRepository]:
+        """Registered repositories that (forge, forge id, full name) or hook keys may mean."""
+        forges, forge_ids, names = _columns(set(named), 3)
+        return [KnownRepository(**row) for row in await self._rows("repositories", forges, forge_ids, names, list(set(hook_keys)))]
+
+    async def learn(self, lessons: Sequence[Lesson]) -> None:
+        """Of several lessons about one repository the first makes it known, the last names it. Waits for other replicas that learn the same."""
+        first = {lesson.repository_id: asdict(lesson) for lesson in reversed(lessons)}
+        last = {lesson.repository_id: asdict(lesson) for lesson in lessons}
+        await self._run("forget_identities", *_columns({(lesson.forge, lesson.forge_id) for lesson in lessons}, 2))
+        await self._run("learn_identities", list(first.values()))
+        await self._run("refresh_identities", [last[repository_id] for repository_id in sorted(last)])
+
+    async def candidates(self, keys: Iterable[tuple[int, str]]) -> list[Candidate]:
+        """The enabled pipelines under (repository, key)."""
+        return [Candidate(**row) for row in await self._rows("candidates", *_columns(set(keys), 2))]
+
+    async def revisions(self, ids: Iterable[int]) -> dict[int, Any]:
+        return {row["id"]: row["model"] for row in await self._rows("revisions", list(ids))}
+
+    async def lock_pull_requests(self, pull_requests: Iterable[tuple[int, int]]) -> None:
+        """Until the end of the transaction nobody else decides about these (repository, number)."""
+        await self._rows("lock_pull_requests", *_columns(pull_requests, 2))
+
+    async def closings(self, pull_requests: Iterable[tuple[int, int]]) -> dict[tuple[int, int], datetime | None]:
+        """When each (repository, number) was last closed; those never closed are missing."""
+        rows = await self._rows("closings", *_columns(pull_requests, 2))
+        return {(row["repository_id"], row["pull_request"]): row["closed_at"] for row in rows}
+
+    async def insert_events(self, events: list[Row]) -> dict[int, StoredEvent]:
+        """By delivery, with their outcomes. A delivery that another replica has decided meanwhile is missing."""
+        return {row["delivery_id"]: StoredEvent(row["id"], row["created_at"]) for row in await self._rows("insert_events", events)}
+
+    async def insert_outcomes(self, outcomes: list[Row]) -> None:
+        await self._run("insert_outcomes", outcomes)
+
+    async def insert_decisions(self, decisions: list[Row]) -> None:
+        await self._run("insert_decisions", decisions)
+
+    async def superseded_runs(self, closings: Iterable[tuple[int, int, int, datetime | None]]) -> dict[int, int]:
+        """Runs not yet started of pull requests that (event, repository, number, when) closed; each with that event."""
+        return {row["id"]: row["event_id"] for row in await self._rows("superseded_runs", *_columns(closings, 4))}
+
+    # ------------------------------------------------------------ runs
+
+    async def take_run_numbers(self, counts: dict[int, int]) -> dict[int, int]:
+        """The first of so many consecutive run numbers for each pipeline."""
+        rows = await self._rows("take_run_numbers", *_columns(sorted(counts.items()), 2))
+        return {row["pipeline_config_id"]: row["next"] - counts[row["pipeline_config_id"]] for row in rows}
+
+    async def insert_runs(self, runs: list[Row], jobs: list[Row]) -> dict[tuple[int, int], int]:
+        """Run ids by (event, pipeline)."""
+        return {(row["event_id"], row["pipeline_config_id"]): row["id"] for row in await self._rows("insert_runs", runs, jobs)}
+
+    async def lock_runs(self, ids: Iterable[int]) -> list[LockedRun]:
+        """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so that two transactions can't block one another."""
+        runs = await self._rows("lock_runs", list(ids))
+        rows = await self._rows("lock_jobs", [run["id"] for run in runs]) if runs else []
+        return [_locked_run(run, [row for row in rows if row["run_id"] == run["id"]]) for run in runs]
+
+    async def change_runs(self, jobs: list[Row], runs: list[Row], transitions: list[Row]) -> None:
+        await self._run("change_runs", jobs, runs, transitions)
+
+    async def runs_of_attempts(self, attempt_ids: Iterable[int]) -> list[int]:
+        return [row["run_id"] for row in await self._rows("runs_of_attempts", list(attempt_ids))]
+
+    # ------------------------------------------------------------ admission
+
+    async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> list[tuple[int, int]]:
+        """Gives free slots to waiting jobs: (job, attempt number) of each. Raises Transient when others admit for longer than a second."""
+        await self._run("lock_admission")
+        rows = await self._rows("admit", global_limit, repository_limit, cluster)
+        return [(row["id"], row["wanted_attempt"]) for row in rows]
+
+    # ------------------------------------------------------------ commands
+
+    async def runs_of_commands(self, command_ids: Iterable[int]) -> list[int]:
+        return [row["run_id"] for row in await self._rows("runs_of_commands", list(command_ids))]
+
+    async def open_commands(self, command_ids: Iterable[int]) -> list[Command]:
+        """Those without an effect; the caller holds their runs, so that nobody else applies them."""
+        return [Command(**row) for row in await self._rows("open_commands", list(command_ids))]
+
+    async def commands_without_effect(self, *, age_seconds: float) -> list[int]:
+        return [row["id"] for row in await self._rows("commands_without_effect", age_seconds)]
+
+    async def insert_effect(self, command_id: int, outcome: str, reason: str, run_id: int | None) -> None:
+        await self._run("insert_effect", command_id, outcome, reason, run_id)
+
+    async def run_to_retry(self, run_id: int) -> Row | None:
+        row = await self._row("run_to_retry", run_id)
+        return None if row is None else dict(row)
+
+    async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
+        rows = await self._rows("job_records", run_id)
+        return tuple(JobRecord(row["id"], row["name"], Status(row["status"]), Job.model_validate(row["definition"])) for row in rows)
+
+    # ------------------------------------------------------------ what messages did not finish
+
+    async def runs_to_fold(self, *, age_seconds: float) -> list[int]:
+        return [row["run_id"] for row in await self._rows("runs_to_fold", age_seconds)]
+
+    async def overdue_runs(self) -> list[int]:
+        return [row["id"] for row in await self._rows("overdue_runs")]
+
+    async def admitted_without_attempt(self, *, age_seconds: float) -> dict[str, list[tuple[int, int]]]:
+        """(job, attempt number) by cluster."""
+        return _by_cluster(await self._rows("admitted_without_attempt", age_seconds))
+
+    async def stops_not_heard(self, *, age_seconds: float) -> dict[str, list[tuple[int, int]]]:
+        """(job, attempt number) by cluster."""
+        return _by_cluster(await self._rows("stops_not_heard", age_seconds))
+
+    async def jobs_wait(self) -> bool:
+        return bool(await self._value("jobs_wait"))
+
+
+SchedulerStore = Store[SchedulerWork]
+
+
+def open_store(database: Database, relay: Relay | None = None) -> SchedulerStore:
+    """The scheduler's tables. Without a relay its messages wait in the outbox."""
+    return Store(database, Queries.beside(__file__), SchedulerWork, owner="scheduler", relay=relay)
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """A table as the arrays that unnest takes."""
+    table = list(rows)
+    return [[row[index] for row in table] for index in range(width)]
+
+
+def _by_cluster(rows: Iterable[asyncpg.Record]) -> dict[str, list[tuple[int, int]]]:
+    jobs: dict[str, list[tuple[int, int]]] = {}
+    for row in rows:
+        jobs.setdefault(row["cluster"], []).append((row["id"], row["wanted_attempt"]))
+    return jobs
+
+
+def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRun:
+    state = RunState(
+        jobs=tuple(_job_state(row) for row in sorted(rows, key=lambda row: row["position"])),
+        status=Status(run["status"]),
+        reason=_enum(Reason, run["reason"]),
+        started_at=run["started_at"],
+        finished_at=run["finished_at"],
+    )
+    attempts = {row["name"]: _attempt_state(row) for row in rows if row["attempt_id"] is not None}
+    places = {row["name"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"]) for row in rows}
+    return LockedRun(run["id"], run["locked_at"], state, attempts, places)
+
+
+def _job_state(row: asyncpg.Record) -> JobState:
+    return JobState(
+        name=row["name"],
+        needs=tuple(row["needs"]),
+        status=Status(row["status"]),
+        reason=_enum(Reason, row["reason"]),
+        message=row["message"],
+        waiting_for=_enum(WaitingFor, row["waiting_for"]),
+        ready_at=row["ready_at"],
+        admitted=row["admitted"],
+        slot_freed_at=row["slot_freed_at"],
+        cancel_reason=_enum(Reason, row["cancel_reason"]),
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _attempt_state(row: asyncpg.Record) -> AttemptState:
+    return AttemptState(
+        claimed_at=row["attempt_claimed_at"],
+        finished_at=row["attempt_finished_at"],
+        outcome=_enum(Status, row["attempt_outcome"]),
+        reason=_enum(Reason, row["attempt_reason"]),
+        message=row["attempt_message"],
+    )
+
+
+def _enum(kind: type[E], value: str | None) -> E | None:
+    return None if value is None else kind(value)
