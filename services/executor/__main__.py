@@ -1,0 +1,46 @@
+"""The executor: runs attempts on one named cluster and says what became of them.
+
+It is the only writer of attempts and attempt_transitions. It may be killed at any moment and run in several replicas; jobs go on without it.
+"""
+
+import asyncio
+
+from services.executor.attempts import Attempts, Place, Watching
+from services.executor.consumers import Consumers
+from services.executor.local.opening import open_local_cluster
+from services.executor.reconciler import Looks
+from services.executor.settings import ExecutorSettings
+from services.executor.store import installation_of, open_store
+from services.executor.tokens import clone_token_opener
+from shared import topology
+from shared.bus import open_bus
+from shared.db import open_database
+from shared.logconfig import configure_logging
+from shared.migrate import until_migrated
+from shared.outbox import OutboxRelay
+from shared.reconcile import Reconciler
+from shared.service import Service
+
+
+async def main() -> None:
+    settings = ExecutorSettings()
+    configure_logging(settings, "executor")
+    open_token = clone_token_opener(settings.encryption_key_file)
+    async with open_database(settings) as database, open_bus(settings, "executor") as bus:
+        await until_migrated(database)
+        relay = OutboxRelay(database, bus, owner="executor")
+        store = open_store(database, relay)
+        installation = await installation_of(store)
+        async with open_local_cluster(settings, installation) as cluster, Service("executor", settings) as service:
+            attempts = Attempts(store, cluster, Place(settings.cluster, installation), open_token)
+            queue = topology.executor_queue(settings.cluster)
+            service.ready_when("database", database.answers)
+            service.keep_running(relay)
+            service.keep_running(Watching(attempts, cluster))
+            service.keep_running(bus.consumer(queue, Consumers(attempts).on_messages, batch=settings.message_batch, workers=2))
+            service.keep_running(Reconciler(Looks(store, attempts, settings).checks(), settings.reconcile_seconds))
+            await service.until_signalled()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

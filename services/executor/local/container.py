@@ -1,0 +1,139 @@
+"""One container of a local pod: a process with all its descendants, its output, and its end.
+
+When the main process has ended, no descendant is left alive; only then is the output complete. Time is kept on the monotonic clock.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.executor.local.processes import Command, descendants, send, start
+from services.executor.local.wakes import Wakes
+
+_CHUNK_BYTES = 64 << 10  # larger ones cost page faults instead of cache hits
+_PIPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Instants of the monotonic clock, and how the end is brought about."""
+
+    deadline: float
+    grace_seconds: float
+    stop_requested: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    exit_code: int
+    """128 + the signal, where one ended it."""
+    timed_out: bool
+    stopped: bool
+
+
+def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable[[bytes], object]) -> Ended:
+    """Run it to its end; every byte of its output goes to `sink` in order."""
+    readable, writable = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # over the user's allowance of pipe memory
+        fcntl.fcntl(readable, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    os.set_blocking(readable, False)
+    main = start(command, writable)
+    os.close(writable)
+    container = _Container(main, readable, limits, sink)
+    spared = {main} if command.runner.prefix else set()  # bubblewrap itself: it would take the namespace with it, and with that the grace
+    try:
+        try:
+            exit_code = container.watch(wakes, spared)
+        finally:
+            container.end_descendants()  # also where its output could not be kept (the disk is full): nothing runs on unseen
+        container.copy_rest()
+    finally:
+        os.close(readable)
+    return Ended(exit_code, container.timed_out, container.stopped)
+
+
+class _Container:
+    def __init__(self, main: int, output: int, limits: Limits, sink: Callable[[bytes], object]) -> None:
+        self._main = main
+        self._output = output
+        self._limits = limits
+        self._sink = sink
+        self._kill_at: float | None = None
+        self._exit_code: int | None = None
+        self.timed_out = False
+        self.stopped = False
+
+    def watch(self, wakes: Wakes, spared: set[int]) -> int:
+        """Until the main process has ended; its exit code. `spared` get no SIGTERM."""
+        poll = select.poll()
+        poll.register(wakes.descriptor, select.POLLIN)
+        poll.register(self._output, select.POLLIN)
+        while self._exit_code is None:
+            woken = False
+            for descriptor, _ in poll.poll(max(0.0, self._next_instant() - time.monotonic()) * 1000 + 1):
+                if descriptor == wakes.descriptor:
+                    woken = True
+                    wakes.forget()
+                elif not self._copy():
+                    poll.unregister(self._output)
+            if woken:
+                self._reap()
+            if self._exit_code is None and (woken or time.monotonic() >= self._next_instant()):
+                self._keep_time(spared)
+        return self._exit_code
+
+    def end_descendants(self) -> None:
+        """Kills until nothing is left: a process that was forking is met in the next round. Without a child there is no descendant: orphans become children."""
+        with contextlib.suppress(ChildProcessError):
+            self._note(*os.waitpid(-1, os.WNOHANG))
+            while True:
+                send(descendants(os.getpid()), signal.SIGKILL)
+                self._note(*os.waitpid(-1, 0))
+
+    def copy_rest(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # a descriptor given away to a process that is not ours: we don't wait for it
+            while chunk := os.read(self._output, _CHUNK_BYTES):
+                self._sink(chunk)
+
+    def _copy(self) -> bool:
+        """False: all writers have closed it."""
+        try:
+            chunk = os.read(self._output, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        if chunk:
+            self._sink(chunk)
+        return bool(chunk)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self._note(pid, status)
+
+    def _note(self, pid: int, status: int) -> None:
+        if pid == self._main:
+            code = os.waitstatus_to_exitcode(status)
+            self._exit_code = code if code >= 0 else 128 - code
+
+    def _next_instant(self) -> float:
+        return self._limits.deadline if self._kill_at is None else self._kill_at
+
+    def _keep_time(self, spared: set[int]) -> None:
+        now = time.monotonic()
+        if self._kill_at is None:
+            self.stopped = self._limits.stop_requested()
+            self.timed_out = not self.stopped and now >= self._limits.deadline
+            if self.stopped or self.timed_out:
+                self._kill_at = now + self._limits.grace_seconds
+                send([pid for pid in descendants(os.getpid()) if pid not in spared], signal.SIGTERM)
+        elif now >= self._kill_at:
+            send(descendants(os.getpid()), signal.SIGKILL)
+            self._kill_at = now + 1  # again, for a process that was forking

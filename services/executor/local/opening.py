@@ -1,0 +1,34 @@
+"""The local cluster as the settings ask for it."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.executor.local.cluster import LocalCluster, LocalLimits
+from services.executor.local.sandbox import Sandbox, User, choose, private_folders
+from services.executor.settings import ExecutorSettings
+
+
+@asynccontextmanager
+async def open_local_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[LocalCluster]:
+    """Raises SandboxUnusable when jobs could not be run as the settings want."""
+    folder = settings.local_dir.absolute()
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    hidden, masked = private_folders(settings.encryption_key_file, folder)
+    as_root = os.getuid() == 0
+    wanted = Sandbox(
+        job_user=User(settings.local_job_uid, settings.local_job_uid) if as_root else None,
+        clone_user=User(settings.local_clone_uid, settings.local_clone_uid) if as_root else None,
+        mounts=settings.local_mounts,
+        hidden=(*hidden, *settings.local_hidden),
+        masked=masked,
+    )
+    limits = LocalLimits(
+        grace_seconds=settings.grace_seconds,
+        gate_seconds=settings.gate_seconds,
+        clone_seconds=settings.clone_seconds,
+        free_bytes=settings.local_free_bytes,
+        clone_protocols="https:http:file" if settings.allow_local_clone_urls else "https",
+    )
+    async with LocalCluster(folder, installation, await choose(settings.local_sandbox, wanted, folder), limits) as cluster:
+        yield cluster

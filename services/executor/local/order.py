@@ -1,0 +1,64 @@
+"""What an executor tells a supervisor: everything, once, through inherited memory. No part of it is ever a file or on a command line."""
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """How a process of a pod is started."""
+
+    prefix: tuple[str, ...] = ()
+    """The sandbox: a command that runs the command behind it, as its user. Empty: none."""
+    user: tuple[int, int] | None = None
+    """uid and gid to take on without a sandbox; None: the supervisor's own."""
+    owner: tuple[int, int] | None = None
+    """Who owns what such a process may write; None: the supervisor's user."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloneOrder:
+    url: str
+    sha: str
+    ref: str | None
+    merge_sha: str | None
+    depth: int
+    token: str | None
+    protocols: str
+    """What git may speak, as in GIT_ALLOW_PROTOCOL: https:file"""
+    seconds: float
+    runner: Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A pod to be."""
+
+    pods: str
+    name: str
+    uid: str
+    attempt_id: int
+    creation_token: str
+    driver: str
+    """The step driver, with all that the job's variables hold."""
+    clone: CloneOrder | None
+    runner: Runner
+    job_seconds: float
+    run_seconds: float
+    """Counted from the release, clone and all."""
+    grace_seconds: float
+    gate_seconds: float
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Order":
+        """What `orjson.dumps(order)` wrote: a supervisor has only the standard library in memory."""
+        values = json.loads(data)
+        clone = values["clone"]
+        if clone is not None:
+            values["clone"] = CloneOrder(**{**clone, "runner": _runner(clone["runner"])})
+        values["runner"] = _runner(values["runner"])
+        return cls(**values)
+
+
+def _runner(values: dict[str, list[str] | list[int] | None]) -> Runner:
+    return Runner(**{name: None if value is None else tuple(value) for name, value in values.items()})  # type: ignore[arg-type]  # JSON knows no tuples

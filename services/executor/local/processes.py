@@ -1,0 +1,166 @@
+"""Processes as Linux shows them: identity, descendants, orphans, and how a pod's process is started.
+
+A process is named by (pid, start time), for pids come again.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from services.executor.local.order import Runner
+from services.executor.local.pod_files import MARK
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MEMORY = "/dev/fd/3"
+"""Where a process finds the memory it was started with."""
+_PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_DEFAULT = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+"""Signals that Python, or the fork server, treats in its own way."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def start_time(pid: int) -> int | None:
+    """In clock ticks since boot; None: there is no such process, or only its zombie."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(b")")[2].split()  # the name before it may hold anything
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants become this process' children instead of init's."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """What `ps` shows as this process' command; at most 15 bytes."""
+    _prctl(_PR_SET_NAME, ctypes.cast(ctypes.create_string_buffer(name.encode()), ctypes.c_void_p).value or 0)
+
+
+def descendants(root: int) -> list[int]:
+    """All living processes below this one. It sees one moment after the other: a process that is forking may be missed once."""
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = list(_children(waiting.pop()))
+        found += below
+        waiting += below
+    return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in (_PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield from map(int, (task / "children").read_bytes().split())
+
+
+def send(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def marked(pod_uid: str) -> list[int]:
+    """The processes of a pod, found by their environment: for pods whose supervisor is gone. Those of other users are not seen."""
+    mark = f"{MARK}={pod_uid}".encode()
+    found = []
+    for entry in _PROC.iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to run, as whom."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    """Of the sandbox too, which may begin as root: nothing of a user's."""
+    folder: str
+    runner: Runner
+    memory: bytes | None = None
+    """What it can read from MEMORY, until it closes descriptor 3."""
+
+
+def start(command: Command, output: int) -> int:
+    """Start it in a session of its own, both its outputs one descriptor. It dies with this process. Returns its pid."""
+    memory = None if command.memory is None else _memory_file(command.memory)
+    try:
+        return _spawn(command, output, memory) if command.runner.prefix else _fork(command, output, memory)
+    finally:
+        if memory is not None:
+            os.close(memory)
+
+
+def _spawn(command: Command, output: int, memory: int | None) -> int:
+    """The sandbox sees to folder, user, and dying with its parent, so that this process need not be copied."""
+    argv = (*command.runner.prefix, *command.argv)
+    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    actions += [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+    if memory is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, memory, 3))
+    return os.posix_spawnp(argv[0], argv, command.environment, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULT)
+
+
+def _fork(command: Command, output: int, memory: int | None) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become(command, output, memory, parent)
+    return pid
+
+
+def _become(command: Command, output: int, memory: int | None, parent: int) -> NoReturn:
+    try:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if memory is not None:
+            os.dup2(memory, 3)
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.umask(0o022)
+        os.chdir(command.folder)
+        if command.runner.user is not None:
+            uid, gid = command.runner.user
+            os.setgroups(())
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+        if os.getppid() == parent:
+            os.execvpe(command.argv[0], command.argv, command.environment)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.write(2, f"towpath: could not start {command.argv[0]}: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _memory_file(content: bytes) -> int:
+    descriptor = os.memfd_create("towpath")
+    os.fchmod(descriptor, 0o444)  # it is opened anew as /dev/fd/3, by another user
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    return descriptor
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")

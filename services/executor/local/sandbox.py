@@ -1,0 +1,192 @@
+"""How jobs are kept apart from the machine and from each other: as a user of their own, in bubblewrap where a probe shows that it works.
+
+In the sandbox the system is read-only, and what belongs to people or to this installation is hidden; a job writes in its own folders, in /tmp (its own) and
+in the folders that were mounted for all jobs. The network stays. Without the sandbox a job can read what its user can read.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from services.executor.local.order import Runner
+from services.executor.local.processes import SYSTEM_PATH
+
+_log = structlog.get_logger()
+_PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - to be replaced by empty ones
+_EMPTY = ("/home", "/root", "/run")
+_KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # names would not be resolved without them
+
+_FOR_OTHERS = stat.S_IROTH | stat.S_IXOTH
+
+Choice = Literal["auto", "bubblewrap", "none"]
+
+
+class SandboxUnusable(Exception):
+    """Jobs can't be run as the settings ask; the text says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """`user` None: the service's own, which is not root."""
+
+    job_user: User | None
+    clone_user: User | None
+    mounts: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+    masked: tuple[Path, ...] = field(default=())
+    """Files that read as empty."""
+    bubblewrap: bool = False
+
+    def job(self, folder: Path, workspace: Path) -> Runner:
+        """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a millisecond. It begins in its workspace."""
+        return self._runner(self.job_user, [*self.mounts, folder], [], workspace)
+
+    def clone(self, workspace: Path, readable: Sequence[Path]) -> Runner:
+        """For git, which is another user than user code: no process of a job can look at its environment."""
+        return self._runner(self.clone_user, [workspace], readable, workspace)
+
+    def _runner(self, user: User | None, writable: Sequence[Path], readable: Sequence[Path], folder: Path) -> Runner:
+        ids = None if user is None else (user.uid, user.gid)
+        if not self.bubblewrap:
+            return Runner((), ids, ids)
+        bound = [("--ro-bind", path) for path in readable] + [("--bind", path) for path in writable]
+        binds = [text for how, path in bound for text in (how, str(path), str(path))]
+        prefix = [*_SYSTEM, *self._hide(), *self._ways([path for _, path in bound]), *binds, "--chdir", str(folder), *_change_user(user)]
+        return Runner(tuple(prefix), None, ids)
+
+    def _ways(self, paths: Sequence[Path]) -> list[str]:
+        """The folders above these in what is hidden, outermost first: bubblewrap would make them for root alone."""
+        emptied = frozenset((*_PRIVATE, *_EMPTY, *map(str, self.hidden)))
+        ways = dict.fromkeys(way for path in paths for way in _way(str(path).rpartition("/")[0], emptied))
+        return [text for way in ways for text in ("--perms", "0755", "--dir", way)]
+
+    def _hide(self) -> list[str]:
+        arguments = []
+        for path in _existing(_PRIVATE):
+            arguments += ["--perms", "1777", "--tmpfs", path]
+        for path in [*_existing(_EMPTY), *map(str, self.hidden)]:
+            arguments += ["--tmpfs", path]
+        for path in _KEPT:
+            arguments += ["--ro-bind-try", path, path]
+        for masked in self.masked:
+            arguments += ["--ro-bind", "/dev/null", str(masked)]
+        return arguments
+
+
+_SYSTEM = ("bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+
+
+def _change_user(user: User | None) -> list[str]:
+    """Root starts bubblewrap without a user namespace, keeps what it takes to become another user, and loses it by that.
+
+    `chroot` of the same root is the cheapest program that does it; ids with a plus are not looked up.
+    """
+    if user is None:
+        return ["--"]
+    keep = [text for right in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_CHROOT") for text in ("--cap-add", right)]
+    return [*keep, "--", "chroot", f"--userspec=+{user.uid}:+{user.gid}", "--groups=", "--skip-chdir", "/"]
+
+
+@lru_cache(maxsize=1024)
+def _way(folder: str, emptied: frozenset[str]) -> tuple[str, ...]:
+    """The folders from below an emptied one down to this one; none where it is not in an emptied one."""
+    if not folder or folder in emptied:
+        return ()
+    above = folder.rpartition("/")[0]
+    further = _way(above, emptied)
+    return (*further, folder) if further or above in emptied else ()
+
+
+@lru_cache(maxsize=8)
+def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(path for path in paths if Path(path).is_dir() and not Path(path).is_symlink())
+
+
+def private_folders(secrets: Path | None, local: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """What to hide and what to mask: the pods' folder, its parents that are closed to others, and the key file with its folder where that is closed."""
+    hidden = {local, *(parent for parent in local.parents if _is_closed(parent))}
+    masked = []
+    if secrets is not None:
+        key = secrets.resolve()
+        if _is_closed(key.parent):
+            hidden.add(key.parent)
+        else:
+            masked.append(key)
+    already = {Path(path) for path in (*_PRIVATE, *_EMPTY)}
+    outermost = [path for path in hidden if not any(parent in hidden or parent in already for parent in path.parents) and path not in already]
+    return tuple(sorted(outermost)), tuple(path for path in masked if not any(parent in hidden or parent in already for parent in path.parents))
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether others may not look into it: then nobody meant jobs to."""
+    return folder != Path("/") and folder.stat().st_mode & _FOR_OTHERS != _FOR_OTHERS
+
+
+async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
+    """The sandbox with bubblewrap where that is wanted and works. Raises SandboxUnusable."""
+    wrapped = Sandbox(sandbox.job_user, sandbox.clone_user, sandbox.mounts, sandbox.hidden, sandbox.masked, bubblewrap=True)
+    complaint = "not wanted" if choice == "none" else await _probe(wrapped, local)
+    if not complaint:
+        return wrapped
+    if choice == "bubblewrap":
+        raise SandboxUnusable(f"bubblewrap does not work here: {complaint}")
+    complaint_without = await _probe(sandbox, local)
+    if complaint_without:
+        raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. Every folder above {local} must let others pass (chmod o+x).")
+    _log.warning("jobs_not_sandboxed", why=complaint, consequence="jobs can read whatever their user can read")
+    return sandbox
+
+
+async def _probe(sandbox: Sandbox, local: Path) -> str:
+    """Why user code could not run this way; empty when it could."""
+    trial = local / f".probe-{os.urandom(4).hex()}"
+    trial.mkdir(mode=0o711)
+    workspace = trial / "workspace"
+    workspace.mkdir(mode=0o700)
+    try:
+        runner = sandbox.job(workspace, workspace)
+        if runner.owner is not None:
+            os.chown(workspace, *runner.owner)
+        wanted = os.getuid() if sandbox.job_user is None else sandbox.job_user.uid
+        script = 'cd -- "$0" && : > made && test "$(id -u)" = "$1"'
+        return await _try([*runner.prefix, "/bin/sh", "-c", script, str(workspace), str(wanted)], runner)
+    finally:
+        (workspace / "made").unlink(missing_ok=True)
+        workspace.rmdir()
+        trial.rmdir()
+
+
+async def _try(argv: list[str], runner: Runner) -> str:
+    user = {} if runner.user is None else {"user": runner.user[0], "group": runner.user[1], "extra_groups": ()}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": SYSTEM_PATH},
+            cwd="/",
+            **user,  # type: ignore[arg-type]  # the stubs want each keyword by name
+        )
+    except OSError as error:
+        return str(error)
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), 10)
+    except TimeoutError:
+        process.kill()
+        return "the probe hung"
+    last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return "" if process.returncode == 0 else last or f"the probe ended with {process.returncode}"

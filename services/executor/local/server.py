@@ -1,0 +1,102 @@
+"""The fork server: a small process with everything a supervisor needs already in memory, so that a pod's supervisor costs a fork and no start of Python.
+
+`python -m services.executor.local.server <descriptor>`: the descriptor is a sequenced-packet socket to the executor. Each packet is a request number, with an
+`Order` in the memory file that comes along; the answer is `made`, `taken`, or why it could not be made. The server ends with its executor; supervisors are
+independent of both.
+"""
+
+import contextlib
+import gc
+import os
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from typing import NoReturn
+
+from services.executor.local.order import Order
+from services.executor.local.pod_files import PodFiles
+from services.executor.local.processes import set_name
+from services.executor.local.staging import put_in_place, stage
+from services.executor.local.supervisor import supervise
+from services.executor.local.wakes import HEARD
+
+READY = b"ready"
+_NAME = "towpath-forks"
+
+
+def main() -> None:
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # a supervisor hears what came before it could listen
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps supervisors
+    set_name(_NAME)
+    os.chdir("/")
+    os.umask(0o022)
+    gc.disable()  # supervisors make no garbage worth a collection, which would copy every page they share
+    gc.freeze()
+    channel.send(READY)
+    while True:
+        number, descriptors, _, _ = socket.recv_fds(channel, 64, 1)
+        if not number:
+            return
+        _serve(channel, number, descriptors[0])
+
+
+def _serve(channel: socket.socket, number: bytes, descriptor: int) -> None:
+    """An executor that is gone hears nothing; the pod is there for the next one."""
+    try:
+        with os.fdopen(descriptor, "rb") as memory:  # its offset is shared with the executor: rewound there
+            order = Order.decode(memory.read())
+        answer = "made" if _make(order, channel) else "taken"
+    except Exception as error:  # noqa: BLE001 - one order's trouble stays its own
+        answer = f"could not make a pod: {error}"
+    with contextlib.suppress(BrokenPipeError):
+        channel.send(number + b" " + answer.encode("utf-8", "replace")[:4096])
+
+
+def _make(order: Order, channel: socket.socket) -> bool:
+    """False: another pod has the name. What can be done here is not done by the child, which would pay for each page of memory that it touches first."""
+    staged = stage(order)
+    in_place, say = os.pipe2(os.O_CLOEXEC)
+    try:
+        supervisor = _fork(staged)
+        if supervisor == 0:
+            _become_supervisor(order, in_place, [channel.detach(), say])
+        made = put_in_place(order, staged, supervisor)
+        if made:
+            os.write(say, b"!")
+        return made
+    finally:
+        os.close(in_place)
+        os.close(say)
+
+
+def _fork(staged: PodFiles) -> int:
+    """The child begins with its own name: to change it there would cost more."""
+    set_name("towpath-pod")
+    try:
+        child = os.fork()
+    except OSError:
+        shutil.rmtree(staged.folder)
+        raise
+    if child:
+        set_name(_NAME)
+    return child
+
+
+def _become_supervisor(order: Order, in_place: int, not_ours: list[int]) -> NoReturn:
+    code = 1
+    try:
+        for descriptor in not_ours:
+            os.close(descriptor)
+        code = supervise(order, in_place)
+    except Exception:  # noqa: BLE001 - the outermost edge of the process
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The supervisor of one local pod: a process that outlives its executor, keeps the gate and the time, runs the containers, and writes down how they ended.
+
+It runs nothing until `go` holds its uid, and user code at most once: making `started` is its first act then, and where that fails it exits 97.
+"""
+
+import contextlib
+import json
+import os
+import stat
+import time
+import traceback
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from services.executor.local.clone import clone, give_away
+from services.executor.local.container import Limits, run_container
+from services.executor.local.cri_log import CriLog
+from services.executor.local.order import Order
+from services.executor.local.pod_files import MARK, CloneStatus, PodFiles, Status, read_go, write_whole
+from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_subreaper
+from services.executor.local.wakes import Wakes
+
+ALREADY_STARTED_CODE = 97
+_TERMINATION_BYTES = 64 * 1024
+
+
+def supervise(order: Order, in_place: int) -> int:
+    """The whole life of a pod; the exit code of its supervisor. A byte comes from `in_place` when the pod's folder is there, none when it will not be."""
+    os.setsid()
+    become_subreaper()
+    wakes = Wakes()
+    if not os.read(in_place, 1):
+        return 1
+    os.close(in_place)
+    os.dup2(0, 2)  # nobody reads there any more when the executor is gone, and its log should not be held open
+    return _live(order, PodFiles(Path(order.pods) / order.name), wakes)
+
+
+def _live(order: Order, files: PodFiles, wakes: Wakes) -> int:
+    end = _wait_at_the_gate(order, files, wakes)
+    if end != "go":
+        _end(files, Status(order.uid, released=False, stopped=end == "stop", finished_at=time.time()))
+        return 0
+    try:
+        files.started.touch(exist_ok=False)
+    except FileExistsError:
+        return ALREADY_STARTED_CODE
+    try:
+        status = _Pod(order, files, wakes).run()
+    except Exception:  # noqa: BLE001 - the outermost edge of the process: whatever happened, the pod has an end
+        status = Status(order.uid, released=True, fault=traceback.format_exc(limit=-3), finished_at=time.time())
+    _end(files, status)
+    return 0
+
+
+def _wait_at_the_gate(order: Order, files: PodFiles, wakes: Wakes) -> Literal["go", "stop", "ungated"]:
+    closes_at = time.monotonic() + order.gate_seconds
+    while True:
+        if files.stop.exists():
+            return "stop"
+        if read_go(files) == order.uid:
+            return "go"
+        if time.monotonic() >= closes_at:
+            return "ungated"
+        wakes.wait(closes_at - time.monotonic())  # then one more look: whoever wrote `go` may have died before the signal
+
+
+def _end(files: PodFiles, status: Status) -> None:
+    for container in ("clone", "job"):
+        if files.log(container).exists():
+            files.ended(container).touch()
+    write_whole(files.status, json.dumps(asdict(status)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    """A released pod."""
+
+    order: Order
+    files: PodFiles
+    wakes: Wakes
+
+    def run(self) -> Status:
+        run_ends_at = time.monotonic() + self.order.run_seconds
+        limits = Limits(run_ends_at, self.order.grace_seconds, self.files.stop.exists)
+        status = Status(self.order.uid, released=True)
+        if self.order.clone is not None:
+            cloned = self._clone(limits)
+            status = replace(status, clone=cloned)
+            if cloned.exit_code != 0 or cloned.stopped:
+                over = cloned.timed_out and time.monotonic() >= run_ends_at
+                return replace(status, stopped=cloned.stopped, time_limit="run" if over else None, finished_at=time.time())
+        if limits.stop_requested():  # its signal may have been heard together with the end of the clone
+            return replace(status, stopped=True, finished_at=time.time())
+        return self._job(status, limits)
+
+    def _clone(self, limits: Limits) -> CloneStatus:
+        clone_order = self.order.clone
+        assert clone_order is not None  # noqa: S101 - asked by the caller
+        cloned = clone(clone_order, self.files, self.order.uid, limits, self.wakes)
+        if self.order.runner.owner is not None:
+            give_away(self.files.workspace, self.order.runner.owner)
+        self.files.ended("clone").touch()
+        return cloned
+
+    def _job(self, status: Status, limits: Limits) -> Status:
+        started_at = time.time()
+        job_ends_at = time.monotonic() + self.order.job_seconds
+        limits = replace(limits, deadline=min(limits.deadline, job_ends_at))
+        log = CriLog(os.open(self.files.log("job"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+        try:
+            ended = run_container(self._command(), limits, self.wakes, log.write)
+        finally:
+            log.close()
+        limit: Literal["job", "run"] | None = ("job" if limits.deadline == job_ends_at else "run") if ended.timed_out else None
+        return replace(
+            status,
+            stopped=ended.stopped,
+            time_limit=limit,
+            exit_code=ended.exit_code,
+            started_at=started_at,
+            finished_at=time.time(),
+            termination=_read_termination(self.files.state / "termination"),
+        )
+
+    def _command(self) -> Command:
+        environment = {"PATH": SYSTEM_PATH, MARK: self.order.uid}
+        argv = ("/bin/sh", MEMORY)
+        return Command(argv, environment, str(self.files.workspace), self.order.runner, self.order.driver.encode())
+
+
+def _read_termination(path: Path) -> str:
+    """The job's user wrote it: it may be anything, or not there."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.read(descriptor, _TERMINATION_BYTES).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+    return ""

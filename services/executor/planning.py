@@ -1,0 +1,91 @@
+"""What an attempt is to run: from the rows that say it to the order for a cluster. Pure, but for the key that opens the clone token, which is handed in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from services.executor.cluster import AttemptSpec, Clone
+from services.executor.verdict import Verdict
+from shared.crypto import DecryptionFailed
+from shared.events import Event, Execution, environment
+from shared.pipeline.model import Job
+from shared.statuses import Reason, Status
+
+OpenToken = Callable[[bytes, int], str]
+"""Decrypts `repositories.clone_token` of the repository with this id. Raises DecryptionFailed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An attempt that is to start, with all that was stored about it."""
+
+    attempt_id: int
+    creation_token: str = field(repr=False)
+    claimed_by: str | None
+    """The uid of the pod that holds the claim."""
+    execution: Execution
+    job_id: int
+    job: Job
+    event: Event
+    repository_id: int
+    clone_url: str
+    clone_token: bytes | None = field(repr=False)
+    run_timeout_seconds: int
+    run_seconds_left: float
+
+
+def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> AttemptSpec | Verdict:
+    """The order for the cluster, or the verdict where the attempt can't begin."""
+    if candidate.run_seconds_left <= 0:
+        return Verdict(outcome=Status.FAILED, reason=Reason.TIMED_OUT, message="The run's time was over before this job could start.")
+    clone: Clone | None = None
+    if candidate.job.checkout is not None:
+        if candidate.event.sha is None:
+            return _invalid("There is no commit to check out: the event names none.")
+        try:
+            clone = _clone(candidate, candidate.event.sha, candidate.job.checkout.depth, open_token)
+        except DecryptionFailed as error:
+            return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"The repository's clone token can't be used: {error}.")
+    return AttemptSpec(
+        name=name_of(installation, candidate.attempt_id),
+        attempt_id=candidate.attempt_id,
+        job_id=candidate.job_id,
+        run_id=candidate.execution.run_id,
+        creation_token=candidate.creation_token,
+        job=candidate.job,
+        environment={**environment(candidate.event, candidate.execution), **candidate.job.env},
+        clone=clone,
+        trusted=candidate.event.trusted,
+        run_seconds_left=candidate.run_seconds_left,
+    )
+
+
+def name_of(installation: str, attempt_id: int) -> str:
+    """Of every object made for an attempt."""
+    return f"tp-{installation}-{attempt_id}"
+
+
+def refused(message: str) -> Verdict:
+    """The cluster will never run this job."""
+    return _invalid(message)
+
+
+def name_taken(name: str) -> Verdict:
+    return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"The cluster has an object {name} that this attempt did not make.")
+
+
+def _clone(candidate: Candidate, sha: str, depth: int, open_token: OpenToken) -> Clone:
+    event = candidate.event
+    ref = f"refs/pull/{event.pull_request}/head" if event.pull_request is not None else event.ref
+    sealed = candidate.clone_token
+    return Clone(
+        url=candidate.clone_url,
+        sha=sha,
+        ref=ref,
+        merge_sha=event.merge_sha,
+        depth=depth,
+        token=None if sealed is None else open_token(sealed, candidate.repository_id),
+    )
+
+
+def _invalid(message: str) -> Verdict:
+    return Verdict(outcome=Status.ERROR, reason=Reason.CONFIG_INVALID, message=message)

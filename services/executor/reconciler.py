@@ -1,0 +1,75 @@
+"""What messages did not finish: each check reads tables and cluster anew and calls what the message path calls.
+
+No verdict comes from a row's age alone: being old is only a reason to look at the cluster.
+"""
+
+from services.executor.attempts import Attempts
+from services.executor.settings import ExecutorSettings
+from services.executor.store import ExecutorStore
+from shared.reconcile import Check
+
+_STARTS_A_LOOK = 200
+
+
+class Looks:
+    """The executor's checks. Each returns how many attempts it did something for."""
+
+    def __init__(self, store: ExecutorStore, attempts: Attempts, settings: ExecutorSettings) -> None:
+        self._store = store
+        self._attempts = attempts
+        self._cluster = settings.cluster
+        self._age_seconds = settings.reconcile_age_seconds
+        self._start_seconds = settings.start_seconds
+        self._overdue: set[int] = set()
+
+    def checks(self) -> list[Check]:
+        looks = (
+            self.admitted_without_attempt,
+            self.attempts_without_claim,
+            self.starts_past_limit,
+            self.claimed_attempts,
+            self.stops_not_done,
+            self.finished_not_removed,
+            self.objects_without_attempt,
+        )
+        return [Check(look.__name__, look) for look in looks]
+
+    async def admitted_without_attempt(self) -> int:
+        async with self._store.reading() as work:
+            wanted = await work.admitted_without_attempt(self._cluster, self._age_seconds, _STARTS_A_LOOK)
+        if wanted:
+            await self._attempts.start(wanted)
+        return len(wanted)
+
+    async def attempts_without_claim(self) -> int:
+        async with self._store.reading() as work:
+            wanted = await work.unclaimed(self._cluster, self._age_seconds, _STARTS_A_LOOK)
+        if wanted:
+            await self._attempts.start(wanted)
+        return len(wanted)
+
+    async def starts_past_limit(self) -> int:
+        """Only those that were past it at the look before too: after an outage each has its chance first."""
+        async with self._store.reading() as work:
+            overdue = await work.overdue_starts(self._cluster, self._start_seconds)
+        still, self._overdue = overdue & self._overdue, overdue
+        return await self._attempts.give_up(still, self._start_seconds)
+
+    async def claimed_attempts(self) -> int:
+        """Also makes the ends of all of them known to this process, whoever started them."""
+        async with self._store.reading() as work:
+            claims = await work.claimed(self._cluster, 0)
+        return await self._attempts.look_after(claims)
+
+    async def stops_not_done(self) -> int:
+        async with self._store.reading() as work:
+            wanted = await work.stops_wanted(self._cluster, self._age_seconds)
+        if wanted:
+            await self._attempts.stop(wanted)
+        return len(wanted)
+
+    async def finished_not_removed(self) -> int:
+        return await self._attempts.remove(None)
+
+    async def objects_without_attempt(self) -> int:
+        return await self._attempts.sweep()

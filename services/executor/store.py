@@ -1,0 +1,186 @@
+"""The executor's tables, attempts and attempt_transitions: named queries in, domain values out."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.executor.cluster import Observation
+from services.executor.planning import Candidate
+from services.executor.step_facts import StepFact
+from services.executor.verdict import Claimed, Verdict
+from shared.db import Database, Queries, Relay, Store, Work
+from shared.events import Event, Execution
+from shared.pipeline.model import Job
+from shared.statuses import Reason
+
+Wanted = tuple[int, int]
+"""A job and the number of one of its attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict and what it was passed on: the pod with the claim, or None for an attempt that never was claimed."""
+
+    attempt_id: int
+    pod_uid: str | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """An attempt under way that is to stop."""
+
+    attempt_id: int
+    pod_uid: str | None
+    reason: Reason
+
+
+class ExecutorWork(Work):
+    """One transaction of the executor."""
+
+    async def installation(self) -> str | None:
+        name: str | None = await self._value("installation")
+        return name
+
+    async def insert_attempts(self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]) -> list[int]:
+        """Makes what is not there yet; those that were over at once, for their stop was asked for."""
+        jobs, numbers = _columns(wanted)
+        return [row["id"] for row in await self._rows("insert_attempts", cluster, jobs, numbers, tokens)]
+
+    async def to_start(self, cluster: str, wanted: Sequence[Wanted]) -> list[Candidate]:
+        """Those of these attempts that are under way, claimed or not."""
+        return [_candidate(row) for row in await self._rows("to_start", cluster, *_columns(wanted))]
+
+    async def claim(self, pods: Sequence[Observation]) -> list[int]:
+        """Let the first pod of each of these run user code; those that may. Repeating it for the same pod stays true (the answer may have been lost)."""
+        if not pods:
+            return []
+        rows = await self._rows(
+            "claim_attempts",
+            [pod.attempt_id for pod in pods],
+            [pod.object_uid for pod in pods],
+            [pod.pods[0].uid for pod in pods],
+            [pod.log_location for pod in pods],
+            [",".join(pod.containers) for pod in pods],
+        )
+        return [row["id"] for row in rows]
+
+    async def finish(self, judged: Sequence[Judged]) -> list[int]:
+        """Stores verdicts; those that counted. A second verdict, and one on a pod that does not hold the claim, changes nothing."""
+        if not judged:
+            return []
+        verdicts = [one.verdict for one in judged]
+        rows = await self._rows(
+            "finish_attempts",
+            [one.attempt_id for one in judged],
+            [one.pod_uid for one in judged],
+            [one.outcome.value for one in verdicts],
+            [one.reason and one.reason.value for one in verdicts],
+            [one.message and one.message.replace("\0", "")[:2000] for one in verdicts],
+            [one.exit_code for one in verdicts],
+            [one.started_at for one in verdicts],
+            [[_step(fact) for fact in one.steps] for one in verdicts],
+        )
+        return [row["id"] for row in rows]
+
+    async def request_stops(self, cluster: str, wanted: Sequence[Wanted]) -> list[Stopping]:
+        """From here on none of these can be claimed."""
+        rows = await self._rows("request_stops", cluster, *_columns(wanted))
+        return [Stopping(row["id"], row["pod_uid"], Reason(row["cancel_reason"])) for row in rows]
+
+    async def to_judge(self, cluster: str, attempts: Collection[int]) -> dict[int, Claimed]:
+        """The claimed attempts among these that have no verdict."""
+        rows = await self._rows("to_judge", cluster, list(attempts))
+        return {
+            row["id"]: Claimed(
+                pod_uid=row["pod_uid"],
+                job=Job.model_validate(row["definition"]),
+                run_timeout_seconds=row["timeout_seconds"],
+                stop_reason=Reason(row["stop_reason"]),
+            )
+            for row in rows
+        }
+
+    async def admitted_without_attempt(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:
+        return _wanted(await self._rows("admitted_without_attempt", cluster, age_seconds, most))
+
+    async def unclaimed(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:
+        return _wanted(await self._rows("unclaimed_attempts", cluster, age_seconds, most))
+
+    async def overdue_starts(self, cluster: str, start_seconds: float) -> set[int]:
+        return {row["id"] for row in await self._rows("overdue_starts", cluster, start_seconds)}
+
+    async def claimed(self, cluster: str, age_seconds: float) -> dict[int, str]:
+        """Attempts without a verdict, and the pods that hold their claims."""
+        return {row["id"]: row["pod_uid"] for row in await self._rows("claimed_attempts", cluster, age_seconds)}
+
+    async def stops_wanted(self, cluster: str, age_seconds: float) -> list[Wanted]:
+        return _wanted(await self._rows("stops_wanted", cluster, age_seconds))
+
+    async def removable(self, cluster: str, attempts: Collection[int] | None) -> list[int]:
+        """Attempts whose objects nobody needs any more; None asks for all."""
+        rows = await self._rows("removable", cluster, None if attempts is None else list(attempts))
+        return [row["id"] for row in rows]
+
+    async def mark_removed(self, attempts: Collection[int]) -> None:
+        await self._run("mark_removed", list(attempts))
+
+    async def still_wanted(self, attempts: Collection[int]) -> set[int]:
+        """Those of these attempts that exist and may still need their objects."""
+        return {row["id"] for row in await self._rows("wanted_attempts", list(attempts))}
+
+
+ExecutorStore = Store[ExecutorWork]
+
+
+def open_store(database: Database, relay: Relay | None) -> ExecutorStore:
+    return Store(database, Queries.beside(__file__), ExecutorWork, owner="executor", relay=relay)
+
+
+async def installation_of(store: ExecutorStore) -> str:
+    """Raises Transient; RuntimeError where the database was never migrated."""
+    async with store.reading() as work:
+        name = await work.installation()
+    if name is None:
+        raise RuntimeError("this installation has no name: run python -m shared.migrate")
+    return name
+
+
+def _columns(wanted: Sequence[Wanted]) -> tuple[list[int], list[int]]:
+    return [job for job, _ in wanted], [number for _, number in wanted]
+
+
+def _wanted(rows: Sequence[Any]) -> list[Wanted]:
+    return [(row["job_id"], row["number"]) for row in rows]
+
+
+def _candidate(row: Any) -> Candidate:
+    return Candidate(
+        attempt_id=row["id"],
+        creation_token=row["creation_token"],
+        claimed_by=row["pod_uid"],
+        execution=Execution(run_id=row["run_id"], run_number=row["run_number"], pipeline=row["pipeline_name"], job=row["job_name"], attempt=row["number"]),
+        job_id=row["job_id"],
+        job=Job.model_validate(row["definition"]),
+        event=Event.from_row(row),
+        repository_id=row["repository_id"],
+        clone_url=row["clone_url"],
+        clone_token=row["clone_token"],
+        run_timeout_seconds=row["timeout_seconds"],
+        run_seconds_left=row["run_seconds_left"],
+    )
+
+
+def _step(fact: StepFact) -> dict[str, Any]:
+    return {
+        "name": fact.name,
+        "outcome": fact.outcome,
+        "exit_code": fact.exit_code,
+        "started_at": _text(fact.started_at),
+        "finished_at": _text(fact.finished_at),
+    }
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

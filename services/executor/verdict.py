@@ -1,0 +1,130 @@
+"""What became of an attempt. Pure: a fresh look at the cluster in, a verdict out.
+
+Nothing that is merely missing is ever a success, and every end has a reason and a sentence for people.
+"""
+
+import signal
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.executor.cluster import Observation, Phase, Pod, PodEnd
+from services.executor.step_driver import STEP_TIMED_OUT_CODE
+from services.executor.step_facts import Interruption, StepFact, StepOutcome, driver_began, step_facts
+from shared.pipeline.model import Job
+from shared.statuses import Reason, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How an attempt ends; final."""
+
+    outcome: Status
+    reason: Reason | None = None
+    message: str | None = None
+    exit_code: int | None = None
+    steps: tuple[StepFact, ...] = ()
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An attempt whose claim a pod holds."""
+
+    pod_uid: str
+    job: Job
+    run_timeout_seconds: int
+    stop_reason: Reason
+    """What it means when the pod was stopped."""
+
+
+def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None:
+    """What became of the attempt, or None while it still runs.
+
+    Only the pod that holds the claim counts: another one, gated, says nothing. A claimed pod that is gone is `lost`.
+    """
+    pod = _claimed_pod(observation, claimed.pod_uid)
+    if pod is None:
+        return _lost("The pod that ran the job is gone, and nothing is left to say how it ended.")
+    match pod.phase:
+        case Phase.GATED | Phase.RELEASED:
+            return None
+        case Phase.LOST:
+            return _lost("What supervised the job ended before the job did.")
+        case Phase.ENDED:
+            return _of_end(pod.end or PodEnd(), claimed)
+
+
+def stopped(reason: Reason, message: str) -> Verdict:
+    """The end of an attempt that was asked to stop: a run past its time failed, everything else was cancelled."""
+    return Verdict(outcome=Status.FAILED if reason is Reason.TIMED_OUT else Status.CANCELLED, reason=reason, message=message)
+
+
+def not_started(seconds: float) -> Verdict:
+    """The end of an attempt that could not be started in time."""
+    return _error(Reason.START_TIMED_OUT, f"The job could not be started within {_duration(round(seconds))}; the executor's log says what was in the way.")
+
+
+def _claimed_pod(observation: Observation | None, uid: str) -> Pod | None:
+    return next((pod for pod in observation.pods if pod.uid == uid), None) if observation else None
+
+
+def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
+    interrupted: StepOutcome = "cancelled" if end.stopped else "timed_out" if end.time_limit else "failed"
+    steps = step_facts(end.termination, claimed.job.steps, end.started_at, Interruption(interrupted, end.finished_at))
+    weighed = _weigh(end, claimed, steps)
+    return replace(weighed, exit_code=end.exit_code, steps=tuple(steps), started_at=end.started_at)
+
+
+def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
+    """The evidence from the strongest to the weakest: a fault of ours, a stop, a limit, the clone, the exit code."""
+    if end.fault is not None:
+        return _error(Reason.PLATFORM, f"The job could not be supervised: {end.fault.strip().splitlines()[-1]}")
+    if end.stopped:
+        return stopped(claimed.stop_reason, "Stopped by request.")
+    if end.time_limit is not None:
+        over = ("job", claimed.job.timeout_seconds) if end.time_limit == "job" else ("run", claimed.run_timeout_seconds)
+        return _timed_out(f"The {over[0]} ran longer than its limit of {_duration(over[1])}.")
+    if end.clone_failure is not None:
+        return _error(Reason.CLONE_FAILED, end.clone_failure)
+    if end.exit_code is None:
+        return _lost("The pod ended without having run the job.")
+    return _of_exit_code(end.exit_code, end, steps)
+
+
+def _of_exit_code(exit_code: int, end: PodEnd, steps: list[StepFact]) -> Verdict:
+    if exit_code == 0:
+        return Verdict(outcome=Status.SUCCESS)
+    if not driver_began(end.termination):
+        return _error(Reason.PLATFORM, f"The job's shell could not be started (exit code {exit_code}); the log has its words.")
+    slow = next((step for step in steps if step.outcome == "timed_out"), None)
+    if slow is not None and exit_code == STEP_TIMED_OUT_CODE:
+        return _timed_out(f'The step "{slow.name}" ran longer than its limit.')
+    failed = next((step for step in steps if step.outcome == "failed" and step.exit_code == exit_code), None)
+    what = "The job" if failed is None else f'The step "{failed.name}"'
+    return Verdict(outcome=Status.FAILED, reason=Reason.SCRIPT_FAILED, message=f"{what} {_how(exit_code)}.")
+
+
+def _how(exit_code: int) -> str:
+    if exit_code > 128 and exit_code - 128 in {number.value for number in signal.Signals}:
+        return f"was ended by {signal.Signals(exit_code - 128).name} (exit code {exit_code})"
+    return f"ended with exit code {exit_code}"
+
+
+def _duration(seconds: int) -> str:
+    """As it would be written in a pipeline: 90s, 20m, 2h."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _timed_out(message: str) -> Verdict:
+    return Verdict(outcome=Status.FAILED, reason=Reason.TIMED_OUT, message=message)
+
+
+def _lost(message: str) -> Verdict:
+    return _error(Reason.LOST, message)
+
+
+def _error(reason: Reason, message: str) -> Verdict:
+    return Verdict(outcome=Status.ERROR, reason=reason, message=message)
