@@ -1,0 +1,39 @@
+"""Tells gateways that lines were stored. Only a doorbell: it may be lost, and views look again by themselves."""
+
+import asyncio
+
+import structlog
+
+from services.logsink.store import Append
+from shared.bus import Bus
+from shared.errors import Transient
+from shared.messages import LogAppended
+
+_log = structlog.get_logger()
+
+
+class Doorbell:
+    """Collects what was stored while a message is on its way, so that a slow broker holds up nothing."""
+
+    name = "doorbell"
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._next_lines: dict[tuple[int, int], int] = {}
+        self._woken = asyncio.Event()
+
+    def ring(self, append: Append) -> None:
+        """Never waits."""
+        if append.segments:
+            self._next_lines[append.stream.id, append.stream.run_id] = append.position.next_line
+            self._woken.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            appended, self._next_lines = self._next_lines, {}
+            try:
+                await self._bus.publish_transient(LogAppended(appended=tuple((*ids, next_line) for ids, next_line in appended.items())))
+            except Transient as error:
+                _log.debug("doorbell_lost", streams=len(appended), why=str(error))

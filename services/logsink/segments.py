@@ -1,0 +1,110 @@
+"""Segments: consecutive lines of a stream, compressed, as they are stored.
+
+Pure. A `Writer` holds where its stream stands and hashes what it hands out; every segment holds whole lines and at most 64 KiB of them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import zstandard
+
+from services.logsink.lines import LONGEST_LINE_BYTES, Lines, gap_marker
+
+SEGMENT_BYTES = LONGEST_LINE_BYTES
+_COMPRESSION_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A row of log_segments, without its stream."""
+
+    seq: int
+    first_line: int
+    line_count: int
+    first_at: datetime
+    last_at: datetime
+    raw_bytes: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A line of the stream that is a gap marker."""
+
+    line: int
+    reason: str
+
+    def as_json(self) -> dict[str, object]:
+        return {"line": self.line, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What of a stream is stored: where its next segment begins."""
+
+    next_seq: int = 0
+    next_line: int = 1
+    stored_bytes: int = 0
+    gaps: tuple[Gap, ...] = ()
+
+
+class Writer:
+    """Cuts a stream's lines into segments. Not for concurrent use; it may run in any thread."""
+
+    def __init__(self, position: Position, at: datetime) -> None:
+        """`at` stands for the time of lines that carry none."""
+        self.position = position
+        self._last_at = at
+        self._sha256 = hashlib.sha256()
+
+    def resume(self, stored: Iterable[tuple[bytes, int]]) -> None:
+        """Hash what an earlier owner stored: (data, raw_bytes) of all the stream's segments in order, in as many calls as is good, before adding lines."""
+        for data, raw_bytes in stored:
+            self._sha256.update(unpack(data, raw_bytes))
+
+    def add(self, lines: Lines) -> list[Segment]:
+        """The segments that hold these lines."""
+        segments = []
+        index = 0
+        compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
+        self._sha256.update(lines.text)
+        for start, end in _pieces(lines.text):
+            raw = lines.text[start:end]
+            count = raw.count(b"\n") + (not raw.endswith(b"\n"))
+            first_at = lines.at(index) or self._last_at
+            self._last_at = lines.at(index + count - 1) or first_at
+            here = self.position
+            segments.append(Segment(here.next_seq, here.next_line, count, first_at, self._last_at, len(raw), compressor.compress(raw)))
+            self.position = Position(here.next_seq + 1, here.next_line + count, here.stored_bytes + len(raw), here.gaps)
+            index += count
+        return segments
+
+    def add_gap(self, reason: str, at: datetime) -> list[Segment]:
+        """The segment that holds the marker of a gap, noted in the stream's gaps. The line before it has its line feed."""
+        gap = Gap(self.position.next_line, reason)
+        self.position = replace(self.position, gaps=(*self.position.gaps, gap))
+        return self.add(Lines(gap_marker(reason), [at.isoformat().encode()]))
+
+    def sha256(self) -> bytes:
+        """Of all bytes of the stream so far."""
+        return self._sha256.digest()
+
+
+def unpack(data: bytes, raw_bytes: int) -> bytes:
+    """The lines of a stored segment."""
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_bytes)
+
+
+def _pieces(text: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of runs of whole lines of at most a segment's size."""
+    start = 0
+    while start < len(text):
+        end = len(text)
+        if end - start > SEGMENT_BYTES:
+            end = text.rfind(b"\n", start, start + SEGMENT_BYTES) + 1
+            if not end:
+                raise ValueError("a line is longer than a segment")
+        yield start, end
+        start = end
