@@ -1,0 +1,34 @@
+"""`towpath` and `python -m cli`: runs one command and turns every way out into an exit code (docs/cli.md)."""
+
+import os
+import sys
+
+from cli.errors import FAILED, CommandError
+from cli.inert import one_line
+
+
+def main() -> None:
+    from cli.app import build  # noqa: PLC0415 - an interrupt while it loads is caught below
+
+    try:
+        build()(prog_name="towpath")
+    except CommandError as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing is left to flush
+        sys.exit(FAILED)
+
+
+def _tell(error: CommandError) -> None:
+    print(f"towpath: {one_line(error.message)}", file=sys.stderr)
+    for detail in error.details:
+        print(f"  {one_line(detail)}", file=sys.stderr)
+    if error.fix:
+        print(f"  {one_line(error.fix)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The tree of commands."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands import deliveries, events, pipelines, repositories, runs, tokens, users, validate
+from cli.output import say
+from shared import VERSION
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"towpath {VERSION}")
+        raise typer.Exit
+
+
+def _towpath(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")] = False) -> None:
+    """What holds for all commands."""
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        name="towpath",
+        help="Towpath at the terminal. TOWPATH_URL and TOWPATH_TOKEN say where and who; else `.towpath/env` of this folder does.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help=app.info.help)(_towpath)
+    app.command("validate")(validate.validate)
+    for name, group in {
+        "pipelines": pipelines.app,
+        "runs": runs.app,
+        "events": events.app,
+        "deliveries": deliveries.app,
+        "repositories": repositories.app,
+        "users": users.app,
+        "tokens": tokens.app,
+    }.items():
+        app.add_typer(group, name=name, no_args_is_help=True)
+    return app

@@ -1,0 +1,1 @@
+"""One module a subject: its commands read options, ask the API, and print."""

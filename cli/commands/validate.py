@@ -1,0 +1,96 @@
+"""`towpath validate`: what is wrong in a pipeline's file, where, and how to mend it. Nothing is stored."""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import Client
+from cli.errors import FAILED, CommandError, Refused, WrongUsage
+from cli.inert import one_line
+from cli.options import MOST_REPOSITORIES, AsJson, api
+from cli.output import print_json, say, warn
+
+File = Annotated[str | None, typer.Argument(metavar="FILE", help="The pipeline's YAML; - reads standard input.")]
+_LONGEST_BYTES = 1 << 20
+
+
+Schema = Annotated[bool, typer.Option("--schema", help="Print the language's JSON Schema, for editors, and check nothing.")]
+
+
+def validate(file: File = None, schema: Schema = False, as_json: AsJson = False) -> None:
+    """Check a pipeline. Exits 1 when it is not valid."""
+    if schema:
+        from shared.pipeline.schema import json_schema  # noqa: PLC0415 - loads the grammar, which only this needs
+
+        print_json(json_schema())
+        return
+    if file is None:
+        raise WrongUsage("no FILE is named", "- reads standard input; --schema prints the language's JSON Schema")
+    text = read_yaml(file)
+    answer = api().post("/pipelines/validate", {"yaml_config": text})
+    if as_json:
+        print_json(answer)
+    elif answer["valid"]:
+        say(f"{'<stdin>' if file == '-' else file}: valid")
+    else:
+        print_faults(answer["errors"], text, file)
+    if not answer["valid"]:
+        raise typer.Exit(FAILED)
+
+
+def read_yaml(file: str) -> str:
+    """Raises WrongUsage when it can't be read as text."""
+    try:
+        raw = sys.stdin.buffer.read(_LONGEST_BYTES + 1) if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise WrongUsage(f"{file}: {error.strerror}") from error
+    if len(raw) > _LONGEST_BYTES:
+        raise WrongUsage(f"{file}: larger than any pipeline may be")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WrongUsage(f"{file}: not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from error
+
+
+def print_faults(faults: Sequence[dict[str, Any]], text: str, file: str) -> None:
+    """On stderr, each with its line of the file and a mark under the word."""
+    from shared.pipeline.errors import PipelineProblem, render  # noqa: PLC0415 - loads pydantic, which only this needs
+
+    name = "<stdin>" if file == "-" else file
+    placed = [PipelineProblem.model_validate(fault) for fault in faults if fault.get("line") is not None]
+    warn(render(placed, text, name))
+    for fault in faults:
+        if fault.get("line") is None:
+            warn(f"{name}  {fault['path']}: {fault['message']}")
+
+
+def warn_of_strangers(client: Client, text: str) -> None:
+    """On stderr, of each repository that the pipeline names in full and whose maintainer the caller is not: nothing will run for it."""
+    from shared.pipeline.errors import PipelineInvalid  # noqa: PLC0415 - loads pydantic, which only this needs
+    from shared.pipeline.load import load  # noqa: PLC0415 - loads pydantic too
+
+    try:
+        named = load(text).repositories if text else ()
+    except PipelineInvalid:
+        return  # the API reads a newer language than this program
+    whole = [name for name in named if not set(name) & set("*?")]
+    if not whole:
+        return
+    rows = client.items("/repositories", MOST_REPOSITORIES)["items"]
+    mine = {row["full_name"].casefold(): row["full_name"] for row in rows if row["role"] != "viewer"}  # an administrator needs no role
+    for name in whole:
+        if name.casefold() not in mine:
+            near = get_close_matches(name.casefold(), mine, n=1)
+            warn(one_line(f"{name}: you are maintainer of no such repository" + (f"; did you mean {mine[near[0]]}?" if near else "")))
+
+
+def explained(refused: Refused, text: str, file: str) -> CommandError:
+    """The error to end with; where the pipeline is what was refused, its faults are printed first."""
+    if not any(fault.get("line") is not None for fault in refused.faults):
+        return refused
+    print_faults(refused.faults, text, file)
+    return CommandError(f"{file} is not a valid pipeline: nothing was stored")

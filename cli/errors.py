@@ -1,0 +1,69 @@
+"""How a command ends when it does not end well: what is wrong, how to fix it, and the exit code. The codes are promised in docs/cli.md."""
+
+from typing import Any
+
+FAILED = 1
+USAGE = 2
+NO_API = 3
+
+
+class CommandError(Exception):
+    """Ends the command with this text on stderr and this exit code."""
+
+    exit_code = FAILED
+
+    def __init__(self, message: str, fix: str = "", details: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.details = details or []
+
+
+class WrongUsage(CommandError):
+    """The arguments make no sense together."""
+
+    exit_code = USAGE
+
+
+class NotConfigured(CommandError):
+    exit_code = NO_API
+
+
+class Unreachable(CommandError):
+    """The API gave no answer."""
+
+    exit_code = NO_API
+
+
+class NotAllowed(CommandError):
+    """401 or 403: the token is not good, or not good enough."""
+
+    exit_code = NO_API
+
+
+class Refused(CommandError):
+    """Any other answer of 400 and more. `problem` is the problem document, empty where the answer had none."""
+
+    def __init__(self, status: int, problem: dict[str, Any], request: str) -> None:
+        message = str(problem.get("detail") or problem.get("title") or f"the API answered {status}")
+        details = [_fault(fault) for fault in problem.get("errors") or [] if isinstance(fault, dict)]
+        super().__init__(f"{request}: {message} ({status})", _FIXES.get(status, ""), details)
+        self.status = status
+        self.problem = problem
+
+    @property
+    def faults(self) -> list[dict[str, Any]]:
+        return [fault for fault in self.problem.get("errors") or [] if isinstance(fault, dict)]
+
+
+_FIXES = {
+    404: "it does not exist, or is not yours to see: the `list` command shows what is",
+    409: "look at it with the `show` command",
+    412: "somebody changed it meanwhile: show it, then change it again",
+    503: "Postgres may be away for a moment: try again",
+}
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    hint = f" {fault['hint']}" if fault.get("hint") else ""
+    return f"{fault.get('path') or 'request'}: {fault.get('message', '')}{hint}"

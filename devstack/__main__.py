@@ -1,0 +1,56 @@
+"""The commands behind `make up`, `make down` and `make demo`: python -m devstack install|assets|up|down|status|demo."""
+
+import argparse
+import sys
+
+from pydantic import ValidationError
+
+from devstack.assets import fetch_assets
+from devstack.errors import DevstackError
+from devstack.install import install_missing
+from devstack.settings import DevstackSettings
+from devstack.up import down, status, up
+
+
+def main() -> int:
+    """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m devstack", description="Towpath on this machine.")
+    parser.add_argument("command", choices=["install", "assets", "up", "down", "status", "demo"])
+    command = parser.parse_args().command
+    try:
+        return _run(command, DevstackSettings())
+    except DevstackError as error:
+        print(f"{command} failed: {error}", file=sys.stderr)
+    except ValidationError as error:
+        print(f"a setting is not as it must be: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{command} interrupted; `make down` stops what was started", file=sys.stderr)
+    return 1
+
+
+def _run(command: str, settings: DevstackSettings) -> int:
+    if command == "install":
+        install_missing(_say)
+        fetch_assets(_say)
+    elif command == "assets":
+        return 0 if fetch_assets(_say) else 1
+    elif command == "up":
+        ours = up(settings, _say)
+        _say(f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's TOWPATH_TOKEN in your shell")
+    elif command == "down":
+        down(settings, _say)
+    elif command == "status":
+        return 0 if status(settings, _say) else 1
+    else:
+        from devstack.demo import demo  # noqa: PLC0415 - the HTTP client is not needed by the other commands
+
+        return demo(settings, _say)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

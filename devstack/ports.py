@@ -1,0 +1,63 @@
+"""Loopback ports, chosen once and kept in a file, so that addresses stay the same from one start to the next.
+
+Ports come from below the range that the kernel gives to outgoing connections, which could take one between choosing and listening.
+"""
+
+import contextlib
+import json
+import secrets
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from devstack.errors import DevstackError
+
+LOWEST, HIGHEST = 20_000, 29_999
+
+
+def kept_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
+    """A port for each name: the configured one, else the one kept in the file, else a free one, which is then kept."""
+    kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    ports = dict(kept)
+    for name, configured in wanted.items():
+        ports[name] = configured or kept.get(name) or _free_port(set(ports.values()))
+    _write(path, ports)
+    return {name: ports[name] for name in wanted}
+
+
+def prefer_port(path: Path, name: str, port: int) -> None:
+    """Keep this port for a name that has none yet, where nobody listens on it."""
+    kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    if name not in kept and is_free(port):
+        _write(path, {**kept, name: port})
+
+
+def forget_port(path: Path, name: str) -> None:
+    """Have the next `kept_ports` choose this one anew: somebody else listens on it."""
+    kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    kept.pop(name, None)
+    _write(path, kept)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def _free_port(taken: set[int]) -> int:
+    for _ in range(1000):
+        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST + 1)
+        if port not in taken and is_free(port):
+            return port
+    raise DevstackError(f"no free port on 127.0.0.1 between {LOWEST} and {HIGHEST}")
+
+
+def _write(path: Path, ports: Mapping[str, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(ports, indent=2) + "\n")
+    partial.replace(path)

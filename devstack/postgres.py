@@ -1,0 +1,158 @@
+"""A private PostgreSQL node on loopback: made by initdb, with a generated password, run as an unprivileged account.
+
+Everything of a node is below its directory, and every method may be repeated. Methods block; call them in a thread where a loop runs.
+"""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+from devstack import processes
+from devstack.errors import DevstackError
+from devstack.places import account_for, kept_secret, own_directory
+from devstack.ports import forget_port, is_free, kept_ports
+from devstack.processes import Command, PidFile, Process
+from devstack.settings import inherited_environment
+
+USER = "towpath"
+READY_SECONDS = 60
+"""A start after SIGKILL replays the log first; without one it takes about a second."""
+
+STOP_SECONDS = 60
+"""The last checkpoint is written before the node ends."""
+
+_STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+def find_binaries() -> Path | None:
+    """The folder of the newest PostgreSQL server on this machine; Debian keeps it off the PATH."""
+    folders = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    folders += Path("/usr/lib/postgresql").glob("*/bin")
+    usable = [folder for folder in folders if (folder / "postgres").exists() and (folder / "initdb").exists()]
+    return max(usable, key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0, default=None)
+
+
+class PostgresNode:
+    """One node. `durable=False` gives up fsync, for tests alone: their data survives SIGKILL, but not the machine's end."""
+
+    def __init__(self, directory: Path, *, port: int | None = None, durable: bool = True) -> None:
+        self.directory = directory
+        self._configured_port = port
+        self._durable = durable
+        self._pid_file = PidFile(directory / "postgres.pid")
+        self._ports_path = directory / "ports.json"
+
+    @property
+    def port(self) -> int:
+        return kept_ports(self._ports_path, {"postgres": self._configured_port})["postgres"]
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(database)}"
+
+    def running(self) -> bool:
+        return self._pid_file.read() is not None
+
+    def start(self) -> None:
+        """Start it, or find it running; returns when it takes connections."""
+        process = self._pid_file.read() or self._launch()
+        if not processes.wait_until(lambda: self._ready(process) or not process.running(), READY_SECONDS) or not process.running():
+            raise DevstackError(f"PostgreSQL is not ready:\n{processes.tail(self._log)}")
+
+    def stop(self, mode: str = "fast") -> None:
+        """End it: `smart` waits for clients, `fast` cuts them off, `immediate` leaves recovery to the next start."""
+        self.resume()
+        process = self._pid_file.read()
+        if process:
+            below = processes.descendants(process)
+            processes.stop([process], grace_seconds=STOP_SECONDS, first=_STOP_SIGNALS[mode])
+            processes.kill(below)
+        self._pid_file.clear()
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes at once, as when the machine's memory is gone."""
+        process = self._pid_file.read()
+        if process:
+            processes.kill([process, *processes.descendants(process)])
+        self._pid_file.clear()
+
+    def pause(self) -> None:
+        """Stop all its processes where they are: connections stay open and nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "postgres.log"
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        process = self._pid_file.read()
+        for each in [process, *processes.descendants(process)] if process else []:
+            each.send(number)
+
+    def _launch(self) -> Process:
+        binaries = find_binaries()
+        if binaries is None:
+            raise DevstackError("no PostgreSQL server on this machine: install the package `postgresql`")
+        account = account_for("postgres")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o711)
+        if not (self._data / "PG_VERSION").exists():
+            self._initialise(binaries, account)
+        if not self._configured_port and not is_free(self.port):
+            forget_port(self._ports_path, "postgres")
+        (self._data / "postmaster.pid").unlink(missing_ok=True)  # its node is known to be gone; a leftover of a kill may name a stranger's pid
+        argv = [str(binaries / "postgres"), "-D", str(self._data)]
+        for name, value in self._settings().items():
+            argv += ["-c", f"{name}={value}"]
+        return processes.start(Command(argv, self._log, inherited_environment(self.directory, {}), self._data, account), self._pid_file)
+
+    def _settings(self) -> dict[str, str | int]:
+        durable = "on" if self._durable else "off"
+        return {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",  # a socket's path has room for 107 bytes: TCP on loopback has no such limit
+            "max_connections": 200,
+            "shared_buffers": "256MB" if self._durable else "128MB",
+            "max_wal_size": "2GB",
+            "fsync": durable,
+            "full_page_writes": durable,
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
+
+    def _initialise(self, binaries: Path, account: str | None) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        own_directory(self._data, account)
+        password_file = self._data.with_name("initial-password")
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._password())
+        if account is not None:
+            shutil.chown(password_file, account)
+        argv = [str(binaries / "initdb"), "-D", str(self._data), "-U", USER, "--auth=scram-sha-256", f"--pwfile={password_file}"]
+        argv += ["--encoding=UTF8", "--locale=C", "--no-instructions", *([] if self._durable else ["--no-sync"])]
+        groups: list[int] | None = None if account is None else []
+        made = subprocess.run(argv, capture_output=True, text=True, cwd=self.directory, user=account, extra_groups=groups, check=False)
+        password_file.unlink()
+        if made.returncode != 0:
+            shutil.rmtree(self._data, ignore_errors=True)
+            raise DevstackError(f"initdb failed:\n{made.stdout}{made.stderr}")
+
+    def _ready(self, process: Process) -> bool:
+        """The server writes its state as line 8 of postmaster.pid (PostgreSQL's storage documentation; pg_ctl reads the same)."""
+        with contextlib.suppress(OSError):
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+        return False
+
+    def _password(self) -> str:
+        return kept_secret(self.directory / "password")

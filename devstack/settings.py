@@ -1,0 +1,57 @@
+"""What a person may set for the stack on one machine. The only module of this package that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = int | None
+
+STACK_VARIABLE = "TOWPATH_STACK"
+"""Marks every process of a stack, so that the end of a stack can be proven."""
+
+
+class DevstackSettings(BaseSettings):
+    """Read once by a command of `python -m devstack`. Ports not given are chosen free and kept."""
+
+    model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, env_ignore_empty=True)
+
+    port: Port = Field(default=None, ge=1, le=65535)
+    """The gateway's, the one address that people type. None: 8420, or a free one where somebody has that."""
+
+    postgres_port: Port = Field(default=None, ge=1, le=65535)
+    """None: a free one, so that a server that is there already is not in the way."""
+
+    rabbitmq_port: Port = Field(default=None, ge=1, le=65535)
+    """None: a free one, for the same reason."""
+
+    replicas: int = Field(default=1, ge=1, le=9)
+    """Processes per service. 9 is far more than one machine can use."""
+
+    ready_seconds: float = Field(default=60, gt=0)
+    """How long a service may take to start: about 2 s on an idle machine, many times that on a busy one."""
+
+
+class ServerSources(BaseSettings):
+    """Servers that the tests are to use instead of private ones. Both are optional and independent."""
+
+    model_config = SettingsConfigDict(env_prefix="TOWPATH_TEST_", frozen=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = None
+    """A PostgreSQL whose user may create databases; each test makes its own and drops it."""
+
+    amqp_url: SecretStr | None = None
+    """A RabbitMQ whose user may do everything in the virtual host of the address; tests share it, so they run one at a time."""
+
+
+def inherited_environment(stack: Path, values: Mapping[str, str | Path | int]) -> dict[str, str]:
+    """What a started process gets: our environment without other servers' settings, these values, and the directory of the stack it belongs to."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "PG", "ERL_", "TOWPATH_TEST_"))}
+    return ours | {name: str(value) for name, value in values.items()} | {STACK_VARIABLE: str(stack)}
+
+
+def system_variable(name: str) -> str:
+    """A variable of the system, such as PATH; empty where it is not set."""
+    return os.environ.get(name, "")

@@ -1,0 +1,173 @@
+"""Towpath's services as processes on loopback: started, watched until ready, stopped, killed. Used by `make up` and by the tests.
+
+It knows two addresses and a directory, and does not care whose servers are behind the addresses. Methods block; call them in a thread where a
+loop runs.
+"""
+
+import http.client
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devstack import processes
+from devstack.errors import DevstackError
+from devstack.pods import end_pods
+from devstack.ports import forget_port, is_free, kept_ports
+from devstack.processes import Command, PidFile, Process
+from devstack.settings import inherited_environment
+from devstack.state import key_file
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SERVICES = ("gateway", "scheduler", "executor", "logsink")
+GATEWAY_PORT = 8420
+STOP_SECONDS = 40
+"""A service gives itself 20 s to finish what it has begun."""
+
+_GATEWAY_ONLY = {"TOWPATH_GITHUB_WEBHOOK_SECRET", "TOWPATH_GITEA_WEBHOOK_SECRET"}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The services of one installation. `extra_env` goes to every service, webhook secrets to the gateway alone.
+
+    A replica is told from another by its number, from 1; each has its pid file, log and port.
+    """
+
+    directory: Path
+    database_url: str
+    amqp_url: str
+    extra_env: Mapping[str, str] = field(default_factory=dict)
+    gateway_port: int | None = None
+    """None: a free one."""
+
+    def start(self, service: str, replica: int = 1, env: Mapping[str, str] | None = None) -> Process:
+        """Start a replica, or find it running. `env` is for this start alone. It may not be ready yet."""
+        name = _name(service, replica)
+        running = self._pid_file(name).read()
+        if running:
+            return running
+        if not is_free(self.port(service, replica)):
+            self._choose_another_port(name)
+        argv = [sys.executable, "-m", f"services.{service}"]
+        environment = {**self.environment(service, replica), **(env or {})}
+        return processes.start(Command(argv, self.log(service, replica), environment, CHECKOUT), self._pid_file(name))
+
+    def wait_ready(self, service: str, replica: int = 1, seconds: float = 60) -> None:
+        """Return when `/readyz` answers 200; DevstackError with the log's end when the process ends or the time is over."""
+        pid_file = self._pid_file(_name(service, replica))
+        processes.wait_until(lambda: self.ready(service, replica) or pid_file.read() is None, seconds)
+        if not self.ready(service, replica):
+            what = "is not ready" if pid_file.read() else "ended"
+            raise DevstackError(f"{_name(service, replica)} {what}; its log ends with:\n{processes.tail(self.log(service, replica))}")
+
+    def ready(self, service: str, replica: int = 1) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(service, replica), timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self, service: str, replica: int = 1) -> None:
+        """SIGTERM, a bounded wait, then SIGKILL."""
+        process = self.process(service, replica)
+        processes.stop([process] if process else [], grace_seconds=STOP_SECONDS)
+        self._pid_file(_name(service, replica)).clear()
+
+    def kill(self, service: str, replica: int = 1) -> None:
+        """SIGKILL, to the process itself alone: what it started goes on, as when it crashes."""
+        process = self.process(service, replica)
+        if process:
+            process.send(signal.SIGKILL)
+            processes.wait_until(lambda: not process.running(), 10)
+        self._pid_file(_name(service, replica)).clear()
+
+    def pause(self, service: str, replica: int = 1) -> None:
+        self._send(service, replica, signal.SIGSTOP)
+
+    def resume(self, service: str, replica: int = 1) -> None:
+        self._send(service, replica, signal.SIGCONT)
+
+    def stop_all(self) -> None:
+        """Stop every service at once, then the jobs that the local cluster has going, then whatever else carries this stack's mark."""
+        names = self.running()
+        processes.stop([process for process in map(self._read, names) if process], grace_seconds=STOP_SECONDS)
+        for name in names:
+            self._pid_file(name).clear()
+        end_pods(self.local_directory / "pods")
+        processes.stop(processes.of_stack(self.directory / "services"), grace_seconds=5)
+
+    def running(self) -> list[str]:
+        """Names of the running replicas: `gateway`, `gateway-2`, …"""
+        names = sorted(path.stem for path in (self.directory / "pids").glob("*.pid"))
+        return [name for name in names if self._read(name)]
+
+    def process(self, service: str, replica: int = 1) -> Process | None:
+        return self._read(_name(service, replica))
+
+    def port(self, service: str, replica: int = 1) -> int:
+        name = _name(service, replica)
+        return kept_ports(self._ports_path, {name: self.gateway_port if name == "gateway" else None})[name]
+
+    def address(self, service: str = "gateway", replica: int = 1) -> str:
+        return f"http://127.0.0.1:{self.port(service, replica)}"
+
+    def log(self, service: str, replica: int = 1) -> Path:
+        return self.directory / "logs" / f"{_name(service, replica)}.log"
+
+    @property
+    def local_directory(self) -> Path:
+        """Where the local cluster keeps its pods."""
+        return self.directory / "local"
+
+    def environment(self, service: str, replica: int = 1) -> dict[str, str]:
+        """All that a service is told; see the services' `settings` modules for what each means."""
+        values: dict[str, str | Path | int] = {
+            "PYTHONUNBUFFERED": "1",
+            "TOWPATH_DATABASE_URL": self.database_url,
+            "TOWPATH_AMQP_URL": self.amqp_url,
+            "TOWPATH_ENCRYPTION_KEY_FILE": key_file(self.directory),
+            "TOWPATH_HTTP_HOST": "127.0.0.1",
+            "TOWPATH_HTTP_PORT": self.port(service, replica),
+            "TOWPATH_PUBLIC_URL": self.address(),
+            "TOWPATH_LOCAL_DIR": self.local_directory,
+        }
+        own = {name: value for name, value in self.extra_env.items() if service == "gateway" or name not in _GATEWAY_ONLY}
+        return inherited_environment(self.directory / "services", {**values, **own})
+
+    def run_module(self, module: str) -> str:
+        """Run one of the one-time programs (`shared.migrate`, `services.gateway.bootstrap`) to its end; what it printed."""
+        argv = [sys.executable, "-m", module]
+        done = subprocess.run(argv, capture_output=True, text=True, env=self.environment("gateway"), cwd=CHECKOUT, timeout=300, check=False)
+        if done.returncode != 0:
+            raise DevstackError(f"python -m {module} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    @property
+    def _ports_path(self) -> Path:
+        return self.directory / "ports.json"
+
+    def _pid_file(self, name: str) -> PidFile:
+        return PidFile(self.directory / "pids" / f"{name}.pid")
+
+    def _read(self, name: str) -> Process | None:
+        return self._pid_file(name).read()
+
+    def _send(self, service: str, replica: int, number: signal.Signals) -> None:
+        process = self.process(service, replica)
+        if process:
+            process.send(number)
+
+    def _choose_another_port(self, name: str) -> None:
+        if name == "gateway" and self.gateway_port:
+            raise DevstackError(f"port {self.gateway_port} on 127.0.0.1, the gateway's, is taken by another program")
+        forget_port(self._ports_path, name)
+
+
+def _name(service: str, replica: int) -> str:
+    return service if replica == 1 else f"{service}-{replica}"
