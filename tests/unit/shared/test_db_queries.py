@@ -67,7 +67,13 @@ def test_what_says_the_database_is_away_is_transient(away: Exception) -> None:
 
 @pytest.mark.parametrize(
     "bug",
-    [asyncpg.UniqueViolationError("said so"), asyncpg.UndefinedColumnError("said so"), asyncpg.DataError("wrong type"), asyncpg.NotNullViolationError("said so"), KeyError("x")],
+    [
+        asyncpg.UniqueViolationError("said so"),
+        asyncpg.UndefinedColumnError("said so"),
+        asyncpg.DataError("wrong type"),
+        asyncpg.NotNullViolationError("said so"),
+        KeyError("x"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_a_bug_stays_a_bug(bug: Exception) -> None:

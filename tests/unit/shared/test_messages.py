@@ -1,7 +1,7 @@
 """Messages: what is said is what is heard, and what can't be heard is told apart."""
 
 import typing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -31,7 +31,16 @@ from shared.messages import (
 
 ONE_OF_EACH: tuple[Message, ...] = (
     DeliveryAccepted(delivery_ids=(1, 2)),
-    DeliveryKept(FIELDS),
+    DeliveryKept(
+        source="github",
+        delivery_id="a",
+        event_type="push",
+        headers={"x-github-event": "push"},
+        body="eA==",
+        body_sha256="00",
+        body_bytes=1,
+        received_at=datetime(2026, 11, 23, tzinfo=UTC),
+    ),
     CommandRequested(command_ids=(3,)),
     CommandApplied(command_ids=(3,)),
     RunCreated(run_ids=(4,)),

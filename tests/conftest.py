@@ -1,0 +1,193 @@
+"""Servers for tests: one private PostgreSQL and one RabbitMQ for the whole run, a fresh database and a virtual host for each test.
+
+Nothing is started before a test asks for it, and nothing is left afterwards, also after Ctrl-C or SIGTERM.
+"""
+
+import secrets
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from devstack import processes
+from devstack.databases import copy_database, create_database, drop_database, with_database
+from devstack.docker import DockerPostgres, DockerRabbit
+from devstack.places import scratch_directory
+from devstack.servers import Postgres, Rabbit, Servers, servers_for_tests
+from devstack.settings import ServerSources
+from shared.migrate import migrate
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")  # the same examples each time; `--hypothesis-profile=default` looks for new ones
+
+
+@dataclass(frozen=True)
+class Template:
+    """A migrated database to which nobody is connected, and the address of its server."""
+
+    server_url: str
+    name: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sigterm_ends_like_ctrl_c() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def server_sources() -> ServerSources:
+    return ServerSources()
+
+
+@pytest.fixture(scope="session")
+def servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
+    """The run's own servers, each started by the fixture that needs it."""
+    with private_servers(pytestconfig) as ours:
+        yield ours
+
+
+@pytest.fixture(scope="session")
+def server_url(server_sources: ServerSources, request: pytest.FixtureRequest) -> str:
+    """A PostgreSQL server on which databases may be made; the path names one that is there."""
+    if server_sources.database_url:
+        return server_sources.database_url.get_secret_value()
+    postgres: Postgres = request.getfixturevalue("servers").postgres
+    postgres.start()
+    return postgres.url("postgres")
+
+
+@pytest.fixture(scope="session")
+async def template(server_url: str) -> AsyncIterator[Template]:
+    name = f"template_{secrets.token_hex(5)}"
+    await create_database(server_url, name)
+    await migrate(with_database(server_url, name))
+    yield Template(server_url, name)
+    await drop_database(server_url, name)
+
+
+@pytest.fixture
+async def database_url(template: Template) -> AsyncIterator[str]:
+    """A migrated, empty database of the test's own."""
+    async with fresh_database(template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def session_database_url(template: Template) -> AsyncIterator[str]:
+    """A database that tests share."""
+    async with fresh_database(template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbit(server_sources: ServerSources, request: pytest.FixtureRequest) -> Rabbit | None:
+    """The run's RabbitMQ; None where TOWPATH_TEST_AMQP_URL names another, whose one virtual host all tests share."""
+    if server_sources.amqp_url:
+        return None
+    node: Rabbit = request.getfixturevalue("servers").rabbit
+    node.start()
+    return node
+
+
+@pytest.fixture
+def amqp_url(server_sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
+    """A virtual host of the test's own."""
+    with fresh_vhost(server_sources, rabbit) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def session_amqp_url(server_sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
+    """A virtual host that tests share."""
+    with fresh_vhost(server_sources, rabbit) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _second_servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
+    with private_servers(pytestconfig) as second:
+        yield second
+
+
+@pytest.fixture
+def breakable_servers(_second_servers: Servers) -> Iterator[Servers]:
+    """Servers that a test may stop, kill and pause; running when it begins. Nothing else uses them."""
+    _second_servers.start()
+    yield _second_servers
+    _second_servers.postgres.resume()
+    _second_servers.rabbit.resume()
+
+
+@pytest.fixture
+async def breakable_database_url(breakable_servers: Servers) -> str:
+    """A migrated database on the servers that may be broken. It goes with them."""
+    server_url, name = breakable_servers.postgres.url("postgres"), f"test_{secrets.token_hex(5)}"
+    await create_database(server_url, name)
+    url = with_database(server_url, name)
+    await migrate(url)
+    return url
+
+
+@pytest.fixture
+def breakable_amqp_url(breakable_servers: Servers) -> str:
+    """A virtual host on the servers that may be broken. It goes with them."""
+    name = f"test_{secrets.token_hex(5)}"
+    breakable_servers.rabbit.add_vhost(name)
+    return breakable_servers.rabbit.url(name)
+
+
+@contextmanager
+def private_servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
+    """Servers that are not started yet, in a directory of their own; all of it is gone after the block."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    directory = scratch_directory()
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(line, flush=True)
+
+    try:
+        ours = servers_for_tests(directory, say)
+        try:
+            yield ours
+        finally:
+            _end(ours, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(servers: Servers, directory: Path) -> None:
+    """By SIGKILL first: nobody needs the data, and an orderly stop takes seconds."""
+    servers.rabbit.kill()
+    servers.postgres.kill()
+    for server in (servers.rabbit, servers.postgres):
+        if isinstance(server, DockerPostgres | DockerRabbit):
+            server.remove()
+        else:
+            server.stop()
+    processes.kill(processes.of_stack(directory))
+
+
+@asynccontextmanager
+async def fresh_database(template: Template) -> AsyncIterator[str]:
+    name = f"test_{secrets.token_hex(5)}"
+    await copy_database(template.server_url, template.name, name)
+    yield with_database(template.server_url, name)
+    await drop_database(template.server_url, name)
+
+
+@contextmanager
+def fresh_vhost(sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
+    if rabbit is None:
+        assert sources.amqp_url is not None
+        yield sources.amqp_url.get_secret_value()
+        return
+    name = f"test_{secrets.token_hex(5)}"
+    rabbit.add_vhost(name)
+    yield rabbit.url(name)
+    rabbit.delete_vhost(name)

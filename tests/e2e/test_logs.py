@@ -1,0 +1,127 @@
+"""Every log line once, in order: stored byte for byte, and shown to whoever watches."""
+
+import asyncio
+import json
+
+from tests.harness.installation import Towpath, one_job
+from tests.harness.waiting import until
+
+COUNT = 100_000
+EXPECTED = b"".join(b"line %d of the log\n" % number for number in range(1, COUNT + 1))
+
+
+async def test_a_hundred_thousand_lines_are_stored_and_watched_exactly(towpath: Towpath) -> None:
+    person = await towpath.person()
+    repository = await towpath.repository(person)
+    script = f"awk 'BEGIN {{ for (i = 1; i <= {COUNT}; i++) {{ printf \"line %d of the log\\n\", i; if (i % 5000 == 0) system(\"sleep 0.02\") }} }}'"
+    pipeline = await towpath.pipeline(person, one_job(repository, script))
+    await towpath.deliver_push(repository)
+    run = await towpath.run_of(pipeline)
+
+    watched = await asyncio.wait_for(watch(towpath, run["id"]), 60)
+    run = await towpath.finished(run["id"], sealed=True)
+
+    assert run["status"] == "success"
+    assert await towpath.log(run["id"], "only") == EXPECTED
+    assert watched == EXPECTED
+
+
+async def test_a_watcher_who_was_cut_off_goes_on_where_it_stopped(towpath: Towpath) -> None:
+    person = await towpath.person()
+    repository = await towpath.repository(person)
+    script = "for i in $(seq 1 40); do echo \"line $i\"; sleep 0.05; done"
+    pipeline = await towpath.pipeline(person, one_job(repository, script))
+    await towpath.deliver_push(repository)
+    run = await towpath.run_of(pipeline)
+
+    first, last_id = await watch_some(towpath, run["id"], lines=5)
+    rest = await asyncio.wait_for(watch(towpath, run["id"], last_event_id=last_id), 30)
+
+    assert first + rest == b"".join(b"line %d\n" % number for number in range(1, 41))
+
+
+async def test_what_a_job_prints_strangely_is_stored_as_it_is(towpath: Towpath) -> None:
+    """Invalid UTF-8, NUL, escapes, JSON, a missing last line feed."""
+    person = await towpath.person()
+    repository = await towpath.repository(person)
+    script = r"""printf '\377\376 invalid\n\000nul\n\033[31mred\033[0m\n{"type":"ADDED","object":{}}\n<script>alert(1)</script>\nno line feed at the end'"""
+    pipeline = await towpath.pipeline(person, one_job(repository, script))
+    await towpath.deliver_push(repository)
+    run = await towpath.only_run(pipeline)
+
+    expected = b'\xff\xfe invalid\n\x00nul\n\x1b[31mred\x1b[0m\n{"type":"ADDED","object":{}}\n<script>alert(1)</script>\nno line feed at the end'
+    log = await towpath.log(run["id"], "only")
+    assert log.removesuffix(b"\n") == expected
+
+
+async def test_a_job_that_prints_nothing_has_a_sealed_empty_log(towpath: Towpath) -> None:
+    person = await towpath.person()
+    repository = await towpath.repository(person)
+    pipeline = await towpath.pipeline(person, one_job(repository, "true"))
+    await towpath.deliver_push(repository)
+    run = await towpath.only_run(pipeline)
+
+    assert run["status"] == "success"
+    assert await towpath.log(run["id"], "only") == b""
+
+
+async def test_the_whole_log_has_a_heading_for_each_job(towpath: Towpath) -> None:
+    person = await towpath.person()
+    repository = await towpath.repository(person)
+    yaml = one_job(repository, "echo from-only") + "  second:\n    needs: [only]\n    checkout: false\n    steps:\n      - run: echo from-second\n"
+    pipeline = await towpath.pipeline(person, yaml)
+    await towpath.deliver_push(repository)
+    run = await towpath.only_run(pipeline)
+
+    answer = (await towpath.admin.get(run["logs"])).expect(200)
+    assert answer.headers["content-type"].startswith("text/plain")
+    first, second = answer.text.index("from-only"), answer.text.index("from-second")
+    assert "only" in answer.text[:first]
+    assert first < second
+    assert "second" in answer.text[first:second]
+
+
+async def watch(towpath: Towpath, run_id: int, last_event_id: str | None = None) -> bytes:
+    """All log bytes of a run's job containers, as an SSE client sees them until the stream ends."""
+    seen = []
+    async with towpath.admin.events(f"/runs/{run_id}/logs/stream", last_event_id) as events:
+        async for event in events:
+            if event.kind == "end":
+                return b"".join(seen)
+            if event.kind == "lines":
+                seen.append(_bytes(event.data))
+    raise AssertionError("the stream ended without an end event")
+
+
+async def watch_some(towpath: Towpath, run_id: int, *, lines: int) -> tuple[bytes, str | None]:
+    """At least so many lines, then hang up; with the id to go on from."""
+    seen = b""
+    async with towpath.admin.events(f"/runs/{run_id}/logs/stream") as events:
+        async for event in events:
+            if event.kind == "lines":
+                seen += _bytes(event.data)
+                if seen.count(b"\n") >= lines:
+                    return seen, event.id
+    raise AssertionError("the stream ended early")
+
+
+def _bytes(data: str) -> bytes:
+    return "".join(line + "\n" for line in json.loads(data)["lines"]).encode()
+
+
+async def test_the_log_of_a_running_job_can_be_read_while_it_grows(towpath: Towpath) -> None:
+    person = await towpath.person()
+    repository = await towpath.repository(person)
+    gate = towpath.mounts / f"gate-{repository.forge_id}"
+    script = f"echo early\nwhile [ ! -e {gate} ]; do sleep 0.05; done\necho late"
+    pipeline = await towpath.pipeline(person, one_job(repository, script))
+    await towpath.deliver_push(repository)
+    run = await towpath.run_of(pipeline)
+
+    async def early() -> bytes | None:
+        return await towpath.log(run["id"], "only") or None
+
+    assert await until(early, within=20, what="the first line") == b"early\n"
+    gate.touch()
+    await towpath.finished(run["id"], sealed=True)
+    assert await towpath.log(run["id"], "only") == b"early\nlate\n"

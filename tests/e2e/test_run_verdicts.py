@@ -1,0 +1,209 @@
+"""What real jobs come to, over HTTP: each way to end has its own word, and steps, needs and checkouts do what the pipeline says."""
+
+import asyncio
+from pathlib import Path
+
+from tests.harness.git import GitRepository
+from tests.harness.github import new_sha
+from tests.harness.installation import Towpath
+from tests.harness.scenes import Document, Scene, document, job, jobs_of, scene, steps_of
+
+
+def ends(run: Document) -> dict[str, tuple[str, str | None]]:
+    """Status and reason of each job, and of the run under the empty name."""
+    return {"": (run["status"], run["reason"]), **{found["name"]: (found["status"], found["reason"]) for found in run["jobs"]}}
+
+
+async def test_a_failed_job_skips_those_that_need_it_and_no_other(towpath: Towpath) -> None:
+    jobs = {
+        "bad": job("exit 3"),
+        "after": job("true", needs=["bad"]),
+        "after that": job("true", needs=["after"]),
+        "beside": job("true"),
+    }
+    one = await scene(towpath, {name.replace(" ", "-"): found for name, found in jobs.items()})
+    run = await one.ran()
+    assert ends(run) == {
+        "": ("failed", "script_failed"),
+        "bad": ("failed", "script_failed"),
+        "after": ("skipped", "dependency_failed"),
+        "after-that": ("skipped", "dependency_failed"),
+        "beside": ("success", None),
+    }
+    assert jobs_of(run)["bad"]["attempts"][0]["exit_code"] == 3
+    assert jobs_of(run)["after"]["attempts"] == []
+
+
+async def test_a_failed_step_ends_the_job_but_for_steps_that_ask_for_it(towpath: Towpath) -> None:
+    steps: list[Document] = [
+        {"name": "first", "run": "echo first"},
+        {"name": "tolerated", "run": "false", "allow_failure": True},
+        {"name": "not yet", "if": "failure()", "run": "echo not yet"},
+        {"name": "breaks", "run": "echo breaks; exit 7"},
+        {"name": "left out", "run": "echo left out"},
+        {"name": "what went wrong", "if": "failure()", "run": "echo what went wrong"},
+        {"name": "at last", "if": "always()", "run": "echo at last"},
+    ]
+    one = await scene(towpath, {"only": {"checkout": False, "steps": steps}})
+    run = await one.ran()
+    outcomes = dict(steps_of(run, "only"))
+    assert ends(run)["only"] == ("failed", "script_failed")
+    assert {name: outcome for name, outcome in outcomes.items() if outcome != "skipped"} == {
+        "first": "success",
+        "tolerated": "failed",
+        "breaks": "failed",
+        "what went wrong": "success",
+        "at last": "success",
+    }
+    assert await towpath.log(run["id"], "only") == b"first\nbreaks\nwhat went wrong\nat last\n"
+    assert jobs_of(run)["only"]["attempts"][0]["exit_code"] == 7
+
+
+async def test_variables_of_pipeline_job_and_step_and_of_earlier_steps_reach_a_script(towpath: Towpath) -> None:
+    steps: list[Document] = [
+        {"run": 'echo "$A $B $C"', "env": {"C": "step"}},
+        {"run": 'echo "$C."; echo "D=from before" >> "$TOWPATH_ENV"; printf "E<<END\\ntwo\\nlines\\nEND\\n" >> "$TOWPATH_ENV"'},
+        {"run": 'echo "$D"; echo "$E"; echo "$CI $TOWPATH_EVENT $TOWPATH_BRANCH $TOWPATH_JOB $TOWPATH_ATTEMPT"'},
+    ]
+    jobs = {"only": {"checkout": False, "env": {"B": "job"}, "steps": steps}}
+    one = await scene(towpath, jobs, env={"A": "pipeline", "B": "hidden by the job's"})
+    run = await one.ran()
+    assert await towpath.log(run["id"], "only") == b"pipeline job step\n.\nfrom before\ntwo\nlines\ntrue push main only 1\n"
+
+
+async def test_a_bad_line_for_later_steps_fails_the_step_that_wrote_it(towpath: Towpath) -> None:
+    one = await scene(towpath, {"only": job('echo "TOWPATH_SHA=mine" >> "$TOWPATH_ENV"', "echo never")})
+    run = await one.ran()
+    assert ends(run)["only"] == ("failed", "script_failed")
+    assert b"never" not in await towpath.log(run["id"], "only")
+    assert b"TOWPATH_SHA" in await towpath.log(run["id"], "only")
+
+
+async def test_needs_give_the_order_and_what_needs_nothing_runs_side_by_side(towpath: Towpath) -> None:
+    """Left and right wait for each other: they end only if they run at the same time."""
+    here, there = towpath.oracle(), towpath.oracle()
+
+    def meet(mine: str, path: Path) -> Document:
+        return job(f"{mine}\ni=0; until [ -s {path} ]; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done")
+
+    last = towpath.oracle()
+    jobs = {
+        "last": job(last.append("last"), needs=["left", "right"]),
+        "left": meet(here.append("left"), there.path),
+        "right": meet(there.append("right"), here.path),
+    }
+    one = await scene(towpath, jobs)
+    run = await one.ran()
+    assert run["status"] == "success"
+    found = jobs_of(run)
+    assert found["last"]["started_at"] >= max(found["left"]["finished_at"], found["right"]["finished_at"])
+    assert (here.lines, there.lines, last.lines) == (["left"], ["right"], ["last"])
+
+
+# ---------------------------------------------------------------- time
+
+
+async def test_a_step_over_its_time_is_named_and_the_job_timed_out(towpath: Towpath) -> None:
+    steps: list[Document] = [{"name": "quick", "run": "true"}, {"name": "slow", "run": "echo begun; sleep 60", "timeout": "1s"}]
+    one = await scene(towpath, {"only": {"checkout": False, "steps": steps}})
+    run = await one.ran()
+    assert ends(run) == {"": ("failed", "timed_out"), "only": ("failed", "timed_out")}
+    assert steps_of(run, "only") == [("quick", "success"), ("slow", "timed_out")]
+    assert "slow" in jobs_of(run)["only"]["message"]
+    assert await towpath.log(run["id"], "only") == b"begun\n"
+
+
+async def test_a_job_over_its_time_is_stopped_with_all_its_processes(towpath: Towpath) -> None:
+    oracle = towpath.oracle()
+    one = await scene(towpath, {"only": job(f"echo begun; (sleep 20; {oracle.append('alive')}) & sleep 60", timeout="1s")})
+    run = await one.ran(within=15)
+    assert ends(run)["only"] == ("failed", "timed_out")
+    assert jobs_of(run)["only"]["message"]
+    assert (await towpath.log(run["id"], "only")).startswith(b"begun\n")  # the shell may add a word about its end
+    assert oracle.lines == []
+
+
+async def test_a_script_that_ends_by_a_timeouts_exit_code_has_failed(towpath: Towpath) -> None:
+    """124 and 137 are only numbers when no limit was reached."""
+    one = await scene(towpath, {"a": job("exit 124"), "b": job("exit 137", timeout="10m")})
+    run = await one.ran()
+    assert {name: end for name, end in ends(run).items() if name} == {"a": ("failed", "script_failed"), "b": ("failed", "script_failed")}
+
+
+# ---------------------------------------------------------------- checkout
+
+
+async def checkout_scene(towpath: Towpath, scratch: Path, *scripts: str, **fields: object) -> tuple[Scene, GitRepository]:
+    repository = GitRepository(scratch / "repository")
+    jobs = {"only": {"steps": [{"run": script} for script in scripts], **fields}}
+    return await scene(towpath, jobs, clone_url=repository.url), repository
+
+
+async def test_exactly_the_commit_of_the_event_is_built(towpath: Towpath, scratch: Path) -> None:
+    one, repository = await checkout_scene(towpath, scratch, "git rev-parse HEAD; cat file; git rev-list --count HEAD")
+    shas = [repository.commit({"file": f"version {number}\n"}) for number in (1, 2, 3)]
+    runs = await asyncio.gather(*(one.ran(sha=sha) for sha in (shas[1], shas[2])))
+    logs = [await towpath.log(run["id"], "only") for run in runs]
+    assert logs == [f"{shas[number]}\nversion {number + 1}\n1\n".encode() for number in (1, 2)]
+    assert [run["sha"] for run in runs] == [shas[1], shas[2]]
+
+
+async def test_a_depth_fetches_so_much_of_the_history(towpath: Towpath, scratch: Path) -> None:
+    one, repository = await checkout_scene(towpath, scratch, "git rev-list --count HEAD", checkout={"depth": 2})
+    for number in range(3):
+        repository.commit({"file": str(number)})
+    run = await one.ran(sha=repository.head())
+    assert await towpath.log(run["id"], "only") == b"2\n"
+
+
+async def test_a_commit_that_is_not_there_is_a_failed_clone_and_runs_nothing(towpath: Towpath, scratch: Path) -> None:
+    oracle = towpath.oracle()
+    one, repository = await checkout_scene(towpath, scratch, oracle.append("ran"))
+    repository.commit({"file": "x"})
+    run = await one.ran(sha=new_sha())
+    assert ends(run) == {"": ("error", "clone_failed"), "only": ("error", "clone_failed")}
+    assert jobs_of(run)["only"]["message"]
+    assert oracle.lines == []
+    log = await one.person.client.get(f"/runs/{run['id']}/logs?job=only&container=clone")
+    assert b"fatal" in log.expect(200).raw
+
+
+async def test_a_clone_address_where_nothing_is_fails_the_clone(towpath: Towpath, scratch: Path) -> None:
+    one = await scene(towpath, {"only": {"steps": [{"run": "true"}]}}, clone_url=f"file://{scratch}/nothing")
+    run = await one.ran()
+    assert ends(run)["only"] == ("error", "clone_failed")
+
+
+async def test_a_repository_whose_names_look_like_commands_is_only_data(towpath: Towpath, scratch: Path) -> None:
+    """Branches of a real repository with odd names; hooks and submodules of it stay off."""
+    one, repository = await checkout_scene(towpath, scratch, "ls; test ! -e owned")
+    repository.commit({"-rf": "x", "$(touch owned)": "x", ".gitmodules": '[submodule "a"]\n\tpath = a\n\turl = ext::sh -c touch% owned\n'})
+    repository.git("branch", "a;touch${IFS}owned")
+    run = await one.ran(sha=repository.head(), ref="refs/heads/a;touch${IFS}owned")
+    assert run["status"] == "success"
+    assert await towpath.log(run["id"], "only") == b"$(touch owned)\n-rf\n"
+
+
+async def test_a_pull_request_builds_its_merge_and_else_its_head(towpath: Towpath, scratch: Path) -> None:
+    repository = GitRepository(scratch / "repository")
+    jobs = {"only": {"steps": [{"run": "git rev-parse HEAD"}]}}
+    one = await scene(towpath, jobs, on={"pull_request": {}}, clone_url=repository.url)
+    repository.commit({"a": "1"})
+    repository.git("checkout", "-q", "-b", "topic")
+    head = repository.commit({"b": "1"})
+    repository.git("checkout", "-q", "main")
+    repository.git("merge", "-q", "--no-ff", "-m", "merge", "topic")
+    merge, other = repository.head(), repository.commit({"c": "1"})
+
+    for merge_sha, built in ((merge, merge), (other, head), (new_sha(), head), (None, head)):
+        decision = await one.decision(await one.pull_request(sha=head, merge_sha=merge_sha))
+        run = await towpath.finished(decision["run_id"], sealed=True)
+        assert await towpath.log(run["id"], "only") == f"{built}\n".encode(), (merge_sha, run["status"])
+        assert run["sha"] == head
+
+
+async def test_a_folder_that_leaves_the_checkout_is_refused(towpath: Towpath) -> None:
+    person = await towpath.person()
+    for folder in ("../..", "/etc", "a/../../b"):
+        text = document("octo/none", {"only": job({"run": "pwd", "working_directory": folder})})
+        (await person.client.post("/pipelines", {"name": "x", "yaml_config": text})).expect(422)

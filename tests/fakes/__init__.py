@@ -1,0 +1,1 @@
+"""Small stand-ins for what lies outside, each as true as its contract suite proves."""

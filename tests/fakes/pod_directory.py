@@ -1,0 +1,99 @@
+"""A pod's directory as the local cluster's supervisor writes it, and CRI log files as the kubelet rotates them."""
+
+import gzip
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from services.logsink.pod_directory import start_time
+
+PART_BYTES = 16_384
+"""A runtime writes longer lines in parts."""
+BEGINNING = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def stamp(number: int) -> bytes:
+    """RFC 3339 with nine digits, a microsecond and a bit after the stamp before."""
+    at = BEGINNING + timedelta(microseconds=number)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f").encode() + b"%03dZ" % (number % 1000)
+
+
+def cri(text: bytes, *, first: int = 0, part_bytes: int = PART_BYTES, stream: bytes = b"stdout") -> bytes:
+    """The records for this output: parts of long lines and an unended last line are P."""
+    records: list[bytes] = []
+    for line in lines_of(text):
+        content = line.removesuffix(b"\n")
+        parts = [content[at : at + part_bytes] for at in range(0, len(content), part_bytes)] or [b""]
+        for number, part in enumerate(parts):
+            is_last = number == len(parts) - 1 and line.endswith(b"\n")
+            records.append(b"%s %s %s %s\n" % (stamp(first + len(records)), stream, b"F" if is_last else b"P", part))
+    return b"".join(records)
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """With their line feeds; the last may have none. (`bytes.splitlines` ends lines at carriage returns too.)"""
+    parts = text.split(b"\n")
+    return [part + b"\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+class FakePod:
+    """A pod's directory. Its supervisor is this process until `lose_supervisor`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in ("log", "ended"):
+            (path / name).mkdir(parents=True)
+        self._rotations = 0
+        self._supervisor(os.getpid(), start_time(os.getpid()) or 0)
+
+    def log(self, container: str = "job") -> Path:
+        return self.path / "log" / f"{container}.log"
+
+    def write(self, text: bytes, container: str = "job") -> None:
+        self.append(cri(text), container)
+
+    def append(self, records: bytes, container: str = "job") -> None:
+        """These bytes of the log file, whole records or not."""
+        with self.log(container).open("ab") as file:
+            file.write(records)
+
+    def rotate(self, container: str = "job", *, compress_older: bool = False) -> Path:
+        """What the kubelet does: older rotated files may be compressed, the current one is renamed, a new one begins."""
+        if compress_older:
+            self.compress(container)
+        self._rotations += 1
+        rotated = self.log(container).with_name(f"{container}.log.20261123-{self._rotations:06d}")
+        self.log(container).rename(rotated)
+        self.log(container).touch()
+        return rotated
+
+    def compress(self, container: str = "job") -> None:
+        for path in self.path.glob(f"log/{container}.log.*"):
+            if path.suffix != ".gz":
+                temporary = path.with_name(path.name + ".tmp")
+                temporary.write_bytes(gzip.compress(path.read_bytes(), 1))
+                temporary.rename(path.with_name(path.name + ".gz"))
+                path.unlink()
+
+    def end(self, container: str = "job") -> None:
+        (self.path / "ended" / container).touch()
+
+    def end_all(self) -> None:
+        temporary = self.path / ".status.json"
+        temporary.write_bytes(b"{}")
+        temporary.rename(self.path / "status.json")
+
+    def lose_supervisor(self) -> None:
+        """As if it had been killed, and its number given to another process."""
+        self._supervisor(os.getpid(), 1)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path)
+
+    def _supervisor(self, pid: int, started: int) -> None:
+        temporary = self.path / ".pod.json"
+        temporary.write_bytes(orjson.dumps({"uid": "a", "attempt_id": 1, "creation_token": "t", "supervisor_pid": pid, "supervisor_start_time": started}))
+        temporary.rename(self.path / "pod.json")

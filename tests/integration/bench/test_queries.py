@@ -1,0 +1,20 @@
+"""Every statement by which the benches look at the tables is one that the migrated database understands."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import bench
+from shared.db import Queries
+
+QUERIES = Queries.beside(str(Path(bench.__path__[0]) / "__init__.py"))
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+async def test_a_query_can_be_prepared(session_database_url: str, name: str) -> None:
+    connection = await asyncpg.connect(session_database_url)
+    try:
+        assert await connection.prepare(QUERIES[name])
+    finally:
+        await connection.close()

@@ -1,0 +1,28 @@
+"""Removal: one attempt's trouble stays its own."""
+
+import pytest
+
+from shared.errors import Transient
+from shared.messages import AttemptReady
+from tests.integration.executor.world import Executor, World
+
+
+async def test_a_pod_that_can_not_be_removed_holds_up_no_other(world: World, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [await world.job(), await world.job()]
+    await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=tuple(jobs))])
+    stuck, other = [await world.finished(executor, wanted) for wanted in jobs]
+    remove = executor.cluster.remove
+
+    async def reluctantly(name: str, object_uid: str) -> None:
+        if name == world.name(stuck["id"]):
+            raise Transient("its processes do not die")
+        await remove(name, object_uid)
+
+    for attempt in (stuck, other):
+        await world.seal_logs(attempt["id"])
+    with monkeypatch.context() as reluctant:
+        reluctant.setattr(executor.cluster, "remove", reluctantly)
+        with pytest.raises(Transient):
+            await executor.looks.finished_not_removed()
+    assert await executor.looks.finished_not_removed() == 1
+    assert world.pods() == []

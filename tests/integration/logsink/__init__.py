@@ -1,0 +1,1 @@
+"""The log sink against a real Postgres and real files."""

@@ -1,0 +1,1 @@
+"""The scheduler's handlers against a real Postgres."""

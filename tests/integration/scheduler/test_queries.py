@@ -1,0 +1,21 @@
+"""Every named query fits the migrated database."""
+
+from pathlib import Path
+
+import pytest
+
+from services.scheduler import store
+from shared.db import Queries
+from tests.integration.scheduler.world import World
+
+QUERIES = Queries(Path(store.__file__).with_name("queries.sql").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+async def test_a_query_can_be_prepared(world: World, name: str) -> None:
+    await world.sql.prepare(QUERIES[name])
+
+
+def test_every_query_is_used() -> None:
+    source = Path(store.__file__).read_text(encoding="utf-8")
+    assert [name for name in QUERIES if f'"{name}"' not in source] == []

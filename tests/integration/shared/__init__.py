@@ -1,0 +1,1 @@
+"""The ground that services stand on, against real servers."""

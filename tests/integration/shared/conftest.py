@@ -1,0 +1,22 @@
+"""A bus and a database of the test's own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from shared.bus import Bus, open_bus
+from shared.db import Database, open_database
+from shared.settings import BusSettings, DatabaseSettings
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with open_database(DatabaseSettings(database_url=SecretStr(database_url))) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def bus(amqp_url: str) -> AsyncIterator[Bus]:
+    async with open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "test") as opened:
+        yield opened

@@ -1,0 +1,50 @@
+"""A handler to watch, and words for what happens on its queue."""
+
+from collections.abc import Sequence
+
+from shared import topology
+from shared.bus import Bus
+from shared.messages import CommandRequested
+from tests.harness.waiting import until
+
+QUEUE = topology.SCHEDULER_COMMANDS
+
+
+class Listener:
+    """A handler that keeps what it handled well, and does as it is told for chosen ids."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.calls: list[int] = []
+        self.faults: dict[int, list[Exception]] = {}
+
+    async def __call__(self, messages: Sequence[CommandRequested]) -> None:
+        ids = [message.command_ids[0] for message in messages]
+        self.calls += ids
+        for command_id in ids:
+            if self.faults.get(command_id):
+                raise self.faults[command_id].pop(0)
+        self.batches.append(ids)
+
+    @property
+    def handled(self) -> list[int]:
+        return sorted(command_id for batch in self.batches for command_id in batch)
+
+
+async def say(bus: Bus, *command_ids: int) -> None:
+    for command_id in command_ids:
+        await bus.publish(CommandRequested(command_ids=(command_id,)))
+
+
+async def handled(listener: Listener, wanted: Sequence[int], within: float = 10) -> None:
+    async def look() -> bool:
+        return listener.handled == sorted(wanted)
+
+    await until(look, within=within, what=f"handled {wanted}")
+
+
+async def depth(bus: Bus, queue: str) -> int:
+    channel = await bus.open_channel(prefetch=1)
+    found = await channel.declare_queue(queue, passive=True)
+    await channel.close()
+    return found.declaration_result.message_count or 0

@@ -1,0 +1,19 @@
+"""Runnables that run while a block lasts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from shared.service import Runnable
+
+
+@asynccontextmanager
+async def running(*runnables: Runnable) -> AsyncIterator[None]:
+    """Cancelled and awaited at the end of the block, as a service does."""
+    tasks = [asyncio.create_task(runnable.run()) for runnable in runnables]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,107 @@
+"""Migrations: each applied once, however many start together; an edited one is refused; every query fits the schema."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from devstack.databases import create_database, drop_database, with_database
+from shared import migrate as module
+from shared.db import Database, Queries, open_database
+from shared.migrate import MigrationRefused, migrate, migrations, until_migrated
+from shared.settings import DatabaseSettings
+
+ROOT = Path(__file__).parents[3]
+QUERY_FILES = sorted([ROOT / "shared/queries.sql", *(ROOT / "services").rglob("*.sql")])
+
+
+@pytest.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    name = f"empty_{secrets.token_hex(5)}"
+    await create_database(server_url, name)
+    yield with_database(server_url, name)
+    await drop_database(server_url, name)
+
+
+async def rows(url: str, query: str) -> list[tuple[object, ...]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row.values()) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+async def test_an_empty_database_gets_every_migration_and_a_name(empty_database_url: str) -> None:
+    assert await migrate(empty_database_url) == [m.name for m in migrations()]
+    [(name,)] = await rows(empty_database_url, "SELECT name FROM installation")
+    assert re.fullmatch("[a-z2-7]{8}", str(name))
+
+
+async def test_a_second_time_changes_nothing(empty_database_url: str) -> None:
+    await migrate(empty_database_url)
+    before = await rows(empty_database_url, "SELECT name FROM installation")
+    assert await migrate(empty_database_url) == []
+    assert await rows(empty_database_url, "SELECT name FROM installation") == before
+
+
+async def test_eight_at_once_apply_each_migration_once(empty_database_url: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(8)))
+    assert sorted(name for names in applied for name in names) == [m.name for m in migrations()]
+
+
+async def test_an_edited_migration_is_refused_and_nothing_is_changed(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tmp_path / "0001_boats.sql"
+    first.write_text("CREATE TABLE installation (only_row boolean PRIMARY KEY DEFAULT true, name text);")
+    monkeypatch.setattr(module, "migrations", lambda: migrations(tmp_path))
+    await migrate(empty_database_url)
+    first.write_text(first.read_text() + " -- better")
+    (tmp_path / "0002_locks.sql").write_text("CREATE TABLE locks (id bigint);")
+    with pytest.raises(MigrationRefused, match="0001_boats was applied in another form"):
+        await migrate(empty_database_url)
+    assert await rows(empty_database_url, "SELECT to_regclass('locks')") == [(None,)]
+
+
+async def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0001_boats.sql").write_text("CREATE TABLE boats (id bigint); CREATE TABLE broken (id no_such_type);")
+    monkeypatch.setattr(module, "migrations", lambda: migrations(tmp_path))
+    with pytest.raises(asyncpg.UndefinedObjectError):
+        await migrate(empty_database_url)
+    assert await rows(empty_database_url, "SELECT to_regclass('boats')") == [(None,)]
+
+
+def test_a_missing_number_is_refused(tmp_path: Path) -> None:
+    for name in ("0001_a.sql", "0003_c.sql"):
+        (tmp_path / name).write_text("SELECT 1;")
+    with pytest.raises(MigrationRefused, match="without a gap"):
+        migrations(tmp_path)
+
+
+async def test_a_service_waits_for_its_schema(empty_database_url: str, database: Database) -> None:
+    await asyncio.wait_for(until_migrated(database), 5)
+    async with open_database(DatabaseSettings(database_url=SecretStr(empty_database_url))) as empty:
+        waiting = asyncio.create_task(until_migrated(empty))
+        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert not done
+        await migrate(empty_database_url)
+        await asyncio.wait_for(waiting, 10)
+
+
+def queries_of(path: Path) -> Queries:
+    return Queries(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", QUERY_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+async def test_every_query_fits_the_schema(path: Path, database: Database) -> None:
+    broken, queries = [], queries_of(path)
+    async with database.connection() as connection:
+        for name, statement in queries.items():
+            try:
+                await connection.prepare(statement)
+            except asyncpg.PostgresError as error:
+                broken.append(f"{name}: {error}")
+    assert not broken, "\n".join(broken)

@@ -1,0 +1,243 @@
+"""Commands: what they ask the API, what they print, and how they end."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import VERSION
+from shared.pipeline.schema import json_schema
+from tests.unit.cli.conftest import TOKEN, Towpath
+from tests.unit.cli.fake_api import FakeApi, Told, problem
+
+PIPELINE: dict[str, Any] = {
+    "id": 3,
+    "name": "web-ci",
+    "description": "",
+    "enabled": True,
+    "revision": 1,
+    "created_by": 1,
+    "created_at": "2026-11-23T12:00:00.000000Z",
+    "updated_at": "2026-11-23T12:00:00.000000Z",
+    "yaml_config": "version: 1\n",
+}
+FAULT = {
+    "path": "jobs.test.servces",
+    "code": "unknown_key",
+    "message": 'unknown key. Did you mean "services"?',
+    "hint": "Allowed here: services",
+    "line": 2,
+    "column": 3,
+}
+
+
+def page(*items: dict[str, Any], next_cursor: str | None = None) -> Told:
+    return Told(body={"items": list(items), "next_cursor": next_cursor})
+
+
+@pytest.fixture
+def pipeline_file(tmp_path: Path) -> str:
+    path = tmp_path / "pipeline.yml"
+    path.write_text("jobs:\n  servces: 1\n")
+    return str(path)
+
+
+def test_every_request_carries_the_token(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("GET", "/pipelines", page(PIPELINE))
+    result = towpath("pipelines", "list")
+    assert result.exit_code == 0
+    assert "web-ci" in result.out
+    assert api.asked[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_json_is_the_apis_answer(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("GET", "/pipelines", page(PIPELINE))
+    assert json.loads(towpath("pipelines", "list", "--json").out) == {"items": [PIPELINE], "next_cursor": None}
+
+
+def test_pages_are_joined_up_to_the_limit(api: FakeApi, towpath: Towpath) -> None:
+    pages = [page(*({**PIPELINE, "id": n} for n in range(first, first + 200)), next_cursor="more") for first in (0, 200)]
+    api.answer("GET", "/pipelines", *pages)
+    found = json.loads(towpath("pipelines", "list", "--limit", "250", "--json").out)
+    assert [asked.query for asked in api.asked] == [{"limit": "200"}, {"limit": "50", "cursor": "more"}]
+    assert len(found["items"]) == 400  # the fake gives 200 whatever it is asked
+
+
+def test_a_pipeline_is_found_by_its_name(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("GET", "/pipelines", page(PIPELINE))
+    api.answer("GET", "/pipelines/3", Told(body=PIPELINE))
+    result = towpath("pipelines", "show", "web-ci")
+    assert api.asked[0].query["name"] == "web-ci"
+    assert "version: 1" in result.out
+
+
+@pytest.mark.parametrize(("found", "said"), [([], "no pipeline is called"), ([PIPELINE, PIPELINE], "several pipelines")])
+def test_a_name_that_is_nobodys_or_several_peoples_is_an_error(api: FakeApi, towpath: Towpath, found: list[dict[str, Any]], said: str) -> None:
+    api.answer("GET", "/pipelines", page(*found))
+    result = towpath("pipelines", "delete", "web-ci")
+    assert (result.exit_code, api.asked[-1].method) == (1, "GET")
+    assert said in result.err
+
+
+def test_a_file_becomes_a_pipeline(api: FakeApi, towpath: Towpath, pipeline_file: str) -> None:
+    api.answer("POST", "/pipelines", Told(201, PIPELINE))
+    result = towpath("pipelines", "create", pipeline_file, "--name", "web-ci")
+    assert api.asked[0].body == {"name": "web-ci", "description": "", "yaml_config": "jobs:\n  servces: 1\n", "enabled": True}
+    assert "created pipeline  3 web-ci, revision 1" in result.out
+
+
+@pytest.mark.parametrize("command", [("pipelines", "create"), ("pipelines", "update", "3")])
+def test_an_invalid_pipeline_is_shown_with_the_place_and_the_fix(api: FakeApi, towpath: Towpath, pipeline_file: str, command: tuple[str, ...]) -> None:
+    refusal = Told(422, problem(422, "pipeline_invalid", "The pipeline is not valid.", [FAULT]), "application/problem+json")
+    api.answer("POST", "/pipelines", refusal)
+    api.answer("PUT", "/pipelines/3", refusal)
+    result = towpath(*command, pipeline_file, "--name", "web-ci")
+    assert result.exit_code == 1
+    assert f'{pipeline_file}:2:3  jobs.test.servces: unknown key. Did you mean "services"?' in result.err
+    assert "    2 |   servces: 1\n      |   ^~~~~~~" in result.err
+    assert "Allowed here: services" in result.err
+
+
+def test_validate_says_valid(api: FakeApi, towpath: Towpath, pipeline_file: str) -> None:
+    api.answer("POST", "/pipelines/validate", Told(body={"valid": True, "errors": []}))
+    result = towpath("validate", pipeline_file)
+    assert (result.exit_code, result.out) == (0, f"{pipeline_file}: valid\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_validate_ends_with_1_when_the_pipeline_is_not_valid(api: FakeApi, towpath: Towpath, pipeline_file: str, options: tuple[str, ...]) -> None:
+    api.answer("POST", "/pipelines/validate", Told(body={"valid": False, "errors": [FAULT]}))
+    result = towpath("validate", pipeline_file, *options)
+    assert result.exit_code == 1
+    assert "unknown key" in result.out + result.err
+
+
+def test_only_what_is_named_is_changed(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("PUT", "/pipelines/3", Told(body=PIPELINE))
+    towpath("pipelines", "update", "3", "--description", "better")
+    towpath("pipelines", "disable", "3")
+    assert [asked.body for asked in api.asked] == [{"description": "better"}, {"enabled": False}]
+
+
+def test_a_retry_says_what_it_made(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("POST", "/runs/7/retry", Told(201, {"id": 8, "pipeline": "web-ci", "number": 2, "status": "pending"}))
+    result = towpath("runs", "retry", "7", "--failed-only", "--latest")
+    assert api.asked[0].body == {"only": "failed", "latest": True}
+    assert "run 8 (web-ci #2) is pending" in result.out
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "said"),
+    [
+        ("failed", 1, "run 4 was retried already, as run 7 (failed); to try that one again: towpath runs retry 7\n"),
+        ("running", 0, "run 4 was retried already, as run 7 (running)\n"),
+    ],
+)
+def test_a_second_retry_says_which_run_the_first_one_made(api: FakeApi, towpath: Towpath, status: str, exit_code: int, said: str) -> None:
+    api.answer("POST", "/runs/4/retry", Told(200, {"id": 7, "pipeline": "web-ci", "number": 2, "status": status}))
+    result = towpath("runs", "retry", "4")
+    assert (result.exit_code, result.err) == (exit_code, said)
+
+
+@pytest.mark.parametrize(("status", "said"), [("running", "cancelling"), ("cancelled", "cancelled")])
+def test_a_cancelled_run_is_said_to_be_on_its_way_until_it_is_over(api: FakeApi, towpath: Towpath, status: str, said: str) -> None:
+    api.answer("POST", "/runs/8/cancel", Told(200, {"id": 8, "pipeline": "long", "number": 1, "status": status}))
+    assert towpath("runs", "cancel", "8").out == f"run 8 (long #1): {said}\n"
+
+
+def test_a_wish_that_takes_longer_is_said_to_be_accepted(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("POST", "/runs/7/cancel", Told(202, {"id": 5, "kind": "cancel", "run_id": 7}))
+    result = towpath("runs", "cancel", "7")
+    assert (result.exit_code, "accepted" in result.out) == (0, True)
+
+
+def test_a_delivery_is_shown_whatever_its_id(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("GET", "/deliveries/a%2Fb%3Fc", Told(body={
+        "delivery_id": "a/b?c", "source": "github", "event_type": "push", "received_at": "2026-11-23T12:00:00.000000Z", "outcome": None, "reason": None,
+        "event_id": None, "body_bytes": 3, "body_sha256": "ab", "via_inlet": False,
+    }))
+    assert "not decided yet" in towpath("deliveries", "show", "a/b?c").out
+
+
+def test_an_event_is_shown_with_the_reasons_of_each_decision(api: FakeApi, towpath: Towpath) -> None:
+    decision = {"pipeline": "web-ci", "outcome": "not_matched", "run_id": None, "reasons": [{"code": "branch", "text": "branch dev is not main"}]}
+    names = ("action", "delivery_id", "source", "title", "message", "sender_login", "tag", "ref", "pull_request")
+    event = {"id": 1, "kind": "push", "repository": "octo/web", "branch": "dev", "sha": "a" * 40, "trusted": True, "received_at": "x", "decisions": [decision]}
+    api.answer("GET", "/events/1", Told(body={**dict.fromkeys(names), **event}))
+    assert "branch dev is not main" in towpath("events", "show", "1").out
+
+
+def test_an_event_without_decisions_says_where_to_look(api: FakeApi, towpath: Towpath) -> None:
+    names = ("action", "delivery_id", "source", "title", "message", "sender_login", "tag", "ref", "pull_request")
+    event = {"id": 1, "kind": "push", "repository": "octo/web", "branch": "dev", "sha": "a" * 40, "trusted": True, "received_at": "x", "decisions": []}
+    api.answer("GET", "/events/1", Told(body={**dict.fromkeys(names), **event}))
+    assert "no pipeline of yours names octo/web (see `towpath pipelines show NAME`" in towpath("events", "show", "1").out
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [("Octo/Boats", ""), ("octo/*", ""), ("octo/boatz", "octo/boatz: you are maintainer of no such repository; did you mean octo/boats?\n")],
+)
+def test_a_repository_that_is_not_the_callers_is_warned_of(api: FakeApi, towpath: Towpath, tmp_path: Path, named: str, said: str) -> None:
+    (tmp_path / "boats.yml").write_text(f"version: 1\nrepository: {named}\non: {{ push: }}\njobs: {{ a: {{ steps: [{{ run: ls }}] }} }}\n")
+    api.answer("POST", "/pipelines", Told(201, PIPELINE))
+    api.answer("GET", "/repositories", page({"id": 1, "full_name": "octo/boats", "role": "maintainer"}, {"id": 2, "full_name": "octo/boatz", "role": "viewer"}))
+    result = towpath("pipelines", "create", "boats.yml", "--name", "boats")
+    assert (result.exit_code, result.err) == (0, said)
+
+
+@pytest.mark.parametrize("reference", ["2", "octo/web", "Octo/Web"])
+def test_a_repository_is_named_by_its_id_or_its_full_name(api: FakeApi, towpath: Towpath, reference: str) -> None:
+    api.answer("GET", "/repositories", page({"id": 1, "full_name": "octo/boats"}, {"id": 2, "full_name": "octo/web"}))
+    api.answer("DELETE", "/repositories/2", Told(204))
+    result = towpath("repositories", "delete", reference)
+    assert (result.exit_code, api.asked[-1].path) == (0, "/repositories/2")
+
+
+@pytest.mark.parametrize(("full_names", "said"), [((), "there is no repository"), (("octo/web", "octo/web"), "several forges")])
+def test_a_full_name_that_is_no_repositorys_or_several_ones_is_an_error(api: FakeApi, towpath: Towpath, full_names: tuple[str, ...], said: str) -> None:
+    api.answer("GET", "/repositories", page(*({"id": number, "full_name": name} for number, name in enumerate(full_names))))
+    result = towpath("repositories", "show", "octo/web")
+    assert (result.exit_code, said in result.err) == (1, True)
+
+
+def test_the_schema_and_the_version_need_no_api(api: FakeApi, towpath: Towpath) -> None:
+    assert json.loads(towpath("validate", "--schema").out) == json_schema()
+    assert (towpath("--version").out, api.asked) == (f"towpath {VERSION}\n", [])
+
+
+def test_a_narrow_terminal_breaks_no_word_that_is_looked_for(api: FakeApi, towpath: Towpath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    run = {"id": 12345, "pipeline": "web-ci", "number": 12, "status": "cancelled", "reason": "cancelled_by_user", "event": "pull_request"}
+    more = {"triggered_by": "ada", "branch": "feature/" + "long-" * 10, "sha": "0123456789" * 4, "created_at": "2026-11-23T15:10:11.000000Z"}
+    api.answer("GET", "/runs", page({**run, **more}))
+    out = towpath("runs", "list").out
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines())) <= 80
+    assert [word for word in ("12345", "cancelled", "cancelled_by_user", " 01234567 ", "11-23 15:10") if word not in out] == []
+
+
+def test_a_secret_comes_from_a_file(api: FakeApi, towpath: Towpath, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret\n")
+    names = {"full_name": "octo/web", "forge": "github", "clone_url": "u", "webhook_url": "w"}
+    repository = {**names, "id": 1, "forge_id": None, "has_webhook_secret": True, "role": None}
+    api.answer("POST", "/repositories", Told(201, repository))
+    result = towpath("repositories", "add", "octo/web", "--clone-url", "https://x/y.git", "--webhook-secret-file", "secret")
+    assert api.asked[0].body["webhook_secret"] == "s3cret"
+    assert "s3cret" not in result.out + result.err
+
+
+def test_a_new_token_alone_goes_to_standard_output(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("POST", "/tokens", Told(201, {"id": 4, "user_id": 1, "token": "tp_new"}))
+    result = towpath("tokens", "create", "laptop", "--scope", "read")
+    assert (result.out, api.asked[0].body) == ("tp_new\n", {"name": "laptop", "scopes": ["read"]})
+
+
+def test_names_written_by_others_do_not_act_on_the_terminal(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("GET", "/pipelines", page({**PIPELINE, "name": "a\x1b]52;c;eA==\x07b\x1b[2J[red]c"}))
+    result = towpath("pipelines", "list")
+    assert "ab[red]c" in result.out
+    assert "\x1b" not in result.out
+    assert "\x1b" not in towpath("pipelines", "list", "--json").out

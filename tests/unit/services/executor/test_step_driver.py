@@ -1,0 +1,176 @@
+"""The step driver, run by real shells."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.executor.step_driver import DriverPaths, render
+from services.executor.step_facts import Interruption, StepFact, step_facts
+from shared import step_markers
+from shared.pipeline.model import Step
+
+NONCE = "0123456789abcdef"
+SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{3,12}", fullmatch=True).map(lambda name: "X_" + name)
+
+
+class Ran:
+    def __init__(self, code: int, folder: Path, steps: list[Step]) -> None:
+        self.code = code
+        self.raw = (folder / "log").read_bytes()
+        self.output = step_markers.strip(self.raw, NONCE).decode("utf-8", "surrogateescape")
+        self.termination = (folder / "state" / "termination").read_text()
+        self.facts = step_facts(self.termination, steps, None, Interruption("failed", None))
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [fact.outcome for fact in self.facts]
+
+
+def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str] | None = None) -> Ran:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for inner in ("workspace/sub", "state"):
+            (folder / inner).mkdir(parents=True)
+        paths = DriverPaths(str(folder / "workspace"), str(folder / "state"))
+        memory = os.memfd_create("driver")
+        os.write(memory, render(steps, paths, NONCE, {"PATH": os.environ["PATH"], **(environment or {})}).encode())
+        command = ["/bin/sh", "-c", f'exec 3< /proc/{os.getpid()}/fd/{memory}; exec "$@"', "sh", *(shell or SHELLS[0]), "/dev/fd/3"]
+        with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
+            driving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}, start_new_session=True)
+        code = driving.wait(timeout=30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(driving.pid, signal.SIGKILL)
+        os.close(memory)
+        return Ran(code, folder, list(steps))
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    return request.param
+
+
+def test_steps_run_in_order_and_their_success_is_the_jobs(shell: list[str]) -> None:
+    ran = run(Step(run="echo one"), Step(run="echo two >&2"), shell=shell)
+    assert (ran.code, ran.output, ran.outcomes) == (0, "one\ntwo\n", ["success", "success"])
+
+
+def test_the_log_says_where_steps_begin_and_end(shell: list[str]) -> None:
+    ran = run(Step(name="greet", run="printf hi; exit 3"), shell=shell)
+    assert ran.raw.decode().splitlines() == [f"::towpath-{NONCE}::begin 1 greet", f"hi::towpath-{NONCE}::end 1 3"]
+
+
+def test_a_failed_step_stops_all_but_those_that_ask_for_it(shell: list[str]) -> None:
+    ran = run(
+        Step(run="echo a; false; echo not reached"),
+        Step(run="echo b"),
+        Step(run="echo c", condition="failure"),
+        Step(run="echo d; exit 9", condition="always"),
+        shell=shell,
+    )
+    assert (ran.code, ran.output) == (1, "a\nc\nd\n")
+    assert ran.outcomes == ["failed", "skipped", "success", "failed"]
+
+
+def test_a_step_for_failures_is_skipped_when_there_is_none(shell: list[str]) -> None:
+    assert run(Step(run=":"), Step(run="echo x", condition="failure"), shell=shell).outcomes == ["success", "skipped"]
+
+
+def test_an_allowed_failure_does_not_count(shell: list[str]) -> None:
+    ran = run(Step(run="exit 5", allow_failure=True), Step(run="echo on"), shell=shell)
+    assert (ran.code, ran.output, ran.outcomes) == (0, "on\n", ["failed", "success"])
+
+
+def test_the_exit_code_is_that_of_the_first_failure(shell: list[str]) -> None:
+    assert run(Step(run="exit 42"), Step(run="exit 7", condition="always"), shell=shell).code == 42
+
+
+def test_variables_reach_later_steps(shell: list[str]) -> None:
+    ran = run(
+        Step(run="echo A=\"it's  1<<2 = x\" >> $TOWPATH_ENV\nprintf 'B<<END\\none\\n\\n two\\nEND\\nC=' >> $TOWPATH_ENV"),
+        Step(run='printf "%s|%s|%s|%s" "$A" "$B" "${C-unset}" "$D"', env={"D": "step"}),
+        shell=shell,
+    )
+    assert ran.output == "it's  1<<2 = x|one\n\n two||step"
+
+
+def test_a_steps_own_variables_win_and_end_with_it(shell: list[str]) -> None:
+    ran = run(Step(run="echo $A; echo A=later >> $TOWPATH_ENV", env={"A": "own"}), Step(run="echo $A"), shell=shell, environment={"A": "job"})
+    assert ran.output == "own\nlater\n"
+
+
+@pytest.mark.parametrize("line", ["no equals sign", "1A=x", "A-B=x", "TOWPATH_SHA=x", "A<<END\nnever closed"])
+def test_a_malformed_variable_fails_the_step_that_wrote_it(shell: list[str], line: str) -> None:
+    ran = run(Step(run='printf "%s\\n" "$LINE" >> $TOWPATH_ENV', env={"LINE": line}), Step(run="echo never"), shell=shell)
+    assert ran.code == 1
+    assert "TOWPATH_ENV" in ran.output
+    assert ran.outcomes == ["failed", "skipped"]
+
+
+def test_a_step_over_its_limit_is_ended_and_says_so(shell: list[str]) -> None:
+    ran = run(Step(run="echo begun; sleep 20", timeout_seconds=1), Step(run="echo no"), shell=shell)
+    assert ran.code == 124
+    assert ran.outcomes == ["timed_out", "skipped"]
+
+
+def test_an_exit_code_like_a_timeouts_is_a_failure(shell: list[str]) -> None:
+    assert run(Step(run="exit 124", timeout_seconds=20), shell=shell).outcomes == ["failed"]
+
+
+def test_bash_is_used_where_it_is_asked_for(shell: list[str]) -> None:
+    step = Step.model_validate({"run": "a=(x y); echo ${a[1]}; false", "shell": "bash"})
+    assert run(step, shell=shell).output == "y\n"
+
+
+def test_a_step_runs_where_it_says(shell: list[str]) -> None:
+    ran = run(Step(run="basename $PWD", working_directory="sub"), Step(run="basename $PWD"), Step(run=":", working_directory="-none"), shell=shell)
+    assert ran.output.startswith("sub\nworkspace\n")
+    assert ran.outcomes == ["success", "success", "failed"]
+
+
+def test_a_step_hears_sigint(shell: list[str]) -> None:
+    """Shells make their background processes deaf to it."""
+    assert run(Step(run="grep SigIgn /proc/self/status"), shell=shell).output.split()[-1][-1] in "0189"
+
+
+def test_the_jobs_variables_can_not_disturb_the_driver(shell: list[str]) -> None:
+    ran = run(Step(run="echo $IFS$towpath_state"), shell=shell, environment={"IFS": "0123456789.", "towpath_state": "/nowhere", "PS4": "$(exit 9)"})
+    assert (ran.code, ran.outcomes) == (0, ["success"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(value=WORDS, name=WORDS, variables=st.dictionaries(NAMES, WORDS, max_size=3), shell=st.sampled_from(SHELLS))
+def test_text_of_users_survives_and_is_never_code(value: str, name: str, variables: dict[str, str], shell: list[str]) -> None:
+    script = "printf '%s' \"$VALUE\" > out; cat out; printf '%s\\n' " + shlex.quote(value)  # no here-document: dash itself loses bytes of some in them
+    checks = [Step(run=f'printf "%s" "${key}"', env={key: text}) for key, text in variables.items()]
+    ran = run(Step(name=name, run=script), *checks, shell=shell, environment={"VALUE": value})
+    assert ran.code == 0
+    assert ran.output == value + value + "\n" + "".join(variables.values())
+
+
+def test_facts_have_names_codes_and_times() -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    termination = "driver 100.00\nbegin 1 100.50\nend 1 failed 3 102.00\nskip 2\nbegin 3 103.00\nend 9 success 0 1\nnonsense\nbegin x y\n"
+    steps = [Step(name="a", run="x"), Step(id="b", run="x"), Step(run="echo c\nmore")]
+    at = began + timedelta(seconds=9)
+    assert step_facts(termination, steps, began, Interruption("cancelled", at)) == [
+        StepFact("a", "failed", 3, began + timedelta(seconds=0.5), began + timedelta(seconds=2)),
+        StepFact("b", "skipped"),
+        StepFact("echo c", "cancelled", None, began + timedelta(seconds=3), at),
+    ]
+
+
+@given(st.text())
+def test_any_termination_text_gives_facts(termination: str) -> None:
+    assert len(step_facts(termination, [Step(run="x")], None, Interruption("failed", None))) == 1

@@ -1,0 +1,20 @@
+"""If-Match lets a change through exactly for the version that it names."""
+
+import pytest
+
+from services.gateway.etags import allows, etag_of
+
+
+@pytest.mark.parametrize(
+    ("if_match", "allowed"),
+    [
+        (None, True), ("*", True), ('"7"', True), ('"6", "7"', True),
+        ('"6"', False), ("7", False), ('W/"7"', False), ("", False), ('"6", *', False), ('"77"', False),
+    ],
+)  # fmt: skip
+def test_if_match(if_match: str | None, allowed: bool) -> None:
+    assert allows(if_match, 7) is allowed
+
+
+def test_an_etag_matches_itself() -> None:
+    assert allows(etag_of(12), 12)

@@ -1,0 +1,69 @@
+"""The evidence that a log has ended."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.logsink.pod_directory import PodDirectory, start_time
+from services.logsink.sources import End
+from tests.fakes.pod_directory import FakePod
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakePod:
+    return FakePod(tmp_path / "pod")
+
+
+def evidence(fake: FakePod, container: str = "job") -> End | None:
+    return PodDirectory(fake.path).evidence(container)
+
+
+def test_a_pod_whose_supervisor_lives_has_not_ended(fake: FakePod) -> None:
+    assert evidence(fake) is None
+
+
+def test_each_container_ends_by_itself(fake: FakePod) -> None:
+    fake.end("clone")
+    assert evidence(fake, "clone") == End()
+    assert evidence(fake, "job") is None
+
+
+def test_a_pod_that_ended_ends_all(fake: FakePod) -> None:
+    fake.end_all()
+    assert evidence(fake, "clone") == evidence(fake, "job") == End()
+
+
+def test_a_lost_supervisor_and_a_directory_that_is_gone_prove_no_completeness(fake: FakePod) -> None:
+    fake.lose_supervisor()
+    lost = evidence(fake)
+    fake.remove()
+    gone = evidence(fake)
+    assert lost
+    assert gone
+    assert lost.gap != gone.gap
+    assert lost.gap
+    assert gone.gap
+
+
+def test_what_the_supervisor_said_before_it_ended_counts(fake: FakePod) -> None:
+    fake.end()
+    fake.lose_supervisor()
+    assert evidence(fake) == End()
+
+
+def test_a_pod_that_is_only_being_made_has_not_ended(tmp_path: Path) -> None:
+    assert PodDirectory(tmp_path).evidence("job") is None
+
+
+def test_a_crash_of_the_machine_that_left_half_an_identity_is_an_end_without_proof(fake: FakePod) -> None:
+    (fake.path / "pod.json").write_bytes(b"")
+    lost = evidence(fake)
+    assert lost
+    assert lost.gap
+
+
+def test_start_times_tell_processes_apart() -> None:
+    assert start_time(os.getpid()) == start_time(os.getpid())
+    assert start_time(os.getpid()) != start_time(1)
+    assert start_time(2**30) is None

@@ -1,0 +1,238 @@
+"""How runs move: whatever the graph and the order of facts, verdicts stay, and a run ends exactly when its jobs have."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from services.scheduler.engine import WORST_FIRST, AttemptState, JobState, RunState, fold, stop
+from shared.statuses import MOVES, REASONS_OF, TERMINAL, Reason, Status, WaitingFor
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=5)
+VERDICTS = [(Status.SUCCESS, None), (Status.FAILED, Reason.SCRIPT_FAILED), (Status.ERROR, Reason.LOST), (Status.CANCELLED, Reason.CANCELLED_BY_USER)]
+
+
+def run_of(graph: Mapping[str, tuple[str, ...]]) -> RunState:
+    """A run that has just been planned."""
+    return fold(RunState(jobs=tuple(JobState(name=name, needs=needs) for name, needs in graph.items())), {}, NOW)
+
+
+def job(run: RunState, name: str) -> JobState:
+    return next(one for one in run.jobs if one.name == name)
+
+
+def changed(run: RunState, name: str, **values: object) -> RunState:
+    return replace(run, jobs=tuple(replace(one, **values) if one.name == name else one for one in run.jobs))  # type: ignore[arg-type] - any field
+
+
+def admitted(run: RunState, *names: str) -> RunState:
+    for name in names:
+        run = changed(run, name, admitted=True, waiting_for=None)
+    return run
+
+
+def claimed(at: datetime = NOW) -> AttemptState:
+    return AttemptState(claimed_at=at)
+
+
+def ended(outcome: Status = Status.SUCCESS, reason: Reason | None = None, *, claimed_at: datetime | None = NOW) -> AttemptState:
+    return AttemptState(claimed_at=claimed_at, finished_at=LATER, outcome=outcome, reason=reason, message="why")
+
+
+CHAIN = {"first": (), "second": ("first",), "third": ("second",)}
+PAIR = {"left": (), "right": ()}
+
+
+def test_a_claim_makes_job_and_run_running() -> None:
+    run = fold(admitted(run_of(PAIR), "left"), {"left": claimed()}, LATER)
+    assert (job(run, "left").status, job(run, "left").started_at, job(run, "right").status) == (Status.RUNNING, NOW, Status.PENDING)
+    assert (run.status, run.started_at) == (Status.RUNNING, NOW)
+
+
+def test_a_success_makes_what_needs_it_ready() -> None:
+    run = fold(admitted(run_of(CHAIN), "first"), {"first": ended()}, LATER)
+    assert (job(run, "first").status, job(run, "first").slot_freed_at) == (Status.SUCCESS, LATER)
+    assert (job(run, "second").ready_at, job(run, "second").waiting_for) == (LATER, WaitingFor.SLOT)
+    assert (job(run, "third").ready_at, job(run, "third").waiting_for) == (None, WaitingFor.DEPENDENCY)
+
+
+@pytest.mark.parametrize(("outcome", "reason"), VERDICTS[1:])
+def test_anything_else_skips_what_needs_it(outcome: Status, reason: Reason) -> None:
+    run = fold(admitted(run_of(CHAIN), "first"), {"first": ended(outcome, reason)}, LATER)
+    assert [(one.status, one.reason) for one in run.jobs[1:]] == [(Status.SKIPPED, Reason.DEPENDENCY_FAILED)] * 2
+    assert (run.status, run.reason, run.finished_at) == (outcome, reason, LATER)
+
+
+def test_a_job_waits_for_all_its_needs() -> None:
+    run = admitted(run_of({"left": (), "right": (), "both": ("left", "right")}), "left", "right")
+    run = fold(run, {"left": ended()}, LATER)
+    assert job(run, "both").ready_at is None
+    run = fold(run, {"left": ended(), "right": ended()}, LATER)
+    assert job(run, "both").ready_at == LATER
+
+
+def test_an_end_without_a_claim_is_an_end() -> None:
+    run = fold(admitted(run_of({"only": ()}), "only"), {"only": ended(Status.ERROR, Reason.IMAGE_MISSING, claimed_at=None)}, LATER)
+    assert (run.status, run.reason, run.started_at, job(run, "only").started_at) == (Status.ERROR, Reason.IMAGE_MISSING, None, None)
+
+
+def test_facts_about_a_job_that_was_not_admitted_are_not_heard() -> None:
+    run = run_of(PAIR)
+    assert fold(run, {"left": ended()}, LATER) == run
+
+
+def test_a_late_word_about_a_job_or_a_run_that_has_ended_is_not_heard() -> None:
+    run = fold(admitted(run_of({"only": ()}), "only"), {"only": ended(Status.FAILED, Reason.SCRIPT_FAILED)}, LATER)
+    assert fold(run, {"only": ended()}, LATER) == run
+    assert fold(run, {"only": claimed()}, LATER) == run
+    assert stop(run, Reason.CANCELLED_BY_USER, LATER) == run
+    assert fold(changed(run, "only", status=Status.SUCCESS, reason=None), {}, LATER).status is Status.FAILED
+
+
+def test_a_stop_ends_what_has_no_slot_and_asks_the_rest() -> None:
+    run = stop(admitted(run_of(PAIR), "left"), Reason.CANCELLED_BY_USER, LATER)
+    assert (job(run, "left").status, job(run, "left").cancel_reason) == (Status.PENDING, Reason.CANCELLED_BY_USER)
+    assert (job(run, "right").status, job(run, "right").reason) == (Status.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert run.status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("why", "attempt", "verdict"),
+    [
+        (Reason.CANCELLED_BY_USER, ended(Status.CANCELLED, Reason.CANCELLED_BY_USER), (Status.CANCELLED, Reason.CANCELLED_BY_USER)),
+        (Reason.SUPERSEDED, ended(Status.CANCELLED, Reason.CANCELLED_BY_USER), (Status.CANCELLED, Reason.SUPERSEDED)),
+        (Reason.TIMED_OUT, ended(Status.CANCELLED, Reason.CANCELLED_BY_USER), (Status.FAILED, Reason.TIMED_OUT)),
+        (Reason.CANCELLED_BY_USER, ended(Status.SUCCESS), (Status.SUCCESS, None)),
+        (Reason.TIMED_OUT, ended(Status.FAILED, Reason.SCRIPT_FAILED), (Status.FAILED, Reason.SCRIPT_FAILED)),
+    ],
+)
+def test_an_attempt_asked_to_stop_keeps_its_true_verdict(why: Reason, attempt: AttemptState, verdict: tuple[Status, Reason | None]) -> None:
+    run = fold(stop(admitted(run_of({"only": ()}), "only"), why, NOW), {"only": attempt}, LATER)
+    assert (run.status, run.reason) == verdict
+
+
+def test_the_first_wish_to_stop_counts() -> None:
+    run = stop(stop(admitted(run_of({"only": ()}), "only"), Reason.SUPERSEDED, NOW), Reason.TIMED_OUT, LATER)
+    assert job(run, "only").cancel_reason is Reason.SUPERSEDED
+
+
+def test_the_worst_end_is_the_runs_and_of_equals_the_first() -> None:
+    assert set(WORST_FIRST) == TERMINAL
+    run = admitted(run_of({"a": (), "b": (), "c": ()}), "a", "b", "c")
+    run = fold(run, {"a": ended(), "b": ended(Status.FAILED, Reason.OOM_KILLED), "c": ended(Status.FAILED, Reason.SCRIPT_FAILED)}, LATER)
+    assert (run.status, run.reason) == (Status.FAILED, Reason.OOM_KILLED)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
+    """Any graph without a cycle, its jobs in any order of the document."""
+    names = [f"j{n}" for n in range(draw(st.integers(1, 7)))]
+    needs = {name: tuple(draw(st.lists(st.sampled_from(names[:index]), unique=True))) if index else () for index, name in enumerate(names)}
+    return {name: needs[name] for name in draw(st.permutations(names))}
+
+
+@given(graphs())
+def test_a_graph_without_failures_runs_to_success(graph: dict[str, tuple[str, ...]]) -> None:
+    run, attempts = run_of(graph), dict[str, AttemptState]()
+    for _ in graph:
+        ready = [one.name for one in run.jobs if one.ready_at is not None and not one.is_over]
+        attempts |= {name: ended() for name in ready}
+        run = fold(admitted(run, *ready), attempts, LATER)
+    assert run.status is Status.SUCCESS
+
+
+class Runs(RuleBasedStateMachine):
+    """A run under admissions, claims, verdicts and wishes to stop, each at any time, with folds that see any part of what is recorded."""
+
+    @initialize(graph=graphs())
+    def plan(self, graph: dict[str, tuple[str, ...]]) -> None:
+        self.run = run_of(graph)
+        self.recorded: dict[str, AttemptState] = {}
+        self.now = NOW
+
+    def move(self, after: RunState) -> None:
+        for before, one in zip(self.run.jobs, after.jobs, strict=True):
+            assert one.status is before.status or one.status in MOVES[before.status]
+            if before.is_over:
+                assert one == before
+        assert after.status is self.run.status or after.status in MOVES[self.run.status]
+        if self.run.status in TERMINAL:
+            assert after == self.run
+        self.run = after
+        self.now += timedelta(seconds=1)
+
+    def admitted_jobs(self) -> list[str]:
+        return [one.name for one in self.run.jobs if one.admitted]
+
+    @rule(data=st.data())
+    def admit(self, data: st.DataObject) -> None:
+        ready = [one.name for one in self.run.jobs if one.ready_at is not None and not one.admitted and not one.is_over]
+        if ready:
+            self.run = admitted(self.run, data.draw(st.sampled_from(ready)))
+
+    @precondition(lambda self: self.admitted_jobs())
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        self.recorded.setdefault(data.draw(st.sampled_from(self.admitted_jobs())), claimed(self.now))
+
+    @precondition(lambda self: self.admitted_jobs())
+    @rule(data=st.data(), verdict=st.sampled_from(VERDICTS))
+    def end(self, data: st.DataObject, verdict: tuple[Status, Reason | None]) -> None:
+        name = data.draw(st.sampled_from(self.admitted_jobs()))
+        if self.recorded.get(name, claimed()).finished_at is None:
+            self.recorded[name] = AttemptState(claimed_at=self.now, finished_at=self.now, outcome=verdict[0], reason=verdict[1])
+
+    @rule(data=st.data())
+    def hear(self, data: st.DataObject) -> None:
+        """Of some attempts, perhaps for the second time."""
+        heard = data.draw(st.sets(st.sampled_from(sorted(self.recorded)))) if self.recorded else set()
+        self.move(fold(self.run, {name: self.recorded[name] for name in heard}, self.now))
+
+    @rule(reason=st.sampled_from([Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.TIMED_OUT]))
+    def ask_to_stop(self, reason: Reason) -> None:
+        self.move(stop(self.run, reason, self.now))
+
+    @invariant()
+    def folding_again_changes_nothing(self) -> None:
+        once = fold(self.run, self.recorded, self.now)
+        assert fold(once, self.recorded, self.now + timedelta(hours=1)) == once
+
+    @invariant()
+    def a_run_ends_exactly_when_its_jobs_have(self) -> None:
+        assert (self.run.status in TERMINAL) is all(one.is_over for one in self.run.jobs)
+
+    @invariant()
+    def every_end_has_its_reason_and_time(self) -> None:
+        for one in [*self.run.jobs, self.run]:
+            assert (one.finished_at is not None) is (one.status in TERMINAL)
+            assert one.reason in REASONS_OF.get(one.status, {None})
+
+    @invariant()
+    def a_job_without_a_slot_says_what_it_waits_for(self) -> None:
+        for one in self.run.jobs:
+            assert (one.waiting_for is not None) is (not one.is_over and not one.admitted)
+
+    @invariant()
+    def a_slot_is_freed_when_the_attempt_is_over_and_not_before(self) -> None:
+        for one in self.run.jobs:
+            assert (one.slot_freed_at is not None) is (one.admitted and one.is_over)
+
+    def teardown(self) -> None:
+        """Once every admitted attempt has ended and is heard of, again and again, the run is over."""
+        for _ in self.run.jobs:
+            ready = [one.name for one in self.run.jobs if one.ready_at is not None and not one.is_over]
+            self.run = admitted(self.run, *ready)
+            for name in ready:
+                if self.recorded.get(name, claimed()).finished_at is None:
+                    self.recorded[name] = ended()
+            self.move(fold(self.run, self.recorded, self.now))
+        assert self.run.status in TERMINAL
+
+
+TestRuns = Runs.TestCase
+TestRuns.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)

@@ -1,0 +1,72 @@
+"""Which registered repository a delivery is about, and what it teaches."""
+
+from dataclasses import replace
+
+from services.scheduler.forges import ForgeRepository, Reading
+from services.scheduler.identities import KnownRepository, Lesson, Unrecognised, lesson, recognise
+from shared.events import Event, EventKind, Ignored
+
+PUSH = Event(kind=EventKind.PUSH, repository="octo/web", trusted=True)
+READING = Reading(PUSH, ForgeRepository("github", 42, "octo/web"))
+REGISTERED = KnownRepository(id=1, forge="github", full_name="Octo/Web", hook_key="k1")
+KNOWN = replace(REGISTERED, forge_id=42, current_name="octo/web", learned=True)
+OTHER = KnownRepository(id=2, forge="github", full_name="octo/other", hook_key="k2", forge_id=43)
+
+
+def outcome(found: KnownRepository | Unrecognised) -> str:
+    return found.outcome if isinstance(found, Unrecognised) else f"repository {found.id}"
+
+
+def test_a_repository_is_found_by_its_id_whatever_its_name() -> None:
+    renamed = replace(READING, repository=ForgeRepository("github", 42, "octo/other"))
+    assert outcome(recognise(renamed, None, [OTHER, KNOWN])) == "repository 1"
+
+
+def test_a_repository_without_an_id_is_found_by_its_name_in_any_case() -> None:
+    assert outcome(recognise(READING, None, [OTHER, REGISTERED])) == "repository 1"
+
+
+def test_a_known_name_with_another_id_is_a_mismatch() -> None:
+    impostor = replace(READING, repository=ForgeRepository("github", 99, "octo/web"))
+    assert outcome(recognise(impostor, None, [KNOWN])) == "repository_mismatch"
+
+
+def test_forges_do_not_share_ids_or_names() -> None:
+    gitea = replace(READING, repository=ForgeRepository("gitea", 42, "octo/web"))
+    assert outcome(recognise(gitea, None, [KNOWN])) == "unknown_repository"
+    assert outcome(recognise(gitea, "k1", [KNOWN])) == "repository_mismatch"
+
+
+def test_a_repositorys_own_hook_speaks_for_it_alone() -> None:
+    assert outcome(recognise(READING, "k1", [KNOWN, OTHER])) == "repository 1"
+    assert outcome(recognise(READING, "k2", [KNOWN, OTHER])) == "repository_mismatch"
+    assert outcome(recognise(READING, "k9", [KNOWN, OTHER])) == "unknown_repository"
+    assert outcome(recognise(READING, "k2", [replace(OTHER, forge_id=None)])) == "repository_mismatch"
+
+
+def test_only_one_type_of_hook_counts_once_it_is_known() -> None:
+    known = replace(KNOWN, hook_target_type="repository")
+    assert outcome(recognise(replace(READING, hook_target_type="organization"), None, [known])) == "other_hook"
+    assert outcome(recognise(replace(READING, hook_target_type="repository"), None, [known])) == "repository 1"
+    assert outcome(recognise(READING, None, [known])) == "repository 1"
+
+
+def test_a_delivery_that_names_nothing_is_about_nothing() -> None:
+    assert outcome(recognise(Reading(Ignored("A ping.")), None, [KNOWN])) == "unknown_repository"
+
+
+def test_what_deliveries_teach() -> None:
+    typed = replace(READING, hook_target_type="repository")
+    assert lesson(READING, REGISTERED) == Lesson(1, "github", 42, "octo/web", None)
+    assert lesson(READING, KNOWN) is None
+    assert lesson(typed, KNOWN) == Lesson(1, "github", 42, "octo/web", "repository")
+    assert lesson(typed, replace(KNOWN, hook_target_type="repository")) is None
+    assert lesson(READING, replace(KNOWN, current_name="octo/old")) == Lesson(1, "github", 42, "octo/web", None)
+
+
+def test_what_starts_nothing_teaches_nothing() -> None:
+    assert lesson(replace(READING, said=Ignored("A ping.")), REGISTERED) is None
+
+
+def test_a_renamed_repository_has_both_names() -> None:
+    assert replace(KNOWN, current_name="octo/site").names == ("octo/site", "Octo/Web")

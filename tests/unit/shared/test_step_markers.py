@@ -1,0 +1,45 @@
+"""Step markers: found by those who know the nonce, and cut out without a trace."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import step_markers
+from shared.step_markers import StepBegin, StepEnd
+
+NONCE = step_markers.nonce("token")
+END = f"::towpath-{NONCE}::end 3 0\n".encode()
+
+
+def test_a_marker_is_read_back() -> None:
+    line = step_markers.begin(NONCE, 3, "unit tests").encode() + b"\n"
+    assert step_markers.parse(line, NONCE) == StepBegin(3, "unit tests")
+    assert step_markers.parse(END, NONCE) == StepEnd(3, 0)
+
+
+def test_a_marker_behind_output_without_a_line_feed_is_found() -> None:
+    assert step_markers.parse(b"no line feed" + END, NONCE) == StepEnd(3, 0)
+
+
+def test_another_attempts_marker_is_text() -> None:
+    assert step_markers.parse(END, step_markers.nonce("another")) is None
+    assert step_markers.strip(END, step_markers.nonce("another")) == END
+
+
+def test_the_nonce_does_not_show_the_token() -> None:
+    assert "token" not in NONCE
+    assert len(NONCE) == 16
+
+
+@given(st.text())
+def test_a_name_takes_one_line(name: str) -> None:
+    line = step_markers.begin(NONCE, 1, name)
+    assert len(line.splitlines()) == 1
+
+
+@given(st.lists(st.binary(max_size=20), max_size=6))
+def test_cutting_markers_out_gives_back_what_the_steps_wrote(outputs: list[bytes]) -> None:
+    log = b"".join(
+        step_markers.begin(NONCE, index, "a step").encode() + b"\n" + output + f"::towpath-{NONCE}::end {index} 0\n".encode()
+        for index, output in enumerate(outputs, 1)
+    )
+    assert step_markers.strip(log, NONCE) == b"".join(outputs)
