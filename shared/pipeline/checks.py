@@ -23,6 +23,7 @@ def check(document: Values, reading: Reading) -> None:
     for name, job in jobs.items():
         if job:
             _check_ids(name, job, reading)
+            _check_ports(name, job, reading)
             _check_size(name, job, document.get("env") or {}, reading)
 
 
@@ -82,10 +83,23 @@ def _check_ids(name: str, job: Values, reading: Reading) -> None:
             seen.add(step_id)
 
 
+def _check_ports(name: str, job: Values, reading: Reading) -> None:
+    """Services of a job share one network, so that a port is the readiness of one of them."""
+    owners: dict[int, str] = {}
+    for service, values in (job.get("services") or {}).items():
+        port = ((values or {}).get("ready") or {}).get("tcp")
+        if port in owners:
+            spot = _spot(("jobs", name, "services", service, "ready", "tcp"), reading)
+            reading.refuse(spot, "duplicate_port", f'the service "{owners[port]}" of this job has the port {port}', "Containers of a job share one network.")
+        elif port:
+            owners[port] = service
+
+
 def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> None:
     steps = [step for step in job.get("steps") or [] if step]
     texts = [step.get("run") or "" for step in steps]
-    for env in [pipeline_env, job.get("env") or {}, *(step.get("env") or {} for step in steps)]:
+    services = [service for service in (job.get("services") or {}).values() if service]
+    for env in [pipeline_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
         texts += [*env, *(value or "" for value in env.values())]
     size_bytes = sum(len(text.encode()) for text in texts)
     if size_bytes > JOB_LIMIT_BYTES:

@@ -14,6 +14,9 @@ REPOSITORY_LIMIT = 50
 PATTERN_COUNT_LIMIT = 100
 CHECKOUT_DEPTH_LIMIT = 1_000_000
 TITLE_LIMIT = 200
+SERVICE_LIMIT = 20
+NODE_SELECTOR_LIMIT = 20
+INFRA_RETRY_LIMIT = 10
 IMAGE_LIMIT = 512
 FOLDER_LIMIT = 1024
 
@@ -23,6 +26,7 @@ _EVENT_IN_ENVIRONMENT = "Event data is in the environment: $TOWPATH_BRANCH, $TOW
 
 _title = Text("a name on one line", values.title, limit=TITLE_LIMIT)
 _duration = Text("a duration such as 20m", values.duration_seconds, values.DURATION)
+_pause = Text("a duration of at most 1h such as 10s", values.pause_seconds, values.DURATION)
 _image = Text("an image such as python:3.12", values.image, values.IMAGE, IMAGE_LIMIT)
 _env = Table(
     "variables, each with its text",
@@ -117,6 +121,41 @@ _checkout = Record(
         "fetch-depth": "depth",
     },
 )
+_service = Record(
+    "a service container, with at least `image`",
+    {
+        "image": _image,
+        "env": _env,
+        "ready": Record(
+            "the TCP port that takes connections once the service is ready",
+            {"tcp": Integer("a TCP port", 1, 65535), "within": _pause},
+            required=("tcp",),
+            meant={"port": "tcp", "ports": "tcp", "timeout": "within"},
+        ),
+    },
+    required=("image",),
+    meant={"environment": "env", "variables": "env", "ports": "ready", "port": "ready", "options": "ready", "healthcheck": "ready", "health_check": "ready"},
+)
+_retry = Record(
+    "how often to try again",
+    {"infra": Integer("a number of new attempts", 0, INFRA_RETRY_LIMIT), "backoff": _pause},
+    later=("script",),
+    meant={"max": "infra", "limit": "infra", "attempts": "infra", "delay": "backoff", "wait": "backoff"},
+)
+_kubernetes = Record(
+    "what a node must have",
+    {
+        "node_selector": Table(
+            "labels of a node, each with its value",
+            Text("a label's key", values.label_key, values.LABEL_KEY),
+            Text("a label's value", values.label_value, values.LABEL_VALUE),
+            NODE_SELECTOR_LIMIT,
+            1,
+        )
+    },
+    least=1,
+    meant={"nodeSelector": "node_selector"},
+)
 _job = Record(
     "a job, with at least `steps`",
     {
@@ -127,6 +166,10 @@ _job = Record(
         "timeout": _duration,
         "checkout": Switchable("false, or how to check out", _checkout),
         "resources": _resources,
+        "services": Table("service containers by name", Text("the name of a service", values.service_name, values.SERVICE_NAME), _service, SERVICE_LIMIT),
+        "retry": _retry,
+        "user": Choice("a user", "bad_user", ("root",)),
+        "kubernetes": _kubernetes,
     },
     required=("steps",),
     later=(
@@ -135,18 +178,18 @@ _job = Record(
         "cache",
         "cluster",
         "if",
-        "kubernetes",
         "matrix",
         "outputs",
-        "retry",
         "secrets",
-        "services",
-        "user",
     ),
     meant={
         "runs-on": "image",
         "container": "image",
         "depends_on": "needs",
+        "sidecars": "services",
+        "retries": "retry",
+        "nodeSelector": "kubernetes",
+        "node_selector": "kubernetes",
         "script": "steps",
         "timeout-minutes": "timeout",
         "strategy": "matrix",

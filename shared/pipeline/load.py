@@ -14,7 +14,10 @@ from shared.pipeline.model import (
     Pipeline,
     PullRequestTrigger,
     PushTrigger,
+    Ready,
     Resources,
+    Retry,
+    Service,
     Step,
     Triggers,
 )
@@ -69,6 +72,10 @@ def _job(name: str, values: Values, defaults: Values) -> Job:
         timeout_seconds=values.get("timeout", defaults.get("timeout", DEFAULT_JOB_TIMEOUT_SECONDS)),
         checkout=_checkout(values.get("checkout", {})),
         resources=_resources({**defaults.get("resources", {}), **values.get("resources", {})}),
+        services={name: _service(service) for name, service in values.get("services", {}).items()},
+        retry=_retry(values.get("retry", {})),
+        user=values.get("user"),
+        node_selector=values.get("kubernetes", {}).get("node_selector", {}),
     )
 
 
@@ -81,6 +88,19 @@ def _resources(values: Values) -> Resources:
     return Resources(cpu_millis=values.get("cpu"), memory_bytes=values.get("memory"))
 
 
+def _service(values: Values) -> Service:
+    ready = values.get("ready")
+    return Service(image=values["image"], env=values.get("env", {}), ready=None if ready is None else Ready(**_renamed(ready, {"within": "within_seconds"})))
+
+
+def _retry(values: Values) -> Retry:
+    return Retry(**_renamed(values, {"backoff": "backoff_seconds"}))
+
+
 def _step(values: Values) -> Step:
-    renamed = {"timeout": "timeout_seconds", "if": "condition"}
-    return Step(**{renamed.get(key, key): value for key, value in values.items()})
+    return Step(**_renamed(values, {"timeout": "timeout_seconds", "if": "condition"}))
+
+
+def _renamed(values: Values, names: Mapping[str, str]) -> dict[str, Any]:
+    """By the model's names where the language calls something else."""
+    return {names.get(key, key): value for key, value in values.items()}

@@ -56,6 +56,28 @@ class Resources(_Model):
     memory_bytes: int | None = None
 
 
+class Ready(_Model):
+    """A service is ready when its TCP port takes connections; after `within_seconds` without that it has failed."""
+
+    tcp: int
+    within_seconds: int = 60
+
+
+class Service(_Model):
+    """A container beside the job's for as long as the job runs. `ready` None: the job's steps do not wait for it."""
+
+    image: str
+    env: dict[str, str] = {}
+    ready: Ready | None = None
+
+
+class Retry(_Model):
+    """`infra` counts the new attempts after the first when the cluster, not the user's code, ended one."""
+
+    infra: int = 0
+    backoff_seconds: int = 10
+
+
 class Step(_Model):
     """One command. `condition` looks at the steps before it; a step with `allow_failure` never counts as failed there."""
 
@@ -73,7 +95,8 @@ class Step(_Model):
 class Job(_Model):
     """A node of the graph. `env` is the job's own; the pipeline's lies beneath it.
 
-    `image` None: the executor's default. `checkout` None: an empty workspace.
+    `image` None: the executor's default. `checkout` None: an empty workspace. `services` are reached by their names. `user` None: one without rights.
+    `user` and `node_selector` are wishes: the executor's administrator says what is allowed.
     """
 
     name: str
@@ -84,6 +107,10 @@ class Job(_Model):
     timeout_seconds: int = DEFAULT_JOB_TIMEOUT_SECONDS
     checkout: Checkout | None = Checkout()
     resources: Resources = Resources()
+    services: dict[str, Service] = {}
+    retry: Retry = Retry()
+    user: Literal["root"] | None = None
+    node_selector: dict[str, str] = {}
 
 
 class Pipeline(_Model):

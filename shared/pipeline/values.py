@@ -11,6 +11,8 @@ from shared.pipeline.errors import BadValue, nearest, quotable
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 """Of a job or a step's id: it stands in paths, labels and (later) expressions."""
+SERVICE_NAME = r"[a-z](?:[a-z0-9-]{0,53}[a-z0-9])?"
+"""A DNS label: the job reaches the service at it. With `service-` before it, it names a container, which may have 63 characters."""
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 DURATION = r"[0-9]{1,7}[smhd]"
 CPU = r"[0-9]{1,6}m|[0-9]{1,3}(?:\.[0-9]{1,3})?"
@@ -21,8 +23,16 @@ _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 IMAGE = rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}}|@sha512:[0-9a-f]{{128}})?"
 """An image reference, after the grammar of github.com/distribution/reference."""
 
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+LABEL_KEY = rf"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*/)?{_LABEL}"
+LABEL_VALUE = rf"(?:{_LABEL})?"
+"""Of a node, after kubernetes.io/docs/concepts/overview/working-with-objects/labels."""
+LABEL_PREFIX_LIMIT = 253
+
 TIMEOUT_LIMIT_SECONDS = 7 * 24 * 3600
 """A job longer than a week is a service."""
+PAUSE_LIMIT_SECONDS = 3600
+"""Nobody wants a run that waits longer for a service, or before another try."""
 CPU_MILLIS = range(10, 256_000 + 1)
 MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
 """No container starts in less than 16 MiB; no node has more than 4 TiB."""
@@ -31,6 +41,9 @@ ENV_VALUE_LIMIT_BYTES = 32 * 1024
 """Linux takes 128 KiB for one variable."""
 RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 """What Towpath sets itself; in small letters they are variables of the step driver."""
+
+RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
+"""Containers of every attempt, and what already means the pod itself."""
 
 Condition = Literal["success", "failure", "always"]
 
@@ -47,6 +60,13 @@ def duration_seconds(text: str) -> int:
     seconds = int(text[:-1]) * _SECONDS[text[-1]]
     if not 1 <= seconds <= TIMEOUT_LIMIT_SECONDS:
         raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 7d.")
+    return seconds
+
+
+def pause_seconds(text: str) -> int:
+    seconds = duration_seconds(text)
+    if seconds > PAUSE_LIMIT_SECONDS:
+        raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 1h.")
     return seconds
 
 
@@ -78,6 +98,27 @@ def _memory_advice(text: str) -> str:
 def job_name(text: str) -> str:
     if not re.fullmatch(NAME, text):
         raise BadValue("bad_name", f'"{quotable(text)}" is not a name', 'A letter or "_", then letters, digits, "_" and "-", at most 63 characters.')
+    return text
+
+
+def service_name(text: str) -> str:
+    if not re.fullmatch(SERVICE_NAME, text):
+        message = f'"{quotable(text)}" is not the name of a host'
+        raise BadValue("bad_service_name", message, 'A small letter, then small letters, digits and "-", at most 55 characters; no "-" at the end.')
+    if text in RESERVED_SERVICE_NAMES:
+        raise BadValue("bad_service_name", f'the name "{text}" is taken by Towpath')
+    return text
+
+
+def label_key(text: str) -> str:
+    if not re.fullmatch(LABEL_KEY, text) or len(text.rpartition("/")[0]) > LABEL_PREFIX_LIMIT:
+        raise BadValue("bad_label", f'"{quotable(text)}" is not a label\'s key', "Write it as Kubernetes does: disktype or kubernetes.io/arch.")
+    return text
+
+
+def label_value(text: str) -> str:
+    if not re.fullmatch(LABEL_VALUE, text):
+        raise BadValue("bad_label", f'"{quotable(text)}" is not a label\'s value', 'Letters, digits, "-", "_" and ".", at most 63 characters.')
     return text
 
 

@@ -48,6 +48,10 @@ def problems_in(text: str | bytes) -> tuple[PipelineProblem, ...]:
     return ()
 
 
+def _differ(ports: list[int]) -> bool:
+    return len(set(ports)) == len(ports)
+
+
 def codes_in(text: str | bytes) -> list[str]:
     return [problem.code for problem in problems_in(text)]
 
@@ -80,6 +84,13 @@ _step = st.fixed_dictionaries(
         "working_directory": st.sampled_from(["web", "a/b", "."]),
     },
 )
+_port = st.integers(1, 65535)
+_ready = st.fixed_dictionaries({"tcp": _port}, optional={"within": st.sampled_from(["5s", "2m"])})
+_service: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({"image": _image}, optional={"env": _env, "ready": _ready})
+_services: st.SearchStrategy[dict[str, Any]] = st.dictionaries(st.sampled_from(["db", "cache", "my-web2"]), _service, max_size=3).filter(
+    lambda services: _differ([service["ready"]["tcp"] for service in services.values() if "ready" in service])
+)
+_labels = st.dictionaries(st.sampled_from(["arch", "kubernetes.io/arch"]), st.sampled_from(["arm64", "", True, 3]), min_size=1)
 _job = st.fixed_dictionaries(
     {"steps": st.lists(_step, min_size=1, max_size=3)},
     optional={
@@ -88,6 +99,10 @@ _job = st.fixed_dictionaries(
         "timeout": _duration,
         "checkout": st.booleans() | st.just({"depth": 50}) | st.just({}),
         "resources": _resources,
+        "services": _services,
+        "retry": st.fixed_dictionaries({}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}),
+        "user": st.just("root"),
+        "kubernetes": st.fixed_dictionaries({"node_selector": _labels}),
     },
 )
 _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])

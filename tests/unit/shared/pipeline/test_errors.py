@@ -16,7 +16,7 @@ def test_an_unknown_key_is_shown_with_the_likely_one_and_the_allowed_ones() -> N
         'pipeline.yml:8:5  jobs.test.stps: unknown key. Did you mean "steps"?\n'
         "    8 |     stps: []\n"
         "      |     ^~~~\n"
-        "   Allowed here: checkout, env, image, needs, resources, steps, timeout"
+        "   Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, timeout, user"
     )
 
 

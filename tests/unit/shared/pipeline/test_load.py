@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from shared.pipeline.load import load
-from shared.pipeline.model import Checkout, Job, Pipeline, PullRequestTrigger, PushTrigger, Resources, Step, Triggers
+from shared.pipeline.model import Checkout, Job, Pipeline, PullRequestTrigger, PushTrigger, Ready, Resources, Retry, Service, Step, Triggers
 from tests.unit.shared.pipeline.documents import MINIMAL, as_yaml, documents, with_job, with_step, with_top
 
 GIB = 1024**3
@@ -37,6 +37,12 @@ jobs:
     checkout: false
     resources: { memory: 512Mi }
     env: { DB: "postgres://db" }
+    services:
+      db: { image: "postgres:16", env: { POSTGRES_PASSWORD: x }, ready: { tcp: 5432, within: 2m } }
+      cache: { image: redis }
+    retry: { infra: 2, backoff: 30s }
+    user: root
+    kubernetes: { node_selector: { kubernetes.io/arch: arm64, ssd: true } }
     steps:
       - run: pip install -e .[test]
       - id: tests
@@ -91,6 +97,12 @@ def test_a_full_pipeline_says_what_was_written() -> None:
     assert (test.image, test.needs, test.timeout_seconds, test.checkout) == ("ghcr.io/octo/web:ci", ("lint",), 90, None)
     assert test.resources == Resources(cpu_millis=500, memory_bytes=GIB // 2)
     assert test.env == {"DB": "postgres://db"}
+    assert test.services == {
+        "db": Service(image="postgres:16", env={"POSTGRES_PASSWORD": "x"}, ready=Ready(tcp=5432, within_seconds=120)),
+        "cache": Service(image="redis"),
+    }
+    assert (test.retry, test.user) == (Retry(infra=2, backoff_seconds=30), "root")
+    assert test.node_selector == {"kubernetes.io/arch": "arm64", "ssd": "true"}
     assert test.steps[1].model_dump() == {
         "id": "tests",
         "name": "the tests",
@@ -145,6 +157,19 @@ def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | N
     assert job(with_job(f"checkout: {written}")).checkout == expected
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("{}", Retry(infra=0, backoff_seconds=10)), ("{ infra: 3 }", Retry(infra=3, backoff_seconds=10)), ("{ backoff: 1h }", Retry(backoff_seconds=3600))],
+)
+def test_infrastructure_is_retried_as_often_as_was_said(written: str, expected: Retry) -> None:
+    assert job(with_job(f"retry: {written}")).retry == expected
+
+
+def test_a_service_has_a_minute_to_become_ready() -> None:
+    (service,) = job(with_job("services: { db: { image: x, ready: { tcp: 1 } } }")).services.values()
+    assert service.ready == Ready(tcp=1, within_seconds=60)
+
+
 @pytest.mark.parametrize("written", ["success()", "failure()", "always()", "' always() '"])
 def test_a_step_runs_by_its_condition(written: str) -> None:
     assert step(with_step(f"if: {written}")).condition == written.strip("' ")[:-2]
@@ -178,6 +203,12 @@ def test_a_right_document_loads_and_survives_storage(document: dict[str, Any]) -
 def test_a_stored_pipeline_with_a_field_of_a_later_release_can_be_read() -> None:
     stored = load(MINIMAL).model_dump(mode="json") | {"priority": 3}
     assert Pipeline.model_validate(stored) == load(MINIMAL)
+
+
+def test_a_job_stored_before_it_could_have_services_can_be_read() -> None:
+    stored = {"name": "test", "steps": [{"run": "make test"}]}
+    assert Job.model_validate(stored) == job(MINIMAL)
+    assert (job(MINIMAL).services, job(MINIMAL).retry.infra, job(MINIMAL).user, job(MINIMAL).node_selector) == ({}, 0, None, {})
 
 
 def test_a_page_loads_in_milliseconds() -> None:

@@ -81,6 +81,34 @@ REFUSED = [
     (with_job("resources: { cpu: lots }"), "bad_cpu", f"{JOB}.resources.cpu"),
     (with_job("resources: { memory: 512m }"), "bad_memory", f"{JOB}.resources.memory"),
     (with_job("image: a b"), "bad_image", f"{JOB}.image"),
+    # services, retries, nodes
+    (with_job("services: [postgres]"), "wrong_type", f"{JOB}.services"),
+    (with_job("services: { db: postgres }"), "wrong_type", f"{JOB}.services.db"),
+    (with_job("services: { db: {} }"), "missing_key", f"{JOB}.services.db"),
+    *[(with_job(f"services: {{ {name}: {{ image: x }} }}"), "bad_service_name", f"{JOB}.services.{name}") for name in ("job", "Db", "d_b", "s" * 56)],
+    (with_job("services: { db: { image: A B } }"), "bad_image", f"{JOB}.services.db.image"),
+    (with_job("services: { db: { image: x, env: { A-B: c } } }"), "bad_env_name", f"{JOB}.services.db.env.A-B"),
+    (with_job("services: { db: { image: x, ready: 5432 } }"), "wrong_type", f"{JOB}.services.db.ready"),
+    (with_job("services: { db: { image: x, ready: { within: 5s } } }"), "missing_key", f"{JOB}.services.db.ready"),
+    *[(with_job(f"services: {{ db: {{ image: x, ready: {{ tcp: {port} }} }} }}"), "out_of_bounds", f"{JOB}.services.db.ready.tcp") for port in (0, 65536, -1)],
+    (with_job("services: { db: { image: x, ready: { tcp: 1, within: 2h } } }"), "bad_duration", f"{JOB}.services.db.ready.within"),
+    (with_job(f"services: {{ {', '.join(f's{i}: {{ image: x }}' for i in range(21))} }}"), "too_many", f"{JOB}.services"),
+    (
+        with_job("services: { db: { image: x, ready: { tcp: 80 } }, web: { image: x, ready: { tcp: 80 } } }"),
+        "duplicate_port",
+        f"{JOB}.services.web.ready.tcp",
+    ),
+    (with_job("retry: 2"), "wrong_type", f"{JOB}.retry"),
+    (with_job("retry: { infra: 11 }"), "out_of_bounds", f"{JOB}.retry.infra"),
+    (with_job("retry: { infra: -1 }"), "out_of_bounds", f"{JOB}.retry.infra"),
+    (with_job("retry: { backoff: 10 }"), "bad_duration", f"{JOB}.retry.backoff"),
+    (with_job("retry: { backoff: 61m }"), "bad_duration", f"{JOB}.retry.backoff"),
+    (with_job("user: nobody"), "bad_user", f"{JOB}.user"),
+    (with_job("kubernetes: {}"), "empty", f"{JOB}.kubernetes"),
+    (with_job("kubernetes: { node_selector: {} }"), "empty", f"{JOB}.kubernetes.node_selector"),
+    (with_job("kubernetes: { node_selector: { -a: b } }"), "bad_label", f"{JOB}.kubernetes.node_selector.-a"),
+    (with_job("kubernetes: { node_selector: { a: b/c } }"), "bad_label", f"{JOB}.kubernetes.node_selector.a"),
+    (with_job("kubernetes: { tolerations: [] }"), "unknown_key", f"{JOB}.kubernetes.tolerations"),
     # the graph
     (needing("[tset]"), "unknown_job", "jobs.deploy.needs[0]"),
     (needing("[deploy]"), "self_need", "jobs.deploy.needs[0]"),
@@ -108,10 +136,11 @@ LATER = [
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
-            "matrix", "services", "retry", "artifacts", "cache", "secrets", "outputs", "cluster", "user", "kubernetes", "allow_failure", "if",
+            "matrix", "artifacts", "cache", "secrets", "outputs", "cluster", "allow_failure", "if",
         )
     ],
     *[(key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}") for key in ("submodules", "lfs")],
+    ("script", with_job("retry: { script: 0 }"), f"{JOB}.retry.script"),
 ]  # fmt: skip
 
 
@@ -142,7 +171,13 @@ def test_every_later_key_is_tried() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (with_job("servces: {}"), 'unknown key. Did you mean "services"? It is not supported yet.'),
+        (with_job("servces: {}"), 'unknown key. Did you mean "services"?'),
+        (with_job("matrx: {}"), 'unknown key. Did you mean "matrix"? It is not supported yet.'),
+        (with_job("retries: 2"), 'unknown key. Did you mean "retry"?'),
+        (with_job("retry: { max: 2 }"), 'unknown key. Did you mean "infra"?'),
+        (with_job("services: { db: { image: x, ports: [1] } }"), 'unknown key. Did you mean "ready"?'),
+        (with_job("nodeSelector: {}"), 'unknown key. Did you mean "kubernetes"?'),
+        (with_job("services: { clone: { image: x } }"), 'the name "clone" is taken by Towpath'),
         (with_job("step: []"), 'unknown key. Did you mean "steps"?'),
         (with_job("runs-on: ubuntu"), 'unknown key. Did you mean "image"?'),
         (with_step("timeout-minutes: 5"), 'unknown key. Did you mean "timeout"?'),
@@ -160,7 +195,7 @@ def test_the_message_names_the_likely_fix(text: str, words: str) -> None:
 
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
-    assert problem.hint == "Allowed here: checkout, env, image, needs, resources, steps, timeout"
+    assert problem.hint == "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, timeout, user"
 
 
 def test_event_data_in_a_script_is_answered_with_the_environment() -> None:

@@ -63,7 +63,7 @@ def test_both_refuse_the_same_structures(document: dict[str, Any]) -> None:
         assert codes
 
 
-@pytest.mark.parametrize("key", ["matrix", "services", "colour"])
+@pytest.mark.parametrize("key", ["matrix", "secrets", "colour"])
 def test_the_schema_knows_no_key_that_does_nothing(key: str) -> None:
     job = {"steps": [{"run": "x"}], key: {}}
     assert not VALIDATOR.is_valid({"version": 1, "repository": "octo/web", "on": {"push": None}, "jobs": {"test": job}})

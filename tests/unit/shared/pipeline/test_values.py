@@ -16,6 +16,7 @@ from shared.pipeline.errors import BadValue
         (values.duration_seconds, "20m", 1200),
         (values.duration_seconds, "1h", 3600),
         (values.duration_seconds, "7d", 604_800),
+        (values.pause_seconds, "1h", 3600),
         (values.cpu_millis, "500m", 500),
         (values.cpu_millis, "2", 2000),
         (values.cpu_millis, "0.5", 500),
@@ -45,6 +46,10 @@ def test_an_amount_is_read(read: Callable[[str], int], text: str, expected: int)
         *[(values.image, text) for text in ("", "Python", "a b", "a:", "a@sha256:12", "-a", "a//b", "a:b:c", "http://a/b", "a\n", "a;b")],
         *[(values.relative_folder, text) for text in ("", " ", "/srv", "~/x", "..", "a/../b", "a\nb")],
         *[(values.job_name, text) for text in ("", "1a", "a.b", "a b", "-a", "é", "a\n", "a" * 64)],
+        *[(values.pause_seconds, text) for text in ("3601s", "61m", "2h", "0s", "1")],
+        *[(values.service_name, text) for text in ("", "1", "9a", "-a", "a-", "a.b", "a_b", "DB", "a\n", "a" * 56, "clone", "job", "artifacts", "localhost")],
+        *[(values.label_key, text) for text in ("", "-a", "a-", "a/", "/a", "a/b/c", "A.io/x", "a b", "a\n", "a" * 64, f"{'a.' * 127}a/x")],
+        *[(values.label_value, text) for text in ("-a", "a-", "a/b", "a b", "a\n", "a" * 64)],
         *[(values.env_name, text) for text in ("", "1A", "A-B", "A B", "A=B", "TOWPATH_X", "TOWPATH", "towpath_x", "A" * 129)],
     ],
 )  # fmt: skip
@@ -68,6 +73,21 @@ def test_what_is_no_such_value_is_refused(read: Callable[[str], object], text: s
 )
 def test_an_image_is_named_as_docker_names_it(text: str) -> None:
     assert values.image(text) == text
+
+
+@pytest.mark.parametrize("text", ["db", "d", "my-db2", "a" * 55])
+def test_a_service_is_named_as_a_host(text: str) -> None:
+    assert values.service_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["arch", "kubernetes.io/arch", "node.kubernetes.io/Instance_type.x", "a" * 63])
+def test_a_label_has_a_key_as_in_kubernetes(text: str) -> None:
+    assert values.label_key(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "arm64", "true", "m5.large", "a_b-c", "a" * 63])
+def test_a_label_has_a_value_as_in_kubernetes(text: str) -> None:
+    assert values.label_value(text) == text
 
 
 @pytest.mark.parametrize("text", ["octo/web", "Octo-1/web.js", "octo/*", "octo/web-?", "a_b/c"])
@@ -96,6 +116,14 @@ def test_the_hint_says_what_to_write(read: Callable[[str], object], text: str, h
     with pytest.raises(BadValue) as refused:
         read(text)
     assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize("text", ["a" * 1024 + "!", "a." * 512 + "!", "a-" * 512, "a.b/" * 256])
+def test_no_label_takes_long_to_refuse(text: str) -> None:
+    start = time.process_time()
+    with pytest.raises(BadValue):
+        values.label_key(text)
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize("text", ["a-" * 256, "a" * 511 + "!", "a." * 255 + "!", "a_" * 255 + "!", "a/" * 255 + "!", "A-" * 255, "0" * 511 + ":"])
