@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from shared.pipeline.model import Job
+from shared.statuses import Reason, WaitingFor
 
 
 class NameTaken(Exception):
@@ -19,6 +20,32 @@ class NameTaken(Exception):
 
 class Refused(Exception):
     """This cluster will never run such a job; the text says why, for people."""
+
+
+class MustWait(Exception):
+    """The cluster takes nothing more for the moment; nothing was made."""
+
+    def __init__(self, waiting: "Waiting") -> None:
+        super().__init__(waiting.message)
+        self.waiting = waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why user code has not begun, in the cluster's own words. `what` None: it is being started."""
+
+    what: WaitingFor | None
+    message: str
+    seconds: float = field(default=0.0, compare=False)
+    """For how long at least it has waited for just this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What the cluster itself says ended a pod, or keeps it from ever beginning."""
+
+    reason: Reason
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +105,7 @@ class PodEnd:
     time_limit: Literal["job", "run"] | None = None
     """The limit that ended it."""
     clone_failure: str | None = None
+    cause: Cause | None = None
     fault: str | None = None
     """Why its supervisor could not run it."""
     termination: str = ""
@@ -90,6 +118,14 @@ class Pod:
     phase: Phase
     end: PodEnd | None = None
     """With ENDED only."""
+    lingers: bool = False
+    """With ENDED: nobody can say that its processes are gone, for its node does not answer."""
+    started_at: datetime | None = None
+    """When user code began; told by clusters that do not keep a job's time limit to the end themselves."""
+    waiting: Waiting | None = None
+    """With RELEASED, while user code waits to begin and nothing that comes before it is running."""
+    obstacle: Cause | None = None
+    """With RELEASED: why user code will never begin. The pod is to be abandoned for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +137,15 @@ class Observation:
     object_uid: str
     creation_token: str = field(repr=False)
     pods: tuple[Pod, ...]
+    """The oldest first; none where the cluster has not made one yet."""
     log_location: str
+    """Of the first pod."""
     containers: tuple[str, ...]
     """Whose logs are kept, in order."""
+    waiting: Waiting | None = None
+    """Why there is no pod yet."""
+    refusal: str | None = None
+    """Why there never will be one."""
 
 
 class Cluster(Protocol):
@@ -111,13 +153,16 @@ class Cluster(Protocol):
 
     async def create(self, spec: AttemptSpec) -> Observation:
         """Make the attempt's objects, its pod gated; or adopt those that are there with the same creation token. Call it only while nobody holds the claim:
-        a pod that ended without ever having been released is made anew.
+        a pod that ended without ever having been released is made anew. Where the pod is not there yet, `changed` tells when it is.
 
-        Raises NameTaken, Refused, Transient.
+        Raises NameTaken, Refused, MustWait, Transient.
         """
 
     async def observe(self, names: Collection[str]) -> dict[str, Observation]:
         """What is there of these attempts; one that is missing has no objects. The end of every pod shown will come up in `changed`. Raises Transient."""
+
+    async def known(self, names: Collection[str]) -> dict[str, Observation]:
+        """What this process has been told of these attempts already. It may be old, and says nothing of those that are missing: to claim by, not to judge."""
 
     async def everything(self) -> list[Observation]:
         """All of this installation's objects. Raises Transient."""
@@ -127,6 +172,12 @@ class Cluster(Protocol):
 
     async def stop(self, name: str, pod_uid: str) -> None:
         """Ask the pod to end: SIGTERM, the grace period, SIGKILL. Returns at once; the end comes up in `changed`. Raises Transient."""
+
+    async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
+        """End a pod for this cause, which its end will tell. Where a fresh look shows that user code has begun, or that the pod has ended, nothing happens.
+
+        Raises Transient.
+        """
 
     async def drop_workspace(self, name: str, object_uid: str) -> None:
         """The verdict is stored: what only user code needed may go. Logs stay."""

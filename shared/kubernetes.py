@@ -1,0 +1,165 @@
+"""The Kubernetes API as dicts over HTTP, for the services that talk to a cluster. The only module that knows the library.
+
+Nothing is tried again here: whether a request whose answer was lost had its effect is for the caller to find out by looking. Models of the library are
+left alone: they cost nine times the time and 188 MB on lists.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from shared.errors import Transient
+
+Object = dict[str, Any]
+"""As the API sends and takes it."""
+
+_PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": "application/json-patch+json",
+}
+_RETRY_AFTER_LIMIT_SECONDS = 300.0
+
+
+class ClusterUnusable(Exception):
+    """What is to say how to reach the cluster can't be read; the text names it."""
+
+
+class ApiError(Exception):
+    """The server has understood and says no."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        """Of the Status object: NotFound, AlreadyExists, Forbidden, Invalid …; empty where the answer has none."""
+        self.message = message
+
+
+class ApiUnavailable(Transient):
+    """No answer, or one that says "not now": 429, 5xx. Whether a write had its effect is not known."""
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(f"Kubernetes API: {message}")
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class KubernetesApi:
+    """One cluster. Safe for concurrent use. Everything raises ApiError and ApiUnavailable."""
+
+    def __init__(self, client: ApiClient, *, request_seconds: float) -> None:
+        self._client = client
+        self._configuration = client.configuration
+        self._seconds = request_seconds
+
+    async def get(self, path: str, **query: object) -> Object:
+        return await self._call("GET", path, None, query)
+
+    async def post(self, path: str, body: Object, **query: object) -> Object:
+        return await self._call("POST", path, body, query)
+
+    async def patch(self, path: str, body: Object | list[Object], *, kind: Literal["merge", "strategic", "json"] = "merge", **query: object) -> Object:
+        return await self._call("PATCH", path, body, query, content_type=_PATCH_TYPES[kind])
+
+    async def delete(self, path: str, body: Object | None = None, **query: object) -> Object:
+        """`body`: DeleteOptions; always name a propagation policy for what owns others."""
+        return await self._call("DELETE", path, body, query)
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, idle_seconds: float | None, **query: object) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of an answer without end, as they come: a watch, a log. `idle_seconds`: how long it may be silent (None: for ever).
+
+        The end of the bytes is the end of the answer; a connection that is cut before raises ApiUnavailable.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._seconds, sock_read=idle_seconds)
+        try:
+            response = await self._send("GET", path, None, query, limits=limits)
+            try:
+                if response.status != 200:
+                    raise _refusal(response, await response.read())
+                yield response.content.iter_any()
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            raise ApiUnavailable(_words(error)) from error
+
+    async def _call(self, method: str, path: str, body: object, query: dict[str, object], content_type: str = "application/json") -> Object:
+        limits = aiohttp.ClientTimeout(total=self._seconds)
+        try:
+            response = await self._send(method, path, body, query, limits=limits, content_type=content_type)
+            answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            raise ApiUnavailable(f"{method} {path}: {_words(error)}") from error
+        if response.status >= 300:
+            raise _refusal(response, answer)
+        try:
+            parsed = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise ApiUnavailable(f"{method} {path}: an answer that is no JSON", status=response.status) from error
+        return parsed if isinstance(parsed, dict) else {}
+
+    async def _send(  # noqa: PLR0913 - what an HTTP request consists of
+        self, method: str, path: str, body: object, query: dict[str, object], *, limits: aiohttp.ClientTimeout, content_type: str = "application/json"
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "towpath"}
+        for setting in (await self._configuration.auth_settings()).values():  # reads the service account's token again as it rotates
+            headers[setting["key"]] = str(setting["value"])
+        url = self._configuration.host + path + (f"?{urlencode(_texts(query))}" if query else "")
+        answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+@asynccontextmanager
+async def open_kubernetes(kubeconfig: Path | None, *, request_seconds: float = 30) -> AsyncIterator[KubernetesApi]:
+    """The cluster of this kubeconfig's current context; None: the cluster that this process runs in. Raises ClusterUnusable."""
+    configuration = Configuration()
+    try:
+        if kubeconfig is None:
+            load_incluster_config(client_configuration=configuration)
+        else:
+            await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration, persist_config=False)
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        where = "the service account of this pod" if kubeconfig is None else str(kubeconfig)
+        raise ClusterUnusable(f"{where} does not say how to reach a cluster: {error}") from error
+    configuration.connection_pool_maxsize = 0  # followed logs hold their connections; their number is bounded where they are followed
+    configuration.retries = None
+    configuration.client_session_kwargs = {"trust_env": False}  # a proxy, where one is needed, is in the kubeconfig
+    async with ApiClient(configuration) as client:
+        yield KubernetesApi(client, request_seconds=request_seconds)
+
+
+def _refusal(response: aiohttp.ClientResponse, answer: bytes) -> ApiError | ApiUnavailable:
+    try:
+        status = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        status = {}
+    status = status if isinstance(status, dict) else {}
+    message = str(status.get("message") or answer[:500].decode("utf-8", "replace") or response.reason)
+    if response.status == 429 or response.status >= 500:
+        return ApiUnavailable(f"{response.status} {message}", status=response.status, retry_after_seconds=_retry_after(response))
+    return ApiError(response.status, str(status.get("reason") or ""), message)
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), _RETRY_AFTER_LIMIT_SECONDS) if text.isdecimal() and len(text) < 10 else None
+
+
+def _texts(query: dict[str, object]) -> dict[str, str]:
+    """The API wants `true`, not `True`; None leaves a parameter out."""
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items() if value is not None}
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
