@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import deliveries, events, pipelines, repositories, runs, tokens, users, validate
+from cli.commands import dead_letters, deliveries, events, pipelines, repositories, runs, tokens, users, validate
 from cli.output import say
 from shared import VERSION
 
@@ -36,6 +36,7 @@ def build() -> typer.Typer:
         "runs": runs.app,
         "events": events.app,
         "deliveries": deliveries.app,
+        "dead-letters": dead_letters.app,
         "repositories": repositories.app,
         "users": users.app,
         "tokens": tokens.app,

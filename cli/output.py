@@ -18,10 +18,12 @@ _STYLES = {"success": "green", "failed": "red", "error": "red", "cancelled": "ye
 
 
 _NARROW = 110
-_WRAPPING = frozenset({
-    *("pipeline", "name", "repository", "branch", "ref", "message", "why", "job", "step", "waits for", "attempts"),
-    *("clone from", "e-mail", "outcome", "scopes"),
-})
+_WRAPPING = frozenset(
+    {
+        *("pipeline", "name", "repository", "branch", "ref", "message", "why", "job", "step", "waits for", "attempts"),
+        *("clone from", "e-mail", "outcome", "scopes"),
+    }
+)
 """Titles of columns whose words may go on in the next line; ids, statuses, commits and times never do."""
 
 

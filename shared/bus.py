@@ -22,6 +22,7 @@ from shared import topology
 from shared.consuming import Consumer, ExclusiveConsumer, Pace
 from shared.errors import Transient
 from shared.messages import Message, encode
+from shared.raw_consuming import RawConsumer
 from shared.settings import BusSettings
 
 _log = structlog.get_logger()
@@ -81,7 +82,7 @@ async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_
     exchange = await channel.declare_exchange(topology.EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     if queue.delivery_limit is not None:
         dead_exchange = await channel.declare_exchange(topology.DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-        dead = await channel.declare_queue(queue.dead_name, durable=True, arguments={"x-queue-type": "quorum"})
+        dead = await channel.declare_queue(queue.dead_name, durable=True, arguments=queue.dead.arguments)
         await dead.bind(dead_exchange, queue.dead_name)
     declared = await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
     for key in queue.keys:
@@ -150,6 +151,10 @@ class Bus:
     def consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1, workers: int = 1, beat_seconds: float = 0) -> Consumer:
         """A runnable that feeds `handler` 1 to `batch` messages at a time; see `Pace`."""
         return Consumer(self, queue, handler, Pace(batch=batch, workers=workers, beat_seconds=beat_seconds))
+
+    def raw_consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1) -> RawConsumer:
+        """The same, but `handler` gets what arrived as it is (`shared.raw_consuming.Arrived`)."""
+        return RawConsumer(self, queue, handler, Pace(batch=batch))
 
     def exclusive_consumer(self, keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]) -> ExclusiveConsumer:
         """A runnable that hears what is published while it listens; its queue goes with it."""

@@ -16,6 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 from prometheus_client import Counter, Histogram
 
+from shared.crashpoint import crashpoint
 from shared.errors import Conflict, Rejected, Transient
 from shared.messages import Message, decode, type_of
 from shared.patience import backoff
@@ -167,6 +168,7 @@ class Consumer:
 
     async def _handle(self, known: list[tuple[AbstractIncomingMessage, Message]]) -> None:
         started = time.monotonic()
+        crashpoint("consuming.taken_not_handled")
         outcome = await self._outcome_of([message for _, message in known])
         if outcome != "handled" and len(known) > 1:
             for one in known:
@@ -175,8 +177,10 @@ class Consumer:
         duration = time.monotonic() - started
         _seconds.labels(self._queue.name).observe(duration)
         _log.debug("messages_handled", queue=self._queue.name, count=len(known), outcome=outcome, duration_ms=round(duration * 1000, 1))
+        crashpoint("consuming.handled_not_acked")
         if outcome == "handled":
             await self._acknowledge([incoming for incoming, _ in known])
+            crashpoint("consuming.acked")
         else:
             for incoming, _ in known:
                 await self._end(incoming, outcome)

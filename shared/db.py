@@ -13,13 +13,12 @@ from typing import Any, Generic, Protocol, TypeVar
 import asyncpg
 import orjson
 
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messages import Message, encode
 from shared.settings import DatabaseSettings
 
-_AWAY = (
-    OSError,
-    TimeoutError,
+_SAID_AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # "connection is closed", "pool is closing"
     asyncpg.OperatorInterventionError,  # shutdown, restart, cancelled by an operator
@@ -28,17 +27,25 @@ _AWAY = (
     asyncpg.LockNotAvailableError,
     asyncpg.InternalClientError,  # the protocol broke off in the middle
 )
+_AWAY = (OSError, TimeoutError, *_SAID_AWAY)
+"""Out of a call to asyncpg; anywhere else the first two may be the caller's own."""
 
 
 class Queries(Mapping[str, str]):
-    """The named statements of a `queries.sql`: each begins with `-- name: <name>`."""
+    """The named statements of a `queries.sql`: each begins with `-- name: <name>`.
+
+    What several of them say alike stands once, behind `-- part: <name>`, and is written `:<name>` in them.
+    """
 
     def __init__(self, text: str) -> None:
-        parts = re.split(r"^-- name: (\w+)[ \t]*$", text, flags=re.MULTILINE)
-        names = parts[1::2]
+        _, *blocks = re.split(r"^-- (name|part): (\w+)[ \t]*$", text, flags=re.MULTILINE)
+        kinds, names, bodies = blocks[::3], blocks[1::3], blocks[2::3]
         if len(names) != len(set(names)):
             raise ValueError("two queries have one name")
-        self._statements = {name: body.strip() for name, body in zip(names, parts[2::2], strict=True)}
+        found = list(zip(kinds, names, map(str.strip, bodies), strict=True))
+        parts = {name: body for kind, name, body in found if kind == "part"}
+        uses = re.compile(rf"(?<!:):({'|'.join(parts) or '(?!)'})\b")
+        self._statements = {name: uses.sub(lambda use: parts[use[1]], body) for kind, name, body in found if kind == "name"}
 
     @classmethod
     def beside(cls, module_file: str) -> "Queries":
@@ -56,14 +63,34 @@ class Queries(Mapping[str, str]):
 
 
 @contextmanager
-def database_faults() -> Iterator[None]:
+def database_faults(kinds: tuple[type[Exception], ...] = _AWAY) -> Iterator[None]:
     """Turns what says "the database is away" into Transient."""
     try:
         yield
-    except _AWAY as error:
+    except kinds as error:
         if isinstance(error, ValueError):  # asyncpg.DataError: an argument of the wrong type is a bug, not an outage
             raise
         raise Transient(f"database: {type(error).__name__}: {error}") from error
+
+
+class _Connection(asyncpg.Connection):
+    """asyncpg's, whose statements (BEGIN and COMMIT too) say in our word that the database is away: a caller's own OSError between them is another thing."""
+
+    async def execute(self, *args: Any, **options: Any) -> str:
+        with database_faults():
+            return await super().execute(*args, **options)
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        with database_faults():
+            return await super().fetch(*args, **options)
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        with database_faults():
+            return await super().fetchrow(*args, **options)
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        with database_faults():
+            return await super().fetchval(*args, **options)
 
 
 _outbox = Queries.beside(__file__)
@@ -80,8 +107,13 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """A connection outside a transaction: each statement is its own. Raises Transient."""
         with database_faults():
-            async with self._pool.acquire(timeout=self._acquire_seconds) as connection:
+            connection = await self._pool.acquire(timeout=self._acquire_seconds)
+        try:
+            with database_faults(_SAID_AWAY):
                 yield connection
+        finally:
+            with database_faults():
+                await self._pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -130,6 +162,7 @@ async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
             "jit": "off",  # compiling takes longer than any statement of ours
             "plan_cache_mode": settings.database_plan_cache_mode,
         },
+        connection_class=_Connection,
         init=_prepare,
         reset=_nothing_to_reset,
     )
@@ -199,6 +232,10 @@ class Store(Generic[W]):
             work = self._work(connection, self._queries)
             yield work
             stored = await self._store_outgoing(connection, work.outgoing)
+            if stored:
+                crashpoint("store.before_commit")
+        if stored:
+            crashpoint("store.committed_not_handed_over")
         if stored and self._relay is not None:
             self._relay.hand_over(stored)
 

@@ -12,10 +12,12 @@ from collections import deque
 import structlog
 from prometheus_client import Counter, Gauge
 
+from shared import topology
 from shared.bus import Bus
+from shared.crashpoint import crashpoint
 from shared.db import Database, Queries
 from shared.errors import Transient
-from shared.messages import Message, decode, merged
+from shared.messages import Message, decode, merged, type_of
 
 _log = structlog.get_logger()
 _published = Counter("towpath_outbox_published_total", "Outbox rows published and confirmed", ["type"])
@@ -33,6 +35,14 @@ def together(rows: Rows) -> list[Rows]:
         row_id, message = row
         groups.setdefault(message.routing_key if message.ids_field else row_id, []).append(row)
     return list(groups.values())
+
+
+def _read(body: bytes) -> Message | None:
+    """None for a type that this release does not know, and for what is no message."""
+    try:
+        return decode(body)
+    except ValueError:
+        return None
 
 
 class OutboxRelay:
@@ -84,11 +94,13 @@ class OutboxRelay:
     async def _publish(self, rows: Rows) -> None:
         """Unknown or refused publishes leave the rows unsent: their claim runs out and they are published again."""
         message = merged([message for _, message in rows])
+        crashpoint("outbox.before_publish")
         try:
             await self._bus.publish(message)
         except Transient as error:
             _log.info("outbox_publish_postponed", outbox_ids=[row_id for row_id, _ in rows], type=message.type, why=str(error))
             return
+        crashpoint("outbox.published_not_marked")
         _published.labels(message.type).inc(len(rows))
         self._confirmed += [row_id for row_id, _ in rows]
 
@@ -104,6 +116,7 @@ class OutboxRelay:
         try:
             async with self._database.connection() as connection:
                 await connection.execute(_queries["outbox_mark_sent"], confirmed)
+            crashpoint("outbox.marked")
         except Transient:
             self._confirmed.extend(confirmed)
 
@@ -127,8 +140,20 @@ class OutboxRelay:
     async def _claim_left_rows(self) -> int:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_queries["outbox_claim"], self._owner, 1000)
-        self.hand_over([(row["id"], message) for row in rows if (message := decode(row["message"])) is not None])
+        readable = [(row["id"], message) for row in rows if (message := _read(row["message"])) is not None]
+        self.hand_over(readable)
+        known = {row_id for row_id, _ in readable}
+        for row in rows:
+            if row["id"] not in known:
+                await self._lay_aside(row["id"], row["message"])
         return len(rows)
+
+    async def _lay_aside(self, row_id: int, body: bytes) -> None:
+        """Another release wrote it, or something else: it is laid with the dead letters instead of being looked at for ever. Raises Transient."""
+        kind = type_of(body)
+        _log.error("outbox_row_unreadable", outbox_id=row_id, type=kind)
+        await self._bus.publish_bytes(body, topology.OUTBOX_UNREADABLE.keys[0], kind=kind)
+        self._confirmed.append(row_id)
 
     async def _forget_sent(self) -> None:
         async with self._database.connection() as connection:

@@ -24,15 +24,15 @@ class Runnable(Protocol):
 class Service:
     """Use as `async with`. `/healthz`: the process lives; `/readyz`: it can do its work; `/metrics`: Prometheus."""
 
-    def __init__(self, name: str, settings: ServiceSettings, app: web.Application | None = None) -> None:
-        """`app` gets the health routes added; without one the service has only those."""
+    def __init__(self, name: str, settings: ServiceSettings, app: web.Application | None = None, runner: type[web.AppRunner] = web.AppRunner) -> None:
+        """`app` gets the health routes added; without one the service has only those. `runner` serves it."""
         self._name = name
         self._settings = settings
         self._app = app if app is not None else web.Application()
         self._app.router.add_get("/healthz", self._healthz)
         self._app.router.add_get("/readyz", self._readyz)
         self._app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=settings.shutdown_seconds, handle_signals=False, auto_decompress=False)
+        self._runner = runner(self._app, access_log=None, shutdown_timeout=settings.shutdown_seconds, handle_signals=False, auto_decompress=False)
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._checks: list[tuple[str, Callable[[], Awaitable[bool]]]] = []
         self._stopping = asyncio.Event()

@@ -1,16 +1,46 @@
 """Settings that every service has. Only `settings` modules read the environment; each variable is `TOWPATH_` + the field's name in upper case."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PLACEHOLDER = "CHANGE_ME"
+"""Stands in the files of a deployment where somebody has to fill in a value."""
+WELL_KNOWN_PASSWORDS = frozenset({"admin", "changeme", "guest", "password", "postgres", "rabbitmq", "secret", "towpath"})
 
 
 class Settings(BaseSettings):
-    """Frozen, read once at start; unknown variables are other services' and are left alone."""
+    """Frozen, read once at start; unknown variables are other services' and are left alone. A secret that was never filled in refuses to start."""
 
-    model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    allow_default_passwords: bool = False
+    """True in demos and tests alone: passwords that everybody knows are taken. A placeholder never is."""
+
+    @model_validator(mode="after")
+    def _no_secret_that_everybody_knows(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if not isinstance(value, SecretStr):
+                continue
+            if PLACEHOLDER in value.get_secret_value():
+                raise ValueError(f"TOWPATH_{name.upper()} still has the placeholder {PLACEHOLDER}")
+            if not self.allow_default_passwords and _has_well_known_password(value.get_secret_value()):
+                raise ValueError(f"TOWPATH_{name.upper()} has a password that everybody knows; TOWPATH_ALLOW_DEFAULT_PASSWORDS=true takes it, for a demo")
+        return self
+
+
+def _has_well_known_password(address: str) -> bool:
+    """Of `scheme://user:password@host`; a value that is no address has none. A password that is the user's name counts too."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    password = unquote(parts.password or "")
+    return bool(password) and (password.lower() in WELL_KNOWN_PASSWORDS or password == unquote(parts.username or ""))
 
 
 class DatabaseSettings(Settings):
@@ -56,6 +86,13 @@ class LogSettings(Settings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_json: bool = True
     """False: coloured lines for a person at a terminal."""
+
+
+class CrashpointSettings(Settings):
+    """For tests alone; see `shared.crashpoint`."""
+
+    crashpoint: str = Field(default="", pattern=r"^([a-z_.]+(:[1-9][0-9]*)?)?$")
+    """`name:n`: the process dies at the n-th passage of this point. Empty: never."""
 
 
 class ServiceSettings(DatabaseSettings, BusSettings, HttpSettings, LogSettings):

@@ -82,14 +82,17 @@ REASONS_OF: dict[Status, frozenset[Reason]] = {
 
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.RUNNING, Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR, Status.SKIPPED}),
-    Status.RUNNING: frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR}),
+    Status.RUNNING: frozenset({Status.PENDING, Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR}),
     Status.SUCCESS: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
     Status.ERROR: frozenset(),
     Status.SKIPPED: frozenset(),
 }
-"""From a status, where a run or a job may go. A fact may arrive before the one it follows, so `pending` may go straight to an end."""
+"""From a status, where a run or a job may go. A fact may arrive before the one it follows, so `pending` may go straight to an end.
+
+Only a job goes back from `running` to `pending`: when its attempt was lost and there will be another.
+"""
 
 ATTEMPT_MOVES: dict[AttemptStatus, frozenset[AttemptStatus]] = {
     AttemptStatus.CREATING: frozenset({AttemptStatus.CREATED, AttemptStatus.CLAIMED, AttemptStatus.FINISHED}),

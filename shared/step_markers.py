@@ -1,6 +1,7 @@
 r"""Step markers: the lines by which a job's log says where a step begins and ends. For display only: user code can imitate them, so nothing trusts them.
 
-A marker is `::towpath-<nonce>::begin <index> <name>\n` or `::towpath-<nonce>::end <index> <exit code>\n`; steps count from 1.
+A marker is `::towpath-<nonce>::begin <index> <name>\n` or `::towpath-<nonce>::end <index> <exit code> <outcome>\n`; steps count from 1. Outcomes are the step
+driver's letters, and markers without one are read too.
 The nonce of an attempt follows from `attempts.creation_token`, so every reader of the row knows it. A marker may stand behind the end of a
 step's output that has no final line feed; cutting markers out gives back the steps' bytes exactly.
 """
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NAME_LIMIT = 120
+_BEGIN = re.compile(r"begin ([0-9]{1,9}) (.*)", re.DOTALL)
+_END = re.compile(r"end ([0-9]{1,9}) ([0-9]{1,9})(?: (.*))?", re.DOTALL)
+_OUTCOMES: dict[str | None, str] = {"s": "success", "f": "failed", "t": "timed_out", "x": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class StepBegin:
 class StepEnd:
     index: int
     exit_code: int
+    outcome: str | None = None
+    """success, failed, timed_out or cancelled; None where the marker says none that is known."""
 
 
 def nonce(creation_token: str) -> str:
@@ -45,11 +51,11 @@ def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:
     _, mark, rest = line.rpartition(_mark(marker_nonce))
     if not mark:
         return None
-    match rest.decode("utf-8", "replace").rstrip("\n").split(" ", 2):
-        case ["begin", index, name] if index.isdecimal():
-            return StepBegin(int(index), name)
-        case ["end", index, code] if index.isdecimal() and code.isdecimal():
-            return StepEnd(int(index), int(code))
+    said = rest.decode("utf-8", "replace").rstrip("\n")
+    if begun := _BEGIN.fullmatch(said):
+        return StepBegin(int(begun[1]), begun[2])
+    if ended := _END.fullmatch(said):
+        return StepEnd(int(ended[1]), int(ended[2]), _OUTCOMES.get(ended[3]))
     return None
 
 

@@ -20,6 +20,7 @@ class Queue:
     keys: tuple[str, ...]
     delivery_limit: int | None = 5  # crashes and bugs only: a handler that has to wait keeps its message
     max_bytes: int | None = None  # full: publishes are refused
+    is_dead: bool = False  # another queue's dead letters
 
     @property
     def dead_name(self) -> str:
@@ -27,7 +28,14 @@ class Queue:
         return f"{self.name}.dead"
 
     @property
+    def dead(self) -> "Queue":
+        """The queue of its dead letters. Whoever declares this one binds it."""
+        return Queue(self.dead_name, (), delivery_limit=None, is_dead=True)
+
+    @property
     def arguments(self) -> FieldTable:
+        if self.is_dead:
+            return {"x-queue-type": "quorum"}
         arguments: FieldTable = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
         if self.delivery_limit is None:
             arguments["x-delivery-limit"] = 2_000_000_000  # none: RabbitMQ 4 would set 20, and 3.10 knows no word for "none"
@@ -48,8 +56,10 @@ SCHEDULER_DELIVERIES = Queue("scheduler.deliveries", ("delivery.accepted",))
 SCHEDULER_COMMANDS = Queue("scheduler.commands", ("command.requested",))
 SCHEDULER_ATTEMPTS = Queue("scheduler.attempts", ("attempt.claimed", "attempt.finished"))
 LOGSINK_CONTAINERS = Queue("logsink.containers", ("container.started", "attempt.finished"))
+OUTBOX_UNREADABLE = Queue("outbox.unreadable", ("outbox.unreadable",))
+"""What a service had stored to be published and can't read: for people, among the dead letters."""
 
-FIXED = (INLET, SCHEDULER_DELIVERIES, SCHEDULER_COMMANDS, SCHEDULER_ATTEMPTS, LOGSINK_CONTAINERS)
+FIXED = (INLET, SCHEDULER_DELIVERIES, SCHEDULER_COMMANDS, SCHEDULER_ATTEMPTS, LOGSINK_CONTAINERS, OUTBOX_UNREADABLE)
 """Declared by every service, so that the first message finds its queue whichever service starts first."""
 
 LIVE_KEYS = ("command.applied", "run.*", "log.appended", "log.sealed.#")

@@ -38,14 +38,16 @@ def show(delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="The f
     if as_json:
         print_json(found)
         return
-    print_fields([
-        ("delivery", found["delivery_id"]),
-        ("source", found["source"]),
-        ("type", found["event_type"]),
-        ("received", instant(found["received_at"])),
-        ("outcome", found["outcome"] or "not decided yet"),
-        ("why", found["reason"]),
-        ("event", found["event_id"]),
-        ("body", f"{found['body_bytes']} bytes, SHA-256 {found['body_sha256']}"),
-        ("through the inlet", found["via_inlet"] or None),
-    ])
+    print_fields(
+        [
+            ("delivery", found["delivery_id"]),
+            ("source", found["source"]),
+            ("type", found["event_type"]),
+            ("received", instant(found["received_at"])),
+            ("outcome", found["outcome"] or "not decided yet"),
+            ("why", found["reason"]),
+            ("event", found["event_id"]),
+            ("body", f"{found['body_bytes']} bytes, SHA-256 {found['body_sha256']}"),
+            ("through the inlet", found["via_inlet"] or None),
+        ]
+    )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Client
-from cli.commands.validate import explained, read_yaml, warn_of_strangers
+from cli.commands.validate import explained, print_warnings, read_yaml
 from cli.errors import Refused, WrongUsage
 from cli.options import AsJson, Limit, PipelineRef, api, pipeline_id
 from cli.output import instant, key, print_fields, print_json, print_table, say, short_instant
@@ -38,6 +38,7 @@ def show(pipeline: PipelineRef, as_json: AsJson = False) -> None:
     print_fields([*fields, ("revision", found["revision"]), ("updated", instant(found["updated_at"]))])
     say("")
     say(found["yaml_config"].rstrip("\n"))  # the YAML reader refuses control characters, so a stored text has none
+    print_warnings(found)
 
 
 @app.command()
@@ -50,9 +51,7 @@ def create(
 ) -> None:
     """Store a pipeline. Exits 1, with every error and its place, when the YAML is not valid."""
     body: dict[str, Any] = {"name": name, "description": description, "yaml_config": read_yaml(file), "enabled": not disabled}
-    client = api()
-    _tell(_stored(client, "POST", "/pipelines", body, file), "created", as_json=as_json)
-    warn_of_strangers(client, body["yaml_config"])
+    _tell(_stored(api(), "POST", "/pipelines", body, file), "created", as_json=as_json)
 
 
 @app.command()
@@ -71,7 +70,6 @@ def update(
     client = api()
     path = f"/pipelines/{pipeline_id(client, pipeline)}"
     _tell(_stored(client, "PUT", path, changes, file or ""), "updated", as_json=as_json)
-    warn_of_strangers(client, changes.get("yaml_config", ""))
 
 
 @app.command()
@@ -113,3 +111,4 @@ def _tell(found: dict[str, Any], done: str, *, as_json: bool) -> None:
         print_json(found)
     else:
         print_fields([(f"{done} pipeline", f"{found['id']} {found['name']}, revision {found['revision']}")])
+    print_warnings(found)

@@ -108,11 +108,13 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_fields([
-        ("repository", f"{found['id']} {found['full_name']}"),
-        ("forge", f"{found['forge']} {found['forge_id'] or '(its number is learned from the first delivery)'}"),
-        ("clone from", found["clone_url"]),
-        ("webhook", found["webhook_url"]),
-        ("verified by", "its own secret" if found["has_webhook_secret"] else "the forge-wide secret"),
-        ("your role", found["role"]),
-    ])
+    print_fields(
+        [
+            ("repository", f"{found['id']} {found['full_name']}"),
+            ("forge", f"{found['forge']} {found['forge_id'] or '(its number is learned from the first delivery)'}"),
+            ("clone from", found["clone_url"]),
+            ("webhook", found["webhook_url"]),
+            ("verified by", "its own secret" if found["has_webhook_secret"] else "the forge-wide secret"),
+            ("your role", found["role"]),
+        ]
+    )

@@ -21,6 +21,9 @@ MOST_TRIES = 10
 GOING_ON = {"pending", "running"}
 SUCCEEDED = {"success", "skipped"}
 
+_STEP_ENDS: dict[object, str] = {"timed_out": "timed out", "cancelled": "stopped"}
+"""Outcomes of steps that say more than an exit code."""
+
 Choice = tuple[str | None, int | None]
 """The one job, and the one attempt of it, whose log is wanted."""
 
@@ -79,6 +82,8 @@ def _print_event(kind: str, data: dict[str, Any], *, with_job: bool, coloured: b
             say(prefix + log_line(line, coloured=coloured))
     elif data["phase"] == "begin":
         say(f"{prefix}--- {one_line(str(data.get('name') or data['index']))}")
+    elif said := _STEP_ENDS.get(data.get("outcome")):
+        say(f"{prefix}--- {said}")
     elif data.get("exit_code"):
         say(f"{prefix}--- exit code {data['exit_code']}")
     sys.stdout.flush()
@@ -95,9 +100,7 @@ def _stream(client: Client, run: int, last_id: str) -> Iterator[ServerSentEvent]
         yield from events(response, last_id)
 
 
-def reconnecting(
-    connect: Callable[[str], Iterator[ServerSentEvent]], sleep: Callable[[float], None] = time.sleep
-) -> Iterator[ServerSentEvent]:
+def reconnecting(connect: Callable[[str], Iterator[ServerSentEvent]], sleep: Callable[[float], None] = time.sleep) -> Iterator[ServerSentEvent]:
     """Every event once, over as many connections as it takes, until one named `end`. Raises Unreachable after MOST_TRIES without an event."""
     last_id, failures = "", 0
     while True:

@@ -114,21 +114,23 @@ def _is_going_on(run: Row) -> bool:
 def _print_run(run: dict[str, Any]) -> None:
     origin = run["provenance"]
     delivery = f"{origin['source']} delivery {origin['delivery_id']}" if origin.get("delivery_id") else None
-    print_fields([
-        ("run", f"{run['id']}: {run['pipeline']} #{run['number']}, revision {run['revision']}"),
-        ("status", _with_reason(run)),
-        ("repository", run["repository"]),
-        ("event", f"{run['event_id']} {run['event']}"),
-        ("branch", run["branch"]),
-        ("commit", run["sha"]),
-        ("by", run["triggered_by"]),
-        ("delivery", delivery),
-        ("retry of", run["retry_of"]),
-        ("created", instant(run["created_at"])),
-        ("started", instant(run["started_at"])),
-        ("finished", instant(run["finished_at"])),
-        ("log", "complete" if run["log_complete"] else "not complete yet"),
-    ])
+    print_fields(
+        [
+            ("run", f"{run['id']}: {run['pipeline']} #{run['number']}, revision {run['revision']}"),
+            ("status", _with_reason(run)),
+            ("repository", run["repository"]),
+            ("event", f"{run['event_id']} {run['event']}"),
+            ("branch", run["branch"]),
+            ("commit", run["sha"]),
+            ("by", run["triggered_by"]),
+            ("delivery", delivery),
+            ("retry of", run["retry_of"]),
+            ("created", instant(run["created_at"])),
+            ("started", instant(run["started_at"])),
+            ("finished", instant(run["finished_at"])),
+            ("log", "complete" if run["log_complete"] else "not complete yet"),
+        ]
+    )
     say("")
     columns = [("job", key("name")), ("status", key("status")), ("reason", key("reason")), ("waits for", _waits)]
     print_table(run["jobs"], [*columns, ("attempts", _attempts), ("message", key("message"))], "no jobs")
@@ -148,10 +150,17 @@ def _with_reason(row: Row) -> str:
 def _waits(job: Row) -> str | None:
     if job["waiting_for"] is None:
         return None
-    return f"{job['waiting_for']}, {job['place']} before it" if job["place"] is not None else str(job["waiting_for"])
+    if job["place"] is not None:
+        return f"{job['waiting_for']}, {job['place']} before it"
+    return f"{job['waiting_for']} until {short_instant(job['retry_at'])}" if job.get("retry_at") else str(job["waiting_for"])
 
 
 def _attempts(job: Row) -> str:
     if job["carried_from"] is not None:
         return f"carried from job {job['carried_from']}"
-    return ", ".join(f"{attempt['number']} {attempt['outcome'] or attempt['status']}" for attempt in job["attempts"]) or "-"
+    return ", ".join(map(_attempt, job["attempts"])) or "-"
+
+
+def _attempt(attempt: Row) -> str:
+    end = attempt["outcome"] or attempt["status"]
+    return f"{attempt['number']} {end} ({attempt['reason']})" if attempt["reason"] else f"{attempt['number']} {end}"

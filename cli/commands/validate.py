@@ -2,16 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.client import Client
 from cli.errors import FAILED, CommandError, Refused, WrongUsage
 from cli.inert import one_line
-from cli.options import MOST_REPOSITORIES, AsJson, api
+from cli.options import AsJson, api
 from cli.output import print_json, say, warn
 
 File = Annotated[str | None, typer.Argument(metavar="FILE", help="The pipeline's YAML; - reads standard input.")]
@@ -38,6 +36,7 @@ def validate(file: File = None, schema: Schema = False, as_json: AsJson = False)
         say(f"{'<stdin>' if file == '-' else file}: valid")
     else:
         print_faults(answer["errors"], text, file)
+    print_warnings(answer)
     if not answer["valid"]:
         raise typer.Exit(FAILED)
 
@@ -68,24 +67,10 @@ def print_faults(faults: Sequence[dict[str, Any]], text: str, file: str) -> None
             warn(f"{name}  {fault['path']}: {fault['message']}")
 
 
-def warn_of_strangers(client: Client, text: str) -> None:
-    """On stderr, of each repository that the pipeline names in full and whose maintainer the caller is not: nothing will run for it."""
-    from shared.pipeline.errors import PipelineInvalid  # noqa: PLC0415 - loads pydantic, which only this needs
-    from shared.pipeline.load import load  # noqa: PLC0415 - loads pydantic too
-
-    try:
-        named = load(text).repositories if text else ()
-    except PipelineInvalid:
-        return  # the API reads a newer language than this program
-    whole = [name for name in named if not set(name) & set("*?")]
-    if not whole:
-        return
-    rows = client.items("/repositories", MOST_REPOSITORIES)["items"]
-    mine = {row["full_name"].casefold(): row["full_name"] for row in rows if row["role"] != "viewer"}  # an administrator needs no role
-    for name in whole:
-        if name.casefold() not in mine:
-            near = get_close_matches(name.casefold(), mine, n=1)
-            warn(one_line(f"{name}: you are maintainer of no such repository" + (f"; did you mean {mine[near[0]]}?" if near else "")))
+def print_warnings(answer: dict[str, Any]) -> None:
+    """On stderr, what the API finds odd in a pipeline that is valid."""
+    for found in answer.get("warnings", ()):
+        warn(one_line(f"warning: {found['message']}" + (f". {found['hint']}" if found["hint"] else "")))
 
 
 def explained(refused: Refused, text: str, file: str) -> CommandError:

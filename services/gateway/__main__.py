@@ -8,6 +8,7 @@ import asyncio
 from services.gateway.app import build_app
 from services.gateway.gateway import build_gateway
 from services.gateway.settings import GatewaySettings
+from services.gateway.unparsed import Runner
 from shared.bus import open_bus
 from shared.db import open_database
 from shared.logconfig import configure_logging
@@ -19,7 +20,7 @@ async def main() -> None:
     configure_logging(settings, "gateway")
     async with open_database(settings) as database, open_bus(settings, "gateway") as bus:
         gateway = build_gateway(settings, database, bus)
-        async with Service("gateway", settings, build_app(gateway)) as service:
+        async with Service("gateway", settings, build_app(gateway), Runner) as service:
             for task in gateway.tasks:
                 service.keep_running(task)
             service.ready_when("postgres_or_inlet", gateway.acceptance.can_accept)

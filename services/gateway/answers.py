@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from services.gateway.etags import allows, etag_of
 from services.gateway.fields import Filters, QueryNumber
 from services.gateway.paging import CURSOR_PATTERN, ForeignCursor, id_before, split_page
 from services.gateway.problems import Problem
@@ -35,7 +36,11 @@ class PageFilters(Filters):
     """What every list takes."""
 
     limit: Annotated[int, Field(ge=1, le=200), QueryNumber] = 50
-    cursor: str | None = Field(None, pattern=CURSOR_PATTERN, description="The `next_cursor` of the page before. Other filters than that page's: 400.")
+    cursor: str | None = Field(
+        None,
+        json_schema_extra={"pattern": CURSOR_PATTERN},  # told, not checked: what was not given out here is a 400 whatever it looks like
+        description="The `next_cursor` of the page before. Other filters than that page's: 400.",
+    )
 
 
 def json_answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -44,6 +49,12 @@ def json_answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] 
 
 def no_content() -> web.Response:
     return web.Response(status=204)
+
+
+def check_version(call: Call[Any, Any], what: str, version: int) -> None:
+    """Raises Problem 412 when If-Match names another version of what is to be changed."""
+    if not allows(call.request.headers.get("If-Match"), version):
+        raise Problem(412, "stale", f"The {what} has changed since this version.", headers={"ETag": etag_of(version)})
 
 
 ReadPage = Callable[[int, int], Awaitable[Sequence[Any]]]

@@ -7,9 +7,10 @@ from functools import partial
 from services.gateway.acceptance import Acceptance
 from services.gateway.auth import Callers
 from services.gateway.consumers import on_live
+from services.gateway.dead_letters import on_dead, on_unreadable
 from services.gateway.effects import Effects
 from services.gateway.hook_secrets import HookSecrets
-from services.gateway.inlet import BATCH, Inlet, on_kept
+from services.gateway.inlet import BATCH, Inlet, on_arrived
 from services.gateway.intake import BodyMemory
 from services.gateway.live_logs import LiveLogs
 from services.gateway.reconciler import open_reconciler
@@ -44,6 +45,11 @@ class Gateway:
     """Run while the gateway serves."""
 
 
+def _queues_that_can_fail(settings: GatewaySettings) -> list[topology.Queue]:
+    """Those whose messages the broker lays aside; the inlet's are laid aside by its own handler."""
+    return [queue for queue in (*topology.FIXED, topology.executor_queue(settings.cluster)) if queue.delivery_limit is not None]
+
+
 def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Gateway:
     """Everything, not yet running. Raises KeyringInvalid or OSError for a key file that cannot be used."""
     relay = OutboxRelay(database, bus, owner="gateway")
@@ -60,7 +66,9 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         acceptance,
         inlet,
         hook_secrets,
-        bus.consumer(topology.INLET, partial(on_kept, record), batch=BATCH),
+        bus.raw_consumer(topology.INLET, partial(on_arrived, record, store), batch=BATCH),
+        *(bus.raw_consumer(queue.dead, partial(on_dead, store, queue.name), batch=BATCH) for queue in _queues_that_can_fail(settings)),
+        bus.raw_consumer(topology.OUTBOX_UNREADABLE, partial(on_unreadable, store), batch=BATCH),
         bus.exclusive_consumer(topology.LIVE_KEYS, partial(on_live, effects, live)),
         open_reconciler(store, settings),
     )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from services.gateway.circuit import Circuit
 from services.gateway.deliveries import Delivery
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
 
 GROUP_SIZE = 128
@@ -94,12 +95,14 @@ class GroupCommit:
             await self._each_alone(group, error)
         else:
             self._circuit.succeeded()
+            crashpoint("gateway.stored_not_answered")
             for waiting, kept in zip(group, answers, strict=True):
                 if not waiting.kept.done():
                     waiting.kept.set_result(kept)
 
     async def _within(self, group: list[_Waiting]) -> list[Kept]:
         """The commit's answers, or Transient at the deadline. The commit is cancelled but not waited for: a hung connection takes its time to give up."""
+        crashpoint("gateway.verified_not_stored")
         commit = asyncio.ensure_future(self._commit([waiting.delivery for waiting in group]))
         left = min(waiting.deadline for waiting in group) - asyncio.get_running_loop().time()
         done, _ = await asyncio.wait({commit}, timeout=max(left, 0))

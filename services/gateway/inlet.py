@@ -8,12 +8,17 @@ from collections.abc import Sequence
 
 import structlog
 
+from services.gateway.dead_letters import Dead, bury
 from services.gateway.deliveries import Delivery, from_message, to_message
+from services.gateway.group_commit import Refused
 from services.gateway.record import Record
+from services.gateway.store import GatewayStore
 from shared import topology
 from shared.bus import Bus
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
-from shared.messages import DeliveryKept, encode
+from shared.messages import DeliveryKept, decode, encode
+from shared.raw_consuming import Arrived
 
 _log = structlog.get_logger()
 
@@ -35,11 +40,13 @@ class Inlet:
         if delivery.body_bytes > self._body_bytes:
             raise Transient("too large for the inlet")
         message = to_message(delivery)
+        crashpoint("gateway.inlet_not_published")
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._bus.publish_bytes(encode(message), topology.INLET.keys[0], kind=message.type, timeout=self._wait_seconds)
         except TimeoutError as error:
             raise Transient("the inlet did not confirm in time") from error
+        crashpoint("gateway.inlet_published_not_answered")
 
     async def answers(self) -> bool:
         return await self._bus.answers()
@@ -51,11 +58,40 @@ class Inlet:
             await asyncio.sleep(WARM_SECONDS)
 
 
-async def on_kept(record: Record, messages: Sequence[DeliveryKept]) -> None:
+async def on_arrived(record: Record, store: GatewayStore, arrived: Sequence[Arrived]) -> None:
     """Store what waited in the inlet. Safe to repeat: a delivery that is known already stays as it is.
 
-    Raises Transient while Postgres is away: the consumer holds its messages and waits.
+    What cannot be read, and what the record refuses when it is alone, goes to the dead letters: it harms no other, and nothing of it is lost.
+    Raises Transient while Postgres is away (the consumer holds its messages and waits), and Refused for one of several (each is then tried alone).
     """
+    readable = [message for one in arrived if (message := _read(one.body)) is not None]
+    unreadable = [one.body for one in arrived if _read(one.body) is None]
+    if unreadable:
+        await bury(store, topology.INLET.name, [Dead(body, "unreadable") for body in unreadable])
+    try:
+        await _store(record, readable)
+    except Refused as error:
+        if len(arrived) > 1:
+            raise
+        await bury(store, topology.INLET.name, [Dead(arrived[0].body, "refused", str(error))])
+
+
+async def _store(record: Record, messages: Sequence[DeliveryKept]) -> None:
+    if not messages:
+        return
     deliveries = sorted((from_message(message) for message in messages), key=lambda delivery: (delivery.delivery_id, delivery.body_sha256))
+    crashpoint("gateway.inlet_taken_not_stored")
     kept = await record.keep(deliveries)
+    crashpoint("gateway.inlet_stored_not_acked")
     _log.info("inlet_stored", count=len(kept), duplicates=sum(one.is_duplicate for one in kept))
+
+
+def _read(body: bytes) -> DeliveryKept | None:
+    try:
+        message = decode(body)
+        if isinstance(message, DeliveryKept):
+            from_message(message)
+            return message
+    except ValueError:
+        pass
+    return None

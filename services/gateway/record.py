@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from services.gateway.deliveries import Delivery
 from services.gateway.group_commit import Kept
 from services.gateway.store import GatewayStore
+from shared.crashpoint import crashpoint
 from shared.db import Relay
 
 
@@ -22,5 +23,6 @@ class Record:
         """
         async with self._store.reading() as work:
             stored = await work.insert_deliveries(deliveries)
+            crashpoint("gateway.stored_not_handed_over")
             self._relay.hand_over(stored.outgoing)
             return await work.kept(deliveries, stored.new)

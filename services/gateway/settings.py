@@ -21,6 +21,9 @@ class GatewaySettings(ServiceSettings):
     allow_local_clone_urls: bool = False
     """True: file:// and http:// to this machine may be registered as clone URLs. For demos and tests: jobs could read what the executor can."""
 
+    cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """The cluster whose executors' dead letters are kept here, beside those of all other queues."""
+
     database_wait_seconds: PositiveFloat = 0.8
     """How long a webhook waits for Postgres before it goes to the inlet. A group commit takes a few milliseconds; forges give up after 10 s."""
     inlet_wait_seconds: PositiveFloat = 0.8

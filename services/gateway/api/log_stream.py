@@ -64,7 +64,8 @@ def _told(stream: Stream, told: Said | Marked, positions: Positions) -> bytes:
     step = told.step
     if isinstance(step, StepBegin):
         return event("step", {**place, "line": told.line, "phase": "begin", "index": step.index, "name": step.name}, positions)
-    return event("step", {**place, "line": told.line, "phase": "end", "index": step.index, "exit_code": step.exit_code}, positions)
+    ended = {"phase": "end", "index": step.index, "exit_code": step.exit_code, "outcome": step.outcome}
+    return event("step", {**place, "line": told.line, **ended}, positions)
 
 
 def event(kind: str, data: dict[str, Any], positions: Positions) -> bytes:

@@ -1,18 +1,20 @@
 """Pipelines: stored definitions. Each save that changes the YAML makes an immutable revision."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
-from services.gateway.etags import allows, etag_of
+from services.gateway.answers import Page, PageFilters, View, check_version, json_answer, no_content, paged
+from services.gateway.etags import etag_of
 from services.gateway.fields import Instant, Shape, Text
 from services.gateway.people import Scope
 from services.gateway.problems import Fault, Problem, conflict, not_found
 from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.pipelines import Definition, NameTaken, Naming
+from services.gateway.unmatched import warnings_of
 from shared.pipeline import globs
 from shared.pipeline.errors import PipelineInvalid
 from shared.pipeline.load import load
@@ -69,6 +71,7 @@ class PipelineSummary(View):
 
 class Pipeline(PipelineSummary):
     yaml_config: str
+    warnings: list[Fault] = Field(description="What is no error and probably not meant: repositories for which nothing will run.")
 
 
 class Revision(View):
@@ -82,6 +85,7 @@ class Revision(View):
 class Validation(View):
     valid: bool
     errors: list[Fault]
+    warnings: list[Fault] = Field(description="What is no error and probably not meant: repositories for which nothing would run, were the pipeline yours.")
 
 
 async def _understood(yaml_config: str) -> Definition:
@@ -105,8 +109,17 @@ def _name_taken() -> Problem:
     return conflict("name_taken", "Another pipeline of this owner has this name.")
 
 
-def _shown(row: Any, status: int = 200, **headers: str) -> web.Response:
-    return json_answer(Pipeline.of(row), status, {"ETag": etag_of(row["version"]), **headers})
+async def _shown(work: Any, call: Call[Any, Any], pipeline_id: int, status: int = 200, **headers: str) -> web.Response:
+    """Raises Problem 404."""
+    row = await work.pipeline(pipeline_id, call.caller)
+    if row is None:
+        raise not_found()
+    warnings = await _warnings(work, row["repositories"] or [], row["created_by"])
+    return json_answer(Pipeline.of(row, warnings=warnings), status, {"ETag": etag_of(row["version"]), **headers})
+
+
+async def _warnings(work: Any, repositories: Sequence[str], owner: int) -> list[Fault]:
+    return warnings_of(repositories, await work.usable_repositories(owner, repositories))
 
 
 async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
@@ -117,16 +130,12 @@ async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
         if pipeline_id is None:
             raise _name_taken()
         await work.audit(call.caller.user_id, "pipeline.created", f"pipeline:{pipeline_id}")
-        row = await work.pipeline(pipeline_id, call.caller)
-    return _shown(row, 201, Location=f"/pipelines/{pipeline_id}")
+        return await _shown(work, call, pipeline_id, 201, Location=f"/pipelines/{pipeline_id}")
 
 
 async def show(call: Call[NoBody, NoFilters]) -> web.Response:
     async with call.gateway.store.reading() as work:
-        row = await work.pipeline(call.id, call.caller)
-    if row is None:
-        raise not_found()
-    return _shown(row)
+        return await _shown(work, call, call.id)
 
 
 async def listed(call: Call[NoBody, PipelineFilters]) -> web.Response:
@@ -151,8 +160,7 @@ async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
         except NameTaken as error:
             raise _name_taken() from error
         await work.audit(call.caller.user_id, "pipeline.changed", f"pipeline:{call.id}", {"new_revision": definition is not None})
-        row = await work.pipeline(call.id, call.caller)
-    return _shown(row)
+        return await _shown(work, call, call.id)
 
 
 async def _locked(work: Any, call: Call[Any, Any]) -> Any:
@@ -160,8 +168,7 @@ async def _locked(work: Any, call: Call[Any, Any]) -> Any:
     row = await work.lock_pipeline(call.id, call.caller)
     if row is None:
         raise not_found()
-    if not allows(call.request.headers.get("If-Match"), row["version"]):
-        raise Problem(412, "stale", "The pipeline has changed since this version.", headers={"ETag": etag_of(row["version"])})
+    check_version(call, "pipeline", row["version"])
     return row
 
 
@@ -182,10 +189,11 @@ async def revisions(call: Call[NoBody, PageFilters]) -> web.Response:
 
 async def validate(call: Call[PipelineText, NoFilters]) -> web.Response:
     try:
-        await _understood(call.body.yaml_config)
+        definition = await _understood(call.body.yaml_config)
     except PipelineInvalid as error:
-        return json_answer(Validation(valid=False, errors=_faults(error)))
-    return json_answer(Validation(valid=True, errors=[]))
+        return json_answer(Validation(valid=False, errors=_faults(error), warnings=[]))
+    async with call.gateway.store.reading() as work:
+        return json_answer(Validation(valid=True, errors=[], warnings=await _warnings(work, definition.model["repositories"], call.caller.user_id)))
 
 
 _ONE = Answer("The pipeline.", Pipeline, headers=ETAG)

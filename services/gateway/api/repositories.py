@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.answers import Page, PageFilters, View, check_version, json_answer, no_content, paged
 from services.gateway.clone_urls import clone_url_fault, server_of
-from services.gateway.etags import allows, etag_of
+from services.gateway.etags import etag_of
 from services.gateway.fields import Id, Instant, Shape, Text
 from services.gateway.gateway import Gateway
 from services.gateway.people import Scope
@@ -162,8 +162,7 @@ async def _held(work: Any, call: Call[Any, Any]) -> Any:
     held = await work.lock_repository(call.id)
     if held is None:
         raise not_found()
-    if not allows(call.request.headers.get("If-Match"), held["version"]):
-        raise Problem(412, "stale", "The repository has changed since this version.", headers={"ETag": etag_of(held["version"])})
+    check_version(call, "repository", held["version"])
     return await _visible(work, call)  # as it is now that nobody else changes it
 
 

@@ -90,7 +90,8 @@ class Job(View):
     needs: list[str]
     status: Status
     reason: Reason | None
-    waiting_for: WaitingFor | None
+    waiting_for: WaitingFor | None = Field(description="On the cluster too: for room, a node or an image.")
+    retry_at: Instant | None = Field(description="Between two attempts: when the next may begin.")
     place: int | None = Field(description="Waiting for a slot: how many jobs are before it, 1,000 at most.")
     message: str | None
     cluster: str

@@ -142,6 +142,7 @@ def _check(kind: str, status: Status) -> None:
 
 
 _REFUSALS = {
+    "command_failed": "What is stored about the run cannot be read by this release. It has been logged.",
     "already_finished": "The run is over.",
     "not_retryable": "Only a run that failed, was cancelled or ended with an error can be retried.",
 }

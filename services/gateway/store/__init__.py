@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from services.gateway.store.dead_letters import DeadLettersWork
 from services.gateway.store.deliveries import DeliveriesWork
 from services.gateway.store.history import HistoryWork
 from services.gateway.store.logs import LogsWork
@@ -12,7 +13,7 @@ from services.gateway.store.runs import RunsWork
 from shared.db import Database, Queries, Relay, Store
 
 
-class GatewayWork(DeliveriesWork, HistoryWork, LogsWork, PeopleWork, PipelinesWork, RepositoriesWork, RunsWork):
+class GatewayWork(DeadLettersWork, DeliveriesWork, HistoryWork, LogsWork, PeopleWork, PipelinesWork, RepositoriesWork, RunsWork):
     """One transaction over everything that the gateway reads and writes."""
 
 

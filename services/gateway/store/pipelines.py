@@ -8,6 +8,7 @@ import asyncpg
 
 from services.gateway.people import Caller
 from shared.db import Work
+from shared.pipeline import globs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ class PipelinesWork(Work):
         pipeline_id: int = row["id"]
         await self._run("insert_revision", pipeline_id, row["revision"], definition.yaml_config, definition.model, owner)
         return pipeline_id
+
+    async def usable_repositories(self, user_id: int, named: Sequence[str]) -> list[str]:
+        """For which a user's pipelines may run; those that these names and globs may stand for are among them, of thousands some others are not."""
+        keys = globs.repository_keys(named)
+        rows = await self._rows("usable_repositories", user_id, list(keys), [key.removesuffix("/") for key in keys if key.endswith("/")])
+        return [name for row in rows for name in dict.fromkeys((row["full_name"], row["current_name"])) if name is not None]
 
     async def pipeline(self, pipeline_id: int, caller: Caller) -> asyncpg.Record | None:
         return await self._row("one_pipeline", pipeline_id, caller.user_id, caller.is_admin)

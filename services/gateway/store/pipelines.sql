@@ -4,6 +4,17 @@ INSERT INTO pipeline_configs (name, description, yaml_config, repository_keys, e
 ON CONFLICT DO NOTHING
 RETURNING id, revision;
 
+-- name: usable_repositories
+-- The names, registered and current, of repositories for which a user's pipelines may run; those asked for first. $1 user, $2 names in lower case, $3 owners of globs in
+-- lower case.
+SELECT r.full_name, i.full_name AS current_name
+  FROM users u CROSS JOIN repositories r LEFT JOIN repository_identities i ON i.repository_id = r.id
+ WHERE u.id = $1 AND r.deleted_at IS NULL
+   AND (u.is_admin OR EXISTS (SELECT FROM grants g WHERE g.repository_id = r.id AND g.user_id = u.id AND g.role = 'maintainer'))
+ ORDER BY lower(r.full_name) = ANY($2::text[]) OR coalesce(lower(i.full_name) = ANY($2::text[]), false)
+          OR split_part(lower(coalesce(i.full_name, r.full_name)), '/', 1) = ANY($3::text[]) DESC, r.id DESC
+ LIMIT 2000;
+
 -- name: insert_revision
 -- Keep what a pipeline says from here on, and make it the newest. $1 pipeline, $2 number, $3 YAML, $4 model, $5 user.
 WITH new AS (
@@ -11,12 +22,14 @@ WITH new AS (
 UPDATE pipeline_configs SET revision_id = new.id, revision = $2 FROM new WHERE pipeline_configs.id = $1;
 
 -- name: one_pipeline
--- A pipeline that is not deleted, where the user may see it. $1 pipeline, $2 user, $3 administrator.
-SELECT id, name, description, yaml_config, enabled, revision, revision_id, version, created_by, created_at, updated_at
-  FROM pipeline_configs WHERE id = $1 AND deleted_at IS NULL AND ($3 OR created_by = $2);
+-- A pipeline that is not deleted, where the user may see it; repositories: what its YAML names. $1 pipeline, $2 user, $3 administrator.
+SELECT c.id, c.name, c.description, c.yaml_config, c.enabled, c.revision, c.revision_id, c.version, c.created_by, c.created_at, c.updated_at,
+       v.model -> 'repositories' AS repositories
+  FROM pipeline_configs c LEFT JOIN pipeline_revisions v ON v.id = c.revision_id
+ WHERE c.id = $1 AND c.deleted_at IS NULL AND ($3 OR c.created_by = $2);
 
 -- name: lock_pipeline
--- The same, held until the transaction ends.
+-- A pipeline as above, held until the transaction ends.
 SELECT id, name, description, yaml_config, enabled, revision, revision_id, version, created_by, created_at, updated_at
   FROM pipeline_configs WHERE id = $1 AND deleted_at IS NULL AND ($3 OR created_by = $2) FOR UPDATE;
 

@@ -7,79 +7,67 @@ SET LOCAL plan_cache_mode = force_custom_plan;
 SELECT id FROM repositories WHERE lower(full_name) = lower($1)
 UNION SELECT repository_id FROM repository_identities WHERE lower(full_name) = lower($1);
 
--- name: newest_runs
--- For administrators, who see all. $1 user (not looked at), $2 true, $3 before this id, $4 how many, $5 … $16 filters; NULL: any.
-WITH shown AS MATERIALIZED (
-   SELECT r.* FROM pipeline_runs r
-    WHERE $1::bigint IS NOT NULL AND $2::boolean AND r.id < $3 AND r.expired_at IS NULL AND ($5::status IS NULL OR r.status = $5) AND ($6::bigint IS NULL OR r.pipeline_config_id = $6)
+-- part: run_columns
+r.id, r.number, r.pipeline_config_id, p.name AS pipeline, r.revision_id, v.number AS revision, r.event_id, r.event_kind AS event, r.repository_id,
+       c.full_name AS repository, r.branch, r.sha, r.status, r.reason, r.triggered_by, r.rerun, r.retry_of, r.priority, r.logs, r.created_at, r.started_at, r.finished_at
+
+-- part: with_names
+JOIN pipeline_configs p ON p.id = r.pipeline_config_id
+  JOIN pipeline_revisions v ON v.id = r.revision_id
+  JOIN repositories c ON c.id = r.repository_id
+
+-- part: filters
+r.id < $3 AND r.expired_at IS NULL AND ($5::status IS NULL OR r.status = $5) AND ($6::bigint IS NULL OR r.pipeline_config_id = $6)
           AND ($7::bigint[] IS NULL OR r.repository_id = ANY($7)) AND ($8::text IS NULL OR r.branch = $8) AND ($9::text IS NULL OR r.sha = $9)
           AND ($10::event_kind IS NULL OR r.event_kind = $10)
           AND ($11::timestamptz IS NULL OR r.created_at >= $11) AND ($12::timestamptz IS NULL OR r.created_at < $12)
           AND ($13::timestamptz IS NULL OR r.started_at >= $13) AND ($14::timestamptz IS NULL OR r.started_at < $14)
           AND ($15::timestamptz IS NULL OR r.finished_at >= $15) AND ($16::timestamptz IS NULL OR r.finished_at < $16)
-    ORDER BY r.id DESC LIMIT $4)
-SELECT r.id, r.number, r.pipeline_config_id, p.name AS pipeline, r.revision_id, v.number AS revision, r.event_id, r.event_kind AS event, r.repository_id,
-       c.full_name AS repository, r.branch, r.sha, r.status, r.reason, r.triggered_by, r.rerun, r.retry_of, r.priority, r.logs, r.created_at, r.started_at, r.finished_at
-  FROM shown r
-  JOIN pipeline_configs p ON p.id = r.pipeline_config_id
-  JOIN pipeline_revisions v ON v.id = r.revision_id
-  JOIN repositories c ON c.id = r.repository_id
- ORDER BY r.id DESC;
+
+-- name: newest_runs
+-- For administrators, who see all. $1 user (not looked at), $2 true, $3 before this id, $4 how many, $5 … $16 filters; NULL: any.
+WITH shown AS MATERIALIZED (
+   SELECT r.* FROM pipeline_runs r WHERE $1::bigint IS NOT NULL AND $2::boolean AND :filters ORDER BY r.id DESC LIMIT $4)
+SELECT :run_columns FROM shown r :with_names ORDER BY r.id DESC;
 
 -- name: newest_runs_of_user
 -- Of own pipelines and granted repositories, the newest of each first: the cost does not grow with other people's runs. Parameters as above.
 WITH mine AS (
-   SELECT newest.* FROM pipeline_configs own CROSS JOIN LATERAL (
-          SELECT r.* FROM pipeline_runs r
-           WHERE r.pipeline_config_id = own.id AND r.id < $3 AND r.expired_at IS NULL AND ($5::status IS NULL OR r.status = $5) AND ($6::bigint IS NULL OR r.pipeline_config_id = $6)
-                 AND ($7::bigint[] IS NULL OR r.repository_id = ANY($7)) AND ($8::text IS NULL OR r.branch = $8) AND ($9::text IS NULL OR r.sha = $9)
-                 AND ($10::event_kind IS NULL OR r.event_kind = $10)
-                 AND ($11::timestamptz IS NULL OR r.created_at >= $11) AND ($12::timestamptz IS NULL OR r.created_at < $12)
-                 AND ($13::timestamptz IS NULL OR r.started_at >= $13) AND ($14::timestamptz IS NULL OR r.started_at < $14)
-                 AND ($15::timestamptz IS NULL OR r.finished_at >= $15) AND ($16::timestamptz IS NULL OR r.finished_at < $16)
-           ORDER BY r.id DESC LIMIT $4) AS newest
+   SELECT newest.* FROM pipeline_configs own
+    CROSS JOIN LATERAL (SELECT r.* FROM pipeline_runs r WHERE r.pipeline_config_id = own.id AND :filters ORDER BY r.id DESC LIMIT $4) AS newest
     WHERE own.created_by = $1 AND NOT $2::boolean AND ($6::bigint IS NULL OR own.id = $6)
    UNION
-   SELECT newest.* FROM grants granted CROSS JOIN LATERAL (
-          SELECT r.* FROM pipeline_runs r
-           WHERE r.repository_id = granted.repository_id AND r.id < $3 AND r.expired_at IS NULL AND ($5::status IS NULL OR r.status = $5) AND ($6::bigint IS NULL OR r.pipeline_config_id = $6)
-                 AND ($7::bigint[] IS NULL OR r.repository_id = ANY($7)) AND ($8::text IS NULL OR r.branch = $8) AND ($9::text IS NULL OR r.sha = $9)
-                 AND ($10::event_kind IS NULL OR r.event_kind = $10)
-                 AND ($11::timestamptz IS NULL OR r.created_at >= $11) AND ($12::timestamptz IS NULL OR r.created_at < $12)
-                 AND ($13::timestamptz IS NULL OR r.started_at >= $13) AND ($14::timestamptz IS NULL OR r.started_at < $14)
-                 AND ($15::timestamptz IS NULL OR r.finished_at >= $15) AND ($16::timestamptz IS NULL OR r.finished_at < $16)
-           ORDER BY r.id DESC LIMIT $4) AS newest
+   SELECT newest.* FROM grants granted
+    CROSS JOIN LATERAL (SELECT r.* FROM pipeline_runs r WHERE r.repository_id = granted.repository_id AND :filters ORDER BY r.id DESC LIMIT $4) AS newest
     WHERE granted.user_id = $1)
-SELECT r.id, r.number, r.pipeline_config_id, p.name AS pipeline, r.revision_id, v.number AS revision, r.event_id, r.event_kind AS event, r.repository_id,
-       c.full_name AS repository, r.branch, r.sha, r.status, r.reason, r.triggered_by, r.rerun, r.retry_of, r.priority, r.logs, r.created_at, r.started_at, r.finished_at
-  FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r
-  JOIN pipeline_configs p ON p.id = r.pipeline_config_id
-  JOIN pipeline_revisions v ON v.id = r.revision_id
-  JOIN repositories c ON c.id = r.repository_id
- ORDER BY r.id DESC;
+SELECT :run_columns FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r :with_names ORDER BY r.id DESC;
 
 -- name: one_run
 -- A run where the user may see it, with its provenance. $1 run, $2 user, $3 administrator. may_command: owner, maintainer or administrator.
-SELECT r.id, r.number, r.pipeline_config_id, p.name AS pipeline, r.revision_id, v.number AS revision, r.event_id, r.event_kind AS event, r.repository_id,
-       c.full_name AS repository, r.branch, r.sha, r.status, r.reason, r.triggered_by, r.rerun, r.retry_of, r.priority, r.logs, r.created_at, r.started_at, r.finished_at, e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
+SELECT :run_columns, e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
        $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command
   FROM pipeline_runs r
-  JOIN pipeline_configs p ON p.id = r.pipeline_config_id
-  JOIN pipeline_revisions v ON v.id = r.revision_id
-  JOIN repositories c ON c.id = r.repository_id
+  :with_names
   JOIN events e ON e.id = r.event_id
   LEFT JOIN deliveries d ON d.id = e.delivery_id
   LEFT JOIN grants g ON g.repository_id = r.repository_id AND g.user_id = $2
  WHERE r.id = $1 AND r.expired_at IS NULL AND ($3 OR p.created_by = $2 OR g.user_id IS NOT NULL);
 
 -- name: run_jobs
--- The jobs of a run in the order of the document. place: how many stand before it in the queue, 1,000 at most. $1 run.
-SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.waiting_for, j.message, j.cluster, j.carried_from, j.created_at, j.ready_at, j.admitted_at,
+-- The jobs of a run in the order of the document. place: how many stand before it in the queue, 1,000 at most. An admitted job waits for what its attempt
+-- waits for; one whose pause before another attempt is over waits for a slot. $1 run.
+SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.cluster, j.carried_from, j.created_at, j.ready_at, j.admitted_at,
        j.cancel_requested_at, j.started_at, j.finished_at,
-       CASE WHEN j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL THEN
-         (SELECT count(*) FROM (SELECT FROM jobs w WHERE w.status = 'pending' AND w.ready_at IS NOT NULL AND w.admitted_at IS NULL
+       CASE WHEN a.id IS NOT NULL THEN a.waiting_for WHEN j.waiting_for = 'retry_backoff' AND j.retry_at <= now() THEN 'slot' ELSE j.waiting_for END AS waiting_for,
+       CASE WHEN a.id IS NOT NULL THEN a.message ELSE j.message END AS message,
+       CASE WHEN j.status = 'pending' AND j.admitted_at IS NULL THEN j.retry_at END AS retry_at,
+       CASE WHEN j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND coalesce(j.retry_at <= now(), true) THEN
+         (SELECT count(*) FROM (SELECT FROM jobs w WHERE w.status = 'pending' AND w.ready_at IS NOT NULL AND w.admitted_at IS NULL AND coalesce(w.retry_at <= now(), true)
                                    AND (w.order_key, w.id) < (j.order_key, j.id) LIMIT 1000) AS before) END AS place
-  FROM jobs j WHERE j.run_id = $1 ORDER BY j.position, j.id;
+  FROM jobs j
+  LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt AND j.admitted_at IS NOT NULL AND j.status IN ('pending', 'running') AND a.status <> 'finished'
+ WHERE j.run_id = $1
+ ORDER BY j.position, j.id;
 
 -- name: run_attempts
 -- $1 run.

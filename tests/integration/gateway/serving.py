@@ -18,6 +18,7 @@ from services.gateway.app import build_app
 from services.gateway.bootstrap import make_first_admin
 from services.gateway.gateway import Gateway, build_gateway
 from services.gateway.settings import GatewaySettings
+from services.gateway.unparsed import Runner
 from shared.bus import open_bus
 from shared.db import open_database
 from tests.harness.client import Answer, Client
@@ -108,7 +109,7 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
         token = await make_first_admin(settings, "admin@example.org")
     async with open_database(settings) as database, open_bus(settings, "gateway-test") as bus, aiohttp.ClientSession() as session:
         gateway = build_gateway(settings, database, bus)
-        runner = web.AppRunner(build_app(gateway), access_log=None, shutdown_timeout=2)
+        runner = Runner(build_app(gateway), access_log=None, shutdown_timeout=2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

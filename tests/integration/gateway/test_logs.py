@@ -196,17 +196,18 @@ async def test_a_watcher_goes_on_after_the_last_event_it_saw(printing: Printing)
 
 
 async def test_steps_are_events_of_their_own(printing: Printing) -> None:
-    begin, end = step_markers.begin(printing.nonce, 1, "pytest").encode(), f"::towpath-{printing.nonce}::end 1 3".encode()
+    begin, end = step_markers.begin(printing.nonce, 1, "pytest").encode(), f"::towpath-{printing.nonce}::end 1 3 t".encode()
     await printing.print(begin + b"\nhello\nno feed" + end + b"\nafter\n")
     watcher = Watcher(printing.owner, printing.path)
     await printing.end()
     await watcher.ends()
     told = [(event.kind, json.loads(event.data)) for event in watcher.events if event.kind in {"lines", "step"}]
-    assert [(kind, data.get("lines"), data.get("phase"), data.get("name"), data.get("exit_code")) for kind, data in told] == [
-        ("step", None, "begin", "pytest", None),
-        ("lines", ["hello", "no feed"], None, None, None),
-        ("step", None, "end", None, 3),
-        ("lines", ["after"], None, None, None),
+    shown = ("lines", "phase", "name", "exit_code", "outcome")
+    assert [(kind, {name: data[name] for name in shown if name in data}) for kind, data in told] == [
+        ("step", {"phase": "begin", "name": "pytest"}),
+        ("lines", {"lines": ["hello", "no feed"]}),
+        ("step", {"phase": "end", "exit_code": 3, "outcome": "timed_out"}),
+        ("lines", {"lines": ["after"]}),
     ]
 
 

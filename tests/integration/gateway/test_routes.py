@@ -42,11 +42,7 @@ def body_of(route: Route) -> Any:
 @pytest.mark.parametrize("token", [None, "tp_", "nonsense", "tp_" + "0" * 36, "tp_" + "x" * 1_000_000])
 async def test_no_route_answers_without_a_valid_token(served: Serving, token: str | None) -> None:
     for route in GUARDED:
-        client = served.anonymous.as_(token)
-        if token is not None and len(token) > 8000:
-            answer = await served.anonymous.request(route.method, path_of(route), body_of(route), headers={"Authorization": f"Bearer {token[:7000]}"})
-        else:
-            answer = await client.request(route.method, path_of(route), body_of(route))
+        answer = await served.anonymous.as_(token).request(route.method, path_of(route), body_of(route))
         assert answer.status == 401, name_of(route)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -14,6 +14,7 @@ from shared.db import Database, Queries, Store, Work, open_database
 from shared.errors import Transient
 from shared.messages import AttemptReady, CommandRequested, Message, RunCreated
 from shared.outbox import OutboxRelay
+from shared.raw_consuming import Arrived
 from shared.settings import BusSettings, DatabaseSettings
 from tests.harness.waiting import until
 from tests.integration.shared.running import running
@@ -167,3 +168,23 @@ async def test_rows_left_while_the_broker_was_away_are_published_when_it_is_back
             await say(store_of(database, relay), CommandRequested(command_ids=(2,)))
             await asyncio.to_thread(breakable_servers.rabbit.start)
             await until(lambda: _are(ears, [1, 2]), within=30, what="heard after")
+
+
+@pytest.mark.parametrize("body", [b'{"type": "meteor.fallen", "id": 1}', b'{"type": "command.requested"}', b"no json", b""])
+async def test_a_row_that_this_release_cannot_read_is_laid_aside_and_holds_up_no_other(database: Database, bus: Bus, heard: Heard, body: bytes) -> None:
+    aside: list[bytes] = []
+
+    async def keep(arrived: Sequence[Arrived]) -> None:
+        aside.extend(one.body for one in arrived)
+
+    async def laid_aside() -> bool:
+        return aside == [body]
+
+    async with database.connection() as connection:
+        await connection.execute("INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', $1, now())", body)
+    await say(store_of(database, None), CommandRequested(command_ids=(1,)))
+    await let_claims_run_out(database)
+    async with running(OutboxRelay(database, bus, "gateway")), running(bus.raw_consumer(topology.OUTBOX_UNREADABLE, keep)):
+        await until(lambda: _are(heard, [1]), within=5, what="the other one heard")
+        await until(laid_aside, within=5, what="laid aside")
+        await until(lambda: all_sent(database), within=5, what="marked")

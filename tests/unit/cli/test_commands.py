@@ -154,10 +154,24 @@ def test_a_wish_that_takes_longer_is_said_to_be_accepted(api: FakeApi, towpath: 
 
 
 def test_a_delivery_is_shown_whatever_its_id(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("GET", "/deliveries/a%2Fb%3Fc", Told(body={
-        "delivery_id": "a/b?c", "source": "github", "event_type": "push", "received_at": "2026-11-23T12:00:00.000000Z", "outcome": None, "reason": None,
-        "event_id": None, "body_bytes": 3, "body_sha256": "ab", "via_inlet": False,
-    }))
+    api.answer(
+        "GET",
+        "/deliveries/a%2Fb%3Fc",
+        Told(
+            body={
+                "delivery_id": "a/b?c",
+                "source": "github",
+                "event_type": "push",
+                "received_at": "2026-11-23T12:00:00.000000Z",
+                "outcome": None,
+                "reason": None,
+                "event_id": None,
+                "body_bytes": 3,
+                "body_sha256": "ab",
+                "via_inlet": False,
+            }
+        ),
+    )
     assert "not decided yet" in towpath("deliveries", "show", "a/b?c").out
 
 
@@ -176,16 +190,27 @@ def test_an_event_without_decisions_says_where_to_look(api: FakeApi, towpath: To
     assert "no pipeline of yours names octo/web (see `towpath pipelines show NAME`" in towpath("events", "show", "1").out
 
 
-@pytest.mark.parametrize(
-    ("named", "said"),
-    [("Octo/Boats", ""), ("octo/*", ""), ("octo/boatz", "octo/boatz: you are maintainer of no such repository; did you mean octo/boats?\n")],
-)
-def test_a_repository_that_is_not_the_callers_is_warned_of(api: FakeApi, towpath: Towpath, tmp_path: Path, named: str, said: str) -> None:
-    (tmp_path / "boats.yml").write_text(f"version: 1\nrepository: {named}\non: {{ push: }}\njobs: {{ a: {{ steps: [{{ run: ls }}] }} }}\n")
-    api.answer("POST", "/pipelines", Told(201, PIPELINE))
-    api.answer("GET", "/repositories", page({"id": 1, "full_name": "octo/boats", "role": "maintainer"}, {"id": 2, "full_name": "octo/boatz", "role": "viewer"}))
-    result = towpath("pipelines", "create", "boats.yml", "--name", "boats")
-    assert (result.exit_code, result.err) == (0, said)
+WARNING: dict[str, Any] = {
+    "path": "repository",
+    "code": "no_such_repository",
+    "message": "nothing will run for octo/boatz",
+    "hint": "Did you mean octo/boats?",
+    "line": None,
+    "column": None,
+}
+
+
+@pytest.mark.parametrize("hint", ["Did you mean octo/boats?", None])
+@pytest.mark.parametrize("command", [("validate",), ("pipelines", "create", "--name", "boats"), ("pipelines", "update", "3")])
+def test_a_repository_for_which_nothing_will_run_is_warned_of(
+    api: FakeApi, towpath: Towpath, pipeline_file: str, command: tuple[str, ...], hint: str | None
+) -> None:
+    warnings = [{**WARNING, "hint": hint}]
+    api.answer("POST", "/pipelines", Told(201, {**PIPELINE, "warnings": warnings}))
+    api.answer("PUT", "/pipelines/3", Told(200, {**PIPELINE, "warnings": warnings}))
+    api.answer("POST", "/pipelines/validate", Told(200, {"valid": True, "errors": [], "warnings": warnings}))
+    result = towpath(*command, pipeline_file)
+    assert (result.exit_code, result.err) == (0, f"warning: nothing will run for octo/boatz{f'. {hint}' if hint else ''}\n")
 
 
 @pytest.mark.parametrize("reference", ["2", "octo/web", "Octo/Web"])
@@ -241,3 +266,40 @@ def test_names_written_by_others_do_not_act_on_the_terminal(api: FakeApi, towpat
     assert "ab[red]c" in result.out
     assert "\x1b" not in result.out
     assert "\x1b" not in towpath("pipelines", "list", "--json").out
+
+
+RUN: dict[str, Any] = {
+    "id": 7,
+    "pipeline": "web-ci",
+    "number": 2,
+    "revision": 1,
+    "status": "running",
+    "repository": "octo/web",
+    "event_id": 4,
+    "event": "push",
+    "triggered_by": "github:mona",
+    "created_at": "2026-11-23T12:00:00.000000Z",
+    "log_complete": False,
+    "provenance": {},
+    **dict.fromkeys(("branch", "sha", "retry_of", "reason", "started_at", "finished_at")),
+}
+ATTEMPT: dict[str, Any] = {"number": 1, "status": "finished", "outcome": "error", "reason": "evicted", "steps": []}
+SECOND: dict[str, Any] = {"number": 2, "status": "claimed", "outcome": None, "reason": None, "steps": []}
+JOB: dict[str, Any] = {"name": "build", "status": "pending", "place": None, "retry_at": None, "carried_from": None, **dict.fromkeys(("reason", "message"))}
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ({"waiting_for": "slot", "place": 3, "attempts": []}, "slot, 3 before it"),
+        ({"waiting_for": "retry_backoff", "retry_at": "2026-11-23T12:01:00.000000Z", "attempts": [ATTEMPT]}, "retry_backoff until 2026-11-23 12:01:00"),
+        ({"waiting_for": "node", "message": "0/3 nodes are available", "attempts": [ATTEMPT]}, "0/3 nodes are available"),
+        (
+            {"waiting_for": None, "attempts": [ATTEMPT, SECOND]},
+            "1 error (evicted), 2 claimed",
+        ),
+    ],
+)
+def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(api: FakeApi, towpath: Towpath, job: dict[str, Any], words: str) -> None:
+    api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": [{**JOB, **job}]}))
+    assert words in " ".join(towpath("runs", "show", "7").out.split())

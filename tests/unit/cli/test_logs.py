@@ -13,9 +13,7 @@ from tests.unit.cli.fake_api import FakeApi, Told, problem, sse
 
 STREAM = "/runs/7/logs/stream"
 OVER = {"id": 7, "status": "failed", "reason": "script_failed", "log_complete": True}
-STEP = sse(
-    "2:1", "step", {"stream": 1, "job": "lint", "attempt": 1, "container": "job", "line": 1, "phase": "begin", "index": 1, "name": "ruff\x1b[2J"}
-)
+STEP = sse("2:1", "step", {"stream": 1, "job": "lint", "attempt": 1, "container": "job", "line": 1, "phase": "begin", "index": 1, "name": "ruff\x1b[2J"})
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +115,20 @@ def test_tries_count_from_the_last_event_that_came() -> None:
             raise Refused(503, {}, "GET x")
 
     assert [event.id for event in reconnecting(connect, lambda _: None)] == ["0", "5", "10", "15", "20"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ({"exit_code": 0, "outcome": "success"}, ""),
+        ({"exit_code": 3, "outcome": "failed"}, "lint | --- exit code 3\n"),
+        ({"exit_code": 124, "outcome": "timed_out"}, "lint | --- timed out\n"),
+        ({"exit_code": 0, "outcome": "cancelled"}, "lint | --- stopped\n"),
+        ({"exit_code": 3, "outcome": None}, "lint | --- exit code 3\n"),
+        ({"exit_code": 3}, "lint | --- exit code 3\n"),
+    ],
+)
+def test_a_step_that_ended_badly_says_how(api: FakeApi, towpath: Towpath, ended: dict[str, object], said: str) -> None:
+    place = {"stream": 1, "job": "lint", "attempt": 1, "container": "job", "line": 2, "phase": "end", "index": 1}
+    api.answer("GET", STREAM, Told(body=sse("1:3", "step", {**place, **ended}) + end("failed")))
+    assert towpath("runs", "logs", "7", "--follow").out == said

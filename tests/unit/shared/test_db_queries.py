@@ -37,6 +37,20 @@ def test_one_name_for_two_statements_is_refused() -> None:
         Queries(TEXT + TEXT)
 
 
+def test_what_several_statements_say_alike_stands_once() -> None:
+    parts = "-- part: mine\n-- $1 user.\nowner = $1\n\n-- part: all\n*\n"
+    queries = Queries(f"{parts}-- name: first\nSELECT a::mine WHERE :mine AND :minefield;\n-- name: second\nSELECT :all WHERE :mine\n")
+    assert dict(queries) == {
+        "first": "SELECT a::mine WHERE -- $1 user.\nowner = $1 AND :minefield;",
+        "second": "SELECT * WHERE -- $1 user.\nowner = $1",
+    }
+
+
+def test_a_part_and_a_statement_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="one name"):
+        Queries("-- part: first\nx\n" + TEXT)
+
+
 def test_the_file_beside_a_module_is_read(tmp_path: Path) -> None:
     (tmp_path / "queries.sql").write_text(TEXT)
     assert set(Queries.beside(str(tmp_path / "store.py"))) == {"first", "second"}

@@ -14,6 +14,10 @@ def test_a_marker_is_read_back() -> None:
     line = step_markers.begin(NONCE, 3, "unit tests").encode() + b"\n"
     assert step_markers.parse(line, NONCE) == StepBegin(3, "unit tests")
     assert step_markers.parse(END, NONCE) == StepEnd(3, 0)
+    for letter, outcome in (("s", "success"), ("f", "failed"), ("t", "timed_out"), ("x", "cancelled"), ("?", None), ("", None), ("s t", None)):
+        assert step_markers.parse(f"::towpath-{NONCE}::end 3 124 {letter}\n".encode(), NONCE) == StepEnd(3, 124, outcome)
+    for wrong in ("end 3 t", "end x 0", f"end {'9' * 5000} 0", f"end 1 {'9' * 5000}", f"begin {'9' * 5000} x", "end 1"):
+        assert step_markers.parse(f"::towpath-{NONCE}::{wrong}\n".encode(), NONCE) is None
 
 
 def test_a_marker_behind_output_without_a_line_feed_is_found() -> None:

@@ -1,0 +1,49 @@
+"""Dead letters: taken from the broker into the record, where people find them, and given back when somebody asks.
+
+A letter is one row for each queue in which the message died, however often it is told of. Replaying is safe to repeat, as every handler is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter
+
+from services.gateway.store import GatewayStore
+from shared.messages import type_of
+from shared.raw_consuming import Arrived
+
+_log = structlog.get_logger()
+_buried = Counter("towpath_dead_letters_total", "Messages that no handler could take", ["queue", "cause"])
+
+MOST_DETAIL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message and why nobody could take it."""
+
+    body: bytes
+    cause: str
+    detail: str = ""
+
+
+async def on_dead(store: GatewayStore, queue: str, arrived: Sequence[Arrived]) -> None:
+    """What the broker laid into the dead letters of this queue. Raises Transient: the broker keeps them."""
+    await bury(store, queue, [Dead(one.body, one.cause or "rejected") for one in arrived])
+
+
+async def on_unreadable(store: GatewayStore, arrived: Sequence[Arrived]) -> None:
+    """What services laid aside of their outboxes. Raises Transient: the broker keeps it."""
+    await bury(store, "outbox", [Dead(one.body, "unreadable", "A service had stored it to be published.") for one in arrived])
+
+
+async def bury(store: GatewayStore, queue: str, letters: Sequence[Dead]) -> None:
+    """Keep these. One that is there already is dead again, and may be replayed again. Raises Transient."""
+    async with store.transaction() as work:
+        for letter in letters:
+            detail = letter.detail.replace("\0", "")[:MOST_DETAIL]
+            await work.insert_dead_letter((queue, letter.cause, detail), type_of(letter.body).replace("\0", "")[:100], letter.body)
+    for letter in letters:
+        _buried.labels(queue, letter.cause).inc()
+        _log.warning("dead_letter_kept", queue=queue, cause=letter.cause, type=type_of(letter.body), message_bytes=len(letter.body))

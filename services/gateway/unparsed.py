@@ -1,0 +1,93 @@
+"""Requests that cannot be read as HTTP, answered as problem details like everything else.
+
+aiohttp's parser refuses them before there is a request, so that this stands in its connection. The rest of what such a client sends is thrown away for a
+moment: a connection closed with unread data in it is reset, and the answer lost.
+"""
+
+import asyncio
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from services.gateway.problems import Problem, unauthorized
+
+_log = structlog.get_logger()
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 8 << 20
+
+
+class Runner(web.AppRunner):
+    """Serves an application on such connections."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        options = server._kwargs  # noqa: SLF001 - aiohttp has no other way to choose the class of its connections
+        return _Server(server.request_handler, request_factory=server.request_factory, **options)
+
+
+class _Server(web.Server):
+    def __call__(self) -> "_Connection":
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    _is_refusing = False
+    _thrown_away_bytes = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._gone = asyncio.Event()
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, _message: str | None = None) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        problem = _problem(status, exc)
+        _log.info("request_not_read", status=problem.status, code=problem.code, why=type(exc).__name__)
+        self._is_refusing = True
+        response = problem.response()
+        response.force_close()
+        return response
+
+    async def finish_response(self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None) -> tuple[web.StreamResponse, bool]:
+        answered = await super().finish_response(request, resp, start_time)
+        if self._is_refusing and self.transport is not None:
+            await self._linger(self.transport)
+        return answered
+
+    async def _linger(self, transport: asyncio.Transport) -> None:
+        """Until the client has read its answer and gone."""
+        if transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._gone.wait()
+        except TimeoutError:
+            return
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_refusing:
+            super().data_received(data)
+            return
+        self._thrown_away_bytes += len(data)
+        if self._thrown_away_bytes > LINGER_BYTES and self.transport is not None:
+            self.transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._gone.set()
+        super().connection_lost(exc)
+
+
+def _problem(status: int, error: BaseException | None) -> Problem:
+    if isinstance(error, LineTooLong):
+        begins = bytes(error.args[0])
+        if begins[:7].lower() == b"bearer ":
+            return unauthorized()
+        if begins.startswith(b"/"):
+            return Problem(414, "address_too_long", "The address of this request is too long.")
+        return Problem(431, "header_too_long", "A header of this request is too long.")
+    if status == 400:
+        return Problem(400, "malformed_request", "This is not HTTP as it is understood here.")
+    return Problem(status, "internal", "This is a bug in Towpath. It has been logged.")

@@ -1,0 +1,116 @@
+"""The outbox against a model: whatever commits, fails, dies and comes back in whatever order, what was committed is published, and nothing else."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.db import Database, Queries, Store, Work
+from shared.errors import Transient
+from shared.messages import CommandRequested, Message
+from shared.outbox import OutboxRelay
+
+
+class Dropped(Exception):
+    """The transaction's block fails."""
+
+
+@dataclass
+class Broker:
+    """In memory. `confirms` False: what is published arrives, and its publisher does not learn it."""
+
+    is_up: bool = True
+    confirms: bool = True
+    published: list[int] = field(default_factory=list)
+
+    async def answers(self) -> bool:
+        return self.is_up
+
+    async def publish(self, message: Message) -> None:
+        if not self.is_up:
+            raise Transient("away")
+        assert isinstance(message, CommandRequested)
+        self.published += message.command_ids
+        if not self.confirms:
+            raise Transient("not confirmed")
+
+
+class System:
+    """Processes that write and relay, over one table and one broker."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.broker = Broker()
+        self.committed: set[int] = set()
+        self.next_id = 1
+        self.relay = self._process()
+
+    def _process(self) -> OutboxRelay:
+        return OutboxRelay(self.database, self.broker, "gateway")  # type: ignore[arg-type]  # all that a relay asks of a bus
+
+    async def commit(self) -> None:
+        await self._write(fails=False)
+        self.committed.add(self.next_id - 1)
+
+    async def roll_back(self) -> None:
+        try:
+            await self._write(fails=True)
+        except Dropped:
+            return
+
+    async def _write(self, *, fails: bool) -> None:
+        command_id, self.next_id = self.next_id, self.next_id + 1
+        async with Store(self.database, Queries(""), Work, owner="gateway", relay=self.relay).transaction() as work:
+            work.send(CommandRequested(command_ids=(command_id,)))
+            if fails:
+                raise Dropped
+
+    async def publish(self) -> None:
+        """What was handed over, as far as the broker takes it."""
+        taken = [self.relay._waiting.popleft() for _ in range(len(self.relay._waiting))]
+        if taken:
+            await self.relay._publish(taken)
+
+    async def mark(self) -> None:
+        await self.relay._mark()
+
+    async def look(self) -> None:
+        await self.relay._claim_left_rows()
+
+    async def die(self) -> None:
+        """The process is gone with all that it had in memory; another takes its place."""
+        self.relay = self._process()
+
+    async def let_claims_run_out(self) -> None:
+        async with self.database.connection() as connection:
+            await connection.execute("UPDATE outbox SET claimed_until = now() - interval '1 second' WHERE sent_at IS NULL")
+
+    async def lose_the_broker(self) -> None:
+        self.broker.is_up = False
+
+    async def lose_confirms(self) -> None:
+        self.broker.is_up, self.broker.confirms = True, False
+
+    async def mend_the_broker(self) -> None:
+        self.broker.is_up = self.broker.confirms = True
+
+
+STEPS = [System.commit, System.roll_back, System.publish, System.mark, System.look, System.die, System.let_claims_run_out]
+STEPS += [System.lose_the_broker, System.lose_confirms, System.mend_the_broker]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from(STEPS), max_size=40))
+async def test_what_is_committed_is_published_in_the_end_and_nothing_else(database: Database, steps: list[object]) -> None:
+    async with database.connection() as connection:
+        await connection.execute("TRUNCATE outbox")
+    system = System(database)
+    for step in steps:
+        await step(system)  # type: ignore[operator]  # one of STEPS
+        assert set(system.broker.published) <= system.committed
+    for step in (System.mend_the_broker, System.let_claims_run_out, System.look, System.publish, System.mark):
+        await step(system)
+    assert set(system.broker.published) == system.committed
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 0
+        assert await connection.fetchval("SELECT count(*) FROM outbox") == len(system.committed)
