@@ -7,6 +7,7 @@ import structlog
 from prometheus_client import Histogram
 
 from services.scheduler.store import SchedulerStore
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messages import AttemptReady
 from shared.patience import backoff
@@ -35,6 +36,7 @@ class Admission:
         self._limits = limits
         self._cluster = cluster
         self._woken = asyncio.Event()
+        self._next_retry_seconds: float | None = None
 
     def wake(self) -> None:
         """There may be something to admit: a job became ready, or a slot was freed. Never waits."""
@@ -43,8 +45,7 @@ class Admission:
     async def run(self) -> None:
         failures = 0
         while True:
-            await self._woken.wait()
-            self._woken.clear()
+            await self._until_woken()
             try:
                 with _seconds.time():
                     await self.admit()
@@ -58,7 +59,20 @@ class Admission:
     async def admit(self) -> int:
         """Admits what fits; returns how many jobs. Safe at any time and in several replicas. Raises Transient when others hold it up."""
         async with self._store.transaction() as work:
-            jobs = await work.admit(global_limit=self._limits.over_all, repository_limit=self._limits.of_repository, cluster=self._cluster)
+            admitted = await work.admit(global_limit=self._limits.over_all, repository_limit=self._limits.of_repository, cluster=self._cluster)
+            jobs = admitted.jobs
             for start in range(0, len(jobs), _JOBS_A_MESSAGE):
-                work.send(AttemptReady(cluster=self._cluster, jobs=tuple(jobs[start : start + _JOBS_A_MESSAGE])))
+                work.send(AttemptReady(cluster=self._cluster, jobs=jobs[start : start + _JOBS_A_MESSAGE]))
+            if jobs:
+                crashpoint("scheduler.admitted_not_committed")
+        self._next_retry_seconds = admitted.next_retry_seconds
         return len(jobs)
+
+    async def _until_woken(self) -> None:
+        """By a call, or by the end of the next pause before another attempt."""
+        try:
+            async with asyncio.timeout(self._next_retry_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            self._next_retry_seconds = None
+        self._woken.clear()

@@ -40,6 +40,13 @@ async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids:
     return wakes
 
 
+async def refuse_command(work: SchedulerWork, command_id: int) -> None:
+    """What is stored for it breaks the code that applies it: it is not tried again."""
+    for command in await work.open_commands([command_id]):
+        await work.insert_effect(command.id, "refused", "command_failed", None)
+        work.send(CommandApplied(command_ids=(command.id,)))
+
+
 async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
     match command.kind:
         case "cancel":

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.scheduler.admission import Admission
-from services.scheduler.commands import apply_commands
+from services.scheduler.commands import apply_commands, refuse_command
 from services.scheduler.deciding import Batch, decide_deliveries, record_failure
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import fold_runs
-from services.scheduler.store import CONTENT_FAULTS, SchedulerStore
+from services.scheduler.singly import all_or_each
+from services.scheduler.store import CONTENT_FAULTS, ROW_FAULTS, SchedulerStore
+from shared.crashpoint import crashpoint
 from shared.errors import Rejected
 from shared.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted
 
@@ -37,26 +39,42 @@ class Consumers:
             raise Rejected("delivery_failed", delivery_ids=failed)
 
     async def on_attempt_facts(self, messages: Sequence[AttemptClaimed | AttemptFinished]) -> None:
-        """Folds what executors have recorded about attempts into jobs and runs; the rows count, not the messages."""
-        async with self._store.transaction() as work:
+        """Folds what executors have recorded about attempts into jobs and runs; the rows count, not the messages.
+
+        Raises Rejected, when all others are folded, for runs that this release can't read.
+        """
+        async with self._store.reading() as work:
             run_ids = await work.runs_of_attempts({attempt_id for message in messages for attempt_id in message.attempt_ids})
-            wakes = await fold_runs(work, run_ids) if run_ids else False
-        self._wake(wakes)
+        failed = await self.fold(run_ids)
+        if failed:
+            raise Rejected("run_not_folded", run_ids=failed)
 
     async def on_commands(self, messages: Sequence[CommandRequested]) -> None:
         """Applies users' commands, each once."""
         await self.apply({command_id for message in messages for command_id in message.command_ids})
 
-    async def fold(self, run_ids: Iterable[int]) -> None:
-        """Brings runs up to what is recorded about their attempts."""
-        async with self._store.transaction() as work:
-            wakes = await fold_runs(work, run_ids)
-        self._wake(wakes)
+    async def fold(self, run_ids: Iterable[int]) -> list[int]:
+        """Brings runs up to what is recorded about their attempts; returns those that could not be, and stay as they are."""
+        return list(await all_or_each(list(run_ids), self._fold))
 
     async def apply(self, command_ids: Iterable[int]) -> None:
-        """Applies those of these commands that have no effect yet."""
+        """Applies those of these commands that have no effect yet. What is stored for one of them and can't be read refuses that one."""
+        failed = await all_or_each(list(command_ids), self._apply)
+        for command_id, fault in failed.items():
+            if isinstance(fault, CONTENT_FAULTS):
+                async with self._store.transaction() as work:
+                    await refuse_command(work, command_id)
+
+    async def _fold(self, run_ids: Sequence[int]) -> None:
+        async with self._store.transaction() as work:
+            wakes = await fold_runs(work, run_ids)
+        crashpoint("scheduler.folded_not_admitted")
+        self._wake(wakes)
+
+    async def _apply(self, command_ids: Sequence[int]) -> None:
         async with self._store.transaction() as work:
             wakes = await apply_commands(work, self._revisions, command_ids)
+        crashpoint("scheduler.command_applied_not_admitted")
         self._wake(wakes)
 
     async def decide(self, ids: Sequence[int]) -> list[int]:
@@ -71,17 +89,19 @@ class Consumers:
         return failed
 
     async def _decide_batch(self, ids: Sequence[int]) -> Batch:
-        """One transaction for all; where one delivery breaks it, one each, and that one is recorded as failed."""
+        """One transaction for all; where one delivery breaks it, one each. That one is recorded as failed where the fault is in its content."""
         try:
             async with self._store.transaction() as work:
                 batch = await decide_deliveries(work, self._revisions, ids)
-        except CONTENT_FAULTS as fault:
+        except ROW_FAULTS as fault:
             if len(ids) > 1:
                 return _together([await self._decide_batch([delivery_id]) for delivery_id in ids])
             _log.exception("delivery_failed", delivery_id=ids[0])
-            async with self._store.transaction() as work:
-                await record_failure(work, ids[0], type(fault).__name__)
+            if isinstance(fault, CONTENT_FAULTS):
+                async with self._store.transaction() as work:
+                    await record_failure(work, ids[0], type(fault).__name__)
             return Batch(frozenset(ids), frozenset(ids))
+        crashpoint("scheduler.decided_not_admitted")
         self._wake(batch.made_ready)
         return batch
 

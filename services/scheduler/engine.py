@@ -6,8 +6,10 @@ A run ends exactly when all its jobs have ended, and every job ends once the fac
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from shared.pipeline.model import Retry
+from shared.pipeline.values import PAUSE_LIMIT_SECONDS
 from shared.statuses import TERMINAL, Reason, Status, WaitingFor
 
 WORST_FIRST = (Status.ERROR, Status.FAILED, Status.CANCELLED, Status.SUCCESS, Status.SKIPPED)
@@ -15,6 +17,12 @@ WORST_FIRST = (Status.ERROR, Status.FAILED, Status.CANCELLED, Status.SUCCESS, St
 
 A platform that failed outweighs code that failed, for then the verdict on the code is not known; both outweigh a stop.
 """
+
+INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_REGISTRY})
+"""Ends that the cluster brought about and that another attempt may not meet: these alone does `retry: { infra }` try again."""
+
+
+_NEVER_AGAIN = Retry()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +39,11 @@ class JobState:
     """When its needs were met: it queues for a slot from then on."""
     admitted: bool = False
     """It has a slot, and an executor was asked for its attempt."""
+    attempt: int = 1
+    """The number of the attempt that it wants, or will want once it is admitted."""
+    retry: Retry = _NEVER_AGAIN
+    retry_at: datetime | None = None
+    """Not admitted before: an attempt was lost, and there will be another."""
     slot_freed_at: datetime | None = None
     cancel_reason: Reason | None = None
     """Its attempt was asked to stop, for this reason."""
@@ -83,7 +96,9 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
     if attempt.finished_at is None or attempt.outcome is None:
         if attempt.claimed_at is None:
             return job
-        return replace(job, status=Status.RUNNING, started_at=job.started_at or attempt.claimed_at, waiting_for=None)
+        return replace(job, status=Status.RUNNING, started_at=job.started_at or attempt.claimed_at, waiting_for=None, message=None)
+    if attempt.reason in INFRA and job.attempt <= job.retry.infra and job.cancel_reason is None:
+        return _to_be_tried_again(job, attempt.reason, attempt.finished_at)
     status, reason = _verdict(job, attempt.outcome, attempt.reason)
     return replace(
         job,
@@ -94,6 +109,21 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
         started_at=job.started_at or attempt.claimed_at,
         finished_at=attempt.finished_at,
         slot_freed_at=attempt.finished_at,
+    )
+
+
+def _to_be_tried_again(job: JobState, reason: Reason, lost_at: datetime) -> JobState:
+    """Its slot is free from here on; it queues for one again when the pause is over, which is twice as long each time."""
+    pause_seconds = min(job.retry.backoff_seconds << (job.attempt - 1), PAUSE_LIMIT_SECONDS)
+    return replace(
+        job,
+        status=Status.PENDING,
+        message=f"Attempt {job.attempt} ended with `{reason}`; attempt {job.attempt + 1} of at most {job.retry.infra + 1} follows.",
+        waiting_for=WaitingFor.RETRY_BACKOFF,
+        admitted=False,
+        attempt=job.attempt + 1,
+        retry_at=lost_at + timedelta(seconds=pause_seconds),
+        started_at=None,
     )
 
 
@@ -110,7 +140,8 @@ def _after_stop(job: JobState, why: Reason, now: datetime) -> JobState:
     if job.admitted:
         return replace(job, cancel_reason=why)
     status, reason = _stopped(why)
-    return replace(job, status=status, reason=reason, message="It was stopped before it had started.", waiting_for=None, finished_at=now)
+    message = "It was stopped before it had started." if job.attempt == 1 else "It was stopped before it was tried again."
+    return replace(job, status=status, reason=reason, message=message, waiting_for=None, finished_at=now)
 
 
 def _stopped(why: Reason) -> tuple[Status, Reason]:

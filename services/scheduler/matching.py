@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.scheduler.wording import listed, shown
 from shared.events import Event, EventKind
 from shared.pipeline.globs import matches, repository_matches
-from shared.pipeline.model import Pipeline
+from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
 
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
 
@@ -49,6 +50,15 @@ class Circumstances:
     """The latest known closing of the pull request, by the forge's clock."""
     enabled: bool = True
     """Whether the pipeline is."""
+
+
+class _Ref(NamedTuple):
+    """What may be pushed, and what the pipeline wants of its kind."""
+
+    kind: str
+    several: str
+    name: str | None
+    patterns: Sequence[str] | None
 
 
 def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:
@@ -91,10 +101,8 @@ def _deletion(event: Event) -> Why | None:
 
 def _trigger(event: Event, pipeline: Pipeline) -> Why | None:
     match event.kind:
-        case EventKind.PUSH:
+        case EventKind.PUSH | EventKind.TAG:
             return _push(event, pipeline)
-        case EventKind.TAG:
-            return _tag(event, pipeline)
         case EventKind.PULL_REQUEST:
             return _pull_request(event, pipeline)
         case EventKind.SCHEDULE | EventKind.MANUAL:
@@ -105,18 +113,19 @@ def _push(event: Event, pipeline: Pipeline) -> Why | None:
     push = pipeline.on.push
     if push is None:
         return Why("event", "The pipeline does not run on pushes.")
-    if push.branches is None:
-        return None if push.tags is None else Why("branch", f"The pipeline runs on pushed tags only, and {shown(event.branch or '')} is a branch.")
-    return _unmatched("branch", "Branch", event.branch, push.branches)
+    pushed, other = _refs(event, push)
+    if pushed.patterns is not None:
+        return _unmatched(pushed.kind, pushed.name, pushed.patterns)
+    if other.patterns is None:
+        return None
+    return Why(pushed.kind, f"The pipeline runs on pushed {other.several} only, and {shown(pushed.name or '')} is a {pushed.kind}.")
 
 
-def _tag(event: Event, pipeline: Pipeline) -> Why | None:
-    push = pipeline.on.push
-    if push is None:
-        return Why("event", "The pipeline does not run on pushes.")
-    if push.tags is None:
-        return None if push.branches is None else Why("tag", f"The pipeline runs on pushed branches only, and {shown(event.tag or '')} is a tag.")
-    return _unmatched("tag", "Tag", event.tag, push.tags)
+def _refs(event: Event, push: PushTrigger) -> tuple[_Ref, _Ref]:
+    """Of what was pushed, and of the other kind."""
+    branch = _Ref("branch", "branches", event.branch, push.branches)
+    tag = _Ref("tag", "tags", event.tag, push.tags)
+    return (tag, branch) if event.kind is EventKind.TAG else (branch, tag)
 
 
 def _pull_request(event: Event, pipeline: Pipeline) -> Why | None:
@@ -125,13 +134,13 @@ def _pull_request(event: Event, pipeline: Pipeline) -> Why | None:
         return Why("event", "The pipeline does not run on pull requests.")
     if event.action not in trigger.types:
         return Why("type", f"The pull request was {shown(event.action or '')}; the pipeline runs for {listed(trigger.types)}.")
-    return None if trigger.branches is None else _unmatched("base_branch", "Base branch", event.base_branch, trigger.branches)
+    return None if trigger.branches is None else _unmatched("base branch", event.base_branch, trigger.branches)
 
 
-def _unmatched(code: str, what: str, name: str | None, patterns: Sequence[str]) -> Why | None:
+def _unmatched(what: str, name: str | None, patterns: Sequence[str]) -> Why | None:
     if name is not None and matches(patterns, name):
         return None
-    return Why(code, f"{what} {shown(name or '')} matches none of {listed(patterns)}.")
+    return Why(what.replace(" ", "_"), f"{what.capitalize()} {shown(name or '')} matches none of {listed(patterns)}.")
 
 
 def _skip_words(event: Event) -> Why | None:
@@ -162,13 +171,12 @@ def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
 
 
 def _why_it_runs(event: Event, pipeline: Pipeline) -> Why:
+    on = pipeline.on
+    patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:
-        trigger = pipeline.on.pull_request
-        patterns, what, name = trigger.branches if trigger else None, "base branch", event.base_branch
+        what, name, patterns = "base branch", event.base_branch, (on.pull_request or PullRequestTrigger()).branches
     else:
-        push = pipeline.on.push
-        is_tag = event.kind is EventKind.TAG
-        patterns, what, name = (push.tags if is_tag else push.branches) if push else None, "tag" if is_tag else "branch", event.tag if is_tag else event.branch
+        what, _, name, patterns = _refs(event, on.push or PushTrigger())[0]
     if patterns is None:
         return Why("matched", f"The pipeline runs for every {what}.")
     return Why("matched", f"{what.capitalize()} {shown(name or '')} matches {listed(patterns)}.")

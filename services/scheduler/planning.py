@@ -22,7 +22,8 @@ class JobRecord:
     id: int
     name: str
     status: Status
-    definition: Job
+    definition: Job | None
+    """None: this release can't read it, so the job is run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,7 @@ def plan_again(pipeline: Pipeline, earlier: tuple[JobRecord, ...], now: datetime
     jobs = tuple(job.model_copy(update={"env": {**pipeline.env, **job.env}}) for job in pipeline.jobs)
     carried = _carried(jobs, {job.name: job for job in earlier})
     states = tuple(
-        JobState(name=job.name, needs=job.needs, status=Status.SUCCESS, finished_at=now)
-        if job.name in carried
-        else JobState(name=job.name, needs=job.needs)
+        JobState(name=job.name, needs=job.needs, status=Status.SUCCESS, finished_at=now) if job.name in carried else JobState(name=job.name, needs=job.needs)
         for job in jobs
     )
     definitions = tuple(job.model_dump(mode="json") for job in jobs)

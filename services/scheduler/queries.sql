@@ -173,9 +173,9 @@ SELECT id, event_id, pipeline_config_id FROM new;
 SELECT id, status, reason, started_at, finished_at, clock_timestamp() AS locked_at FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: lock_jobs
--- The jobs of runs with the attempts they want, held until the end of the transaction. $1 runs.
+-- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about trying again where an attempt ended badly. $1 runs.
 SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting_for, j.ready_at, j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason,
-       j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.position,
+       j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position, CASE WHEN a.outcome = 'error' THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at, a.outcome AS attempt_outcome, a.reason AS attempt_reason,
        a.message AS attempt_message
   FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt
@@ -188,12 +188,13 @@ SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting
 WITH jobs_changed AS (
   UPDATE jobs j
      SET status = c.status, reason = c.reason, message = c.message, waiting_for = c.waiting_for, slot_freed_at = c.slot_freed_at, cancel_reason = c.cancel_reason,
+         admitted_at = CASE WHEN c.admitted THEN j.admitted_at END, wanted_attempt = CASE WHEN c.attempt > 1 THEN c.attempt ELSE j.wanted_attempt END, retry_at = c.retry_at,
          ready_at = c.ready_at, order_key = c.ready_at - make_interval(mins => 5 * r.priority),
          cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL THEN coalesce(j.cancel_requested_at, now()) END,
          started_at = c.started_at, finished_at = c.finished_at
     FROM jsonb_to_recordset($1::jsonb) AS c (
-         id bigint, status status, reason reason, message text, waiting_for waiting_for, slot_freed_at timestamptz, cancel_reason reason, ready_at timestamptz,
-         started_at timestamptz, finished_at timestamptz), pipeline_runs r
+         id bigint, status status, reason reason, message text, waiting_for waiting_for, slot_freed_at timestamptz, cancel_reason reason, admitted boolean, attempt integer,
+         retry_at timestamptz, ready_at timestamptz, started_at timestamptz, finished_at timestamptz), pipeline_runs r
    WHERE j.id = c.id AND r.id = j.run_id AND j.status IN ('pending', 'running')),
 runs_changed AS (
   UPDATE pipeline_runs r SET status = c.status, reason = c.reason, started_at = c.started_at, finished_at = c.finished_at
@@ -217,17 +218,21 @@ SELECT pg_advisory_xact_lock(1, 0) FROM limits;
 
 -- name: admit
 -- Gives free slots to waiting jobs: to the repository that has the fewest first, within a repository in queue order. Jobs that another transaction holds wait for the next
--- admission. $1 slots over all, $2 slots of a repository, $3 cluster.
+-- admission. $1 slots over all, $2 slots of a repository, $3 cluster. Each row also tells in how many seconds the next pause before another attempt is over;
+-- where nothing was admitted, one row without a job tells it.
 WITH RECURSIVE
 used AS (
   SELECT repository_id, count(*) AS slots FROM jobs WHERE admitted_at IS NOT NULL AND slot_freed_at IS NULL GROUP BY repository_id),
 free AS (
   SELECT greatest($1::bigint - coalesce(sum(slots), 0), 0)::bigint AS slots FROM used),
 waiting AS (  -- each repository with waiting jobs, found by one index step each
-  (SELECT repository_id FROM jobs WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL ORDER BY repository_id LIMIT 1)
+  (SELECT repository_id FROM jobs
+    WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL AND coalesce(retry_at <= clock_timestamp(), true) ORDER BY repository_id LIMIT 1)
   UNION ALL
   SELECT (SELECT j.repository_id FROM jobs j
-           WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND j.repository_id > w.repository_id ORDER BY j.repository_id LIMIT 1)
+           WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND coalesce(j.retry_at <= clock_timestamp(), true)
+             AND j.repository_id > w.repository_id
+           ORDER BY j.repository_id LIMIT 1)
     FROM waiting w WHERE w.repository_id IS NOT NULL),
 queues AS (
   SELECT w.repository_id, coalesce(u.slots, 0) AS used FROM waiting w LEFT JOIN used u ON u.repository_id = w.repository_id WHERE w.repository_id IS NOT NULL),
@@ -238,7 +243,8 @@ heads AS (
     FROM free f CROSS JOIN reach r CROSS JOIN queues q
    CROSS JOIN LATERAL (
          SELECT j.id, j.order_key FROM jobs j
-          WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND j.repository_id = q.repository_id
+          WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND coalesce(j.retry_at <= clock_timestamp(), true)
+            AND j.repository_id = q.repository_id
           ORDER BY j.order_key, j.id LIMIT least(f.slots, greatest(r.share - q.used, 0))) AS job
    WHERE f.slots > 0),
 chosen AS (
@@ -246,10 +252,15 @@ chosen AS (
 held AS (
   SELECT j.id FROM jobs j
    WHERE j.id = ANY(ARRAY(SELECT id FROM chosen)) AND j.status = 'pending' AND j.admitted_at IS NULL  -- an array: the planner takes few rows for granted
-   ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE jobs j SET admitted_at = now(), wanted_attempt = 1, cluster = $3, waiting_for = NULL
- WHERE j.id = ANY(ARRAY(SELECT id FROM held))
-RETURNING j.id, j.wanted_attempt, j.cluster;
+   ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED),
+admitted AS (
+  UPDATE jobs j SET admitted_at = now(), wanted_attempt = coalesce(j.wanted_attempt, 1), cluster = $3, waiting_for = NULL
+   WHERE j.id = ANY(ARRAY(SELECT id FROM held))
+  RETURNING j.id, j.wanted_attempt)
+SELECT a.id, a.wanted_attempt, pause.seconds AS next_retry_seconds
+  FROM (SELECT extract(epoch FROM min(retry_at) - clock_timestamp())::float8 AS seconds
+          FROM jobs WHERE status = 'pending' AND admitted_at IS NULL AND retry_at > clock_timestamp()) AS pause
+  LEFT JOIN admitted a ON true;
 
 -- ---------------------------------------------------------------- commands
 

@@ -4,12 +4,13 @@ Any queue may be wiped at any time; these checks then finish the work. They take
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from services.scheduler.admission import Admission
 from services.scheduler.consumers import Consumers
 from services.scheduler.runs import stop_runs
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.singly import all_or_each
 from services.scheduler.store import SchedulerStore
 from shared.errors import Transient
 from shared.messages import AttemptCancelRequested, AttemptReady
@@ -81,9 +82,7 @@ class Looks:
     async def attempts_not_folded(self) -> int:
         async with self._store.reading() as work:
             run_ids = await work.runs_to_fold(age_seconds=self._age_seconds)
-        if run_ids:
-            await self._consumers.fold(run_ids)
-        return len(run_ids)
+        return len(run_ids) - len(await self._consumers.fold(run_ids))
 
     async def jobs_not_admitted(self) -> int:
         """Wakes admission where jobs wait: most often for a slot, so this counts nothing."""
@@ -113,13 +112,16 @@ class Looks:
         """
         if not self._steadiness.lasts:
             return 0
-        async with self._store.transaction() as work:
+        async with self._store.reading() as work:
             overdue = await work.overdue_runs()
-            runs = [run for run in await work.lock_runs(overdue) if run.state.status not in TERMINAL] if overdue else []
-            wakes = await stop_runs(work, runs, Reason.TIMED_OUT, "deadline") if runs else False
+        return len(overdue) - len(await all_or_each(overdue, self._time_out))
+
+    async def _time_out(self, run_ids: Sequence[int]) -> None:
+        async with self._store.transaction() as work:
+            runs = [run for run in await work.lock_runs(run_ids) if run.state.status not in TERMINAL]
+            wakes = await stop_runs(work, runs, Reason.TIMED_OUT, "deadline")
         if wakes:
             self._admission.wake()
-        return len(runs)
 
     def _watched(self, look: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
         async def watched() -> int:

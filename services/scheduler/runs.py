@@ -79,7 +79,12 @@ async def _change_runs(work: SchedulerWork, runs: Iterable[LockedRun], change: C
     )
     _announce(work, moved)
     _ask_to_stop(work, jobs)
-    return any(before.slot_freed_at != after.slot_freed_at or before.ready_at != after.ready_at for _, before, after in jobs)
+    return any(_concerns_admission(before, after) for _, before, after in jobs)
+
+
+def _concerns_admission(before: JobState, after: JobState) -> bool:
+    """A slot is free again, or a job queues for one."""
+    return (before.slot_freed_at, before.ready_at, before.admitted) != (after.slot_freed_at, after.ready_at, after.admitted)
 
 
 def _announce(work: SchedulerWork, moved: Sequence[tuple[LockedRun, RunState]]) -> None:
@@ -154,6 +159,9 @@ def _job_update(run: LockedRun, job: JobState) -> Row:
         "reason": job.reason,
         "message": job.message,
         "waiting_for": job.waiting_for,
+        "admitted": job.admitted,
+        "attempt": job.attempt,
+        "retry_at": job.retry_at,
         "slot_freed_at": job.slot_freed_at,
         "cancel_reason": job.cancel_reason,
         "ready_at": job.ready_at,
@@ -174,10 +182,11 @@ def _cause(run: LockedRun, state: RunState) -> str:
 
 
 def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: str) -> Row:
-    """A job that has an attempt moves because of it alone."""
+    """A job that has an attempt moves because of it alone; one that goes back to wait does so for its attempt's reason."""
     place = run.places[after.name]
     by = cause if place.attempt_id is None else f"attempt:{place.attempt_id}"
-    return _transition(run.id, before.status, after.status, after.reason, by) | {"job_id": place.id}
+    reason = run.attempts[after.name].reason if after.status is Status.PENDING else after.reason
+    return _transition(run.id, before.status, after.status, reason, by) | {"job_id": place.id}
 
 
 def _transition(run_id: int, before: Status, after: Status, reason: Reason | None, cause: str) -> Row:

@@ -7,19 +7,27 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import asyncpg
+import structlog
+from pydantic import BaseModel, ValidationError
 
 from services.scheduler.engine import AttemptState, JobState, RunState
 from services.scheduler.identities import KnownRepository, Lesson
 from services.scheduler.planning import JobRecord
 from shared.db import Database, Queries, Relay, Store, Work
-from shared.pipeline.model import Job
+from shared.pipeline.model import Job, Retry
 from shared.statuses import Reason, Status, WaitingFor
 
 CONTENT_FAULTS = (asyncpg.DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a delivery's own content can bring about where the code is not careful enough. Anything else says nothing about the delivery."""
 
+ROW_FAULTS = (*CONTENT_FAULTS, asyncpg.PostgresError)
+"""What a single row can bring about. That the database is away says nothing about a row, and is Transient."""
+
 Row = dict[str, Any]
 E = TypeVar("E", bound=StrEnum)
+M = TypeVar("M", bound=BaseModel)
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,14 @@ class Command:
     run_id: int
     arguments: Row
     requested_by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    jobs: tuple[tuple[int, int], ...]
+    """(job, attempt number) of each."""
+    next_retry_seconds: float | None
+    """Until the next job's pause before another attempt is over; None: no job pauses."""
 
 
 class SchedulerWork(Work):
@@ -167,11 +183,11 @@ class SchedulerWork(Work):
 
     # ------------------------------------------------------------ admission
 
-    async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> list[tuple[int, int]]:
-        """Gives free slots to waiting jobs: (job, attempt number) of each. Raises Transient when others admit for longer than a second."""
+    async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> Admitted:
+        """Gives free slots to waiting jobs. Raises Transient when others admit for longer than a second."""
         await self._run("lock_admission")
         rows = await self._rows("admit", global_limit, repository_limit, cluster)
-        return [(row["id"], row["wanted_attempt"]) for row in rows]
+        return Admitted(tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None), rows[0]["next_retry_seconds"])
 
     # ------------------------------------------------------------ commands
 
@@ -194,7 +210,7 @@ class SchedulerWork(Work):
 
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
-        return tuple(JobRecord(row["id"], row["name"], Status(row["status"]), Job.model_validate(row["definition"])) for row in rows)
+        return tuple(JobRecord(row["id"], row["name"], Status(row["status"]), _readable(Job, row["definition"], row["id"])) for row in rows)
 
     # ------------------------------------------------------------ what messages did not finish
 
@@ -260,6 +276,9 @@ def _job_state(row: asyncpg.Record) -> JobState:
         waiting_for=_enum(WaitingFor, row["waiting_for"]),
         ready_at=row["ready_at"],
         admitted=row["admitted"],
+        attempt=row["wanted_attempt"] or 1,
+        retry=(None if row["retry"] is None else _readable(Retry, row["retry"], row["id"])) or Retry(),
+        retry_at=row["retry_at"],
         slot_freed_at=row["slot_freed_at"],
         cancel_reason=_enum(Reason, row["cancel_reason"]),
         started_at=row["started_at"],
@@ -275,6 +294,15 @@ def _attempt_state(row: asyncpg.Record) -> AttemptState:
         reason=_enum(Reason, row["attempt_reason"]),
         message=row["attempt_message"],
     )
+
+
+def _readable(kind: type[M], definition: object, job_id: int) -> M | None:
+    """Part of a job's definition; None, and an error in the log, where this release can't read it."""
+    try:
+        return kind.model_validate(definition)
+    except ValidationError:
+        _log.exception("definition_unreadable", job_id=job_id)
+        return None
 
 
 def _enum(kind: type[E], value: str | None) -> E | None:

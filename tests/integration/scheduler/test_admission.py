@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.scheduler.store import open_store
 from shared.errors import Transient
 from tests.harness.github import FakeRepository, push
 from tests.integration.scheduler.test_queries import QUERIES
@@ -77,6 +78,17 @@ async def test_two_schedulers_at_once_admit_no_more_than_the_limit(world: World)
     admitted = await asyncio.gather(*(limited(world, 6, 32).admission.admit() for _ in range(6)))
     assert sum(admitted) == 6
     assert await in_slots(world) == {"octo/web": 6}
+
+
+async def test_an_admission_waits_for_one_that_is_not_committed_yet(world: World) -> None:
+    """It could not see what that one has admitted."""
+    await waiting(world, {"octo/web": 4})
+    async with open_store(world.database).transaction() as under_way:
+        await under_way.admit(global_limit=2, repository_limit=32, cluster="local")
+        with pytest.raises(Transient):
+            await limited(world, 2, 32).admission.admit()
+    assert await limited(world, 2, 32).admission.admit() == 0
+    assert await in_slots(world) == {"octo/web": 2}
 
 
 async def test_a_job_that_another_transaction_holds_waits_for_the_next_admission(world: World) -> None:

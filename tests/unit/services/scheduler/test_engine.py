@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.scheduler.engine import WORST_FIRST, AttemptState, JobState, RunState, fold, stop
+from services.scheduler.engine import INFRA, WORST_FIRST, AttemptState, JobState, RunState, fold, stop
+from shared.pipeline.model import Retry
 from shared.statuses import MOVES, REASONS_OF, TERMINAL, Reason, Status, WaitingFor
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)
 VERDICTS = [(Status.SUCCESS, None), (Status.FAILED, Reason.SCRIPT_FAILED), (Status.ERROR, Reason.LOST), (Status.CANCELLED, Reason.CANCELLED_BY_USER)]
+LOSSES = [(Status.ERROR, reason) for reason in sorted(INFRA)]
 
 
 def run_of(graph: Mapping[str, tuple[str, ...]]) -> RunState:
@@ -42,6 +44,15 @@ def claimed(at: datetime = NOW) -> AttemptState:
 
 def ended(outcome: Status = Status.SUCCESS, reason: Reason | None = None, *, claimed_at: datetime | None = NOW) -> AttemptState:
     return AttemptState(claimed_at=claimed_at, finished_at=LATER, outcome=outcome, reason=reason, message="why")
+
+
+def trying_again(infra: int, backoff_seconds: int = 10) -> RunState:
+    """A run of one job, admitted, that allows so many new attempts."""
+    return admitted(changed(run_of({"only": ()}), "only", retry=Retry(infra=infra, backoff_seconds=backoff_seconds)), "only")
+
+
+def lost(run: RunState, reason: Reason = Reason.EVICTED) -> RunState:
+    return fold(run, {"only": ended(Status.ERROR, reason)}, LATER)
 
 
 CHAIN = {"first": (), "second": ("first",), "third": ("second",)}
@@ -128,6 +139,65 @@ def test_the_worst_end_is_the_runs_and_of_equals_the_first() -> None:
     assert (run.status, run.reason) == (Status.FAILED, Reason.OOM_KILLED)
 
 
+@pytest.mark.parametrize("reason", sorted(INFRA))
+def test_an_attempt_that_the_cluster_lost_is_followed_by_another(reason: Reason) -> None:
+    run = lost(fold(trying_again(1), {"only": claimed()}, NOW), reason)
+    (one,) = run.jobs
+    assert (one.status, one.reason, one.waiting_for, one.started_at) == (Status.PENDING, None, WaitingFor.RETRY_BACKOFF, None)
+    assert (one.admitted, one.slot_freed_at, one.attempt, one.retry_at) == (False, None, 2, LATER + timedelta(seconds=10))
+    assert one.message == f"Attempt 1 ended with `{reason}`; attempt 2 of at most 2 follows."
+    assert (run.status, run.started_at) == (Status.RUNNING, NOW)
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - INFRA))
+def test_nothing_else_is_tried_again(reason: Reason) -> None:
+    (outcome,) = [status for status, reasons in REASONS_OF.items() if reason in reasons]
+    run = fold(trying_again(10), {"only": ended(outcome, reason)}, LATER)
+    assert (run.status, run.reason, job(run, "only").attempt) == (outcome, reason, 1)
+
+
+def test_a_run_that_never_started_stays_pending_while_its_job_is_tried_again() -> None:
+    run = fold(trying_again(1), {"only": ended(Status.ERROR, Reason.IMAGE_REGISTRY, claimed_at=None)}, LATER)
+    assert (run.status, run.started_at, job(run, "only").waiting_for) == (Status.PENDING, None, WaitingFor.RETRY_BACKOFF)
+
+
+def test_when_no_attempt_is_left_the_last_loss_is_the_verdict() -> None:
+    run = lost(admitted(lost(trying_again(1)), "only"), Reason.NODE_LOST)
+    assert (run.status, run.reason, job(run, "only").slot_freed_at) == (Status.ERROR, Reason.NODE_LOST, LATER)
+
+
+@pytest.mark.parametrize(("backoff_seconds", "pauses"), [(10, [10, 20, 40, 80]), (1000, [1000, 2000, 3600, 3600]), (3600, [3600, 3600])])
+def test_each_pause_is_twice_as_long_up_to_an_hour(backoff_seconds: int, pauses: list[int]) -> None:
+    run = trying_again(10, backoff_seconds)
+    for pause in pauses:
+        run = admitted(lost(run), "only")
+        assert job(run, "only").retry_at == LATER + timedelta(seconds=pause)
+
+
+def test_the_loss_of_an_attempt_makes_one_new_attempt_however_often_it_is_heard_of() -> None:
+    once = lost(trying_again(3))
+    assert lost(once) == once
+
+
+def test_an_attempt_that_was_asked_to_stop_is_not_tried_again() -> None:
+    run = lost(stop(trying_again(3), Reason.CANCELLED_BY_USER, NOW))
+    assert (run.status, run.reason) == (Status.ERROR, Reason.EVICTED)
+
+
+def test_a_stop_in_the_pause_ends_the_job_at_once() -> None:
+    run = stop(lost(trying_again(3)), Reason.CANCELLED_BY_USER, LATER)
+    assert (run.status, run.reason) == (Status.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert job(run, "only").message == "It was stopped before it was tried again."
+
+
+def test_what_needs_a_job_waits_until_it_succeeds_in_the_end() -> None:
+    run = admitted(changed(run_of(CHAIN), "first", retry=Retry(infra=1)), "first")
+    run = fold(run, {"first": ended(Status.ERROR, Reason.PREEMPTED)}, LATER)
+    assert (job(run, "second").status, job(run, "second").waiting_for) == (Status.PENDING, WaitingFor.DEPENDENCY)
+    run = fold(admitted(run, "first"), {"first": ended()}, LATER)
+    assert (job(run, "first").message, job(run, "second").waiting_for) == ("why", WaitingFor.SLOT)
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
     """Any graph without a cycle, its jobs in any order of the document."""
@@ -147,19 +217,28 @@ def test_a_graph_without_failures_runs_to_success(graph: dict[str, tuple[str, ..
 
 
 class Runs(RuleBasedStateMachine):
-    """A run under admissions, claims, verdicts and wishes to stop, each at any time, with folds that see any part of what is recorded."""
+    """A run under admissions, claims, verdicts, losses and wishes to stop, each at any time, with folds that see any part of what is recorded."""
 
-    @initialize(graph=graphs())
-    def plan(self, graph: dict[str, tuple[str, ...]]) -> None:
+    @initialize(graph=graphs(), data=st.data())
+    def plan(self, graph: dict[str, tuple[str, ...]], data: st.DataObject) -> None:
         self.run = run_of(graph)
-        self.recorded: dict[str, AttemptState] = {}
+        for name in graph:
+            self.run = changed(self.run, name, retry=Retry(infra=data.draw(st.integers(0, 2))))
+        self.attempts: dict[tuple[str, int], AttemptState] = {}
         self.now = NOW
+
+    @property
+    def recorded(self) -> dict[str, AttemptState]:
+        """What is known about the attempts that are wanted."""
+        return {one.name: self.attempts[one.name, one.attempt] for one in self.run.jobs if (one.name, one.attempt) in self.attempts}
 
     def move(self, after: RunState) -> None:
         for before, one in zip(self.run.jobs, after.jobs, strict=True):
             assert one.status is before.status or one.status in MOVES[before.status]
             if before.is_over:
                 assert one == before
+            if one.attempt != before.attempt:
+                assert (one.attempt, self.attempts[one.name, before.attempt].reason in INFRA) == (before.attempt + 1, True)
         assert after.status is self.run.status or after.status in MOVES[self.run.status]
         if self.run.status in TERMINAL:
             assert after == self.run
@@ -168,6 +247,13 @@ class Runs(RuleBasedStateMachine):
 
     def admitted_jobs(self) -> list[str]:
         return [one.name for one in self.run.jobs if one.admitted]
+
+    def wanted(self, name: str) -> tuple[str, int]:
+        return name, job(self.run, name).attempt
+
+    def record_end(self, name: str, attempt: AttemptState) -> None:
+        if self.attempts.get(self.wanted(name), claimed()).finished_at is None:
+            self.attempts[self.wanted(name)] = attempt
 
     @rule(data=st.data())
     def admit(self, data: st.DataObject) -> None:
@@ -178,14 +264,13 @@ class Runs(RuleBasedStateMachine):
     @precondition(lambda self: self.admitted_jobs())
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
-        self.recorded.setdefault(data.draw(st.sampled_from(self.admitted_jobs())), claimed(self.now))
+        self.attempts.setdefault(self.wanted(data.draw(st.sampled_from(self.admitted_jobs()))), claimed(self.now))
 
     @precondition(lambda self: self.admitted_jobs())
-    @rule(data=st.data(), verdict=st.sampled_from(VERDICTS))
+    @rule(data=st.data(), verdict=st.sampled_from(VERDICTS + LOSSES))
     def end(self, data: st.DataObject, verdict: tuple[Status, Reason | None]) -> None:
         name = data.draw(st.sampled_from(self.admitted_jobs()))
-        if self.recorded.get(name, claimed()).finished_at is None:
-            self.recorded[name] = AttemptState(claimed_at=self.now, finished_at=self.now, outcome=verdict[0], reason=verdict[1])
+        self.record_end(name, AttemptState(claimed_at=self.now, finished_at=self.now, outcome=verdict[0], reason=verdict[1]))
 
     @rule(data=st.data())
     def hear(self, data: st.DataObject) -> None:
@@ -213,6 +298,10 @@ class Runs(RuleBasedStateMachine):
             assert one.reason in REASONS_OF.get(one.status, {None})
 
     @invariant()
+    def no_job_has_more_attempts_than_it_allows(self) -> None:
+        assert all(1 <= one.attempt <= 1 + one.retry.infra for one in self.run.jobs)
+
+    @invariant()
     def a_job_without_a_slot_says_what_it_waits_for(self) -> None:
         for one in self.run.jobs:
             assert (one.waiting_for is not None) is (not one.is_over and not one.admitted)
@@ -224,12 +313,11 @@ class Runs(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once every admitted attempt has ended and is heard of, again and again, the run is over."""
-        for _ in self.run.jobs:
+        for _ in range(sum(1 + one.retry.infra for one in self.run.jobs)):
             ready = [one.name for one in self.run.jobs if one.ready_at is not None and not one.is_over]
             self.run = admitted(self.run, *ready)
             for name in ready:
-                if self.recorded.get(name, claimed()).finished_at is None:
-                    self.recorded[name] = ended()
+                self.record_end(name, ended())
             self.move(fold(self.run, self.recorded, self.now))
         assert self.run.status in TERMINAL
 

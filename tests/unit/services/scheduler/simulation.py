@@ -1,0 +1,176 @@
+"""A run among a scheduler, executors and a careless broker, in virtual time: messages are lost, doubled and reordered, and processes die between two steps.
+
+Only the engine is real. The tables are dictionaries, a transaction is a method, and everything that happens is chosen by a seed.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from services.scheduler.engine import INFRA, AttemptState, JobState, RunState, fold, stop
+from shared.pipeline.model import Retry
+from shared.statuses import MOVES, TERMINAL, Reason, Status
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+OUTCOMES = (
+    (Status.SUCCESS, None),
+    (Status.SUCCESS, None),
+    (Status.SUCCESS, None),
+    (Status.FAILED, Reason.SCRIPT_FAILED),
+    (Status.ERROR, Reason.NODE_LOST),
+    (Status.ERROR, Reason.LOST),
+)
+
+Attempt = tuple[str, int]
+"""A job and the number of one of its tries."""
+Message = tuple[str, Attempt]
+
+
+@dataclass
+class Simulation:
+    """Use `play`, then look at `run`, `attempts` and `starts`."""
+
+    seed: int
+    slots: int = 2
+    messages: list[Message] = field(default_factory=list)
+    attempts: dict[Attempt, AttemptState] = field(default_factory=dict)
+    asked_to_stop: set[str] = field(default_factory=set)
+    starts: dict[Attempt, int] = field(default_factory=dict)
+    """How often user code of each attempt has started."""
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)  # noqa: S311 - to be repeated
+        self.now = EPOCH
+        names = [f"job-{number}" for number in range(self.chance.randint(1, 6))]
+        jobs = []
+        for number, name in enumerate(names):
+            needs = tuple(self.chance.sample(names[:number], self.chance.randint(0, min(number, 2))))
+            jobs.append(JobState(name=name, needs=needs, retry=Retry(infra=self.chance.randint(0, 2), backoff_seconds=5)))
+        self.run = fold(RunState(jobs=tuple(jobs)), {}, self.now)
+
+    def play(self, steps: int = 150) -> None:
+        """Some steps of chance, then a fair world in which reconcilers finish what is left."""
+        for _ in range(steps):
+            self._step(self.chance.choice(self._steps()))
+        for _ in range(300):
+            if self.run.status in TERMINAL:
+                return
+            self.now += timedelta(seconds=10)
+            for step in (self._admit, self._reconcile_executor, self._end_one, self._reconcile_scheduler):
+                self._step(step)
+        raise AssertionError(f"seed {self.seed}: still {self.run}")
+
+    def _steps(self) -> tuple[Callable[[], None], ...]:
+        usual = (self._admit, self._hear, self._hear, self._hear, self._end_one, self._end_one, self._double, self._lose)
+        return (*usual, self._reconcile_executor, self._reconcile_scheduler, self._wait, *((self._stop,) if self.chance.random() < 0.1 else ()))
+
+    def _step(self, step: Callable[[], None]) -> None:
+        before = self.run
+        self.now += timedelta(milliseconds=self.chance.randint(0, 500))
+        step()
+        self._check(before)
+
+    # ------------------------------------------------ the scheduler
+
+    def _admit(self) -> None:
+        """Free slots to waiting jobs. The messages may be lost at once: the process may die after its commit."""
+        for job in self.run.jobs:
+            may_wait = job.retry_at is not None and job.retry_at > self.now
+            if job.status is Status.PENDING and job.ready_at is not None and not job.admitted and not may_wait and self.in_slots() < self.slots:
+                self._change(replace(job, admitted=True, waiting_for=None))
+                self.messages.append(("ready", (job.name, job.attempt)))
+
+    def _reconcile_scheduler(self) -> None:
+        wanted = {job.name: self.attempts[job.name, job.attempt] for job in self.run.jobs if (job.name, job.attempt) in self.attempts}
+        self.run = fold(self.run, wanted, self.now)
+
+    def _stop(self) -> None:
+        self.run = stop(self.run, Reason.CANCELLED_BY_USER, self.now)
+        self.messages += [("stop", (job.name, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None]
+
+    def in_slots(self) -> int:
+        return sum(job.admitted and job.slot_freed_at is None for job in self.run.jobs)
+
+    def _change(self, job: JobState) -> None:
+        self.run = replace(self.run, jobs=tuple(job if job.name == known.name else known for known in self.run.jobs))
+
+    def _job(self, name: str) -> JobState:
+        return next(job for job in self.run.jobs if job.name == name)
+
+    # ------------------------------------------------ the executors
+
+    def _start(self, attempt: Attempt) -> None:
+        """Row, claim and start, each once; the process may die between two of them."""
+        job = self._job(attempt[0])
+        if not job.admitted or job.attempt != attempt[1]:
+            return
+        row = self.attempts.setdefault(attempt, self._over("Stopped") if job.cancel_reason is not None else AttemptState())
+        if self.chance.random() < 0.2 or row.finished_at is not None or row.claimed_at is not None:
+            return
+        if job.cancel_reason is not None:
+            self.attempts[attempt] = self._over("Stopped")
+            return
+        self.attempts[attempt] = replace(row, claimed_at=self.now)
+        self.starts[attempt] = self.starts.get(attempt, 0) + 1
+        self.messages.append(("fact", attempt))
+
+    def _over(self, message: str) -> AttemptState:
+        return AttemptState(finished_at=self.now, outcome=Status.CANCELLED, reason=Reason.CANCELLED_BY_USER, message=message)
+
+    def _end_one(self) -> None:
+        """User code of one attempt ends; the verdict is stored once."""
+        live = [attempt for attempt, row in self.attempts.items() if row.claimed_at is not None and row.finished_at is None]
+        if live:
+            attempt = self.chance.choice(live)
+            stopped = self._job(attempt[0]).cancel_reason is not None and self.chance.random() < 0.7
+            outcome, reason = (Status.CANCELLED, Reason.CANCELLED_BY_USER) if stopped else self.chance.choice(OUTCOMES)
+            self.attempts[attempt] = replace(self.attempts[attempt], finished_at=self.now, outcome=outcome, reason=reason)
+            self.messages.append(("fact", attempt))
+
+    def _reconcile_executor(self) -> None:
+        for job in self.run.jobs:
+            if job.admitted and job.slot_freed_at is None:
+                self._start((job.name, job.attempt))
+
+    # ------------------------------------------------ the broker and the clock
+
+    def _hear(self) -> None:
+        """Any message, not the first."""
+        if self.messages:
+            kind, attempt = self.messages.pop(self.chance.randrange(len(self.messages)))
+            if kind == "fact":
+                self._reconcile_scheduler()
+            else:
+                self._start(attempt)
+
+    def _double(self) -> None:
+        if self.messages:
+            self.messages.append(self.chance.choice(self.messages))
+
+    def _lose(self) -> None:
+        if self.messages:
+            self.messages.pop(self.chance.randrange(len(self.messages)))
+
+    def _wait(self) -> None:
+        self.now += timedelta(seconds=self.chance.randint(1, 30))
+
+    # ------------------------------------------------ what always holds
+
+    def _check(self, before: RunState) -> None:
+        seed = f"seed {self.seed}"
+        assert self.run.status is before.status or self.run.status in MOVES[before.status], seed
+        for was, job in zip(before.jobs, self.run.jobs, strict=True):
+            assert job.status is was.status or job.status in MOVES[was.status], f"{seed}: {was} {job}"
+            assert not was.is_over or job == was, f"{seed}: {was} {job}"
+        assert self.in_slots() <= self.slots, seed
+        assert all(count == 1 for count in self.starts.values()), seed
+        for name in {name for name, _ in self.attempts}:
+            live = [number for (job, number), row in self.attempts.items() if job == name and row.claimed_at is not None and row.finished_at is None]
+            assert len(live) <= 1, f"{seed}: attempts {live} of {name} live at once"
+        assert (self.run.status in TERMINAL) == all(job.is_over for job in self.run.jobs), seed
+
+    def expected_retries(self, name: str) -> bool:
+        """Whether each attempt but the last was lost to the cluster, as only then another may follow."""
+        rows = [row for (job, _), row in sorted(self.attempts.items()) if job == name]
+        return all(row.reason in INFRA for row in rows[:-1])

@@ -1,0 +1,33 @@
+"""Thousands of schedules of one run among careless messages and dying processes: it always ends, rightly, and starts nothing twice."""
+
+import pytest
+
+from services.scheduler.engine import WORST_FIRST
+from shared.statuses import Status
+from tests.unit.services.scheduler.simulation import Simulation
+
+BATCH = 250
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_whatever_happens_on_the_way_a_run_ends_as_its_attempts_did(batch: int) -> None:
+    ends = set()
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        simulation = Simulation(seed)
+        simulation.play()
+        run = simulation.run
+        ends.add(run.status)
+        assert run.status is min((job.status for job in run.jobs), key=WORST_FIRST.index)
+        for job in run.jobs:
+            last = simulation.attempts.get((job.name, job.attempt))
+            if last is not None and last.outcome is not None and job.status is not Status.CANCELLED:
+                assert job.status is last.outcome, f"seed {seed}: {job} {last}"
+            assert simulation.expected_retries(job.name), f"seed {seed}"
+    assert len(ends) >= 3
+
+
+def test_a_seed_repeats_its_schedule() -> None:
+    one, other = Simulation(7), Simulation(7)
+    one.play()
+    other.play()
+    assert (one.run, one.attempts, one.starts) == (other.run, other.attempts, other.starts)
