@@ -5,9 +5,10 @@ It is the only writer of attempts and attempt_transitions. It may be killed at a
 
 import asyncio
 
-from services.executor.attempts import Attempts, Place, Watching
+from services.executor.attempts import Attempts, Watching
 from services.executor.consumers import Consumers
-from services.executor.local.opening import open_local_cluster
+from services.executor.ledger import Place
+from services.executor.opening import open_cluster
 from services.executor.reconciler import Looks
 from services.executor.settings import ExecutorSettings
 from services.executor.store import installation_of, open_store
@@ -31,8 +32,8 @@ async def main() -> None:
         relay = OutboxRelay(database, bus, owner="executor")
         store = open_store(database, relay)
         installation = await installation_of(store)
-        async with open_local_cluster(settings, installation) as cluster, Service("executor", settings) as service:
-            attempts = Attempts(store, cluster, Place(settings.cluster, installation), open_token)
+        async with open_cluster(settings, installation) as cluster, Service("executor", settings) as service:
+            attempts = Attempts(store, cluster, Place(settings.cluster, installation), open_token, settings)
             queue = topology.executor_queue(settings.cluster)
             service.ready_when("database", database.answers)
             service.keep_running(relay)

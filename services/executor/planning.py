@@ -14,6 +14,16 @@ OpenToken = Callable[[bytes, int], str]
 """Decrypts `repositories.clone_token` of the repository with this id. Raises DecryptionFailed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The attempt before, whose pod was claimed and whose objects may be there."""
+
+    attempt_id: int
+    pod_uid: str
+    claimed_seconds: float
+    """Since its claim."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """An attempt that is to start, with all that was stored about it."""
@@ -31,6 +41,7 @@ class Candidate:
     clone_token: bytes | None = field(repr=False)
     run_timeout_seconds: int
     run_seconds_left: float
+    before: Before | None = None
 
 
 def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> AttemptSpec | Verdict:

@@ -31,7 +31,8 @@ SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id
        r.number AS run_number, r.timeout_seconds, c.name AS pipeline_name, p.id AS repository_id, p.clone_url, p.clone_token,
        r.timeout_seconds - coalesce(extract(epoch FROM now() - r.started_at), 0)::float8 AS run_seconds_left,
        e.kind, e.repository, e.trusted, e.action, e.ref, e.branch, e.tag, e.sha, e.before_sha, e.base_branch, e.pull_request, e.merge_sha,
-       e.title, e.message, e.sender_login, e.sender_id, e.deleted, e.forced, e.happened_at
+       e.title, e.message, e.sender_login, e.sender_id, e.deleted, e.forced, e.happened_at,
+       b.id AS before_id, b.pod_uid AS before_pod_uid, extract(epoch FROM now() - b.claimed_at)::float8 AS before_claimed_seconds
   FROM unnest($2::bigint[], $3::integer[]) AS w (job_id, number)
   JOIN attempts a ON a.job_id = w.job_id AND a.number = w.number AND a.cluster = $1 AND a.status <> 'finished'
   JOIN jobs j ON j.id = a.job_id
@@ -39,6 +40,7 @@ SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id
   JOIN pipeline_configs c ON c.id = r.pipeline_config_id
   JOIN events e ON e.id = r.event_id
   JOIN repositories p ON p.id = j.repository_id
+  LEFT JOIN attempts b ON b.job_id = a.job_id AND b.number = a.number - 1 AND b.cluster = a.cluster AND b.pod_uid IS NOT NULL AND b.removed_at IS NULL
  ORDER BY a.id;
 
 -- name: claim_attempts
@@ -53,7 +55,7 @@ held AS (
 claimed AS (
   UPDATE attempts a
      SET status = 'claimed', pod_uid = w.pod_uid, object_uid = w.object_uid, log_location = w.log_location,
-         containers = string_to_array(w.containers, ','), claimed_at = coalesce(a.claimed_at, now())
+         containers = string_to_array(w.containers, ','), claimed_at = coalesce(a.claimed_at, now()), waiting_for = NULL, message = NULL
     FROM asked w JOIN held h ON h.id = w.id
    WHERE a.id = w.id AND a.status IN ('creating', 'created', 'claimed') AND coalesce(a.pod_uid, w.pod_uid) = w.pod_uid AND a.cancel_requested_at IS NULL
   RETURNING a.id, h.status AS from_status),
@@ -90,11 +92,30 @@ UPDATE attempts a SET cancel_requested_at = coalesce(a.cancel_requested_at, now(
  WHERE a.id = held.id
 RETURNING a.id, a.pod_uid, held.cancel_reason;
 
--- name: to_judge
--- Claimed attempts without a verdict. $1 cluster, $2 attempts.
-SELECT a.id, a.pod_uid, j.definition, r.timeout_seconds, coalesce(j.cancel_reason, 'cancelled_by_user') AS stop_reason
+-- name: note_created
+-- All that these attempts need is in the cluster, but for a pod. $1 attempts, $2 object uids.
+WITH made AS (
+  UPDATE attempts a SET status = 'created', object_uid = w.object_uid
+    FROM (SELECT a.id, w.object_uid FROM unnest($1::bigint[], $2::text[]) AS w (id, object_uid) JOIN attempts a ON a.id = w.id
+           WHERE a.status IN ('creating', 'created') ORDER BY a.id FOR UPDATE OF a) w
+   WHERE a.id = w.id AND (a.status = 'creating' OR a.object_uid IS DISTINCT FROM w.object_uid)
+  RETURNING a.id)
+INSERT INTO attempt_transitions (attempt_id, from_status, to_status) SELECT id, 'creating', 'created' FROM made;
+
+-- name: note_waiting
+-- What attempts wait for before their user code begins, where that has changed. $1 attempts, $2 what, $3 in the cluster's words.
+UPDATE attempts a SET waiting_for = w.waiting_for, message = w.message
+  FROM (SELECT a.id, w.waiting_for, w.message FROM unnest($1::bigint[], $2::waiting_for[], $3::text[]) AS w (id, waiting_for, message)
+          JOIN attempts a ON a.id = w.id
+         WHERE a.status <> 'finished' AND (a.waiting_for, a.message) IS DISTINCT FROM (w.waiting_for, w.message) ORDER BY a.id FOR UPDATE OF a) w
+ WHERE a.id = w.id;
+
+-- name: under_way
+-- Attempts without a verdict; of those that are not claimed, none whose stop was asked for. $1 cluster, $2 attempts.
+SELECT a.id, a.status, a.pod_uid, a.waiting_for, a.message, extract(epoch FROM now() - a.claimed_at)::float8 AS claimed_seconds,
+       j.definition, r.timeout_seconds, CASE WHEN j.cancel_requested_at IS NOT NULL THEN coalesce(j.cancel_reason, 'cancelled_by_user') END AS stop_reason
   FROM attempts a JOIN jobs j ON j.id = a.job_id JOIN pipeline_runs r ON r.id = j.run_id
- WHERE a.cluster = $1 AND a.id = ANY($2::bigint[]) AND a.status IN ('claimed', 'running')
+ WHERE a.cluster = $1 AND a.id = ANY($2::bigint[]) AND a.status <> 'finished' AND (a.pod_uid IS NOT NULL OR a.cancel_requested_at IS NULL)
  ORDER BY a.id;
 
 -- name: admitted_without_attempt
@@ -105,16 +126,29 @@ SELECT j.id AS job_id, j.wanted_attempt AS number FROM jobs j
    AND NOT EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.number = j.wanted_attempt)
  ORDER BY j.id LIMIT $3;
 
--- name: unclaimed_attempts
--- Attempts that were made and not claimed. $1 cluster, $2 for so many seconds at least, $3 at most.
+-- name: not_created
+-- Attempts whose objects may not be complete. $1 cluster, $2 for so many seconds at least, $3 at most.
 SELECT a.job_id, a.number FROM attempts a
- WHERE a.cluster = $1 AND a.status IN ('creating', 'created') AND a.created_at < now() - make_interval(secs => $2) AND a.cancel_requested_at IS NULL
+ WHERE a.cluster = $1 AND a.status = 'creating' AND a.created_at < now() - make_interval(secs => $2) AND a.cancel_requested_at IS NULL
+ ORDER BY a.id LIMIT $3;
+
+-- name: created_attempts
+-- Attempts whose objects are complete and that are not claimed. $1 cluster, $2 for so many seconds at least, $3 at most.
+SELECT a.id, a.job_id, a.number FROM attempts a
+ WHERE a.cluster = $1 AND a.status = 'created' AND a.created_at < now() - make_interval(secs => $2) AND a.cancel_requested_at IS NULL
  ORDER BY a.id LIMIT $3;
 
 -- name: overdue_starts
 -- Attempts that should have been claimed long ago. $1 cluster, $2 for so many seconds at least.
-SELECT a.id FROM attempts a
+SELECT a.id, a.waiting_for, a.message, extract(epoch FROM now() - a.created_at)::float8 AS seconds FROM attempts a
  WHERE a.cluster = $1 AND a.status IN ('creating', 'created') AND a.created_at < now() - make_interval(secs => $2)
+ ORDER BY a.id LIMIT 200;
+
+-- name: overdue_runs
+-- Claimed attempts whose job may have run longer than its limit, and when it must have begun for that. $1 cluster, $2 the grace period in seconds.
+SELECT a.id, a.pod_uid, now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8) AS over_since
+  FROM attempts a JOIN jobs j ON j.id = a.job_id
+ WHERE a.cluster = $1 AND a.status IN ('claimed', 'running') AND a.claimed_at < now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8)
  ORDER BY a.id LIMIT 200;
 
 -- name: claimed_attempts

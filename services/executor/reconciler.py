@@ -3,7 +3,7 @@
 No verdict comes from a row's age alone: being old is only a reason to look at the cluster.
 """
 
-from services.executor.attempts import Attempts
+from services.executor.attempts import Attempts, each_its_own
 from services.executor.settings import ExecutorSettings
 from services.executor.store import ExecutorStore
 from shared.reconcile import Check
@@ -20,6 +20,7 @@ class Looks:
         self._cluster = settings.cluster
         self._age_seconds = settings.reconcile_age_seconds
         self._start_seconds = settings.start_seconds
+        self._grace_seconds = settings.grace_seconds
         self._overdue: set[int] = set()
 
     def checks(self) -> list[Check]:
@@ -28,6 +29,7 @@ class Looks:
             self.attempts_without_claim,
             self.starts_past_limit,
             self.claimed_attempts,
+            self.jobs_past_limit,
             self.stops_not_done,
             self.finished_not_removed,
             self.objects_without_attempt,
@@ -37,29 +39,33 @@ class Looks:
     async def admitted_without_attempt(self) -> int:
         async with self._store.reading() as work:
             wanted = await work.admitted_without_attempt(self._cluster, self._age_seconds, _STARTS_A_LOOK)
-        if wanted:
-            await self._attempts.start(wanted)
+        await each_its_own(self._attempts.start, wanted)
         return len(wanted)
 
     async def attempts_without_claim(self) -> int:
         async with self._store.reading() as work:
-            wanted = await work.unclaimed(self._cluster, self._age_seconds, _STARTS_A_LOOK)
-        if wanted:
-            await self._attempts.start(wanted)
-        return len(wanted)
+            wanted = await work.not_created(self._cluster, self._age_seconds, _STARTS_A_LOOK)
+            created = await work.created(self._cluster, self._age_seconds, _STARTS_A_LOOK)
+        await each_its_own(self._attempts.start, wanted)
+        return len(wanted) + await each_its_own(lambda some: self._attempts.look_after_created(dict(some)), list(created.items()))
 
     async def starts_past_limit(self) -> int:
         """Only those that were past it at the look before too: after an outage each has its chance first."""
         async with self._store.reading() as work:
             overdue = await work.overdue_starts(self._cluster, self._start_seconds)
-        still, self._overdue = overdue & self._overdue, overdue
-        return await self._attempts.give_up(still, self._start_seconds)
+        still, self._overdue = overdue.keys() & self._overdue, set(overdue)
+        return await self._attempts.give_up([overdue[attempt] for attempt in still])
 
     async def claimed_attempts(self) -> int:
         """Also makes the ends of all of them known to this process, whoever started them."""
         async with self._store.reading() as work:
             claims = await work.claimed(self._cluster, 0)
-        return await self._attempts.look_after(claims)
+        return await each_its_own(lambda some: self._attempts.look_after(dict(some)), list(claims.items()))
+
+    async def jobs_past_limit(self) -> int:
+        async with self._store.reading() as work:
+            running = await work.overdue_runs(self._cluster, self._grace_seconds)
+        return await self._attempts.end_overlong(running)
 
     async def stops_not_done(self) -> int:
         async with self._store.reading() as work:

@@ -3,16 +3,68 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import NoDecode
 
-from shared.settings import ServiceSettings
+from shared.pipeline.values import cpu_millis, memory_bytes
+from shared.settings import ServiceSettings, Settings
 
 Folders = Annotated[tuple[Path, ...], NoDecode]
 """Absolute paths separated by colons."""
+Names = Annotated[tuple[str, ...], NoDecode]
+Cpu = Annotated[PositiveInt, BeforeValidator(lambda value: cpu_millis(value) if isinstance(value, str) else value)]
+"""In thousandths of a core."""
+Bytes = Annotated[PositiveInt, BeforeValidator(lambda value: memory_bytes(value) if isinstance(value, str) else value)]
 
 
-class ExecutorSettings(ServiceSettings):
+class KubernetesSettings(Settings):
+    """What a Kubernetes cluster needs; of no use to the local one."""
+
+    kubeconfig: Path | None = None
+    """Its current context is used. Empty: the cluster that this process runs in, by its service account."""
+    kubernetes_namespace: str = Field(default="towpath-builds", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Where attempts run; nothing else should."""
+    kubernetes_towpath_image: str = "towpath:latest"
+    """Our own image, of the container `clone`."""
+    kubernetes_default_image: str = "debian:bookworm-slim"
+    """Of jobs without `image`."""
+    kubernetes_cpu: Cpu = 500
+    """Requested, and granted at most, where a job asks for nothing else: cores or thousandths, such as 2 or 500m."""
+    kubernetes_memory: Bytes = 512 << 20
+    """Of a job that asks for nothing else, and of each service: bytes, or with a unit, such as 1Gi."""
+    kubernetes_ephemeral_storage: Bytes = 4 << 30
+    """Workspace and logs of a job; one that writes more is evicted."""
+    kubernetes_unscheduled_seconds: PositiveFloat = 300
+    """A node that fits may have to be started: cluster autoscalers take 2 to 4 minutes."""
+    kubernetes_image_pull_seconds: PositiveFloat = 600
+    """Large images on slow registries; the registry's own errors end the wait earlier."""
+    kubernetes_start_seconds: PositiveFloat = 300
+    """What else a pod needs on its node, a volume for example, takes seconds."""
+    kubernetes_quota_seconds: PositiveFloat = 3600
+    """Until a quota gives way: as long as a job may run by default."""
+    kubernetes_node_lost_seconds: NonNegativeInt = 300
+    """How long a node may not answer before its pods are given up; Kubernetes' own default."""
+    kubernetes_allow_root: Literal["never", "trusted"] = "never"
+    """Whether jobs with `user: root` run. trusted: those of people who may write to the repository, in a namespace that enforces `baseline` alone."""
+    kubernetes_allow_node_selector: Names = ()
+    """Labels of nodes that `kubernetes.node_selector` may name, separated by commas."""
+    kubernetes_logs: Literal["api", "agent"] = "api"
+    """How logs are read: followed through the API server, or by an agent on each node."""
+    kubernetes_watch_seconds: PositiveFloat = Field(default=100, le=115)
+    """How long a watch lasts before everything is listed anew: a silent one is noticed in under 120 s."""
+
+    @field_validator("kubeconfig", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("kubernetes_allow_node_selector", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+class ExecutorSettings(ServiceSettings, KubernetesSettings):
     """Read from the environment as TOWPATH_ + the field's name."""
 
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -24,6 +76,8 @@ class ExecutorSettings(ServiceSettings):
     """Between SIGTERM and SIGKILL."""
     gate_seconds: PositiveFloat = 300
     """How long a pod waits for its claim. A claim takes milliseconds; the rest is for a database that is away."""
+    backend: Literal["local", "kubernetes"] = "local"
+    """What the cluster is: processes of this machine, or Kubernetes."""
     start_seconds: PositiveFloat = 300
     """How long an attempt may wait for its start, on a full disk for example, before its slot goes to another."""
     clone_seconds: PositiveFloat = 600

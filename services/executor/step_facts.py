@@ -1,15 +1,20 @@
-"""What the step driver noted, read back: each step with its outcome and times. For display only; see `step_driver` for the form."""
+"""What the step driver noted, read back: each step with its outcome and times. For display only; see `step_driver` for the form.
 
+Any part of it may be missing: user code can write there, and clusters keep so many bytes of it and no more.
+"""
+
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from services.executor.step_driver import name_of
+from services.executor.step_driver import STARTED_TWICE_CODE, STEP_TIMED_OUT_CODE, name_of
 from shared.pipeline.model import Step
 
 StepOutcome = Literal["success", "failed", "timed_out", "cancelled", "skipped"]
-_OUTCOMES: dict[str, StepOutcome] = {"success": "success", "failed": "failed", "timed_out": "timed_out", "stopped": "cancelled"}
+_OUTCOMES: dict[str, StepOutcome] = {"s": "success", "f": "failed", "t": "timed_out", "x": "cancelled"}
+_RECORD = re.compile(r"([1-9][0-9]{0,3}) (?:([0-9]{1,9}|-) ([sftx])([0-9]{1,3}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,52 +37,33 @@ class Interruption:
 
 
 def driver_began(termination: str) -> bool:
-    return termination.startswith("driver ")
+    """Whether anything says so: any line of the driver's."""
+    return any(line in {"driver", "over"} or _RECORD.fullmatch(line) for line in termination.split("\n"))
+
+
+def job_timed_out(exit_code: int, termination: str) -> bool:
+    """Whether the driver ended the job because the job's own limit was over."""
+    return exit_code == STEP_TIMED_OUT_CODE and "limit" in termination.split("\n")
+
+
+def started_twice(exit_code: int, termination: str) -> bool:
+    """Whether the driver ran no step because it had been started before."""
+    return exit_code == STARTED_TWICE_CODE and not driver_began(termination)
 
 
 def step_facts(termination: str, steps: Sequence[Step], started_at: datetime | None, interruption: Interruption) -> list[StepFact]:
-    """One fact a step, in order. Lines that the driver would not have written are left out: user code can write here."""
-    clock = _Clock(started_at, None)
+    """One fact a step, in order. Lines that the driver would not have written are left out."""
     facts = [StepFact(name_of(step), "skipped") for step in steps]
-    begun: dict[int, str] = {}
-    for line in termination.splitlines():
-        match line.split(" "):
-            case ["driver", at]:
-                clock = _Clock(started_at, _seconds(at))
-            case ["begin", index, at] if _is_step(index, facts):
-                begun[int(index)] = at
-                facts[int(index) - 1] = _begun(facts[int(index) - 1].name, clock.instant(at), interruption)
-            case ["end", index, outcome, code, at] if _is_step(index, facts) and outcome in _OUTCOMES and code.isdecimal():
-                began = clock.instant(begun.get(int(index), ""))
-                facts[int(index) - 1] = StepFact(facts[int(index) - 1].name, _OUTCOMES[outcome], min(int(code), 255), began, clock.instant(at))
+    began: datetime | None = started_at
+    for line in termination.split("\n"):
+        record = _RECORD.fullmatch(line)
+        if record is None or int(record[1]) > len(steps):
+            continue
+        name, at = facts[int(record[1]) - 1].name, record[2]
+        if at is None:
+            facts[int(record[1]) - 1] = StepFact(name, interruption.outcome, None, began, interruption.at)
+            continue
+        ended = None if started_at is None or at == "-" else started_at + timedelta(seconds=int(at) / 100)
+        facts[int(record[1]) - 1] = StepFact(name, _OUTCOMES[record[3]], min(int(record[4]), 255), began, ended)
+        began = ended
     return facts
-
-
-def _begun(name: str, at: datetime | None, interruption: Interruption) -> StepFact:
-    return StepFact(name, interruption.outcome, None, at, interruption.at)
-
-
-def _is_step(index: str, facts: list[StepFact]) -> bool:
-    return index.isascii() and index.isdecimal() and len(index) < 6 and 1 <= int(index) <= len(facts)
-
-
-def _seconds(text: str) -> float | None:
-    """Seconds since boot; None where the driver could not read them."""
-    whole, _, part = text.partition(".")
-    if not (text.isascii() and whole.isdecimal() and len(text) < 20 and (not part or part.isdecimal())):
-        return None
-    return float(text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """Turns seconds since boot into instants: the driver began when its container did."""
-
-    started_at: datetime | None
-    origin: float | None
-
-    def instant(self, text: str) -> datetime | None:
-        at = _seconds(text)
-        if at is None or self.started_at is None or self.origin is None or abs(at - self.origin) > 10**7:
-            return None
-        return self.started_at + timedelta(seconds=at - self.origin)

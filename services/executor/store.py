@@ -1,18 +1,18 @@
 """The executor's tables, attempts and attempt_transitions: named queries in, domain values out."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from services.executor.cluster import Observation
-from services.executor.planning import Candidate
+from services.executor.cluster import Observation, Waiting
+from services.executor.planning import Before, Candidate
 from services.executor.step_facts import StepFact
 from services.executor.verdict import Claimed, Verdict
 from shared.db import Database, Queries, Relay, Store, Work
 from shared.events import Event, Execution
 from shared.pipeline.model import Job
-from shared.statuses import Reason
+from shared.statuses import Reason, WaitingFor
 
 Wanted = tuple[int, int]
 """A job and the number of one of its attempts."""
@@ -34,6 +34,53 @@ class Stopping:
     attempt_id: int
     pod_uid: str | None
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An attempt that should have been claimed by now."""
+
+    attempt_id: int
+    seconds: float
+    """Since it was made."""
+    waiting: Waiting | None
+    """What was last said of why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A claimed attempt whose time may be over."""
+
+    pod_uid: str
+    over_since: datetime
+    """It is over when its user code began before this."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """An attempt without a verdict, as far as its row goes."""
+
+    attempt_id: int
+    pod_uid: str | None
+    """None: it is not claimed."""
+    is_created: bool
+    """Not claimed, and all that it needs is in the cluster."""
+    claimed_seconds: float
+    """Since the claim."""
+    waiting: Waiting | None
+    _row: Any = field(repr=False)
+
+    @property
+    def claimed(self) -> Claimed:
+        """What its verdict needs. Raises ValueError for a definition that can't be read."""
+        assert self.pod_uid is not None  # noqa: S101 - asked of claimed attempts only
+        reason = self._row["stop_reason"]
+        return Claimed(
+            pod_uid=self.pod_uid,
+            job=Job.model_validate(self._row["definition"]),
+            run_timeout_seconds=self._row["timeout_seconds"],
+            stop_reason=None if reason is None else Reason(reason),
+        )
 
 
 class ExecutorWork(Work):
@@ -77,7 +124,7 @@ class ExecutorWork(Work):
             [one.pod_uid for one in judged],
             [one.outcome.value for one in verdicts],
             [one.reason and one.reason.value for one in verdicts],
-            [one.message and one.message.replace("\0", "")[:2000] for one in verdicts],
+            [_short(one.message) for one in verdicts],
             [one.exit_code for one in verdicts],
             [one.started_at for one in verdicts],
             [[_step(fact) for fact in one.steps] for one in verdicts],
@@ -89,27 +136,42 @@ class ExecutorWork(Work):
         rows = await self._rows("request_stops", cluster, *_columns(wanted))
         return [Stopping(row["id"], row["pod_uid"], Reason(row["cancel_reason"])) for row in rows]
 
-    async def to_judge(self, cluster: str, attempts: Collection[int]) -> dict[int, Claimed]:
-        """The claimed attempts among these that have no verdict."""
-        rows = await self._rows("to_judge", cluster, list(attempts))
-        return {
-            row["id"]: Claimed(
-                pod_uid=row["pod_uid"],
-                job=Job.model_validate(row["definition"]),
-                run_timeout_seconds=row["timeout_seconds"],
-                stop_reason=Reason(row["stop_reason"]),
-            )
-            for row in rows
-        }
+    async def note_created(self, made: Collection[Observation]) -> None:
+        """The objects of these are complete."""
+        await self._run("note_created", [look.attempt_id for look in made], [look.object_uid for look in made])
+
+    async def note_waiting(self, waiting: Mapping[int, Waiting | None]) -> None:
+        """What these wait for; None: for nothing any more."""
+        values = list(waiting.values())
+        await self._run(
+            "note_waiting",
+            list(waiting),
+            [one.what.value if one and one.what else None for one in values],
+            [_short(one.message if one else None) for one in values],
+        )
+
+    async def under_way(self, cluster: str, attempts: Collection[int]) -> list[UnderWay]:
+        """Those of these attempts that have no verdict and whose stop, where they are not claimed, was not asked for."""
+        return [_under_way(row) for row in await self._rows("under_way", cluster, list(attempts))]
 
     async def admitted_without_attempt(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:
         return _wanted(await self._rows("admitted_without_attempt", cluster, age_seconds, most))
 
-    async def unclaimed(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:
-        return _wanted(await self._rows("unclaimed_attempts", cluster, age_seconds, most))
+    async def not_created(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:
+        """Attempts whose objects may not be complete."""
+        return _wanted(await self._rows("not_created", cluster, age_seconds, most))
 
-    async def overdue_starts(self, cluster: str, start_seconds: float) -> set[int]:
-        return {row["id"] for row in await self._rows("overdue_starts", cluster, start_seconds)}
+    async def created(self, cluster: str, age_seconds: float, most: int) -> dict[int, Wanted]:
+        """Attempts whose objects are complete, and which are not claimed."""
+        return {row["id"]: (row["job_id"], row["number"]) for row in await self._rows("created_attempts", cluster, age_seconds, most)}
+
+    async def overdue_starts(self, cluster: str, start_seconds: float) -> dict[int, Overdue]:
+        rows = await self._rows("overdue_starts", cluster, start_seconds)
+        return {row["id"]: Overdue(row["id"], row["seconds"], _waiting(row)) for row in rows}
+
+    async def overdue_runs(self, cluster: str, grace_seconds: float) -> dict[int, Running]:
+        """Claimed attempts whose job's time limit, and the grace period, have passed since the claim."""
+        return {row["id"]: Running(row["pod_uid"], row["over_since"]) for row in await self._rows("overdue_runs", cluster, grace_seconds)}
 
     async def claimed(self, cluster: str, age_seconds: float) -> dict[int, str]:
         """Attempts without a verdict, and the pods that hold their claims."""
@@ -155,12 +217,28 @@ def _wanted(rows: Sequence[Any]) -> list[Wanted]:
     return [(row["job_id"], row["number"]) for row in rows]
 
 
+def _short(text: str | None) -> str | None:
+    return text and text.replace("\0", "")[:2000]
+
+
+def _waiting(row: Any) -> Waiting | None:
+    if row["waiting_for"] is None and row["message"] is None:
+        return None
+    return Waiting(None if row["waiting_for"] is None else WaitingFor(row["waiting_for"]), row["message"] or "")
+
+
+def _under_way(row: Any) -> UnderWay:
+    return UnderWay(row["id"], row["pod_uid"], row["status"] == "created", row["claimed_seconds"] or 0.0, _waiting(row), row)
+
+
 def _candidate(row: Any) -> Candidate:
     return Candidate(
         attempt_id=row["id"],
         creation_token=row["creation_token"],
         claimed_by=row["pod_uid"],
-        execution=Execution(run_id=row["run_id"], run_number=row["run_number"], pipeline=row["pipeline_name"], job=row["job_name"], attempt=row["number"]),
+        execution=Execution(
+            run_id=row["run_id"], run_number=row["run_number"], pipeline=row["pipeline_name"], job=row["job_name"], attempt=row["number"]
+        ),
         job_id=row["job_id"],
         job=Job.model_validate(row["definition"]),
         event=Event.from_row(row),
@@ -169,6 +247,7 @@ def _candidate(row: Any) -> Candidate:
         clone_token=row["clone_token"],
         run_timeout_seconds=row["timeout_seconds"],
         run_seconds_left=row["run_seconds_left"],
+        before=None if row["before_id"] is None else Before(row["before_id"], row["before_pod_uid"], row["before_claimed_seconds"]),
     )
 
 

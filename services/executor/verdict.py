@@ -6,12 +6,13 @@ Nothing that is merely missing is ever a success, and every end has a reason and
 import signal
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
-from services.executor.cluster import Observation, Phase, Pod, PodEnd
+from services.executor.cluster import Cause, Observation, Phase, Pod, PodEnd, Waiting
 from services.executor.step_driver import STEP_TIMED_OUT_CODE
 from services.executor.step_facts import Interruption, StepFact, StepOutcome, driver_began, step_facts
 from shared.pipeline.model import Job
-from shared.statuses import Reason, Status
+from shared.statuses import REASONS_OF, Reason, Status, WaitingFor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,27 @@ class Claimed:
     pod_uid: str
     job: Job
     run_timeout_seconds: int
-    stop_reason: Reason
-    """What it means when the pod was stopped."""
+    stop_reason: Reason | None
+    """What it means that the pod was stopped; None: nobody has asked for it, so that its time was over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartLimits:
+    """How long an attempt may wait before its user code begins, by what it waits for."""
+
+    unclaimed_seconds: float
+    """For a pod that can be claimed, from the attempt's creation on. The others but one count from the claim."""
+    quota_seconds: float
+    """For a quota, from the attempt's creation on."""
+    unscheduled_seconds: float
+    image_pull_seconds: float
+    start_seconds: float
+    """For anything else, as long as it is the same."""
+    grace_seconds: float
+
+    def pod_seconds(self, job: Job) -> float:
+        """After its claim a pod of this job runs no longer than this, even where nobody but its node can tell it so."""
+        return self.unscheduled_seconds + self.image_pull_seconds + self.start_seconds + job.timeout_seconds + 4 * self.grace_seconds
 
 
 def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None:
@@ -43,6 +63,8 @@ def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None
     Only the pod that holds the claim counts: another one, gated, says nothing. A claimed pod that is gone is `lost`.
     """
     pod = _claimed_pod(observation, claimed.pod_uid)
+    if pod is None and claimed.stop_reason is not None:
+        return stopped(claimed.stop_reason, "Stopped by request; its pod is gone.")
     if pod is None:
         return _lost("The pod that ran the job is gone, and nothing is left to say how it ended.")
     match pod.phase:
@@ -59,9 +81,27 @@ def stopped(reason: Reason, message: str) -> Verdict:
     return Verdict(outcome=Status.FAILED if reason is Reason.TIMED_OUT else Status.CANCELLED, reason=reason, message=message)
 
 
-def not_started(seconds: float) -> Verdict:
+def not_started(seconds: float, why: str = "") -> Verdict:
     """The end of an attempt that could not be started in time."""
-    return _error(Reason.START_TIMED_OUT, f"The job could not be started within {_duration(round(seconds))}; the executor's log says what was in the way.")
+    words = why or "the executor's log says what was in the way"
+    return _error(Reason.START_TIMED_OUT, f"The job could not be started within {_duration(round(seconds))}: {words}")
+
+
+def over_quota(seconds: float, why: str) -> Verdict:
+    """The end of an attempt that no quota had room for."""
+    return _error(Reason.QUOTA, f"There was no room for the job within {_duration(round(seconds))}: {why}")
+
+
+def too_slow(waiting: Waiting, seconds: float, limits: StartLimits) -> Cause | None:
+    """Why a pod that was released so long ago, and still waits for this, is to be given up; None: it may wait on."""
+    if waiting.what is WaitingFor.NODE:
+        reason, limit, what = Reason.UNSCHEDULABLE, limits.unscheduled_seconds, "No node took the pod"
+    elif waiting.what is WaitingFor.IMAGE:
+        reason, limit, what = Reason.IMAGE_REGISTRY, limits.image_pull_seconds, "The image was not there"
+    else:
+        reason, limit, what = Reason.START_TIMED_OUT, limits.start_seconds, "The job did not begin"
+        seconds = min(seconds, waiting.seconds)  # what came before had its own limit
+    return Cause(reason, f"{what} within {_duration(round(limit))}: {waiting.message}") if seconds >= limit else None
 
 
 def _claimed_pod(observation: Observation | None, uid: str) -> Pod | None:
@@ -69,26 +109,31 @@ def _claimed_pod(observation: Observation | None, uid: str) -> Pod | None:
 
 
 def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
-    interrupted: StepOutcome = "cancelled" if end.stopped else "timed_out" if end.time_limit else "failed"
+    asked = claimed.stop_reason is not None
+    interrupted: StepOutcome = "cancelled" if end.stopped and asked else "timed_out" if end.time_limit or end.stopped else "failed"
     steps = step_facts(end.termination, claimed.job.steps, end.started_at, Interruption(interrupted, end.finished_at))
     weighed = _weigh(end, claimed, steps)
     return replace(weighed, exit_code=end.exit_code, steps=tuple(steps), started_at=end.started_at)
 
 
 def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
-    """The evidence from the strongest to the weakest: a fault of ours, a stop, a limit, the clone, the exit code."""
+    """The evidence from the strongest to the weakest: a fault of ours, a stop, what the cluster did, a limit, the clone, the exit code."""
     if end.fault is not None:
         return _error(Reason.PLATFORM, f"The job could not be supervised: {end.fault.strip().splitlines()[-1]}")
-    if end.stopped:
+    if claimed.stop_reason is not None and (end.stopped or _is_the_clusters(end.cause)):
         return stopped(claimed.stop_reason, "Stopped by request.")
-    if end.time_limit is not None:
-        over = ("job", claimed.job.timeout_seconds) if end.time_limit == "job" else ("run", claimed.run_timeout_seconds)
-        return _timed_out(f"The {over[0]} ran longer than its limit of {_duration(over[1])}.")
+    if end.cause is not None:
+        return _of_cause(end.cause)
+    if end.stopped or end.time_limit is not None:
+        return _of_limit("run" if end.time_limit == "run" else "job", claimed)
     if end.clone_failure is not None:
         return _error(Reason.CLONE_FAILED, end.clone_failure)
-    if end.exit_code is None:
-        return _lost("The pod ended without having run the job.")
-    return _of_exit_code(end.exit_code, end, steps)
+    return _lost("The pod ended without having run the job.") if end.exit_code is None else _of_exit_code(end.exit_code, end, steps)
+
+
+def _of_limit(whose: Literal["job", "run"], claimed: Claimed) -> Verdict:
+    seconds = claimed.job.timeout_seconds if whose == "job" else claimed.run_timeout_seconds
+    return _timed_out(f"The {whose} ran longer than its limit of {_duration(seconds)}.")
 
 
 def _of_exit_code(exit_code: int, end: PodEnd, steps: list[StepFact]) -> Verdict:
@@ -102,6 +147,18 @@ def _of_exit_code(exit_code: int, end: PodEnd, steps: list[StepFact]) -> Verdict
     failed = next((step for step in steps if step.outcome == "failed" and step.exit_code == exit_code), None)
     what = "The job" if failed is None else f'The step "{failed.name}"'
     return Verdict(outcome=Status.FAILED, reason=Reason.SCRIPT_FAILED, message=f"{what} {_how(exit_code)}.")
+
+
+def _of_cause(cause: Cause) -> Verdict:
+    return Verdict(outcome=_outcome_of(cause.reason), reason=cause.reason, message=cause.message)
+
+
+def _is_the_clusters(cause: Cause | None) -> bool:
+    return cause is not None and _outcome_of(cause.reason) is Status.ERROR
+
+
+def _outcome_of(reason: Reason) -> Status:
+    return next(status for status, reasons in REASONS_OF.items() if reason in reasons)
 
 
 def _how(exit_code: int) -> str:

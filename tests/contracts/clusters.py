@@ -21,9 +21,18 @@ AS_ROOT = os.getuid() == 0
 LIMITS = LocalLimits(grace_seconds=0.5, gate_seconds=60, clone_seconds=60, clone_protocols="https:http:file")
 
 
-def spec(script: str = ":", *, attempt: int = 1, token: str = TOKEN, limit: int = 60, run_limit: float = 600, clone: Clone | None = None) -> AttemptSpec:
+def spec(
+    script: str = ":",
+    *,
+    attempt: int = 1,
+    token: str = TOKEN,
+    limit: int = 60,
+    run_limit: float = 600,
+    clone: Clone | None = None,
+    name: str | None = None,
+) -> AttemptSpec:
     return AttemptSpec(
-        name=f"tp-{INSTALLATION}-{attempt}",
+        name=name or f"tp-{INSTALLATION}-{attempt}",
         attempt_id=attempt,
         job_id=1,
         run_id=1,

@@ -1,4 +1,7 @@
-"""The clusters that keep the contract: the local one, with bubblewrap where it works, and without."""
+"""The clusters that keep the contract: the local one, with bubblewrap where it works, and without; and a real Kubernetes.
+
+`ground` and `cluster` are all of them; `sandbox` and `local_cluster` are the local one alone.
+"""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -6,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from services.executor.cluster import Cluster
 from services.executor.local.cluster import LocalCluster
 from services.executor.local.sandbox import Sandbox, SandboxUnusable, User, choose, private_folders
+from shared.kubernetes import KubernetesApi
 from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, Origin
+from tests.contracts.grounds import Ground, KubernetesGround, LocalGround
+from tests.harness.kubernetes import host_for_pods, namespace
+from tests.harness.witness import serving
+
+LOCAL = ("bubblewrap", "none")
 
 
 @pytest.fixture
@@ -19,8 +29,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(params=["bubblewrap", "none"])
-async def sandbox(request: pytest.FixtureRequest, folder: Path) -> Sandbox:
+async def local_sandbox(wanted: str, folder: Path) -> Sandbox:
     local, mount = folder / "local", folder / "mount"
     local.mkdir(mode=0o711)
     mount.mkdir()
@@ -28,17 +37,46 @@ async def sandbox(request: pytest.FixtureRequest, folder: Path) -> Sandbox:
     hidden, masked = private_folders(None, local)
     users = (User(65530, 65530), User(65531, 65531)) if AS_ROOT else (None, None)
     try:
-        return await choose(request.param, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked), local)
+        return await choose(wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked), local)
     except SandboxUnusable as error:
         pytest.skip(str(error))
 
 
+@pytest.fixture(params=LOCAL)
+async def sandbox(request: pytest.FixtureRequest, folder: Path) -> Sandbox:
+    return await local_sandbox(request.param, folder)
+
+
 @pytest.fixture
-async def cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalCluster]:
+async def local_cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalCluster]:
     async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
         yield cluster
         for left in await cluster.everything():
             await cluster.remove(left.name, left.object_uid)
+
+
+@pytest.fixture(params=[*LOCAL, pytest.param("kubernetes", marks=[pytest.mark.kubernetes, pytest.mark.timeout(240)])])
+def wanted_ground(request: pytest.FixtureRequest) -> str | KubernetesApi:
+    """The name of a local sandbox, or a real Kubernetes."""
+    found: str | KubernetesApi = request.getfixturevalue("kubernetes") if request.param == "kubernetes" else request.param
+    return found
+
+
+@pytest.fixture
+async def ground(wanted_ground: str | KubernetesApi, folder: Path) -> AsyncIterator[Ground]:
+    if isinstance(wanted_ground, str):
+        yield LocalGround(folder, await local_sandbox(wanted_ground, folder))
+        return
+    async with namespace(wanted_ground) as name, serving(await host_for_pods(wanted_ground)) as witness:
+        yield KubernetesGround(wanted_ground, name, witness)
+
+
+@pytest.fixture
+async def cluster(ground: Ground) -> AsyncIterator[Cluster]:
+    async with ground.executor() as ours:
+        yield ours
+        for left in await ours.everything():
+            await ours.remove(left.name, left.object_uid)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import Literal, Self, TextIO
 import structlog
 
 from services.executor import step_driver
-from services.executor.cluster import AttemptSpec, Clone, NameTaken, Observation, Phase, Pod, PodEnd, Refused
+from services.executor.cluster import AttemptSpec, Cause, Clone, NameTaken, Observation, Phase, Pod, PodEnd, Refused
 from services.executor.local import supervisors
 from services.executor.local.folders import Removals, keep_apart, remove_debris
 from services.executor.local.fork_server import ForkServer
@@ -30,6 +30,7 @@ from services.executor.local.processes import SYSTEM_PATH, marked, send
 from services.executor.local.sandbox import Sandbox
 from shared import step_markers
 from shared.errors import Transient
+from shared.pipeline.model import Job
 
 _log = structlog.get_logger()
 _ORPHANS_SECONDS = 2.0
@@ -102,6 +103,9 @@ class LocalCluster:
                 found[name] = observation
         return found
 
+    async def known(self, names: Collection[str]) -> dict[str, Observation]:
+        return await self.observe(names)
+
     async def everything(self) -> list[Observation]:
         names = [name for name in await asyncio.to_thread(os.listdir, self._pods) if name.startswith(self._prefix)]
         return list((await self.observe(names)).values())
@@ -111,6 +115,9 @@ class LocalCluster:
 
     async def stop(self, name: str, pod_uid: str) -> None:
         self._tell(name, pod_uid, "stop")
+
+    async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
+        """A pod here begins as soon as it is released."""
 
     async def drop_workspace(self, name: str, object_uid: str) -> None:
         files = PodFiles(self._pods / name)
@@ -204,6 +211,8 @@ class LocalCluster:
     def _order(self, spec: AttemptSpec) -> Order:
         if not spec.trusted:
             raise Refused("The local cluster runs no code of people who may not write to the repository: it can't keep them apart well enough.")
+        if wishes := [key for key, wish in _wishes(spec.job).items() if wish]:
+            raise Refused(f"The local cluster knows no {' and no '.join(f'`{key}`' for key in wishes)}: it runs jobs as processes, not as containers.")
         files = PodFiles(self._pods / spec.name)
         uid = os.urandom(16).hex()
         paths = step_driver.DriverPaths(str(files.workspace), str(files.state))
@@ -259,6 +268,11 @@ class LocalCluster:
                 return False
             await asyncio.sleep(0.01)
         return True
+
+
+def _wishes(job: Job) -> dict[str, object]:
+    """What only containers can give, by its key in a pipeline."""
+    return {"services": job.services, "user": job.user, "kubernetes": job.node_selector}
 
 
 def _is_locked(lock: TextIO) -> bool:

@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass
 
+from services.executor.checkout import Commit
+
 
 @dataclass(frozen=True, slots=True)
 class Runner:
@@ -17,15 +19,7 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class CloneOrder:
-    url: str
-    sha: str
-    ref: str | None
-    merge_sha: str | None
-    depth: int
-    token: str | None
-    protocols: str
-    """What git may speak, as in GIT_ALLOW_PROTOCOL: https:file"""
+class CloneOrder(Commit):
     seconds: float
     runner: Runner
 

@@ -14,7 +14,7 @@ from services.executor.verdict import Verdict
 from shared.messages import AttemptCancelRequested, AttemptReady, LogSealed
 from shared.pipeline.model import Checkout, Step
 from shared.statuses import Reason, Status
-from tests.integration.executor.world import Executor, World
+from tests.integration.executor.world import Local, World
 
 
 def ready(*wanted: tuple[int, int]) -> AttemptReady:
@@ -36,7 +36,7 @@ def lines(world: World) -> list[str]:
 # ---------------------------------------------------------------- the good path
 
 
-async def test_an_admitted_job_runs_and_succeeds(world: World, executor: Executor) -> None:
+async def test_an_admitted_job_runs_and_succeeds(world: World, executor: Local) -> None:
     wanted = await world.job("echo hi")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
@@ -47,7 +47,7 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, executor: Executo
     assert await world.sent() == ["attempt.claimed", "container.started", "attempt.finished"]
 
 
-async def test_a_failed_step_is_named_with_its_times(world: World, executor: Executor) -> None:
+async def test_a_failed_step_is_named_with_its_times(world: World, executor: Local) -> None:
     wanted = await world.job(steps=(Step(name="build", run=":"), Step(name="test", run="exit 3"), Step(run=":")))
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
@@ -60,7 +60,7 @@ async def test_a_failed_step_is_named_with_its_times(world: World, executor: Exe
     ]
 
 
-async def test_messages_sent_many_times_start_user_code_once(world: World, executor: Executor) -> None:
+async def test_messages_sent_many_times_start_user_code_once(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo $TOWPATH_ATTEMPT >> {oracle(world)}")
     async with world.executor() as another:
         await asyncio.gather(*(one.consumers.on_messages([ready(wanted), ready(wanted)]) for one in (executor, another) for _ in range(5)))
@@ -70,7 +70,7 @@ async def test_messages_sent_many_times_start_user_code_once(world: World, execu
     assert await world.path(wanted) == ["creating", "claimed", "finished"]
 
 
-async def test_many_jobs_start_together(world: World, executor: Executor) -> None:
+async def test_many_jobs_start_together(world: World, executor: Local) -> None:
     wanted = [await world.job(f"echo x >> {oracle(world)}") for _ in range(20)]
     await executor.consumers.on_messages([ready(*wanted)])
     for one in wanted:
@@ -78,7 +78,7 @@ async def test_many_jobs_start_together(world: World, executor: Executor) -> Non
     assert len(lines(world)) == 20
 
 
-async def test_the_end_of_a_job_is_noticed_without_being_asked_for(world: World, executor: Executor) -> None:
+async def test_the_end_of_a_job_is_noticed_without_being_asked_for(world: World, executor: Local) -> None:
     watching = asyncio.create_task(executor.watching.run())
     try:
         wanted = await world.job("sleep 0.2")
@@ -91,7 +91,7 @@ async def test_the_end_of_a_job_is_noticed_without_being_asked_for(world: World,
 # ---------------------------------------------------------------- what can't run
 
 
-async def test_an_untrusted_event_is_refused(world: World, executor: Executor) -> None:
+async def test_an_untrusted_event_is_refused(world: World, executor: Local) -> None:
     await world.sql.execute("UPDATE events SET trusted = false")
     wanted = await world.job(f"echo x >> {oracle(world)}")
     await executor.consumers.on_messages([ready(wanted)])
@@ -100,7 +100,7 @@ async def test_an_untrusted_event_is_refused(world: World, executor: Executor) -
     assert (lines(world), world.pods()) == ([], [])
 
 
-async def test_a_clone_that_fails_is_an_error_with_gits_words(world: World, executor: Executor) -> None:
+async def test_a_clone_that_fails_is_an_error_with_gits_words(world: World, executor: Local) -> None:
     wanted = await world.job(checkout=Checkout())
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
@@ -108,21 +108,21 @@ async def test_a_clone_that_fails_is_an_error_with_gits_words(world: World, exec
     assert attempt["message"].startswith("fatal: '/nowhere'")
 
 
-async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Executor) -> None:
+async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Local) -> None:
     wanted = await world.job("sleep 600", timeout_seconds=1)
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
     assert (attempt["outcome"], attempt["reason"], attempt["message"]) == ("failed", "timed_out", "The job ran longer than its limit of 1s.")
 
 
-async def test_a_run_whose_time_is_over_starts_nothing(world: World, executor: Executor) -> None:
+async def test_a_run_whose_time_is_over_starts_nothing(world: World, executor: Local) -> None:
     await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - interval '1 day'")
     wanted = await world.job(f"echo x >> {oracle(world)}")
     await executor.consumers.on_messages([ready(wanted)])
     assert ((await world.attempt(wanted))["reason"], lines(world)) == ("timed_out", [])
 
 
-async def test_a_name_that_is_taken_is_a_fault_of_the_platform(world: World, executor: Executor) -> None:
+async def test_a_name_that_is_taken_is_a_fault_of_the_platform(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
     spec = await world.inserted(wanted)
     await executor.cluster.create(replace(spec, creation_token="another's"))
@@ -133,7 +133,7 @@ async def test_a_name_that_is_taken_is_a_fault_of_the_platform(world: World, exe
 # ---------------------------------------------------------------- stops
 
 
-async def test_a_running_job_is_stopped(world: World, executor: Executor) -> None:
+async def test_a_running_job_is_stopped(world: World, executor: Local) -> None:
     wanted = await world.job("trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done")
     await executor.consumers.on_messages([ready(wanted)])
     await world.request_stop(wanted, "superseded")
@@ -142,7 +142,7 @@ async def test_a_running_job_is_stopped(world: World, executor: Executor) -> Non
     assert (attempt["outcome"], attempt["reason"]) == ("cancelled", "superseded")
 
 
-async def test_a_stop_before_the_start_means_that_nothing_starts(world: World, executor: Executor) -> None:
+async def test_a_stop_before_the_start_means_that_nothing_starts(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
     await world.request_stop(wanted)
     await executor.consumers.on_messages([cancel(wanted)])
@@ -153,7 +153,7 @@ async def test_a_stop_before_the_start_means_that_nothing_starts(world: World, e
     assert (await world.sent(), world.pods(), lines(world)) == (["attempt.finished"], [], [])
 
 
-async def test_a_start_after_a_stop_was_asked_for_is_over_at_once(world: World, executor: Executor) -> None:
+async def test_a_start_after_a_stop_was_asked_for_is_over_at_once(world: World, executor: Local) -> None:
     wanted = await world.job()
     await world.request_stop(wanted)
     await executor.consumers.on_messages([ready(wanted)])
@@ -161,7 +161,7 @@ async def test_a_start_after_a_stop_was_asked_for_is_over_at_once(world: World, 
     assert await world.sent() == ["attempt.finished"]
 
 
-async def test_a_stop_between_creation_and_claim_wins(world: World, executor: Executor) -> None:
+async def test_a_stop_between_creation_and_claim_wins(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
     await world.inserted(wanted)
     await world.request_stop(wanted)
@@ -172,7 +172,7 @@ async def test_a_stop_between_creation_and_claim_wins(world: World, executor: Ex
     assert (world.pods(), lines(world)) == ([], [])
 
 
-async def test_a_job_that_had_ended_keeps_its_verdict(world: World, executor: Executor) -> None:
+async def test_a_job_that_had_ended_keeps_its_verdict(world: World, executor: Local) -> None:
     wanted = await world.job("exit 4")
     await executor.consumers.on_messages([ready(wanted)])
     await world.ended(executor, wanted)
@@ -181,7 +181,7 @@ async def test_a_job_that_had_ended_keeps_its_verdict(world: World, executor: Ex
     assert (await world.finished(executor, wanted))["reason"] == "script_failed"
 
 
-async def test_starts_and_stops_at_once_give_one_verdict_each(world: World, executor: Executor) -> None:
+async def test_starts_and_stops_at_once_give_one_verdict_each(world: World, executor: Local) -> None:
     wanted = [await world.job("sleep 600") for _ in range(8)]
     for one in wanted:
         await world.request_stop(one)
@@ -196,14 +196,14 @@ async def test_starts_and_stops_at_once_give_one_verdict_each(world: World, exec
 # ---------------------------------------------------------------- crashes, and what reconcilers find
 
 
-async def test_messages_that_never_came_are_made_up_for(world: World, executor: Executor) -> None:
+async def test_messages_that_never_came_are_made_up_for(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
     assert await executor.looks.admitted_without_attempt() == 1
     await world.finished(executor, wanted)
     assert (await executor.looks.admitted_without_attempt(), lines(world)) == (0, ["x"])
 
 
-async def test_an_executor_that_died_after_creating_is_replaced(world: World, executor: Executor) -> None:
+async def test_an_executor_that_died_after_creating_is_replaced(world: World, executor: Local) -> None:
     """Its pod waits at the gate and is adopted; the row says nothing of it yet."""
     wanted = await world.job(f"echo x >> {oracle(world)}")
     spec = await world.inserted(wanted)
@@ -213,7 +213,7 @@ async def test_an_executor_that_died_after_creating_is_replaced(world: World, ex
     assert (attempt["pod_uid"], lines(world)) == (made.pods[0].uid, ["x"])
 
 
-async def test_an_executor_that_died_after_the_claim_is_replaced(world: World, executor: Executor) -> None:
+async def test_an_executor_that_died_after_the_claim_is_replaced(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
     spec = await world.inserted(wanted)
     made = await executor.cluster.create(spec)
@@ -236,7 +236,7 @@ async def test_jobs_go_on_while_no_executor_is_there(world: World) -> None:
         assert (await world.finished(second, goes_on))["exit_code"] == 7
 
 
-async def test_a_pod_that_was_deleted_by_hand_is_lost(world: World, executor: Executor) -> None:
+async def test_a_pod_that_was_deleted_by_hand_is_lost(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}; sleep 600")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
@@ -248,7 +248,7 @@ async def test_a_pod_that_was_deleted_by_hand_is_lost(world: World, executor: Ex
     assert len(lines(world)) <= 1
 
 
-async def test_a_killed_supervisor_is_lost(world: World, executor: Executor) -> None:
+async def test_a_killed_supervisor_is_lost(world: World, executor: Local) -> None:
     wanted = await world.job("sleep 600")
     await executor.consumers.on_messages([ready(wanted)])
     identity = read_identity(PodFiles(Path((await world.attempt(wanted))["log_location"])))
@@ -257,7 +257,7 @@ async def test_a_killed_supervisor_is_lost(world: World, executor: Executor) -> 
     assert (await world.finished(executor, wanted))["reason"] == "lost"
 
 
-async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(world: World, executor: Executor) -> None:
+async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(world: World, executor: Local) -> None:
     wanted = await world.job("sleep 600")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
@@ -270,7 +270,7 @@ async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(world: 
     assert (await world.attempt(wanted))["message"] == "no NUL"
 
 
-async def test_a_stop_that_nobody_heard_is_done(world: World, executor: Executor) -> None:
+async def test_a_stop_that_nobody_heard_is_done(world: World, executor: Local) -> None:
     wanted, unmade = await world.job("sleep 600"), await world.job()
     await executor.consumers.on_messages([ready(wanted)])
     await world.request_stop(wanted)
@@ -284,7 +284,7 @@ async def test_a_stop_that_nobody_heard_is_done(world: World, executor: Executor
 # ---------------------------------------------------------------- removal
 
 
-async def test_a_pod_stays_until_its_logs_are_sealed(world: World, executor: Executor) -> None:
+async def test_a_pod_stays_until_its_logs_are_sealed(world: World, executor: Local) -> None:
     wanted = await world.job()
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
@@ -298,7 +298,7 @@ async def test_a_pod_stays_until_its_logs_are_sealed(world: World, executor: Exe
     assert (await world.attempt(wanted))["removed_at"] is not None
 
 
-async def test_a_seal_before_the_verdict_removes_nothing(world: World, executor: Executor) -> None:
+async def test_a_seal_before_the_verdict_removes_nothing(world: World, executor: Local) -> None:
     wanted = await world.job("sleep 600")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
@@ -309,7 +309,7 @@ async def test_a_seal_before_the_verdict_removes_nothing(world: World, executor:
 
 
 @pytest.mark.parametrize("look", ["finished_not_removed", "objects_without_attempt"])
-async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor: Executor, look: str) -> None:
+async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor: Local, look: str) -> None:
     wanted = await world.job()
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
@@ -318,7 +318,7 @@ async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor:
     assert world.pods() == []
 
 
-async def test_a_pod_of_no_attempt_is_removed_and_another_installations_is_not(world: World, executor: Executor) -> None:
+async def test_a_pod_of_no_attempt_is_removed_and_another_installations_is_not(world: World, executor: Local) -> None:
     wanted = await world.job()
     spec = await world.inserted(wanted)
     await executor.cluster.create(replace(spec, attempt_id=10**6, name=world.name(10**6)))

@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 from pydantic import SecretStr
 
-from services.executor.attempts import Attempts, Place, Watching
-from services.executor.cluster import AttemptSpec, Phase
+from services.executor.attempts import Attempts, Watching
+from services.executor.cluster import AttemptSpec, Cluster, Phase
 from services.executor.consumers import Consumers
+from services.executor.kubernetes.cluster import KubernetesCluster
+from services.executor.kubernetes.opening import open_kubernetes_cluster
+from services.executor.ledger import Place
 from services.executor.local.cluster import LocalCluster
 from services.executor.local.opening import open_local_cluster
 from services.executor.planning import name_of, plan
@@ -25,16 +28,21 @@ from shared.messages import decode
 from shared.pipeline.model import Job, Step
 from tests.harness.waiting import until
 
+C = TypeVar("C", bound=Cluster)
+
 
 @dataclass
-class Executor:
+class Executor(Generic[C]):
     """One process of the executor, without its bus."""
 
     attempts: Attempts
     consumers: Consumers
     looks: Looks
-    cluster: LocalCluster
+    cluster: C
     watching: Watching
+
+
+Local = Executor[LocalCluster]
 
 
 class World:
@@ -63,11 +71,19 @@ class World:
         )
 
     @asynccontextmanager
-    async def executor(self) -> AsyncIterator[Executor]:
+    async def executor(self) -> AsyncIterator[Executor[LocalCluster]]:
         async with open_local_cluster(self.settings, self.installation) as cluster:
-            opener = clone_token_opener(self.settings.encryption_key_file)
-            attempts = Attempts(self.store, cluster, Place("local", self.installation), opener)
-            yield Executor(attempts, Consumers(attempts), Looks(self.store, attempts, self.settings), cluster, Watching(attempts, cluster))
+            yield self._executor(cluster)
+
+    @asynccontextmanager
+    async def on_kubernetes(self) -> AsyncIterator[Executor[KubernetesCluster]]:
+        async with open_kubernetes_cluster(self.settings, self.installation) as cluster:
+            yield self._executor(cluster)
+
+    def _executor(self, cluster: C) -> Executor[C]:
+        opener = clone_token_opener(self.settings.encryption_key_file)
+        attempts = Attempts(self.store, cluster, Place("local", self.installation), opener, self.settings)
+        return Executor(attempts, Consumers(attempts), Looks(self.store, attempts, self.settings), cluster, Watching(attempts, cluster))
 
     # ------------------------------------------------ what a scheduler writes
 
@@ -130,7 +146,7 @@ class World:
 
         return await until(look, within=20, what="a verdict")
 
-    async def ended(self, executor: Executor, wanted: Wanted) -> None:
+    async def ended(self, executor: Executor[Any], wanted: Wanted) -> None:
         """Until its pod has ended; the row does not know it yet."""
         name = self.name((await self.attempt(wanted))["id"])
 
@@ -139,13 +155,13 @@ class World:
 
         await until(look, within=20, what="the end of the pod")
 
-    async def finished(self, executor: Executor, wanted: Wanted, within: float = 20) -> Any:
+    async def finished(self, executor: Executor[Any], wanted: Wanted, within: float = 20) -> Any:
         """The attempt, once it has its verdict; the caller's watching brings it, or this does."""
 
         async def look() -> Any:
             attempt = await self.attempt(wanted)
             if attempt["status"] != "finished":
-                await executor.attempts.judge([attempt["id"]])
+                await executor.attempts.follow([attempt["id"]])
                 return None
             return attempt
 

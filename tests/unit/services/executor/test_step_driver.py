@@ -6,7 +6,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.executor.step_driver import DriverPaths, render
-from services.executor.step_facts import Interruption, StepFact, step_facts
+from services.executor.step_driver import STARTED_TWICE_CODE, DriverPaths, Unsupervised, render
+from services.executor.step_facts import Interruption, driver_began, job_timed_out, started_twice, step_facts
 from shared import step_markers
 from shared.pipeline.model import Step
 
@@ -30,7 +29,8 @@ class Ran:
         self.code = code
         self.raw = (folder / "log").read_bytes()
         self.output = step_markers.strip(self.raw, NONCE).decode("utf-8", "surrogateescape")
-        self.termination = (folder / "state" / "termination").read_text()
+        notes = folder / "termination"
+        self.termination = (notes if notes.exists() else folder / "state" / "termination").read_text()
         self.facts = step_facts(self.termination, steps, None, Interruption("failed", None))
 
     @property
@@ -39,21 +39,39 @@ class Ran:
 
 
 def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str] | None = None) -> Ran:
+    """As a supervisor starts it: everything is prepared, and the driver is a descriptor."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         for inner in ("workspace/sub", "state"):
             (folder / inner).mkdir(parents=True)
-        paths = DriverPaths(str(folder / "workspace"), str(folder / "state"))
         memory = os.memfd_create("driver")
-        os.write(memory, render(steps, paths, NONCE, {"PATH": os.environ["PATH"], **(environment or {})}).encode())
+        os.write(memory, render(steps, paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}).encode())
         command = ["/bin/sh", "-c", f'exec 3< /proc/{os.getpid()}/fd/{memory}; exec "$@"', "sh", *(shell or SHELLS[0]), "/dev/fd/3"]
-        with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
-            driving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}, start_new_session=True)
-        code = driving.wait(timeout=30)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(driving.pid, signal.SIGKILL)
+        code = drive(command, folder, {"PATH": os.environ["PATH"]})
         os.close(memory)
         return Ran(code, folder, list(steps))
+
+
+def run_alone(folder: Path, *steps: Step, shell: list[str], limit: int = 60, image: dict[str, str] | None = None) -> Ran:
+    """As a kubelet starts it: nothing is prepared, the driver is a file, and the variables are the image's."""
+    alone = Unsupervised(str(folder / "started"), str(folder / "home"), str(folder / "termination"), limit, grace_seconds=1)
+    (folder / "driver").write_bytes(render(steps, paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone).encode())
+    (folder / "termination").write_bytes(b"")
+    code = drive([*shell, str(folder / "driver")], folder, {"PATH": os.environ["PATH"]} if image is None else image)
+    return Ran(code, folder, list(steps))
+
+
+def paths_in(folder: Path) -> DriverPaths:
+    return DriverPaths(str(folder / "workspace"), str(folder / "state"))
+
+
+def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
+        driving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
+    code = driving.wait(timeout=30)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(driving.pid, signal.SIGKILL)
+    return code
 
 
 @pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
@@ -68,7 +86,7 @@ def test_steps_run_in_order_and_their_success_is_the_jobs(shell: list[str]) -> N
 
 def test_the_log_says_where_steps_begin_and_end(shell: list[str]) -> None:
     ran = run(Step(name="greet", run="printf hi; exit 3"), shell=shell)
-    assert ran.raw.decode().splitlines() == [f"::towpath-{NONCE}::begin 1 greet", f"hi::towpath-{NONCE}::end 1 3"]
+    assert ran.raw.decode().splitlines() == [f"::towpath-{NONCE}::begin 1 greet", f"hi::towpath-{NONCE}::end 1 3 f"]
 
 
 def test_a_failed_step_stops_all_but_those_that_ask_for_it(shell: list[str]) -> None:
@@ -159,18 +177,53 @@ def test_text_of_users_survives_and_is_never_code(value: str, name: str, variabl
     assert ran.output == value + value + "\n" + "".join(variables.values())
 
 
-def test_facts_have_names_codes_and_times() -> None:
-    began = datetime(2026, 1, 1, tzinfo=UTC)
-    termination = "driver 100.00\nbegin 1 100.50\nend 1 failed 3 102.00\nskip 2\nbegin 3 103.00\nend 9 success 0 1\nnonsense\nbegin x y\n"
-    steps = [Step(name="a", run="x"), Step(id="b", run="x"), Step(run="echo c\nmore")]
-    at = began + timedelta(seconds=9)
-    assert step_facts(termination, steps, began, Interruption("cancelled", at)) == [
-        StepFact("a", "failed", 3, began + timedelta(seconds=0.5), began + timedelta(seconds=2)),
-        StepFact("b", "skipped"),
-        StepFact("echo c", "cancelled", None, began + timedelta(seconds=3), at),
-    ]
+# ---------------------------------------------------------------- in a container that nobody prepares
 
 
-@given(st.text())
-def test_any_termination_text_gives_facts(termination: str) -> None:
-    assert len(step_facts(termination, [Step(run="x")], None, Interruption("failed", None))) == 1
+def test_it_prepares_its_own_container(shell: list[str], tmp_path: Path) -> None:
+    script = 'pwd; cd; pwd; echo "$VALUE"; case $PATH in "$IMAGE_PATH:$HOME/.local/bin") echo path;; esac'
+    ran = run_alone(tmp_path, Step(run=script), shell=shell, image={"PATH": os.environ["PATH"], "IMAGE_PATH": os.environ["PATH"]})
+    assert (ran.code, ran.outcomes) == (0, ["success"])
+    assert ran.output == f"{tmp_path}/workspace\n{tmp_path}/home\njob's\npath\n"
+
+
+def test_a_driver_that_is_started_again_runs_no_step(shell: list[str], tmp_path: Path) -> None:
+    step = Step(run=f"echo x >> {tmp_path}/marks")
+    assert run_alone(tmp_path, step, shell=shell).code == 0
+    again = run_alone(tmp_path, step, shell=shell)
+    assert (again.code, again.termination) == (STARTED_TWICE_CODE, "")
+    assert started_twice(again.code, again.termination)
+    assert (tmp_path / "marks").read_text() == "x\n"
+
+
+def test_a_job_over_its_limit_begins_no_further_step(shell: list[str], tmp_path: Path) -> None:
+    ran = run_alone(tmp_path, Step(run="echo begun; sleep 20", timeout_seconds=15), Step(run="echo no", condition="always"), shell=shell, limit=1)
+    assert (ran.code, ran.outcomes) == (124, ["timed_out", "skipped"])
+    assert ran.output.removesuffix("Terminated\n") == "begun\n"  # busybox says it
+    assert job_timed_out(ran.code, ran.termination)
+
+
+def test_the_jobs_limit_counts_all_steps_together(shell: list[str], tmp_path: Path) -> None:
+    ran = run_alone(tmp_path, Step(run="sleep 1.2"), Step(run="sleep 20"), Step(run=":", condition="failure"), shell=shell, limit=2)
+    assert (ran.code, ran.outcomes) == (124, ["success", "timed_out", "skipped"])
+
+
+def test_a_steps_own_limit_is_not_the_jobs(shell: list[str], tmp_path: Path) -> None:
+    ran = run_alone(tmp_path, Step(run="sleep 20", timeout_seconds=1), Step(run="echo on", condition="failure"), shell=shell, limit=30)
+    assert (ran.code, ran.outcomes) == (124, ["timed_out", "success"])
+    assert not job_timed_out(ran.code, ran.termination)
+
+
+def test_an_image_without_timeout_runs_its_steps_all_the_same(shell: list[str], tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for tool in ("mkdir", "rm"):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    whole = [str(shutil.which(shell[0])), *shell[1:]]
+    ran = run_alone(tmp_path, Step(run="echo a"), Step(run="echo b", timeout_seconds=9), shell=whole, image={"PATH": f"{tmp_path}/bin"})
+    assert ran.code == 0
+    assert ran.output in ("a\ntowpath: no timeout command here: only the limit of the whole job is kept\nb\n", "a\nb\n")  # busybox is its own timeout
+
+
+def test_what_a_step_leaves_in_the_notes_does_not_spoil_them(shell: list[str], tmp_path: Path) -> None:
+    ran = run_alone(tmp_path, Step(run=f"printf garbage > {tmp_path}/termination; exit 3"), shell=shell)
+    assert (ran.code, driver_began(ran.termination)) == (3, True)

@@ -1,15 +1,18 @@
 """Verdicts: every end has its own word, and nothing that is missing is a success."""
 
+from dataclasses import replace
+
 import pytest
 
-from services.executor.cluster import Observation, Phase, Pod, PodEnd
-from services.executor.verdict import Claimed, Verdict, verdict
+from services.executor.cluster import Cause, Observation, Phase, Pod, PodEnd, Waiting
+from services.executor.verdict import Claimed, StartLimits, Verdict, not_started, over_quota, too_slow, verdict
 from shared.pipeline.model import Job, Step
-from shared.statuses import REASONS_OF, Reason, Status
+from shared.statuses import REASONS_OF, Reason, Status, WaitingFor
 
 JOB = Job(name="job", steps=(Step(name="build", run="make"), Step(name="test", run="make test")), timeout_seconds=1200)
-CLAIMED = Claimed(pod_uid="ours", job=JOB, run_timeout_seconds=7200, stop_reason=Reason.SUPERSEDED)
-RAN = "driver 1.00\nbegin 1 1.00\nend 1 success 0 2.00\n"
+CLAIMED = Claimed(pod_uid="ours", job=JOB, run_timeout_seconds=7200, stop_reason=None)
+ASKED_TO_STOP = replace(CLAIMED, stop_reason=Reason.SUPERSEDED)
+RAN = "\ndriver\n1 100 s0"
 
 
 def seen(*pods: Pod) -> Observation:
@@ -31,23 +34,21 @@ def ended(end: PodEnd) -> Observation:
         (ended(PodEnd(fault="Traceback\nOSError: disk full")), Status.ERROR, Reason.PLATFORM, "disk full"),
         (ended(PodEnd(exit_code=0, termination=RAN)), Status.SUCCESS, None, None),
         (ended(PodEnd(exit_code=0, termination="")), Status.SUCCESS, None, None),
-        (ended(PodEnd(exit_code=0, stopped=True, termination=RAN)), Status.CANCELLED, Reason.SUPERSEDED, "request"),
-        (ended(PodEnd(stopped=True)), Status.CANCELLED, Reason.SUPERSEDED, "request"),
         (ended(PodEnd(exit_code=143, time_limit="job", termination=RAN)), Status.FAILED, Reason.TIMED_OUT, "job ran longer than its limit of 20m"),
         (ended(PodEnd(exit_code=0, time_limit="run", termination=RAN)), Status.FAILED, Reason.TIMED_OUT, "run ran longer than its limit of 2h"),
         (ended(PodEnd(time_limit="run", clone_failure="too long")), Status.FAILED, Reason.TIMED_OUT, "run"),
         (ended(PodEnd(clone_failure="fatal: not found")), Status.ERROR, Reason.CLONE_FAILED, "fatal: not found"),
         (ended(PodEnd(exit_code=1, termination="")), Status.ERROR, Reason.PLATFORM, "shell could not be started"),
         (
-            ended(PodEnd(exit_code=3, termination=RAN + "begin 2 2.00\nend 2 failed 3 3.00\n")),
+            ended(PodEnd(exit_code=3, termination=RAN + "\n2 200 f3")),
             Status.FAILED,
             Reason.SCRIPT_FAILED,
             'step "test" ended with exit code 3',
         ),
         (ended(PodEnd(exit_code=137, termination=RAN)), Status.FAILED, Reason.SCRIPT_FAILED, "SIGKILL"),
         (ended(PodEnd(exit_code=255, termination=RAN)), Status.FAILED, Reason.SCRIPT_FAILED, "exit code 255"),
-        (ended(PodEnd(exit_code=124, termination=RAN + "begin 2 2.00\nend 2 timed_out 124 3.00\n")), Status.FAILED, Reason.TIMED_OUT, '"test"'),
-        (ended(PodEnd(exit_code=5, termination=RAN + "end 2 timed_out 124 3.00\n")), Status.FAILED, Reason.SCRIPT_FAILED, "exit code 5"),
+        (ended(PodEnd(exit_code=124, termination=RAN + "\n2 200 t124")), Status.FAILED, Reason.TIMED_OUT, '"test"'),
+        (ended(PodEnd(exit_code=5, termination=RAN + "\n2 200 t124")), Status.FAILED, Reason.SCRIPT_FAILED, "exit code 5"),
     ],
 )
 def test_every_end_has_its_word(observation: Observation | None, outcome: Status, reason: Reason | None, words: str | None) -> None:
@@ -58,13 +59,65 @@ def test_every_end_has_its_word(observation: Observation | None, outcome: Status
     assert (reached.message is None) if words is None else words in (reached.message or "")
 
 
+EVICTED = Cause(Reason.EVICTED, "The node was low on resource: memory.")
+OOM = Cause(Reason.OOM_KILLED, "The job used more memory than it was given.")
+
+
+@pytest.mark.parametrize(
+    ("observation", "claimed", "outcome", "reason", "words"),
+    [
+        (ended(PodEnd(exit_code=0, stopped=True, termination=RAN)), ASKED_TO_STOP, Status.CANCELLED, Reason.SUPERSEDED, "request"),
+        (ended(PodEnd(stopped=True)), ASKED_TO_STOP, Status.CANCELLED, Reason.SUPERSEDED, "request"),
+        (ended(PodEnd(exit_code=143, stopped=True, termination=RAN)), CLAIMED, Status.FAILED, Reason.TIMED_OUT, "limit of 20m"),
+        (None, ASKED_TO_STOP, Status.CANCELLED, Reason.SUPERSEDED, "gone"),
+        (ended(PodEnd(exit_code=137, cause=EVICTED)), CLAIMED, Status.ERROR, Reason.EVICTED, "low on resource"),
+        (ended(PodEnd(exit_code=137, cause=EVICTED)), ASKED_TO_STOP, Status.CANCELLED, Reason.SUPERSEDED, "request"),
+        (ended(PodEnd(exit_code=137, cause=OOM, termination=RAN)), CLAIMED, Status.FAILED, Reason.OOM_KILLED, "memory"),
+        (ended(PodEnd(exit_code=137, cause=OOM, termination=RAN)), ASKED_TO_STOP, Status.FAILED, Reason.OOM_KILLED, "memory"),
+        (ended(PodEnd(exit_code=3, termination=RAN)), ASKED_TO_STOP, Status.FAILED, Reason.SCRIPT_FAILED, "exit code 3"),
+    ],
+)
+def test_what_was_done_to_a_pod_weighs_more_than_its_exit_code(
+    observation: Observation | None, claimed: Claimed, outcome: Status, reason: Reason, words: str
+) -> None:
+    reached = verdict(observation, claimed)
+    assert reached is not None
+    assert (reached.outcome, reached.reason) == (outcome, reason)
+    assert words in (reached.message or "")
+
+
+LIMITS = StartLimits(unclaimed_seconds=300, quota_seconds=3600, unscheduled_seconds=300, image_pull_seconds=600, start_seconds=120, grace_seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "seconds", "reason"),
+    [
+        (Waiting(WaitingFor.NODE, "0/3 nodes are available"), 299, None),
+        (Waiting(WaitingFor.NODE, "0/3 nodes are available"), 300, Reason.UNSCHEDULABLE),
+        (Waiting(WaitingFor.IMAGE, "pulling"), 599, None),
+        (Waiting(WaitingFor.IMAGE, "pulling"), 600, Reason.IMAGE_REGISTRY),
+        (Waiting(None, "no such volume", 120), 120, Reason.START_TIMED_OUT),
+        (Waiting(None, "no such volume", 119), 9000, None),  # the image took the rest
+    ],
+)
+def test_each_wait_for_the_start_has_its_own_limit(waiting: Waiting, seconds: float, reason: Reason | None) -> None:
+    cause = too_slow(waiting, seconds, LIMITS)
+    assert (cause and cause.reason) is reason
+    assert cause is None or waiting.message in cause.message
+
+
+def test_a_job_without_a_start_says_what_it_waited_for() -> None:
+    assert over_quota(3600, "exceeded quota: pods").message == "There was no room for the job within 1h: exceeded quota: pods"
+    assert not_started(300).reason is Reason.START_TIMED_OUT
+
+
 @pytest.mark.parametrize("phase", [Phase.GATED, Phase.RELEASED])
 def test_what_still_runs_has_no_verdict(phase: Phase) -> None:
     assert verdict(seen(Pod(uid="another", phase=Phase.GATED), Pod(uid="ours", phase=phase)), CLAIMED) is None
 
 
 def test_a_verdict_tells_the_steps() -> None:
-    reached = verdict(ended(PodEnd(exit_code=143, stopped=True, termination=RAN + "begin 2 2.00\n")), CLAIMED)
+    reached = verdict(ended(PodEnd(exit_code=143, stopped=True, termination=RAN + "\n2 ")), ASKED_TO_STOP)
     assert isinstance(reached, Verdict)
     assert [(step.name, step.outcome, step.exit_code) for step in reached.steps] == [("build", "success", 0), ("test", "cancelled", None)]
     assert reached.exit_code == 143

@@ -1,0 +1,114 @@
+"""The program of the container `clone`: fetches exactly one commit into an attempt's workspace, as its order says, and ends.
+
+    python -m services.executor.clone FILE
+
+Its order, credentials and all, is a JSON file that no other container sees. Git's words go to stdout; why it failed goes, as a sentence, to the file that
+a kubelet reads. It needs no home, no user's name and no place to write but the workspace. Where user code has begun it touches nothing: what lies there
+is not to be trusted with credentials. It waits for the start of a pod, so it imports little.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from services.executor.checkout import Checkout, Commit, GaveUp, Sink, make_repository
+from services.executor.clone_order import Order
+
+STOPPED_CODE = 143
+STARTED_CODE = 97
+_CHUNK_BYTES = 64 << 10
+
+
+def main() -> int:
+    order = Order.decode(Path(sys.argv[1]).read_bytes())
+    exit_code, failure = clone(order)
+    if failure:
+        Path(order.termination).write_text(failure, encoding="utf-8")
+    return exit_code
+
+
+def clone(order: Order) -> tuple[int, str]:
+    """The program's exit code, and the sentence that says why where it failed. All that it says stands in the log too."""
+    if os.path.lexists(order.started):
+        return _failed(STARTED_CODE, "The job has begun: its workspace is not cloned a second time.")
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGALRM, _run_out)
+    signal.setitimer(signal.ITIMER_REAL, order.seconds)
+    checkout = Checkout(order.commit, _Git(order.workspace), _say)
+    try:
+        _make_workspace(Path(order.workspace), order.commit)
+        checkout.run()
+    except GaveUp as error:
+        if error.timed_out:
+            return _failed(1, f"The clone took longer than {order.seconds:g} seconds.")
+        return _failed(STOPPED_CODE, "The clone was stopped.") if error.stopped else (error.exit_code or 1, checkout.complaint)
+    except OSError as error:
+        return _failed(1, f"The clone can't be made: {error}.")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return 0, ""
+
+
+def _failed(exit_code: int, failure: str) -> tuple[int, str]:
+    _say(f"{failure}\n".encode("utf-8", "replace"))
+    return exit_code, failure
+
+
+class _Git:
+    """Runs git in a workspace. Whatever ends this, its processes end with it."""
+
+    def __init__(self, workspace: str) -> None:
+        self._workspace = workspace
+
+    def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], sink: Sink) -> int:
+        own = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null"}
+        process = subprocess.Popen(  # noqa: S603 - the arguments are git's, checked by their maker
+            ("git", *arguments),  # noqa: S607 - where git is, is the image's affair
+            cwd=self._workspace,
+            env={**variables, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        try:
+            while chunk := os.read(process.stdout.fileno(), _CHUNK_BYTES):
+                sink(chunk)
+            exit_code = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        return exit_code if exit_code >= 0 else 128 - exit_code
+
+
+def _make_workspace(workspace: Path, commit: Commit) -> None:
+    """Another try, before this one, may have left something there."""
+    if workspace.is_symlink():
+        workspace.unlink()
+    elif workspace.exists():
+        import shutil  # noqa: PLC0415 - it costs milliseconds, and is hardly ever needed
+
+        shutil.rmtree(workspace)
+    make_repository(workspace, commit)
+
+
+def _stop(*_: object) -> None:
+    raise GaveUp(STOPPED_CODE, stopped=True)
+
+
+def _run_out(*_: object) -> None:
+    raise GaveUp(1, timed_out=True)
+
+
+def _say(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What happens to attempts in the cluster, followed: pods that come are claimed and released, pods that are held up are given up in time, ends become verdicts.
+
+Messages from the cluster and reconcilers call the same functions; a look at the cluster counts, never the message.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from services.executor.cluster import Cause, Cluster, Observation, Phase, Pod, Waiting
+from services.executor.ledger import Ledger
+from services.executor.starting import Starting
+from services.executor.store import Judged, Running, UnderWay
+from services.executor.verdict import StartLimits, too_slow, verdict
+from shared.crashpoint import crashpoint
+
+
+class Following:
+    """Safe for concurrent use, by several processes."""
+
+    def __init__(self, ledger: Ledger, cluster: Cluster, starting: Starting, limits: StartLimits, release_again_seconds: float) -> None:
+        """`release_again_seconds`: how long after its claim a pod that is still gated was forgotten, and not just claimed by somebody else."""
+        self._ledger = ledger
+        self._cluster = cluster
+        self._starting = starting
+        self._limits = limits
+        self._release_again_seconds = release_again_seconds
+
+    async def follow(self, attempts: Collection[int]) -> int:
+        """Looks at these attempts in the cluster and does what follows from it; for how many something did."""
+        if not attempts:
+            return 0
+        async with self._ledger.store.reading() as work:
+            rows = await work.under_way(self._ledger.cluster_name, attempts)
+        done = await self._starting.claim_known([row.attempt_id for row in rows if row.is_created])
+        claimed = [row for row in rows if row.pod_uid is not None]
+        if not claimed:
+            return done
+        seen = await self._cluster.observe([self._ledger.name(row.attempt_id) for row in claimed])
+        looks = [(row, seen.get(self._ledger.name(row.attempt_id))) for row in claimed]
+        judged = [Judged(row.attempt_id, row.pod_uid, reached) for row, look in looks if (reached := verdict(look, row.claimed)) is not None]
+        over = {one.attempt_id for one in judged}
+        crashpoint("executor.judged_not_stored")
+        await self._ledger.finish(judged)
+        crashpoint("executor.verdict_stored_not_cleaned")
+        await asyncio.gather(*(self._cluster.drop_workspace(look.name, look.object_uid) for row, look in looks if row.attempt_id in over and look))
+        return (
+            done
+            + len(judged)
+            + await self._tend([(row, pod) for row, look in looks if row.attempt_id not in over and (pod := _claimed_pod(row, look))])
+        )
+
+    async def look_after(self, claims: Mapping[int, str]) -> int:
+        """Follows those of these claimed attempts that do not just run; for how many something was done. Attempts with the pods that hold their claims."""
+        seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in claims])
+        return await self.follow([attempt for attempt, uid in claims.items() if not _just_runs(seen.get(self._ledger.name(attempt)), uid)])
+
+    async def end_overlong(self, running: Mapping[int, Running]) -> int:
+        """Stops jobs that are past their time limit, where nobody nearer to them has; how many."""
+        seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in running])
+        over = [look for attempt, one in running.items() if (look := seen.get(self._ledger.name(attempt))) is not None and _is_overlong(look, one)]
+        await asyncio.gather(*(self._cluster.stop(look.name, running[look.attempt_id].pod_uid) for look in over))
+        return len(over)
+
+    async def _tend(self, held_up: Collection[tuple[UnderWay, Pod]]) -> int:
+        """Pods that have not ended: how many were released or given up."""
+        forgotten = {
+            row.attempt_id: pod.uid for row, pod in held_up if pod.phase is Phase.GATED and row.claimed_seconds >= self._release_again_seconds
+        }
+        await self._starting.release(forgotten)
+        changed: dict[int, Waiting | None] = {
+            row.attempt_id: pod.waiting for row, pod in held_up if pod.phase is Phase.RELEASED and pod.waiting != row.waiting
+        }
+        await self._ledger.note_waiting(changed)
+        hopeless = [(row, pod.uid, cause) for row, pod in held_up if (cause := pod.obstacle or self._too_slow(row, pod)) is not None]
+        await asyncio.gather(*(self._cluster.abandon(self._ledger.name(row.attempt_id), uid, cause) for row, uid, cause in hopeless))
+        return len(forgotten) + len(hopeless)
+
+    def _too_slow(self, row: UnderWay, pod: Pod) -> Cause | None:
+        return None if pod.waiting is None else too_slow(pod.waiting, row.claimed_seconds, self._limits)
+
+
+def _claimed_pod(row: UnderWay, look: Observation | None) -> Pod | None:
+    return None if look is None else next((pod for pod in look.pods if pod.uid == row.pod_uid), None)
+
+
+def _just_runs(look: Observation | None, uid: str) -> bool:
+    pod = None if look is None else next((pod for pod in look.pods if pod.uid == uid), None)
+    return pod is not None and pod.phase is Phase.RELEASED and pod.waiting is None and pod.obstacle is None
+
+
+def _is_overlong(look: Observation, running: Running) -> bool:
+    pod = next((pod for pod in look.pods if pod.uid == running.pod_uid), None)
+    return pod is not None and pod.phase is Phase.RELEASED and pod.started_at is not None and pod.started_at <= running.over_since

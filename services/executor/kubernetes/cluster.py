@@ -1,0 +1,312 @@
+"""Attempts on Kubernetes: a Job each, whose one pod waits at a scheduling gate for its claim.
+
+The objects are the only memory; a mirror of them, kept by two watches, answers most questions without a request. What the mirror shows has been true and
+counts; what it does not show is read afresh before anybody draws a conclusion.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import structlog
+from prometheus_client import Counter
+
+from services.executor.cluster import AttemptSpec, Cause, Observation, Phase, Pod, Waiting
+from services.executor.kubernetes.beginnings import has_begun
+from services.executor.kubernetes.evidence import STOPPED_DEADLINE_SECONDS, Beside, lingers, look_again_seconds, mark_of, pod_of, stage
+from services.executor.kubernetes.making import Maker, refuse_for_now
+from services.executor.kubernetes.manifest import PodSettings
+from services.executor.kubernetes.mirror import Held, Mirror
+from services.executor.kubernetes.names import GATE
+from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
+from services.executor.kubernetes.reading import Found, Place, complaints, read, weigh_complaint
+from services.executor.kubernetes.watches import Kind, Watch
+from shared.errors import Transient
+from shared.kubernetes import ApiError, KubernetesApi, Object
+
+_log = structlog.get_logger()
+_second_pods = Counter("towpath_kubernetes_second_pods_total", "Pods that a Job made beside the one that was there; they stay gated")
+
+_LOOKS_AT_ONCE = 100
+_STOP_SECONDS = 15.0
+"""How long after its grace period a pod that was told to end may take until it is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """How this cluster is to be served."""
+
+    watch_seconds: float
+    log_scheme: str
+    """kubernetes: read through the API server; node: by an agent on each node."""
+
+
+@dataclass(slots=True)
+class _Ending:
+    """A pod that this process has told to end."""
+
+    asked_at: float
+    stopped: bool = False
+    abandoned: Cause | None = None
+
+
+class KubernetesCluster:
+    """Use as `async with`. Leaving the block leaves every pod running."""
+
+    def __init__(self, api: KubernetesApi, place: Place, settings: PodSettings, conduct: Conduct) -> None:
+        self._api = api
+        self._place = place
+        self._log_scheme = conduct.log_scheme
+        self._ending_seconds = settings.whole_grace_seconds + _STOP_SECONDS
+        self._node_lost_seconds = settings.node_lost_seconds
+        self._maker = Maker(api, place, settings)
+        self._jobs: Mirror[JobSeen] = Mirror(lambda _: None, time.monotonic)
+        self._pods: Mirror[PodSeen] = Mirror(stage, time.monotonic)
+        jobs = Kind("jobs", place.jobs, place.selector, lambda one: job_seen(one, place.installation))
+        pods = Kind("pods", place.pods, place.selector, lambda one: pod_seen(one, place.installation))
+        self._job_watch = Watch(api, jobs, self._jobs, conduct.watch_seconds)
+        self._pod_watch = Watch(api, pods, self._pods, conduct.watch_seconds)
+        self._endings: dict[str, _Ending] = {}
+        self._seconds: set[str] = set()
+        self._changes: set[int] = set()
+        self._woken = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        for watch in (self._job_watch.run(self._note), self._pod_watch.run(self._note_pods)):
+            task = asyncio.create_task(watch)
+            task.add_done_callback(lambda _: self._woken.set())
+            self._tasks.append(task)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def create(self, spec: AttemptSpec) -> Observation:
+        job = await self._maker.make(spec)
+        pods = [held for held in self._pods.of(spec.attempt_id) if held.seen.job_uid == job.uid and held.gone_at is None]
+        return self._observation(spec.attempt_id, job, pods)
+
+    async def observe(self, names: Collection[str]) -> dict[str, Observation]:
+        shown = await self.known(names)
+        alone = {attempt for name in names if (attempt := self._attempt(name)) is not None and not self._is_there(shown.get(name))}
+        if alone:
+            shown |= await self._read(alone)
+        return shown
+
+    async def known(self, names: Collection[str]) -> dict[str, Observation]:
+        shown = {}
+        for number, name in enumerate(names):
+            if number % _LOOKS_AT_ONCE == _LOOKS_AT_ONCE - 1:
+                await asyncio.sleep(0)  # with thousands of pods others want their turn
+            attempt = self._attempt(name)
+            if attempt is not None and (found := self._mirrored(attempt)) is not None:
+                shown[name] = found
+        return shown
+
+    async def everything(self) -> list[Observation]:
+        if not (self._job_watch.synced.is_set() and self._pod_watch.synced.is_set()):
+            raise Transient("Kubernetes: the objects have not been listed yet")
+        attempts = self._jobs.attempts() | self._pods.attempts()
+        return list((await self.known([self._place.name(attempt) for attempt in attempts])).values())
+
+    async def release(self, name: str, pod_uid: str) -> None:
+        pod = await self._pod(name, pod_uid)
+        if pod is None or not pod.gated:
+            return
+        gates = [{"$patch": "delete", "name": GATE}]
+        await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": gates}})
+
+    async def stop(self, name: str, pod_uid: str) -> None:
+        pod = await self._pod(name, pod_uid)
+        if pod is None or pod.is_over or pod.job.terminated is not None:
+            return
+        ending = self._endings.setdefault(pod_uid, _Ending(time.monotonic()))
+        if not pod.node or time.monotonic() - ending.asked_at > self._ending_seconds:
+            ending.stopped = True
+            await self._delete(pod)
+        elif pod.active_deadline_seconds != STOPPED_DEADLINE_SECONDS:
+            await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}})
+
+    async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
+        """Also where user code has begun on a node that does not answer."""
+        pod = await self._fresh_pod(name, pod_uid)
+        if pod is None or pod.is_over or pod.deleted_at is not None or not (pod.unreachable or not has_begun(pod)):
+            return
+        ending = self._endings.setdefault(pod_uid, _Ending(time.monotonic()))
+        if pod.node and pod.active_deadline_seconds != STOPPED_DEADLINE_SECONDS:
+            metadata = {"uid": pod_uid, "resourceVersion": pod.version, "annotations": {ENDED_BECAUSE: mark_of(cause)}}
+            await self._change(pod, {"metadata": metadata, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}})
+        elif not pod.node or pod.unreachable or time.monotonic() - ending.asked_at > self._ending_seconds:
+            ending.abandoned = cause
+            if not await self._delete(pod, {"resourceVersion": pod.version}):
+                ending.abandoned = None
+
+    async def drop_workspace(self, name: str, object_uid: str) -> None:
+        """It goes with the pod."""
+
+    async def remove(self, name: str, object_uid: str) -> None:
+        attempt = self._attempt(name)
+        if attempt is None:
+            return
+        pods = [held.seen for held in self._pods.of(attempt) if held.seen.job_uid == object_uid]
+        if not await self._maker.delete_job(name, object_uid):
+            for pod in pods:  # left behind by a Job that somebody deleted without them
+                await self._delete(pod)
+        for pod in pods:
+            self._endings.pop(pod.uid, None)
+            self._seconds.discard(pod.uid)
+        self._jobs.forget(attempt)
+        self._pods.forget(attempt)
+
+    async def changed(self) -> frozenset[int]:
+        await self._woken.wait()
+        self._woken.clear()
+        for task in self._tasks:
+            if task.done():
+                task.result()  # a watch never ends by itself: its fault is everybody's
+        changes, self._changes = frozenset(self._changes), set()
+        return changes
+
+    # ------------------------------------------------ looks
+
+    def _attempt(self, name: str) -> int | None:
+        """None: not a name of this installation."""
+        number = name.rpartition("-")[2]
+        return int(number) if number.isdecimal() and self._place.name(int(number)) == name else None
+
+    def _mirrored(self, attempt: int) -> Observation | None:
+        pods = self._pods.of(attempt)
+        jobs = sorted(self._jobs.of(attempt), key=lambda held: held.gone_at is not None)
+        job = jobs[0] if jobs else None
+        if not pods and (job is None or job.gone_at is not None):
+            return None
+        return self._observation(attempt, job.seen if job else None, pods)
+
+    @staticmethod
+    def _is_there(shown: Observation | None) -> bool:
+        """Whether what is shown can be relied on: a pod is."""
+        return shown is not None and bool(shown.pods)
+
+    async def _read(self, attempts: set[int]) -> dict[str, Observation]:
+        """Only what the API server says now, and what was seen of pods before they went."""
+        try:
+            found = await read(self._api, self._place, attempts)
+            without = [one.job for one in found.values() if one.job is not None and not one.pods]
+            said = await complaints(self._api, self._place) if without else {}
+        except ApiError as error:
+            refuse_for_now(error)
+        shown = {}
+        for attempt, one in found.items():
+            held = self._held(attempt, one)
+            if one.job is not None or held:
+                complaint = said.get(one.job.uid) if one.job is not None and not held else None
+                shown[self._place.name(attempt)] = self._observation(attempt, one.job, held, complaint)
+        return shown
+
+    def _held(self, attempt: int, found: Found) -> list[Held[PodSeen]]:
+        known = {held.seen.uid: held for held in self._pods.of(attempt)}
+        now = time.monotonic()
+        there = [Held(pod, known[pod.uid].since, None, known[pod.uid].end) if pod.uid in known else Held(pod, now) for pod in found.pods]
+        uids = {pod.uid for pod in found.pods}
+        return there + [held for uid, held in known.items() if uid not in uids and held.gone_at is not None]
+
+    def _observation(self, attempt: int, job: JobSeen | None, pods: Collection[Held[PodSeen]], complaint: str | None = None) -> Observation:
+        ordered = sorted(pods, key=lambda held: (held.gone_at is not None, held.seen.created_at, held.seen.uid))
+        first = ordered[0].seen if ordered else None
+        weighed = None if complaint is None else weigh_complaint(complaint)
+        return Observation(
+            name=self._place.name(attempt),
+            attempt_id=attempt,
+            object_uid=job.uid if job is not None else first.job_uid if first is not None else "",
+            creation_token=job.creation_token if job is not None else "",
+            pods=tuple(self._weighed(held) for held in ordered),
+            log_location=f"{self._log_scheme}:///{self._place.namespace}/{first.name}/{first.uid}" if first is not None else "",
+            containers=first.containers if first is not None else (),
+            waiting=weighed if isinstance(weighed, Waiting) else None,
+            refusal=weighed if isinstance(weighed, str) else None,
+        )
+
+    def _weighed(self, held: Held[PodSeen]) -> Pod:
+        if held.end is not None:
+            return replace(held.end, lingers=lingers(held.seen, held.gone_at is not None))
+        ending = self._endings.get(held.seen.uid) or _Ending(0.0)
+        beside = Beside(
+            seconds=time.monotonic() - held.since,
+            gone=held.gone_at is not None,
+            stopped=ending.stopped,
+            abandoned=ending.abandoned,
+            node_lost_seconds=self._node_lost_seconds,
+        )
+        pod = pod_of(held.seen, beside)
+        if pod.phase is Phase.ENDED:
+            held.end = pod
+        return pod
+
+    # ------------------------------------------------ changes
+
+    async def _pod(self, name: str, pod_uid: str) -> PodSeen | None:
+        """As the mirror has it, which may be old, else as it is."""
+        attempt = self._attempt(name)
+        held = None if attempt is None else next((held for held in self._pods.of(attempt) if held.seen.uid == pod_uid), None)
+        if held is None:
+            return await self._fresh_pod(name, pod_uid)
+        return held.seen if held.gone_at is None else None
+
+    async def _fresh_pod(self, name: str, pod_uid: str) -> PodSeen | None:
+        attempt = self._attempt(name)
+        if attempt is None:
+            return None
+        try:
+            found = (await read(self._api, self._place, [attempt]))[attempt]
+        except ApiError as error:
+            refuse_for_now(error)
+        return next((pod for pod in found.pods if pod.uid == pod_uid), None)
+
+    async def _change(self, pod: PodSeen, patch: Object) -> None:
+        """A pod that is another by now is left alone."""
+        await self._left_alone(self._api.patch(f"{self._place.pods}/{pod.name}", patch, kind="strategic"))
+
+    async def _delete(self, pod: PodSeen, preconditions: Object | None = None) -> bool:
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": pod.uid, **(preconditions or {})}}
+        return await self._left_alone(self._api.delete(f"{self._place.pods}/{pod.name}", options))
+
+    async def _left_alone(self, request: Coroutine[Any, Any, Object]) -> bool:
+        """False: the pod is gone, or not what it was."""
+        try:
+            await request
+        except ApiError as error:
+            if error.status not in (404, 409, 422):
+                refuse_for_now(error)
+            return False
+        return True
+
+    # ------------------------------------------------ what happens
+
+    def _note(self, attempts: frozenset[int]) -> None:
+        if attempts:
+            self._changes |= attempts
+            self._woken.set()
+
+    def _note_pods(self, attempts: frozenset[int]) -> None:
+        self._note(attempts)
+        loop = asyncio.get_running_loop()
+        for attempt in attempts:
+            for held in self._pods.of(attempt):
+                self._weighed(held)  # an end that is certain is remembered, whatever becomes of the pod before somebody asks
+            there = [held.seen for held in self._pods.of(attempt) if held.gone_at is None]
+            for pod in there:
+                if (later := look_again_seconds(pod)) is not None:
+                    loop.call_later(later, self._note, frozenset({attempt}))
+            self._count_seconds(sorted(there, key=lambda pod: (pod.created_at, pod.uid)))
+
+    def _count_seconds(self, there: list[PodSeen]) -> None:
+        for pod in there[1:]:
+            if pod.gated and pod.uid not in self._seconds:
+                self._seconds.add(pod.uid)
+                _second_pods.inc()
+                _log.warning("second_pod_left_gated", attempt_id=pod.attempt_id, pod=pod.name)

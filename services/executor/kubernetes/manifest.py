@@ -1,0 +1,289 @@
+"""An attempt's Job and Secret, built by allow-list from the typed order and the administrator's settings. Pure.
+
+Text of users goes into these places and no others: images, the services' names and variables, allowed node selectors, and the Secret's data. Every container
+is set up for the Pod Security level `restricted`; a job that may be root asks for `baseline`. The commit's credentials are in a key of the Secret that is
+mounted in `clone` alone. The Job makes one pod, which waits at its gate, and is never tried again.
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from services.executor import step_driver
+from services.executor.checkout import Commit
+from services.executor.clone_order import Order
+from services.executor.cluster import AttemptSpec, Refused
+from services.executor.kubernetes import names
+from shared import step_markers
+from shared.pipeline.model import Resources, Service
+
+SECRET_LIMIT_BYTES = 900 << 10
+"""What fits an API server and its etcd with room to spare."""
+UID = 1000
+
+_FOLDER = "/towpath"
+_WORKSPACE, _STATE, _STARTED, _HOME = (f"{_FOLDER}/{name}" for name in ("workspace", "state", "started", "home"))
+_TERMINATION = "/dev/termination-log"
+_DRIVER_KEY, _CLONE_KEY = "driver", "clone"
+_DRIVER_FOLDER, _CLONE_FOLDER = "/towpath-driver", "/towpath-clone"
+_STOP = "kill -TERM 1; kill -TERM -1"  # all of them, as far as signals reach: the first process, which is the driver, is not among "all"
+_CLONE_MEMORY_BYTES = 256 << 20  # the least; python, git and its index of what was fetched
+_NODE_TROUBLES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSettings:
+    """What the administrator decides about every pod."""
+
+    installation: str
+    namespace: str = "towpath-builds"
+    towpath_image: str = "towpath:latest"
+    """Of the container `clone`."""
+    default_image: str = "debian:bookworm-slim"
+    """Of jobs that name none."""
+    image_pull_policy: Literal["IfNotPresent", "Always"] = "IfNotPresent"
+    cpu_millis: int = 500
+    memory_bytes: int = 512 << 20
+    """Of a job that says nothing else, and of each of its services."""
+    ephemeral_storage_bytes: int = 4 << 30
+    """Of the job's container and each service: image layers written to, logs, and the workspace."""
+    node_lost_seconds: int = 300
+    """How long a node may be out of reach before its pods are given up."""
+    image_pull_seconds: float = 600
+    start_seconds: float = 300
+    grace_seconds: float = 10
+    clone_seconds: float = 600
+    clone_protocols: str = "https"
+    """As in GIT_ALLOW_PROTOCOL."""
+    allow_root: Literal["never", "trusted"] = "never"
+    node_selector_keys: frozenset[str] = frozenset()
+    """The labels of nodes that jobs may ask for."""
+
+    @property
+    def whole_grace_seconds(self) -> int:
+        return max(1, math.ceil(self.grace_seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What is made for an attempt. The Secret's owner is not known before the Job is there: see `owned_by`."""
+
+    job: Manifest
+    secret: Manifest
+
+
+def objects_of(spec: AttemptSpec, settings: PodSettings) -> Objects:
+    """The same for the same order. Raises Refused for a wish that the settings do not allow, and for more text than fits."""
+    _check_wishes(spec, settings)
+    labels = names.labels(settings.installation, spec.run_id, spec.job_id, spec.attempt_id)
+    return Objects(_job(spec, settings, labels), _secret(spec, settings, labels))
+
+
+def owned_by(secret: Manifest, job_name: str, job_uid: str) -> Manifest:
+    """The Secret, to go when this Job goes."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job_uid, "controller": True, "blockOwnerDeletion": False}
+    return {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}}
+
+
+def _check_wishes(spec: AttemptSpec, settings: PodSettings) -> None:
+    if spec.job.user == "root" and not (settings.allow_root == "trusted" and spec.trusted):
+        whom = "nobody" if settings.allow_root == "never" else "only events of people who may write to the repository"
+        raise Refused(f"`user: root` is not allowed here: this cluster's administrator lets {whom} run jobs as root.")
+    for key in spec.job.node_selector:
+        if key not in settings.node_selector_keys:
+            allowed = ", ".join(sorted(settings.node_selector_keys)) or "none"
+            raise Refused(f"`kubernetes.node_selector` may not name {key!r} here; this cluster's administrator allows: {allowed}.")
+
+
+# ---------------------------------------------------------------- the Job
+
+
+def _job(spec: AttemptSpec, settings: PodSettings, labels: dict[str, str]) -> Manifest:
+    metadata = {"name": spec.name, "namespace": settings.namespace, "labels": labels, "annotations": {names.CREATION_TOKEN: spec.creation_token}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podReplacementPolicy": "Failed",
+            "template": {"metadata": {"labels": labels}, "spec": _pod(spec, settings)},
+        },
+    }
+
+
+def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
+    services = spec.job.services
+    init = [] if spec.clone is None else [_clone_container(spec, settings)]
+    pod: Manifest = {
+        "schedulingGates": [{"name": names.GATE}],
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": _deadline(spec, settings),
+        "terminationGracePeriodSeconds": settings.whole_grace_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _pod_security(spec),
+        "tolerations": [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": settings.node_lost_seconds} for key in _NODE_TROUBLES],
+        "initContainers": init + [_service_container(name, service, settings) for name, service in services.items()],
+        "containers": [_job_container(spec, settings)],
+        "volumes": _volumes(spec),
+    }
+    if services:
+        pod["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": list(services)}]
+    if spec.job.node_selector:
+        pod["nodeSelector"] = dict(spec.job.node_selector)
+    return pod
+
+
+def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
+    """The last that ends a pod; whoever else keeps the time has done so before."""
+    return math.ceil(settings.image_pull_seconds + settings.start_seconds + spec.job.timeout_seconds + 2 * settings.whole_grace_seconds)
+
+
+def _job_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
+    return {
+        **_container(names.JOB_CONTAINER, spec.job.image or settings.default_image, settings),
+        "command": ["/bin/sh", f"{_DRIVER_FOLDER}/{_DRIVER_KEY}"],
+        "workingDir": _FOLDER,  # the image's own may be closed to this user
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _STOP]}}},
+        "resources": _resources(spec.job.resources, settings),
+        "securityContext": _root_security() if spec.job.user == "root" else _security(),
+        "terminationMessagePath": _TERMINATION,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "towpath", "mountPath": _FOLDER},
+            {"name": "driver", "mountPath": _DRIVER_FOLDER, "readOnly": True},
+        ],
+    }
+
+
+def _clone_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
+    """Its user is the job's, for git refuses to work in somebody else's folder."""
+    wanted = spec.job.resources
+    memory = max(wanted.memory_bytes or settings.memory_bytes, _CLONE_MEMORY_BYTES)
+    return {
+        **_container(names.CLONE_CONTAINER, settings.towpath_image, settings),
+        "command": ["python", "-m", "services.executor.clone", f"{_CLONE_FOLDER}/{_CLONE_KEY}"],
+        "resources": _resources(Resources(cpu_millis=wanted.cpu_millis, memory_bytes=memory), settings),
+        "securityContext": {**_security(root=spec.job.user == "root"), "readOnlyRootFilesystem": True},
+        "terminationMessagePath": _TERMINATION,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "towpath", "mountPath": _FOLDER},
+            {"name": "clone", "mountPath": _CLONE_FOLDER, "readOnly": True},
+        ],
+    }
+
+
+def _service_container(name: str, service: Service, settings: PodSettings) -> Manifest:
+    """A native sidecar: it starts before the job and gets SIGTERM when the job has ended."""
+    container = {
+        **_container(names.service_container(name), service.image, settings),
+        "restartPolicy": "Always",
+        "env": [{"name": key, "value": _literal(value)} for key, value in service.env.items()],
+        "resources": _resources(Resources(), settings),
+        "securityContext": _security(),
+    }
+    if service.ready is not None:
+        probe = {"tcpSocket": {"port": service.ready.tcp}, "periodSeconds": 1, "timeoutSeconds": 1}
+        container["startupProbe"] = {**probe, "failureThreshold": max(1, service.ready.within_seconds)}
+    return container
+
+
+def _container(name: str, image: str, settings: PodSettings) -> Manifest:
+    return {"name": name, "image": image, "imagePullPolicy": settings.image_pull_policy}
+
+
+def _literal(value: str) -> str:
+    """A kubelet replaces $(NAME) in variables, and $$ by a dollar sign."""
+    return value.replace("$", "$$")
+
+
+def _resources(wanted: Resources, settings: PodSettings) -> Manifest:
+    amounts = {
+        "cpu": f"{wanted.cpu_millis or settings.cpu_millis}m",
+        "memory": str(wanted.memory_bytes or settings.memory_bytes),
+        "ephemeral-storage": str(settings.ephemeral_storage_bytes),
+    }
+    return {"requests": amounts, "limits": dict(amounts)}
+
+
+def _pod_security(spec: AttemptSpec) -> Manifest:
+    """Volumes belong to the group, so that all users of the pod may write there."""
+    common = {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}}
+    return common if spec.job.user == "root" else {**common, "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID}
+
+
+def _security(*, root: bool = False) -> Manifest:
+    uid = 0 if root else UID
+    return {
+        "runAsNonRoot": not root,
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _root_security() -> Manifest:
+    """With a runtime's usual capabilities: root that can't change owners installs no package."""
+    return {name: value for name, value in _security(root=True).items() if name != "capabilities"}
+
+
+def _volumes(spec: AttemptSpec) -> list[Manifest]:
+    keys = [_DRIVER_KEY] if spec.clone is None else [_DRIVER_KEY, _CLONE_KEY]
+    secrets = [
+        {"name": key, "secret": {"secretName": spec.name, "defaultMode": 0o440, "items": [{"key": key, "path": key}]}}  # for the group
+        for key in keys
+    ]
+    return [{"name": "towpath", "emptyDir": {}}, *secrets]
+
+
+# ---------------------------------------------------------------- the Secret
+
+
+def _secret(spec: AttemptSpec, settings: PodSettings, labels: dict[str, str]) -> Manifest:
+    data = _data(spec, settings)
+    size = sum(map(len, data.values()))
+    if size > SECRET_LIMIT_BYTES:
+        raise Refused(f"The job's scripts and variables take {-(-size >> 10)} KiB together; a cluster takes {SECRET_LIMIT_BYTES >> 10} KiB at most.")
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": spec.name, "namespace": settings.namespace, "labels": labels},
+        "type": "Opaque",
+        "immutable": True,
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def _data(spec: AttemptSpec, settings: PodSettings) -> Mapping[str, bytes]:
+    try:
+        data = {_DRIVER_KEY: _driver(spec, settings).encode()}
+    except ValueError as error:
+        raise Refused(f"The job's scripts and variables hold text that no process can take: {error}.") from error
+    if spec.clone is not None:
+        data[_CLONE_KEY] = _clone_order(spec, settings)
+    return data
+
+
+def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
+    paths = step_driver.DriverPaths(_WORKSPACE, _STATE)
+    alone = step_driver.Unsupervised(_STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.whole_grace_seconds)
+    environment = {**spec.environment, "HOME": _HOME}
+    return step_driver.render(spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment, alone)
+
+
+def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
+    assert spec.clone is not None  # noqa: S101 - asked by the caller
+    wanted = spec.clone
+    commit = Commit(wanted.url, wanted.sha, wanted.ref, wanted.merge_sha, wanted.depth, wanted.token, settings.clone_protocols)
+    return Order(commit, _WORKSPACE, _STARTED, _TERMINATION, settings.clone_seconds).encode()

@@ -1,0 +1,100 @@
+"""What is written about attempts, each time with the messages that go with it in one transaction."""
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter
+
+from services.executor.cluster import Observation, Waiting
+from services.executor.planning import Candidate, name_of
+from services.executor.store import ExecutorStore, Judged, Stopping, Wanted
+from services.executor.verdict import stopped
+from shared.messages import AttemptClaimed, AttemptFinished, ContainerStarted
+
+_log = structlog.get_logger()
+_verdicts = Counter("towpath_attempts_finished_total", "Attempts that got their verdict here", ["outcome", "reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which cluster, of which installation."""
+
+    cluster_name: str
+    installation: str
+
+
+class Ledger:
+    """The rows of attempts on one cluster. Everything may be repeated; what was written before stays."""
+
+    def __init__(self, store: ExecutorStore, place: Place) -> None:
+        self.store = store
+        self.cluster_name = place.cluster_name
+        self.installation = place.installation
+
+    def name(self, attempt_id: int) -> str:
+        return name_of(self.installation, attempt_id)
+
+    async def insert(self, wanted: Sequence[Wanted]) -> list[Candidate]:
+        """Makes the rows that are not there yet; those that are under way."""
+        async with self.store.transaction() as work:
+            over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
+            if over:
+                work.send(AttemptFinished(attempt_ids=tuple(over)))
+            return await work.to_start(self.cluster_name, wanted)
+
+    async def claim(self, made: Sequence[Observation], judged: Sequence[Judged]) -> tuple[dict[int, str], list[int]]:
+        """Claims for the first pods of these, verdicts for others: the attempts that won, each with its pod, and those that are finished."""
+        if not made and not judged:
+            return {}, []
+        async with self.store.transaction() as work:
+            claimed = await work.claim(made)
+            if claimed:
+                work.send(AttemptClaimed(attempt_ids=tuple(claimed)), ContainerStarted(attempt_ids=tuple(claimed)))
+            finished = await work.finish(judged)
+            if finished:
+                work.send(AttemptFinished(attempt_ids=tuple(finished)))
+        _tell(judged, finished)
+        won = set(claimed)
+        return {look.attempt_id: look.pods[0].uid for look in made if look.attempt_id in won}, finished
+
+    async def finish(self, judged: Sequence[Judged]) -> list[int]:
+        """Those whose verdict this is."""
+        return (await self.claim([], judged))[1]
+
+    async def stop(self, wanted: Sequence[Wanted]) -> tuple[list[Stopping], list[int]]:
+        """From here on none of these is claimed: those whose pods are to be stopped, and those that are over with this."""
+        async with self.store.transaction() as work:
+            over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
+            stopping = await work.request_stops(self.cluster_name, wanted)
+            unclaimed = [one for one in stopping if one.pod_uid is None]
+            over += await work.finish(
+                [Judged(one.attempt_id, None, stopped(one.reason, "Stopped by request before it started.")) for one in unclaimed]
+            )
+            if over:
+                work.send(AttemptFinished(attempt_ids=tuple(over)))
+        return [one for one in stopping if one.pod_uid is not None], over
+
+    async def note_created(self, made: Collection[Observation]) -> None:
+        """All that these need is in the cluster, but for a pod."""
+        if made:
+            async with self.store.reading() as work:
+                await work.note_created(made)
+
+    async def note_waiting(self, waiting: Mapping[int, Waiting | None]) -> None:
+        """What these wait for; written only where it has changed."""
+        if waiting:
+            async with self.store.reading() as work:
+                await work.note_waiting(waiting)
+
+
+def _tell(judged: Sequence[Judged], finished: Sequence[int]) -> None:
+    for one in judged:
+        if one.attempt_id in finished:
+            _verdicts.labels(one.verdict.outcome, one.verdict.reason or "").inc()
+            _log.info("attempt_finished", attempt_id=one.attempt_id, outcome=one.verdict.outcome, reason=one.verdict.reason)
+
+
+def _tokens(wanted: Sequence[Wanted]) -> list[str]:
+    return [secrets.token_hex(16) for _ in wanted]

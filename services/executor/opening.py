@@ -1,0 +1,21 @@
+"""The cluster that this executor serves."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.executor.cluster import Cluster
+from services.executor.local.opening import open_local_cluster
+from services.executor.settings import ExecutorSettings
+
+
+@asynccontextmanager
+async def open_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[Cluster]:
+    """As the settings want it. Raises SandboxUnusable, ClusterUnusable."""
+    if settings.backend == "local":
+        async with open_local_cluster(settings, installation) as local:
+            yield local
+    else:
+        from services.executor.kubernetes.opening import open_kubernetes_cluster  # noqa: PLC0415 - its library takes memory, of no use to the local cluster
+
+        async with open_kubernetes_cluster(settings, installation) as remote:
+            yield remote

@@ -1,0 +1,50 @@
+"""What is left of attempts in the cluster goes when nobody needs it any more."""
+
+import asyncio
+from collections.abc import Collection
+
+import structlog
+
+from services.executor.cluster import Cluster
+from services.executor.ledger import Ledger
+from shared.crashpoint import crashpoint
+
+_log = structlog.get_logger()
+
+
+class Removing:
+    """Safe for concurrent use."""
+
+    def __init__(self, ledger: Ledger, cluster: Cluster) -> None:
+        self._ledger = ledger
+        self._cluster = cluster
+
+    async def remove(self, attempts: Collection[int] | None) -> int:
+        """Removes the objects of those that are finished and whose logs are sealed; how many. None: of all such."""
+        if attempts is not None and not attempts:
+            return 0
+        async with self._ledger.store.reading() as work:
+            gone = await work.removable(self._ledger.cluster_name, attempts)
+        if not gone:
+            return 0
+        seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in gone])
+        crashpoint("executor.sealed_not_removed")
+        answers = await asyncio.gather(*(self._cluster.remove(name, look.object_uid) for name, look in seen.items()), return_exceptions=True)
+        failed = {look.attempt_id: answer for look, answer in zip(seen.values(), answers, strict=True) if isinstance(answer, BaseException)}
+        crashpoint("executor.removed_not_marked")
+        async with self._ledger.store.reading() as work:
+            await work.mark_removed([attempt for attempt in gone if attempt not in failed])  # one that can't be removed yet holds up no other
+        for answer in failed.values():
+            raise answer
+        return len(gone)
+
+    async def sweep(self) -> int:
+        """Removes objects that no attempt needs; how many. The cluster is read first: every object's row was committed before it was made."""
+        everything = await self._cluster.everything()
+        async with self._ledger.store.reading() as work:
+            wanted = await work.still_wanted([look.attempt_id for look in everything])
+        leftovers = [look for look in everything if look.attempt_id not in wanted]
+        for look in leftovers:
+            _log.info("leftover_removed", attempt_id=look.attempt_id, name=look.name)
+            await self._cluster.remove(look.name, look.object_uid)
+        return len(leftovers)

@@ -1,0 +1,149 @@
+"""Where the contract of a cluster is tried: each kind of cluster, and a way to see what its pods wrote."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from services.executor.cluster import AttemptSpec, Cluster, Observation, Phase, PodEnd
+from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
+from services.executor.kubernetes.manifest import PodSettings
+from services.executor.kubernetes.reading import Place
+from services.executor.local.cluster import LocalCluster
+from services.executor.local.sandbox import Sandbox
+from shared import step_markers
+from shared.errors import Transient
+from shared.kubernetes import ApiError, KubernetesApi
+from tests.contracts import clusters
+from tests.contracts.clusters import INSTALLATION, LIMITS, TOKEN, Origin
+from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE
+from tests.harness.waiting import until
+from tests.harness.witness import Witness
+
+
+class Ground(Protocol):
+    @property
+    def grace_seconds(self) -> float: ...
+
+    def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
+        """One more executor's view of it."""
+
+    async def log_of(self, made: Observation, container: str = "job") -> str:
+        """Without step markers; empty where the pod has none."""
+
+    async def destroy(self, made: Observation) -> None:
+        """The pod, as nobody should."""
+
+    def clone_url(self, origin: Origin) -> str: ...
+
+
+@dataclass(frozen=True)
+class LocalGround:
+    folder: Path
+    sandbox: Sandbox
+    grace_seconds: float = LIMITS.grace_seconds
+
+    def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
+        return LocalCluster(self.folder / "local", installation, self.sandbox, LIMITS)
+
+    async def log_of(self, made: Observation, container: str = "job") -> str:
+        return clusters.log_of(made, container=container)
+
+    async def destroy(self, made: Observation) -> None:
+        os.kill(clusters.supervisor_of(made), signal.SIGKILL)
+
+    def clone_url(self, origin: Origin) -> str:
+        return origin.url
+
+
+@dataclass(frozen=True)
+class KubernetesGround:
+    api: KubernetesApi
+    namespace: str
+    witness: Witness
+    grace_seconds: float = 2
+
+    @asynccontextmanager
+    async def executor(self, installation: str = INSTALLATION) -> AsyncIterator[Cluster]:
+        settings = PodSettings(
+            installation=installation,
+            namespace=self.namespace,
+            towpath_image=TOWPATH_IMAGE,
+            default_image=JOB_IMAGE,
+            cpu_millis=20,
+            memory_bytes=128 << 20,
+            grace_seconds=self.grace_seconds,
+            clone_protocols="https:http",
+        )
+        async with KubernetesCluster(
+            self.api, Place(self.namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
+        ) as cluster:
+            yield cluster
+
+    async def log_of(self, made: Observation, container: str = "job") -> str:
+        text = b""
+        try:
+            async with self.api.stream(f"{self._pod(made)}/log", idle_seconds=10, container=container) as chunks:
+                async for chunk in chunks:
+                    text += chunk
+        except ApiError:
+            return ""
+        return step_markers.strip(text, step_markers.nonce(TOKEN)).decode()
+
+    async def destroy(self, made: Observation) -> None:
+        await self.api.delete(self._pod(made), {"propagationPolicy": "Background", "gracePeriodSeconds": 0})
+
+    def clone_url(self, origin: Origin) -> str:
+        return self.witness.clone_url(origin.folder)
+
+    def _pod(self, made: Observation) -> str:
+        _, _, _, namespace, name, _ = made.log_location.split("/")
+        return f"/api/v1/namespaces/{namespace}/pods/{name}"
+
+
+async def created(cluster: Cluster, wanted: AttemptSpec) -> Observation:
+    """With a pod that can be claimed; tried again as a handler does."""
+
+    async def look() -> Observation | None:
+        try:
+            made = await cluster.create(wanted)
+        except Transient:
+            return None
+        made = made if made.pods else (await cluster.observe([wanted.name])).get(wanted.name, made)
+        return made if made.pods and made.pods[0].phase is not Phase.ENDED else None
+
+    return await until(look, within=30, what="a pod")
+
+
+async def begin(cluster: Cluster, wanted: AttemptSpec) -> Observation:
+    """Created and released."""
+    made = await created(cluster, wanted)
+    await cluster.release(made.name, made.pods[0].uid)
+    return made
+
+
+async def end_of(cluster: Cluster, made: Observation, within: float = 60) -> tuple[Phase, PodEnd]:
+    async def look() -> tuple[Phase, PodEnd] | None:
+        found = (await cluster.observe([made.name])).get(made.name)
+        pod = next((pod for pod in found.pods if pod.uid == made.pods[0].uid), None) if found else None
+        return (pod.phase, pod.end or PodEnd()) if pod is not None and pod.phase in (Phase.ENDED, Phase.LOST) else None
+
+    return await until(look, within=within, what="the end of the pod")
+
+
+async def run(ground: Ground, cluster: Cluster, wanted: AttemptSpec) -> tuple[PodEnd, str]:
+    made = await begin(cluster, wanted)
+    _, end = await end_of(cluster, made)
+    return end, await ground.log_of(made)
+
+
+async def said(ground: Ground, made: Observation, text: str) -> None:
+    """Until the job has written this."""
+
+    async def look() -> bool:
+        return text in await ground.log_of(made)
+
+    await until(look, within=60, what=f"the job says {text}")

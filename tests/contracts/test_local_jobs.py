@@ -1,0 +1,67 @@
+"""What a job sees of the machine, and what it does not."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.executor.local.cluster import LocalCluster
+from services.executor.local.sandbox import Sandbox
+from tests.contracts.clusters import AS_ROOT, begin, command_lines, files_with, run, said, spec, supervisor_of
+
+
+async def test_a_jobs_environment_is_clean(local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOWPATH_DATABASE_URL", "postgresql://secret")
+    _, log = await run(local_cluster, spec("env | cut -d= -f1 | sort | tr '\\n' ' '; echo; echo $PATH; echo $HOME"))
+    names, path, home = log.splitlines()
+    assert set(names.split()) - {"_", "OLDPWD", "SHLVL"} == {
+        "CI",
+        "HOME",
+        "LANG",
+        "PATH",
+        "PWD",
+        "SECRET",
+        "TOWPATH_ENV",
+        "TOWPATH_OUTPUT",
+        "TOWPATH_POD",
+    }
+    assert path.endswith(f":{home}/.local/bin")
+
+
+async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalCluster) -> None:
+    end, log = await run(
+        local_cluster, spec("echo x > file; echo y > $HOME/file; mkdir -p $HOME/.local/bin; : > /tmp/$$; rm /tmp/$$; cat file $HOME/file; id -u")
+    )
+    assert end.exit_code == 0
+    assert log.splitlines() == ["x", "y", "65530" if AS_ROOT else str(os.getuid())]
+
+
+async def test_variables_are_in_no_file_and_on_no_command_line(local_cluster: LocalCluster) -> None:
+    made = await begin(local_cluster, spec("echo begun; sleep 600"))
+    await said(made, "begun")
+    assert files_with("hunter2", made) == []
+    lines = command_lines(supervisor_of(made))
+    assert lines
+    assert not any(b"hunter2" in line for line in lines)
+
+
+async def test_a_sandboxed_job_sees_no_other_pods(local_cluster: LocalCluster, sandbox: Sandbox, folder: Path) -> None:
+    if not sandbox.bubblewrap:
+        pytest.skip("without a sandbox jobs can read what their user can read")
+    other = await local_cluster.create(spec(attempt=2))
+    _, log = await run(
+        local_cluster, spec(f"ls {folder}/local/pods; ls {folder}; ls /home /root; ls -d /proc/[0-9]* | wc -l; touch /usr/x || echo read-only")
+    )
+    assert Path(other.log_location).name not in log
+    assert "read-only" in log
+    assert "local" in log
+
+
+async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalCluster, folder: Path) -> None:
+    """LD_PRELOAD would be code run by whatever starts the job, which may be root."""
+    wanted = spec("echo fine")
+    end, log = await run(local_cluster, replace(wanted, environment={"LD_PRELOAD": "/nowhere.so", "PATH": "/nowhere"}))
+    assert end.exit_code == 0
+    assert log.count("nowhere.so") <= 2  # the step's own programs complain, nothing before it
+    assert log.endswith("fine\n")

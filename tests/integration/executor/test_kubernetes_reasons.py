@@ -1,0 +1,302 @@
+"""Every way in which an attempt on a real Kubernetes can end has its own word."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from shared.kubernetes import Object
+from shared.pipeline.model import Checkout, Ready, Resources, Service, Step
+from tests.harness.kubernetes import JOB_IMAGE, KUBELET_PID_FILE, SERVICE_IMAGE
+from tests.harness.waiting import until
+from tests.integration.executor.kubernetes_world import Hand, Remote, cancel, claimed, ready, running
+from tests.integration.executor.world import World
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+
+_EAT = "python3 -c 'x = [b\"y\" * (1 << 20) for _ in range(4096)]'"
+_SMALL = Resources(memory_bytes=48 << 20)
+
+
+async def verdict_of(world: World, remote: Remote, script: str = ":", within: float = 20, **fields: Any) -> Any:
+    wanted = await world.job(script, **fields)
+    await remote.consumers.on_messages([ready(wanted)])
+    return await judged(world, wanted, within)
+
+
+async def judged(world: World, wanted: tuple[int, int], within: float = 60) -> Any:
+    async def look() -> Any:
+        attempt = await world.attempt(wanted)
+        return attempt if attempt["status"] == "finished" else None
+
+    return await until(look, within=within, what="a verdict")
+
+
+def word(attempt: Any) -> tuple[str, str | None]:
+    return attempt["outcome"], attempt["reason"]
+
+
+# ---------------------------------------------------------------- time
+
+
+async def test_a_step_over_its_limit(world: World, remote: Remote) -> None:
+    attempt = await verdict_of(world, remote, steps=(Step(name="slow", run="sleep 600", timeout_seconds=1),))
+    assert word(attempt) == ("failed", "timed_out")
+    assert attempt["message"] == 'The step "slow" ran longer than its limit.'
+
+
+async def test_a_job_over_its_limit(world: World, remote: Remote) -> None:
+    attempt = await verdict_of(world, remote, "sleep 600", timeout_seconds=1)
+    assert word(attempt) == ("failed", "timed_out")
+    assert attempt["message"] == "The job ran longer than its limit of 1s."
+
+
+# ---------------------------------------------------------------- memory and disk
+
+
+async def test_a_job_that_uses_too_much_memory(world: World, remote: Remote) -> None:
+    attempt = await verdict_of(world, remote, f"exec {_EAT}", resources=_SMALL)
+    assert word(attempt) == ("failed", "oom_killed")
+
+
+async def test_a_child_that_uses_too_much_memory(world: World, remote: Remote) -> None:
+    attempt = await verdict_of(world, remote, f"{_EAT} || exit 9", resources=_SMALL)
+    assert word(attempt) == ("failed", "oom_killed")
+
+
+async def test_a_job_that_outlives_a_child_without_memory(world: World, remote: Remote) -> None:
+    """Where control groups are of version 2 it does not: the verdict is not to depend on the node."""
+    attempt = await verdict_of(world, remote, f"{_EAT} || echo never mind", resources=_SMALL)
+    assert word(attempt) == ("failed", "oom_killed")
+
+
+async def test_a_service_that_uses_too_much_memory(world: World, hand: Hand) -> None:
+    services = {"db": Service(image=SERVICE_IMAGE, env={"RUN": f"until [ -e /tmp/go ]; do sleep 1; : > /tmp/go; done; {_EAT}"})}
+    async with running(world, kubernetes_memory=48 << 20) as remote:
+        attempt = await verdict_of(world, remote, "sleep 8; exit 5", services=services, resources=Resources(memory_bytes=128 << 20), within=60)
+    assert word(attempt) == ("failed", "oom_killed")
+    assert '"db"' in attempt["message"]
+
+
+@pytest.mark.parametrize("trap", ["trap 'exit 1' TERM; ", ""])
+async def test_a_job_that_uses_too_much_disk(world: World, hand: Hand, trap: str) -> None:
+    script = f"{trap}head -c 60000000 /dev/zero > /towpath/workspace/big; while :; do sleep 0.1; done"
+    async with running(world, kubernetes_ephemeral_storage=16 << 20) as remote:
+        attempt = await verdict_of(world, remote, script, within=120)
+    assert word(attempt) == ("error", "evicted")
+    assert "ephemeral" in attempt["message"]
+
+
+# ---------------------------------------------------------------- images
+
+
+@asynccontextmanager
+async def registry(status: int) -> AsyncIterator[str]:
+    """An image in a registry on this machine that answers everything like this. Nodes ask it where they are this machine."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"errors": [{"code": "UNKNOWN"}]}, status=status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"localhost:{runner.addresses[0][1]}/team/image:1"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "image_missing"), (401, "image_auth"), (403, "image_auth")])
+async def test_an_image_that_can_not_be_pulled(world: World, remote: Remote, status: int, reason: str) -> None:
+    async with registry(status) as image:
+        attempt = await verdict_of(world, remote, image=image, within=40)
+    assert word(attempt) == ("error", reason)
+
+
+async def test_a_registry_that_fails_is_tried_for_a_while(world: World, hand: Hand) -> None:
+    async with registry(500) as image, running(world, looks_every_seconds=1, kubernetes_image_pull_seconds=5) as remote:
+        attempt = await verdict_of(world, remote, image=image, within=60)
+    assert word(attempt) == ("error", "image_registry")
+
+
+# ---------------------------------------------------------------- before it begins
+
+
+async def test_a_job_that_fits_no_node(world: World, hand: Hand) -> None:
+    async with running(world, looks_every_seconds=1, kubernetes_unscheduled_seconds=3) as remote:
+        wanted = await world.job(resources=Resources(cpu_millis=200_000))
+        await remote.consumers.on_messages([ready(wanted)])
+
+        async def waits() -> bool:
+            return (await world.attempt(wanted))["waiting_for"] == "node"
+
+        await until(waits, within=20, what="waiting for a node")
+        attempt = await judged(world, wanted)
+    assert word(attempt) == ("error", "unschedulable")
+    assert "Insufficient cpu" in attempt["message"]
+
+
+async def test_a_job_whose_volume_never_comes(world: World, hand: Hand) -> None:
+    async with running(world, looks_every_seconds=1, kubernetes_start_seconds=3) as remote:
+        wanted = await world.job()
+        spec = await world.inserted(wanted)
+        made = await remote.cluster.create(spec)
+        await hand.api.delete(f"/api/v1/namespaces/{hand.namespace}/secrets/{spec.name}")
+        async with world.store.transaction() as work:
+            await work.note_created([made])
+        attempt = await judged(world, wanted)
+    assert word(attempt) == ("error", "start_timed_out")
+
+
+async def test_a_quota_is_waited_for(world: World, hand: Hand) -> None:
+    quota = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
+    await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/resourcequotas", quota)
+    async with running(world, looks_every_seconds=1) as remote:
+        wanted, given_up = await world.job(), await world.job()
+        await remote.consumers.on_messages([ready(wanted)])
+
+        async def waits() -> bool:
+            return (await world.attempt(wanted))["waiting_for"] == "quota"
+
+        await until(waits, within=30, what="waiting for the quota")
+        await hand.delete(f"/api/v1/namespaces/{hand.namespace}/resourcequotas/full")
+        assert word(await judged(world, wanted, within=90)) == ("success", None)
+        assert (await world.attempt(wanted))["waiting_for"] is None
+        assert given_up
+
+
+async def test_a_quota_is_not_waited_for_for_ever(world: World, hand: Hand) -> None:
+    quota = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
+    await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/resourcequotas", quota)
+    async with running(world, looks_every_seconds=1, kubernetes_quota_seconds=6, start_seconds=3) as remote:
+        attempt = await verdict_of(world, remote, within=60)
+    assert word(attempt) == ("error", "quota")
+    assert "exceeded quota" in attempt["message"]
+
+
+async def test_what_the_namespace_does_not_allow(world: World, hand: Hand) -> None:
+    limits = {"metadata": {"name": "tiny"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]}}
+    await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/limitranges", limits)
+    async with running(world, looks_every_seconds=1) as remote:
+        attempt = await verdict_of(world, remote, within=60)
+    assert word(attempt) == ("error", "config_invalid")
+    assert "maximum memory usage" in attempt["message"]
+
+
+async def test_a_clone_that_fails(world: World, remote: Remote) -> None:
+    attempt = await verdict_of(world, remote, checkout=Checkout(), within=60)
+    assert word(attempt) == ("error", "clone_failed")
+    assert attempt["containers"] == ["clone", "job"]
+
+
+async def test_a_service_that_ends_before_it_is_ready(world: World, hand: Hand, remote: Remote) -> None:
+    services = {"db": Service(image=SERVICE_IMAGE, env={"RUN": "exit 3"}, ready=Ready(tcp=9))}
+    attempt = await verdict_of(world, remote, services=services, within=60)
+    assert word(attempt) == ("failed", "service_failed")
+
+
+async def test_a_service_that_is_never_ready(world: World, hand: Hand, remote: Remote) -> None:
+    services = {"db": Service(image=SERVICE_IMAGE, env={"RUN": "sleep 600"}, ready=Ready(tcp=9, within_seconds=2))}
+    attempt = await verdict_of(world, remote, services=services, within=60)
+    assert word(attempt) == ("failed", "service_failed")
+
+
+# ---------------------------------------------------------------- taken away
+
+
+async def running_job(world: World, hand: Hand, remote: Remote, script: str = "sleep 600") -> tuple[tuple[int, int], str]:
+    """A job whose user code runs, and the name of its pod."""
+    oracle = hand.witness.oracle()
+    wanted = await world.job(f"{oracle.append('x')}; {script}")
+    await remote.consumers.on_messages([ready(wanted)])
+    await hand.said(oracle)
+    return wanted, (await hand.pod(wanted))["metadata"]["name"]
+
+
+@pytest.mark.parametrize("script", ["sleep 600", "trap 'exit 0' TERM; while :; do sleep 0.05; done"])
+async def test_a_pod_that_was_deleted_by_hand(world: World, hand: Hand, remote: Remote, script: str) -> None:
+    wanted, pod = await running_job(world, hand, remote, script)
+    await hand.delete(f"{hand.pods_path}/{pod}")
+    assert word(await judged(world, wanted)) == ("error", "lost")
+
+
+async def test_a_job_that_was_deleted_by_hand(world: World, hand: Hand, remote: Remote) -> None:
+    wanted, _ = await running_job(world, hand, remote)
+    await hand.delete(f"{hand.jobs_path}/{world.name((await world.attempt(wanted))['id'])}")
+    assert word(await judged(world, wanted)) == ("error", "lost")
+
+
+async def test_a_pod_that_went_while_no_executor_was_there(world: World, hand: Hand) -> None:
+    async with running(world) as first:
+        wanted, pod = await running_job(world, hand, first)
+    await hand.delete(f"{hand.pods_path}/{pod}", gracePeriodSeconds=0)
+    await until(lambda: hand.is_gone(f"{hand.pods_path}/{pod}"), within=60, what="the pod goes")
+    async with running(world, looks_every_seconds=1):
+        assert word(await judged(world, wanted)) == ("error", "lost")
+
+
+async def test_an_eviction(world: World, hand: Hand, remote: Remote) -> None:
+    wanted, pod = await running_job(world, hand, remote)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": hand.namespace}}
+    await hand.api.post(f"{hand.pods_path}/{pod}/eviction", eviction)
+    assert word(await judged(world, wanted)) == ("error", "evicted")
+
+
+async def test_a_pod_that_gives_way_to_a_more_important_one(world: World, hand: Hand, remote: Remote) -> None:
+    name = f"{hand.namespace}-first"
+    await hand.api.post("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": name}, "value": 1000})
+    try:
+        wanted, _ = await running_job(world, hand, remote)
+        await hand.api.post(hand.pods_path, alone_on_its_node(name))
+        assert word(await judged(world, wanted)) == ("error", "preempted")
+    finally:
+        await hand.delete(f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}")
+
+
+def alone_on_its_node(priority: str) -> Object:
+    """A pod that wants no attempt beside it."""
+    others = {"labelSelector": {"matchExpressions": [{"key": "towpath.dev/attempt", "operator": "Exists"}]}, "topologyKey": "kubernetes.io/hostname"}
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    spec = {
+        "priorityClassName": priority,
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [others]}},
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "first", "image": JOB_IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"], "securityContext": security}],
+    }
+    return {"metadata": {"name": "first"}, "spec": spec}
+
+
+async def test_a_pod_without_a_node_is_cancelled_before_it_runs(world: World, hand: Hand, remote: Remote) -> None:
+    wanted = await world.job(resources=Resources(cpu_millis=200_000))
+    await remote.consumers.on_messages([ready(wanted)])
+    await claimed(world, wanted)
+    await world.request_stop(wanted)
+    await remote.consumers.on_messages([cancel(wanted)])
+    assert word(await judged(world, wanted)) == ("cancelled", "cancelled_by_user")
+
+
+@pytest.mark.skipif(not KUBELET_PID_FILE, reason="needs TOWPATH_TEST_KUBELET_PID_FILE: the kubelet is stopped for a while")
+async def test_a_node_that_does_not_answer_any_more(world: World, hand: Hand) -> None:
+    async with running(world, looks_every_seconds=1, kubernetes_node_lost_seconds=3) as remote:
+        wanted, _ = await running_job(world, hand, remote)
+        kubelet = int(Path(KUBELET_PID_FILE).read_text())  # noqa: ASYNC240 - a line from a local file
+        os.kill(kubelet, signal.SIGSTOP)
+        try:
+            attempt = await judged(world, wanted, within=150)
+        finally:
+            os.kill(kubelet, signal.SIGCONT)
+            await until(partial(node_ready, hand), within=60, what="a node that is ready")
+    assert word(attempt) == ("error", "node_lost")
+
+
+async def node_ready(hand: Hand) -> bool:
+    nodes = (await hand.api.get("/api/v1/nodes"))["items"]
+    return all(condition["status"] == "True" for node in nodes for condition in node["status"]["conditions"] if condition["type"] == "Ready")

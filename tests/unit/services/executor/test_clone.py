@@ -1,0 +1,126 @@
+"""The program of the container `clone`, run as a kubelet runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.executor.checkout import Commit
+from services.executor.clone_order import Order
+from tests.contracts.clusters import Origin
+from tests.harness.waiting import until
+
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    return Origin(tmp_path / "origin")
+
+
+@pytest.fixture
+def order(tmp_path: Path, origin: Origin) -> Order:
+    commit = Commit(origin.url, origin.second, "refs/heads/main", None, depth=1, token="t0ps3cret", protocols="file")
+    return Order(commit, str(tmp_path / "workspace"), str(tmp_path / "started"), str(tmp_path / "termination"), seconds=30)
+
+
+def start(order: Order, folder: Path) -> subprocess.Popen[str]:
+    """With no variables at all, in a folder that holds nothing of ours."""
+    (folder / "order").write_bytes(order.encode())
+    command = [sys.executable, "-c", "import sys, runpy; sys.path[0] = sys.argv.pop(1); runpy.run_module('services.executor.clone', run_name='__main__')"]
+    return subprocess.Popen([*command, str(ROOT), str(folder / "order")], cwd="/", env={}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(order: Order, folder: Path) -> tuple[int, str]:
+    with start(order, folder) as process:
+        said, _ = process.communicate(timeout=30)
+    return process.returncode, said
+
+
+def head(order: Order) -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=order.workspace, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_exactly_the_commit_comes_into_the_workspace(order: Order, origin: Origin, tmp_path: Path) -> None:
+    code, said = run(order, tmp_path)
+    assert (code, head(order)) == (0, origin.second)
+    assert sorted(path.name for path in Path(order.workspace).iterdir()) == [".git", "first", "second"]
+    assert said
+    assert not Path(order.termination).exists()
+    assert b"t0ps3cret" not in b"".join(path.read_bytes() for path in Path(order.workspace).rglob("*") if path.is_file())
+
+
+def test_a_pull_request_is_cloned_as_its_merge(order: Order, origin: Origin, tmp_path: Path) -> None:
+    order = replace(order, commit=replace(order.commit, sha=origin.head, merge_sha=origin.merge))
+    assert run(order, tmp_path)[0] == 0
+    assert head(order) == origin.merge
+
+
+@pytest.mark.parametrize(
+    ("changes", "failure"),
+    [
+        ({"sha": "f" * 40, "ref": None}, "not our ref"),
+        ({"sha": "--upload-pack=x"}, "not a commit's SHA"),
+        ({"url": "file:///nowhere"}, "does not"),
+        ({"protocols": "https"}, "not allowed"),
+    ],
+)
+def test_a_failure_is_left_as_a_sentence(order: Order, changes: dict[str, str | None], failure: str, tmp_path: Path) -> None:
+    code, said = run(replace(order, commit=replace(order.commit, **changes)), tmp_path)
+    assert code != 0
+    assert failure in Path(order.termination).read_text()
+    assert failure in said
+
+
+def test_another_try_begins_with_an_empty_workspace(order: Order, origin: Origin, tmp_path: Path) -> None:
+    assert run(replace(order, commit=replace(order.commit, sha=origin.first)), tmp_path)[0] == 0
+    (Path(order.workspace) / "left").touch()
+    assert run(order, tmp_path)[0] == 0
+    assert sorted(path.name for path in Path(order.workspace).iterdir()) == [".git", "first", "second"]
+
+
+def test_a_workspace_that_is_a_link_is_not_followed(order: Order, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    Path(order.workspace).symlink_to(tmp_path / "elsewhere")
+    assert run(order, tmp_path)[0] == 0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_where_user_code_has_begun_nothing_is_touched(order: Order, tmp_path: Path) -> None:
+    Path(order.started).mkdir()
+    code, _ = run(order, tmp_path)
+    assert code == 97
+    assert not Path(order.workspace).exists()
+    assert "has begun" in Path(order.termination).read_text()
+
+
+def test_a_clone_that_hangs_is_ended(order: Order, tmp_path: Path) -> None:
+    order = replace(order, seconds=0.5, commit=replace(order.commit, url=hanging(tmp_path)))
+    code, _ = run(order, tmp_path)
+    assert code == 1
+    assert "longer than 0.5 seconds" in Path(order.termination).read_text()
+
+
+async def test_a_stop_ends_git_too(order: Order, tmp_path: Path) -> None:
+    with start(replace(order, commit=replace(order.commit, url=hanging(tmp_path))), tmp_path) as process:
+        [git] = await until(lambda: children(process.pid), within=10, what="git runs")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(git, 0)
+
+
+def hanging(folder: Path) -> str:
+    """A repository whose files are never read to an end."""
+    for name in ("objects", "refs"):
+        (folder / "hanging" / name).mkdir(parents=True)
+    os.mkfifo(folder / "hanging" / "HEAD")
+    return f"file://{folder}/hanging"
+
+
+async def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]  # noqa: ASYNC240 - the kernel answers at once
