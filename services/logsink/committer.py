@@ -14,6 +14,7 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge, Histogram
 
 from services.logsink.store import Append, LogStore
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messages import LogSealed
 from shared.patience import backoff
@@ -40,6 +41,7 @@ async def keep(store: LogStore, appends: Sequence[Append]) -> set[int]:
         if shared:
             await work.lock_attempts(shared)
         kept = await work.append(appends)
+        crashpoint("logsink.sealed_not_committed")
         complete = set(await work.sealed_attempts(shared)) if shared else set()
         told: dict[str, set[int]] = {}
         for stream in (append.stream for append in sealing if append.stream.id in kept):
@@ -115,6 +117,7 @@ class Committer:
     async def _settle(self, taken: list[_Waiting]) -> None:
         """Waits in place while the database is away. A bug in one stream's rows harms no other stream."""
         failures = 0
+        crashpoint("logsink.segments_not_stored")
         while True:
             try:
                 with _commit_seconds.time():
@@ -132,6 +135,7 @@ class Committer:
                 for waiting in taken:
                     await self._settle([waiting])
                 return
+        crashpoint("logsink.segments_stored_not_told")
         for waiting in taken:
             self._tell(waiting.append, waiting.stored, is_stored=waiting.append.stream.id in kept)
 

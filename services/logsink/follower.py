@@ -73,6 +73,10 @@ class Follower:
         finally:
             await self._source.close()
 
+    def attempt_over(self, reason: str | None) -> None:
+        """The stream's attempt has its verdict. Safe to repeat."""
+        self._source.attempt_over(reason)
+
     async def _resume(self) -> None:
         """Hash what earlier owners stored."""
         for first_seq in range(0, self._stream.position.next_seq, _SEGMENTS_AT_ONCE):

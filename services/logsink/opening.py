@@ -1,17 +1,26 @@
 """How a stream gets its follower: the source for its location, and the masker for its repository's secrets."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from services.logsink.clusters import KubernetesCluster
 from services.logsink.committer import Committer
 from services.logsink.follower import Follower, Pace
+from services.logsink.locations import NODE_SCHEME, PodName, parse
 from services.logsink.masking import Masker
+from services.logsink.node_pod import NodePod
 from services.logsink.pod_directory import PodDirectory
 from services.logsink.sink import StreamUnreadable
-from services.logsink.sources import Source
+from services.logsink.sources import End, Source
 from services.logsink.sources.cri_files import CriFileSource
+from services.logsink.sources.ended import Ended
+from services.logsink.sources.kubernetes import KubernetesSource
 from services.logsink.store import LogStore, Stream
 from services.logsink.wakeups import Wakeups
 from shared.crypto import DecryptionFailed, Keyring
+
+SourceOf = Callable[[Stream, Masker], Source]
+"""Raises StreamUnreadable where the location is of a kind that is not read here."""
 
 
 def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
@@ -31,26 +40,53 @@ def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
         raise StreamUnreadable(str(error)) from error
 
 
-def source_of(stream: Stream, masker: Masker, wakeups: Wakeups) -> Source:
-    """Raises StreamUnreadable where the location is of a kind that this release does not read."""
-    if not stream.location.startswith("/"):
-        raise StreamUnreadable(f"no source for {stream.location}")
-    source = CriFileSource(PodDirectory(Path(stream.location)), stream.container, masker, wakeups)
-    source.start_at(stream.cursor)
-    return source
+def read_here(wakeups: Wakeups, clusters: Mapping[str, KubernetesCluster], rotated_bytes: int) -> SourceOf:
+    """The log sink's own sources: files of the local cluster, and logs through API servers. `rotated_bytes`: see `KubernetesSource`."""
+
+    def source_of(stream: Stream, masker: Masker) -> Source:
+        place = parse(stream.location)
+        source: CriFileSource | KubernetesSource
+        if isinstance(place, Path):
+            source = CriFileSource(PodDirectory(place), stream.container, masker, wakeups)
+        elif place is None or stream.location.startswith(NODE_SCHEME) or stream.cluster not in clusters:
+            raise StreamUnreadable(f"no source for {stream.location} of the cluster {stream.cluster}")
+        else:
+            source = KubernetesSource(clusters[stream.cluster], place, stream.container, masker, rotated_bytes=rotated_bytes)
+        source.start_at(stream.cursor)
+        return source
+
+    return source_of
+
+
+def read_on_node(wakeups: Wakeups, cluster: KubernetesCluster, root: Path) -> SourceOf:
+    """The node agent's source: the kubelet's log files under `root`."""
+
+    def source_of(stream: Stream, masker: Masker) -> Source:
+        place = parse(stream.location)
+        if not isinstance(place, PodName):
+            raise StreamUnreadable(f"no source for {stream.location} on a node")
+        source = CriFileSource(NodePod(root, cluster, place, stream.container), stream.container, masker, wakeups)
+        source.start_at(stream.cursor)
+        return source
+
+    return source_of
 
 
 class Followers:
     """Makes a stream's follower."""
 
-    def __init__(self, store: LogStore, committer: Committer, wakeups: Wakeups, keyring: Keyring | None, pace: Pace) -> None:
+    def __init__(self, store: LogStore, committer: Committer, source_of: SourceOf, keyring: Keyring | None, pace: Pace) -> None:
         self._store = store
         self._committer = committer
-        self._wakeups = wakeups
+        self._source_of = source_of
         self._keyring = keyring
         self._pace = pace
 
     def follower_of(self, stream: Stream) -> Follower:
         """Raises StreamUnreadable."""
-        source = source_of(stream, masker_of(stream, self._keyring), self._wakeups)
+        source = self._source_of(stream, masker_of(stream, self._keyring))
         return Follower(stream, source, self._committer, self._store, self._pace)
+
+    def ending(self, end: End) -> Callable[[Stream], Follower]:
+        """Of streams that have ended so, and of which nothing more is read."""
+        return lambda stream: Follower(stream, Ended(end), self._committer, self._store, self._pace)

@@ -3,12 +3,14 @@
 Reads only. The layout is the local cluster's, whose supervisors write it.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
 import orjson
 
 from services.logsink.sources import End
+from services.logsink.sources.log_files import LogFiles
 
 
 class PodDirectory:
@@ -20,6 +22,18 @@ class PodDirectory:
 
     def log(self, container: str) -> Path:
         return self.path / "log" / f"{container}.log"
+
+    def files(self, container: str) -> LogFiles:
+        return LogFiles(self.log(container))
+
+    def start(self, bell: asyncio.Event) -> None:
+        """All evidence is in the directory, which is watched."""
+
+    def attempt_over(self, reason: str | None) -> None:
+        """A verdict is no evidence here: the supervisor says of every container that it has ended."""
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
     @property
     def watched(self) -> tuple[Path, ...]:

@@ -1,20 +1,29 @@
 -- name: open_streams
--- Begin the streams of these attempts as their owner; only those that are new come back. $1 attempts, $2 owner, $3 lease in seconds.
+-- Begin the streams of these attempts; those that are new and that this process can read come back, as its own. The others wait for one that can. $1 attempts,
+-- $2 owner, $3 lease in seconds; what can be read: $4 whether files of this machine, $5 the clusters with an API server, $6 locations on this node.
 WITH opened AS (
   INSERT INTO log_streams (attempt_id, container, run_id, job_id, location, owner, lease_until, epoch)
-  SELECT attempts.id, container, jobs.run_id, jobs.id, attempts.log_location, $2, now() + make_interval(secs => $3), 1
-    FROM attempts JOIN jobs ON jobs.id = attempts.job_id, unnest(attempts.containers) AS container
+  SELECT attempts.id, container, jobs.run_id, jobs.id, attempts.log_location, CASE WHEN readable THEN $2 END,
+         now() + make_interval(secs => CASE WHEN readable THEN $3::double precision ELSE 0 END), 1
+    FROM attempts JOIN jobs ON jobs.id = attempts.job_id, unnest(attempts.containers) AS container,
+         LATERAL (SELECT (log_location LIKE '/%' AND $4::boolean) OR (log_location LIKE 'kubernetes:///%' AND attempts.cluster = ANY($5::text[]))
+                         OR log_location = ANY($6::text[]) AS readable) AS reach
    WHERE attempts.id = ANY($1::bigint[]) AND attempts.log_location IS NOT NULL
    ORDER BY attempts.id, container
   ON CONFLICT (attempt_id, container) DO NOTHING
   RETURNING *)
 SELECT opened.*, attempts.cluster, cardinality(attempts.containers) AS containers, repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
-  FROM opened JOIN attempts ON attempts.id = opened.attempt_id JOIN jobs ON jobs.id = opened.job_id JOIN repositories ON repositories.id = jobs.repository_id;
+  FROM opened JOIN attempts ON attempts.id = opened.attempt_id JOIN jobs ON jobs.id = opened.job_id JOIN repositories ON repositories.id = jobs.repository_id
+ WHERE opened.owner IS NOT NULL;
 
 -- name: take_over_streams
--- Become the owner of streams whose owner is gone, longest gone first. $1 owner, $2 lease in seconds, $3 how many.
+-- Become the owner of streams whose owner is gone, longest gone first. $1 owner, $2 lease in seconds, $3 how many; what can be read: $4 whether files of this
+-- machine, $5 the clusters with an API server, $6 locations on this node.
 WITH free AS (
-  SELECT id FROM log_streams WHERE sealed_at IS NULL AND lease_until < now() ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
+  SELECT log_streams.id FROM log_streams JOIN attempts ON attempts.id = log_streams.attempt_id
+   WHERE sealed_at IS NULL AND lease_until < now()
+     AND ((location LIKE '/%' AND $4::boolean) OR (location LIKE 'kubernetes:///%' AND attempts.cluster = ANY($5::text[])) OR location = ANY($6::text[]))
+   ORDER BY lease_until LIMIT $3 FOR UPDATE OF log_streams SKIP LOCKED
 ), taken AS (
   UPDATE log_streams SET owner = $1, lease_until = now() + make_interval(secs => $2), epoch = epoch + 1
    WHERE id IN (SELECT id FROM free)
@@ -22,12 +31,35 @@ WITH free AS (
 SELECT taken.*, attempts.cluster, cardinality(attempts.containers) AS containers, repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
   FROM taken JOIN attempts ON attempts.id = taken.attempt_id JOIN jobs ON jobs.id = taken.job_id JOIN repositories ON repositories.id = jobs.repository_id;
 
+-- name: take_over_stream
+-- Become the owner of one stream that nobody owns. $1 owner, $2 lease in seconds, $3 stream.
+WITH taken AS (
+  UPDATE log_streams SET owner = $1, lease_until = now() + make_interval(secs => $2), epoch = epoch + 1
+   WHERE id = $3 AND sealed_at IS NULL AND lease_until < now()
+  RETURNING *)
+SELECT taken.*, attempts.cluster, cardinality(attempts.containers) AS containers, repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
+  FROM taken JOIN attempts ON attempts.id = taken.attempt_id JOIN jobs ON jobs.id = taken.job_id JOIN repositories ON repositories.id = jobs.repository_id;
+
+-- name: attempts_at
+-- Claimed attempts of a cluster whose logs are at these locations and that lack a stream. $1 cluster, $2 locations.
+SELECT id FROM attempts
+ WHERE cluster = $1 AND status <> 'finished' AND claimed_at IS NOT NULL AND log_location = ANY($2::text[])
+   AND cardinality(containers) > (SELECT count(*) FROM log_streams WHERE attempt_id = attempts.id);
+
+-- name: unattended_streams
+-- Streams that are to be read on a node and that nobody has owned for a while. $1 clusters, $2 for so many seconds, $3 a long silence in seconds, $4 how many.
+SELECT log_streams.id, log_streams.container, log_streams.location, attempts.cluster, attempts.status = 'finished' AS is_over, attempts.reason::text AS reason,
+       coalesce(attempts.finished_at < now() - make_interval(secs => $3), false) AS is_long_over
+  FROM log_streams JOIN attempts ON attempts.id = log_streams.attempt_id
+ WHERE sealed_at IS NULL AND location LIKE 'node:///%' AND lease_until < now() - make_interval(secs => $2) AND attempts.cluster = ANY($1::text[])
+ ORDER BY lease_until LIMIT $4;
+
 -- name: renew_leases
--- Stay the owner of streams; those that were lost do not come back. $1 streams, $2 their epochs, $3 lease in seconds.
+-- Stay the owner of streams; those that were lost do not come back, the others with what became of their attempts. $1 streams, $2 their epochs, $3 lease in seconds.
 UPDATE log_streams SET lease_until = now() + make_interval(secs => $3)
-  FROM unnest($1::bigint[], $2::bigint[]) AS held (id, epoch)
- WHERE log_streams.id = held.id AND log_streams.epoch = held.epoch AND sealed_at IS NULL
-RETURNING log_streams.id;
+  FROM unnest($1::bigint[], $2::bigint[]) AS held (id, epoch), attempts
+ WHERE log_streams.id = held.id AND log_streams.epoch = held.epoch AND sealed_at IS NULL AND attempts.id = log_streams.attempt_id
+RETURNING log_streams.id, attempts.status = 'finished' AS is_over, attempts.reason::text AS reason;
 
 -- name: hand_back_leases
 -- Give streams up at once, for others to take over. $1 streams, $2 their epochs.

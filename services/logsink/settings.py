@@ -1,10 +1,14 @@
-"""Settings of the log sink."""
+"""Settings of the log sink, and of the node agent."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
 
 from shared.settings import ServiceSettings
+
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+"""Empty: none."""
 
 
 class LogSinkSettings(ServiceSettings):
@@ -31,3 +35,42 @@ class LogSinkSettings(ServiceSettings):
     """A source that has not answered for so long after its attempt was over is sealed with a gap. Clusters come back after hours; after a day nobody waits."""
     log_retention_seconds: PositiveFloat = 60
     """How often segments of expired runs are looked for."""
+    kubeconfigs: str = ""
+    """The Kubernetes clusters whose logs are read through their API servers: `<cluster>=<path of a kubeconfig>`, separated by commas; an empty path is the
+    cluster that the log sink runs in."""
+    log_follows: PositiveInt = 1000
+    """Logs that are followed at once through each API server; others wait their turn. Each holds a connection here, on the API server and on a kubelet."""
+    kubernetes_watch_seconds: float = Field(default=100, ge=5, le=110)
+    """How long a watch of pods lasts until they are listed again; a stalled one is noticed 10 s later, in less than 120 s."""
+    kubernetes_log_file_bytes: PositiveInt = 10 << 20
+    """`containerLogMaxSize` of the kubelets: a log that is shorter was never rotated, and has no gaps to look for."""
+
+    @field_validator("kubeconfigs")
+    @classmethod
+    def _names_clusters(cls, value: str) -> str:
+        if any(not name.strip() or not equals for name, equals, _ in (part.partition("=") for part in value.split(",") if part.strip())):
+            raise ValueError("TOWPATH_KUBECONFIGS: `<cluster>=<path>`, separated by commas")
+        return value
+
+    @property
+    def clusters(self) -> dict[str, Path | None]:
+        """The kubeconfig of each; None: the cluster that this process runs in."""
+        parts = (part.partition("=") for part in self.kubeconfigs.split(",") if part.strip())
+        return {name.strip(): Path(path.strip()) if path.strip() else None for name, _, path in parts}
+
+
+class AgentSettings(LogSinkSettings):
+    """Of the agent on one node of a Kubernetes cluster."""
+
+    database_pool_size: PositiveInt = 2
+    """There are as many agents as nodes."""
+    cluster: str = Field(min_length=1)
+    """The name of the cluster, as its executor has it."""
+    kubeconfig: OptionalPath = None
+    """Empty: the cluster that the agent runs in."""
+    kubernetes_namespace: str = "towpath-builds"
+    """Where the pods of attempts are."""
+    agent_node: str = Field(min_length=1)
+    """The name of this node."""
+    agent_pod_logs: Path = Path("/var/log/pods")
+    """The kubelet's directory."""

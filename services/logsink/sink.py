@@ -11,12 +11,14 @@ import structlog
 from prometheus_client import Gauge
 
 from services.logsink.follower import Follower
-from services.logsink.store import LogStore, Stream
+from services.logsink.store import Lease, LogStore, Reach, Stream
+from shared.crashpoint import crashpoint
 from shared.errors import Conflict, Transient
 
 _log = structlog.get_logger()
 _following = Gauge("towpath_logsink_streams", "Streams that this process follows")
 
+FollowerOf = Callable[[Stream], Follower]
 _UNOPENED_AT_ONCE = 500
 _REMEMBERED = 10_000
 
@@ -30,14 +32,15 @@ class Sink:
 
     name = "leases"
 
-    def __init__(self, store: LogStore, follower_of: Callable[[Stream], Follower], *, lease_seconds: float, most_taken: int) -> None:
-        """`follower_of` raises StreamUnreadable."""
+    def __init__(self, store: LogStore, follower_of: FollowerOf, reach: Callable[[], Reach], *, lease_seconds: float, most_taken: int) -> None:
+        """`follower_of` raises StreamUnreadable. `reach`: which logs can be read here."""
         self._store = store
         self._follower_of = follower_of
-        self._lease_seconds = lease_seconds
+        self._reach = reach
         self._most_taken = most_taken
-        self.owner = f"logsink-{uuid4().hex}"  # a process anew is another owner: what it left behind is taken over like anybody's
+        self.lease = Lease(f"logsink-{uuid4().hex}", lease_seconds)  # a process anew is another owner: what it left behind is taken over like anybody's
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
+        self._followers: dict[int, Follower] = {}
         self._opened: set[int] = set()  # attempts whose streams this process has made: the second doorbell about them asks nobody
 
     async def open(self, attempt_ids: Sequence[int]) -> int:
@@ -46,11 +49,12 @@ class Sink:
         if not unknown:
             return 0
         async with self._store.reading() as work:
-            streams = await work.open_streams(unknown, self.owner, self._lease_seconds)
+            streams = await work.open_streams(unknown, self.lease, self._reach())
+        crashpoint("logsink.opened_not_followed")
         if len(self._opened) > _REMEMBERED:
             self._opened.clear()
         self._opened.update(stream.attempt_id for stream in streams)
-        return self._follow(streams)
+        return self._follow(streams, self._follower_of)
 
     async def open_forgotten(self, age_seconds: float) -> int:
         """Follow what was claimed longer ago and has no stream: its message was lost. Raises Transient."""
@@ -62,13 +66,18 @@ class Sink:
         """Follow some streams whose owner is gone; how many. Own leases come first: after an outage of the database all have run out. Raises Transient."""
         await self._renew()
         async with self._store.reading() as work:
-            return self._follow(await work.take_over(self.owner, self._lease_seconds, self._most_taken))
+            return self._follow(await work.take_over(self.lease, self._most_taken, self._reach()), self._follower_of)
+
+    async def take_over_stream(self, stream_id: int, follower_of: FollowerOf) -> int:
+        """Follow this one stream in this way, if nobody owns it. Raises Transient."""
+        async with self._store.reading() as work:
+            return self._follow(await work.take_over_stream(self.lease, stream_id), follower_of)
 
     async def run(self) -> None:
         """Renews leases until it is cancelled; then it hands its streams back."""
         try:
             while True:
-                await asyncio.sleep(self._lease_seconds / 3)
+                await asyncio.sleep(self.lease.seconds / 3)
                 try:
                     await self._renew()
                 except Transient as error:
@@ -81,10 +90,13 @@ class Sink:
             return
         leases = [(stream.id, stream.epoch) for stream, _ in self._streams.values()]
         async with self._store.reading() as work:
-            held = await work.renew(leases, self._lease_seconds)
-        for stream_id in {stream_id for stream_id, _ in leases} - held:
+            held = await work.renew(leases, self.lease.seconds)
+        for stream_id in {stream_id for stream_id, _ in leases} - held.keys():
             if stream_id in self._streams:  # sealed meanwhile, or taken over by another
                 self._streams[stream_id][1].cancel()
+        for stream_id, (is_over, reason) in held.items():
+            if is_over and stream_id in self._followers:
+                self._followers[stream_id].attempt_over(reason)
 
     async def _hand_back(self) -> None:
         held = list(self._streams.values())
@@ -99,20 +111,21 @@ class Sink:
         except Transient as error:
             _log.info("leases_run_out", streams=len(held), why=str(error))
 
-    def _follow(self, streams: list[Stream]) -> int:
+    def _follow(self, streams: list[Stream], follower_of: FollowerOf) -> int:
         for stream in streams:
             if stream.id in self._streams:  # our own lease had run out; the old follower's epoch has passed
                 self._streams[stream.id][1].cancel()
-            task = asyncio.create_task(self._keep_following(stream), name=f"stream {stream.id}")
+            task = asyncio.create_task(self._keep_following(stream, follower_of), name=f"stream {stream.id}")
             self._streams[stream.id] = (stream, task)
         _following.set(len(self._streams))
         return len(streams)
 
-    async def _keep_following(self, stream: Stream) -> None:
+    async def _keep_following(self, stream: Stream, follower_of: FollowerOf) -> None:
         """A stream that can't be followed on is let go: its lease runs out and somebody tries again."""
         about = {"stream_id": stream.id, "attempt_id": stream.attempt_id, "container": stream.container, "epoch": stream.epoch}
         try:
-            await self._follower_of(stream).run()
+            follower = self._followers[stream.id] = follower_of(stream)
+            await follower.run()
             _log.debug("log_sealed", **about)
         except Conflict:
             _log.info("stream_lost", **about)
@@ -123,4 +136,5 @@ class Sink:
         finally:
             if self._streams.get(stream.id, (None, None))[0] is stream:
                 del self._streams[stream.id]
+                self._followers.pop(stream.id, None)
                 _following.set(len(self._streams))

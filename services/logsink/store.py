@@ -43,6 +43,40 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Which logs a process can read."""
+
+    files: bool = False
+    """Of this machine's local cluster."""
+    clusters: tuple[str, ...] = ()
+    """Through their API servers."""
+    locations: tuple[str, ...] = ()
+    """On this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write streams."""
+
+    owner: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unattended:
+    """A stream that is to be read on a node, and that nobody there reads."""
+
+    id: int
+    container: str
+    location: str
+    cluster: str
+    is_over: bool
+    """Whether its attempt has its verdict; `reason` is why."""
+    reason: str | None
+    is_long_over: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """What is to be stored of a stream in one transaction."""
 
@@ -66,18 +100,30 @@ class Append:
 class LogWork(Work):
     """One transaction over streams and segments."""
 
-    async def open_streams(self, attempt_ids: Sequence[int], owner: str, lease_seconds: float) -> list[Stream]:
-        """The streams of these attempts that were not there yet; they are the owner's."""
-        return [Stream.from_row(row) for row in await self._rows("open_streams", attempt_ids, owner, lease_seconds)]
+    async def open_streams(self, attempt_ids: Sequence[int], lease: Lease, reach: Reach) -> list[Stream]:
+        """The streams of these attempts that were not there yet and are in reach; they are the owner's."""
+        return [Stream.from_row(row) for row in await self._rows("open_streams", attempt_ids, lease.owner, lease.seconds, *_arguments(reach))]
 
-    async def take_over(self, owner: str, lease_seconds: float, limit: int) -> list[Stream]:
-        """Streams whose lease has run out; they are the owner's, under a higher epoch."""
-        return [Stream.from_row(row) for row in await self._rows("take_over_streams", owner, lease_seconds, limit)]
+    async def take_over(self, lease: Lease, limit: int, reach: Reach) -> list[Stream]:
+        """Streams in reach whose lease has run out; they are the owner's, under a higher epoch."""
+        return [Stream.from_row(row) for row in await self._rows("take_over_streams", lease.owner, lease.seconds, limit, *_arguments(reach))]
 
-    async def renew(self, leases: Sequence[tuple[int, int]], lease_seconds: float) -> set[int]:
-        """(stream, epoch) of each; the streams that are still held."""
+    async def take_over_stream(self, lease: Lease, stream_id: int) -> list[Stream]:
+        """This stream, if its lease has run out."""
+        return [Stream.from_row(row) for row in await self._rows("take_over_stream", lease.owner, lease.seconds, stream_id)]
+
+    async def attempts_at(self, cluster: str, locations: Sequence[str]) -> list[int]:
+        """Claimed attempts that lack a stream, whose logs are there."""
+        return [row["id"] for row in await self._rows("attempts_at", cluster, locations)]
+
+    async def unattended_streams(self, clusters: Sequence[str], seconds: float, silence_seconds: float, limit: int) -> list[Unattended]:
+        rows = await self._rows("unattended_streams", clusters, seconds, silence_seconds, limit)
+        return [Unattended(**row) for row in rows]
+
+    async def renew(self, leases: Sequence[tuple[int, int]], lease_seconds: float) -> dict[int, tuple[bool, str | None]]:
+        """(stream, epoch) of each; of the streams that are still held, whether their attempt has its verdict, and for which reason."""
         rows = await self._rows("renew_leases", [lease[0] for lease in leases], [lease[1] for lease in leases], lease_seconds)
-        return {row["id"] for row in rows}
+        return {row["id"]: (row["is_over"], row["reason"]) for row in rows}
 
     async def hand_back(self, leases: Sequence[tuple[int, int]]) -> None:
         await self._run("hand_back_leases", [lease[0] for lease in leases], [lease[1] for lease in leases])
@@ -127,6 +173,10 @@ class LogWork(Work):
     async def delete_stream(self, stream_id: int) -> None:
         """The caller has deleted its segments."""
         await self._run("delete_stream", stream_id)
+
+
+def _arguments(reach: Reach) -> tuple[bool, Sequence[str], Sequence[str]]:
+    return reach.files, reach.clusters, reach.locations
 
 
 LogStore = Store[LogWork]

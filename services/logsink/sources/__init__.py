@@ -54,6 +54,10 @@ class Source(Protocol):
         """Whether the end is there to be read. Cheap and without waiting; False may be late, never wrong."""
         ...
 
+    def attempt_over(self, reason: str | None) -> None:
+        """The container's attempt has its verdict, with this reason: what has not begun to print will not. Safe to repeat."""
+        ...
+
     async def close(self) -> None:
         """Lets go of files, watches and connections. Safe to repeat."""
         ...

@@ -1,4 +1,4 @@
-"""The file source: a container's CRI log files in a pod's directory, with rotation. It serves the local cluster.
+"""The file source: a container's CRI log files in a pod's directory, with rotation. It serves the local cluster and the node agent.
 
 It is woken by inotify; a look every few seconds finds what no event tells, such as a supervisor that was killed.
 """
@@ -7,10 +7,11 @@ import asyncio
 import contextlib
 import time
 import zlib
+from pathlib import Path
+from typing import Protocol
 
 from services.logsink.cri import CriReader
 from services.logsink.masking import Masker
-from services.logsink.pod_directory import PodDirectory
 from services.logsink.sources import Cursor, End, Reading, SourceAway
 from services.logsink.sources.log_files import LogFile, LogFiles
 from services.logsink.threads import in_thread
@@ -22,13 +23,40 @@ _INLINE_BYTES = 1 << 16
 """Less than this is read in the event loop: a thread costs more."""
 
 
+class PodFiles(Protocol):
+    """A pod as far as its logs are files, and the evidence that one of them has ended."""
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The directories in which something happens when a log grows or ends."""
+        ...
+
+    def files(self, container: str) -> LogFiles: ...
+
+    def says_ended(self, container: str) -> bool:
+        """Whether the log is known to have its last byte. Cheap; False may be late."""
+        ...
+
+    def evidence(self, container: str) -> End | None:
+        """Why nothing more will come, or None. What was written is in the files when this answers. Raises SourceAway."""
+        ...
+
+    def start(self, bell: asyncio.Event) -> None:
+        """Look for evidence from now on, and ring this bell when there is some. Safe to repeat."""
+        ...
+
+    def attempt_over(self, reason: str | None) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class CriFileSource:
     """A `Source` over the log files of one container."""
 
-    def __init__(self, pod: PodDirectory, container: str, masker: Masker, wakeups: Wakeups) -> None:
+    def __init__(self, pod: PodFiles, container: str, masker: Masker, wakeups: Wakeups) -> None:
         self._pod = pod
         self._container = container
-        self._files = LogFiles(pod.log(container))
+        self._files = pod.files(container)
         self._cri = CriReader(masker)
         self._wakeups = wakeups
         self._bell = asyncio.Event()
@@ -45,6 +73,7 @@ class CriFileSource:
         self._cursor = cursor
 
     async def read(self) -> Reading:
+        self._pod.start(self._bell)
         if self._unwatched and not self.has_ended():  # of a log that is complete already nothing more will come
             self._unwatched -= {directory for directory in self._unwatched if self._wakeups.watch(directory, self._bell)}
         try:
@@ -63,8 +92,12 @@ class CriFileSource:
     def has_ended(self) -> bool:
         return self._end is not None or self._pod.says_ended(self._container)
 
+    def attempt_over(self, reason: str | None) -> None:
+        self._pod.attempt_over(reason)
+
     async def close(self) -> None:
         self._wakeups.forget(self._bell)
+        await self._pod.close()
         for file in (self._file, self._following):
             if file:
                 file.close()
@@ -84,6 +117,9 @@ class CriFileSource:
     def _open(self) -> None:
         if self._cursor is not None:
             self._file = self._files.find(self._cursor)
+            if self._file is None:
+                self._file = self._files.find_what_is_left(self._cursor)
+                self._gap = "the end of the log file was lost" if self._file else None
         if self._file is None:
             self._file = self._files.first()
             if self._file and self._cursor is not None:

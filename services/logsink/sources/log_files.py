@@ -1,23 +1,26 @@
 """The files of one container's log as the kubelet rotates them: `job.log`, and older ones as `job.log.<time>`, perhaps compressed to `.gz`.
 
 A cursor names a place in them by inode, offset and a checksum of what stands before it, so that a file is recognised however it was renamed or
-compressed, and a place that is not there any more is never taken for another.
+compressed, and a place that is not there any more is never taken for another. A checksum of the file's beginning tells one that lost its end in a crash of the
+machine from one that was written anew.
 """
 
 import gzip
 import os
 import zlib
-from operator import attrgetter
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from services.logsink.sources import Cursor
 
 TAIL_BYTES = 4096
+HEAD_BYTES = 256
+"""Some records: no two files begin with equal ones, for each holds its time."""
 
 
 class LogFile:
-    """An open file, read forward. It keeps the last 4 KiB before its offset."""
+    """An open file, read forward. It keeps its beginning, and the last 4 KiB before its offset."""
 
     def __init__(self, path: Path) -> None:
         """Raises FileNotFoundError."""
@@ -27,7 +30,7 @@ class LogFile:
         self._is_compressed = path.suffix == ".gz"
         self._plain = plain
         self._file: BinaryIO = cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if self._is_compressed else plain
-        self._tail = b""
+        self._head = self._tail = b""
         self.offset = 0
 
     def read(self, limit: int) -> bytes:
@@ -38,6 +41,7 @@ class LogFile:
         """Moves the offset behind `data`, what was read there. The cursor of the place `unfinished` bytes before it; None when that is not within `data`."""
         recent = self._tail + data
         self.offset += len(data)
+        self._head += data[: HEAD_BYTES - len(self._head)]
         self._tail = recent[-TAIL_BYTES:]
         end = len(recent) - unfinished
         return self._cursor(unfinished, recent[max(0, end - TAIL_BYTES) : end]) if unfinished < len(data) else None
@@ -47,20 +51,30 @@ class LogFile:
 
     def move_to(self, cursor: Cursor) -> bool:
         """Whether the cursor's place is in this file; then the offset is there."""
-        start = max(0, cursor["offset"] - TAIL_BYTES)
-        self._file.seek(start)
-        tail = self._file.read(cursor["offset"] - start)
-        if len(tail) != cursor["offset"] - start or zlib.crc32(tail) != cursor["crc"]:
+        self._go_to(cursor["offset"])
+        return (self.offset, zlib.crc32(self._tail)) == (cursor["offset"], cursor["crc"])
+
+    def move_to_what_is_left(self, cursor: Cursor) -> bool:
+        """Whether this is the cursor's file without what stood before its place; then the offset is there, or at the end of what is left."""
+        if self._is_compressed or self.inode != cursor["inode"] or not cursor.get("head_bytes"):
             return False
-        self._tail, self.offset = tail, cursor["offset"]
-        return True
+        self._go_to(min(cursor["offset"], os.fstat(self._descriptor).st_size))
+        return bool(self._head_crc(cursor["head_bytes"]) == cursor["head_crc"])
+
+    def _go_to(self, offset: int) -> None:
+        """As far as the file goes."""
+        self._file.seek(0)
+        self._head = self._file.read(min(HEAD_BYTES, offset))
+        start = max(0, offset - TAIL_BYTES)
+        self._file.seek(start)
+        self._tail = self._file.read(offset - start)
+        self.offset = start + len(self._tail)
 
     def was_cut(self) -> bool:
         """Whether the file is shorter than what was read of it; then it is read again from its beginning."""
         if self._is_compressed or self.waiting_bytes() >= 0:
             return False
-        self._file.seek(0)
-        self._tail, self.offset = b"", 0
+        self._go_to(0)
         return True
 
     def waiting_bytes(self) -> int:
@@ -72,7 +86,12 @@ class LogFile:
         self._plain.close()
 
     def _cursor(self, back: int, tail: bytes) -> Cursor:
-        return {"inode": self.inode, "offset": self.offset - back, "crc": zlib.crc32(tail)}
+        offset = self.offset - back
+        head_bytes = min(HEAD_BYTES, offset)
+        return {"inode": self.inode, "offset": offset, "crc": zlib.crc32(tail), "head_bytes": head_bytes, "head_crc": self._head_crc(head_bytes)}
+
+    def _head_crc(self, count: int) -> int:
+        return zlib.crc32(self._head[:count])
 
 
 class LogFiles:
@@ -89,18 +108,19 @@ class LogFiles:
         """The file with the cursor's place, opened there; the one with its inode is tried first."""
         paths = self._paths()
         paths.sort(key=lambda path: _inode(path) != cursor["inode"])
-        for path in paths:
-            file = _opened(path)
-            if file is None:
-                continue
-            if file.move_to(cursor):
-                return file
-            file.close()
-        return None
+        return _first_of(paths, lambda file: file.move_to(cursor))
+
+    def find_what_is_left(self, cursor: Cursor) -> LogFile | None:
+        """The file that the cursor's place was in, where the place itself is lost; opened where reading goes on."""
+        return _first_of(self._paths(), lambda file: file.move_to_what_is_left(cursor))
+
+    def current(self) -> Path:
+        """The file that gets the lines."""
+        return self._current
 
     def is_current(self, file: LogFile) -> bool:
         """Whether this is the file that gets the lines, as far as its name tells."""
-        return _inode(self._current) == file.inode
+        return _inode(self.current()) == file.inode
 
     def after(self, file: LogFile, *, log_ended: bool) -> tuple[LogFile | None, bool]:
         """(what follows a file that was read to its end, whether files between the two may be missing).
@@ -116,7 +136,7 @@ class LogFiles:
         if place is None:
             return self.first(), True
         following = _opened(paths[place + 1]) if place + 1 < len(paths) else None
-        if following and paths[place + 1] == self._current and not (log_ended or following.waiting_bytes()):
+        if following and paths[place + 1] == self.current() and not (log_ended or following.waiting_bytes()):
             following.close()
             following = None
         return following, False
@@ -133,14 +153,51 @@ class LogFiles:
 
     def _paths(self) -> list[Path]:
         """Oldest first. While the kubelet compresses a file, both forms are there for a moment: the plain one counts."""
-        prefix = self._current.name + "."
-        try:
-            names = {name for name in map(attrgetter("name"), self._current.parent.iterdir()) if name.startswith(prefix) and not name.endswith(".tmp")}
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        rotated = sorted(name for name in names if name.removesuffix(".gz") not in names - {name})
-        current = [self._current] if self._current.exists() else []
-        return [self._current.with_name(name) for name in rotated] + current
+        return _rotations(self._current, _names(self._current.parent))
+
+
+class RestartedLogFiles(LogFiles):
+    """A container's directory under `/var/log/pods`: `0.log` with what was rotated from it, `1.log` when the container was started again, and so on."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / "0.log")
+        self._directory = directory
+
+    def current(self) -> Path:
+        starts = self._starts(_names(self._directory))
+        return self._directory / f"{starts[-1]}.log" if starts else self._current
+
+    def _paths(self) -> list[Path]:
+        names = _names(self._directory)
+        return [path for start in self._starts(names) for path in _rotations(self._directory / f"{start}.log", names)]
+
+    def _starts(self, names: set[str]) -> list[int]:
+        return sorted({int(start) for start, log, _ in (name.partition(".log") for name in names) if log and start.isdecimal()})
+
+
+def _names(directory: Path) -> set[str]:
+    try:
+        return {path.name for path in directory.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _rotations(current: Path, names: set[str]) -> list[Path]:
+    """What was rotated from this file, oldest first, and the file itself, as far as these names have them."""
+    rotated = {name for name in names if name.startswith(current.name + ".") and not name.endswith(".tmp")}
+    ordered = sorted(name for name in rotated if name.removesuffix(".gz") not in rotated - {name})
+    return [current.with_name(name) for name in ordered] + ([current] if current.name in names else [])
+
+
+def _first_of(paths: list[Path], is_it: Callable[[LogFile], bool]) -> LogFile | None:
+    """The first of these files of which this is true, open."""
+    for path in paths:
+        file = _opened(path)
+        if file is not None:
+            if is_it(file):
+                return file
+            file.close()
+    return None
 
 
 def _opened(path: Path) -> LogFile | None:

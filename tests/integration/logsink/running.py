@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from services.logsink import store as store_module
 from services.logsink.committer import Committer, keep
 from services.logsink.follower import Pace
-from services.logsink.opening import Followers
+from services.logsink.opening import Followers, SourceOf, read_here
 from services.logsink.segments import unpack
 from services.logsink.sink import Sink
-from services.logsink.store import Append, LogStore, LogWork
+from services.logsink.store import Append, LogStore, LogWork, Reach
 from services.logsink.wakeups import Wakeups
 from shared.crypto import Keyring
 from shared.db import Queries, Store, open_database
@@ -36,7 +36,7 @@ class Record:
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
-    async def attempt(self, location: Path, containers: Sequence[str] = ("job",), *, repository_id: int | None = None) -> int:
+    async def attempt(self, location: Path | str, containers: Sequence[str] = ("job",), *, repository_id: int | None = None, cluster: str = "local") -> int:
         """A claimed attempt of a run of its own."""
         repository_id = repository_id or await self.repository()
         user = await self.connection.fetchval("SELECT min(id) FROM users")
@@ -61,8 +61,8 @@ class Record:
         )
         attempt: int = await self.connection.fetchval(
             "INSERT INTO attempts (job_id, number, status, cluster, creation_token, log_location, containers, claimed_at)"
-            " VALUES ($1, 1, 'claimed', 'local', 't', $2, $3, now()) RETURNING id",
-            *(job, str(location), list(containers)),
+            " VALUES ($1, 1, 'claimed', $4, 't', $2, $3, now()) RETURNING id",
+            *(job, str(location), list(containers), cluster),
         )
         return attempt
 
@@ -117,6 +117,7 @@ class RunningSink:
     """One log sink. `rung` collects what gateways would hear."""
 
     sink: Sink
+    followers: Followers
     committer: Committer
     store: LogStore
     rung: list[Append]
@@ -132,8 +133,10 @@ class RunningSink:
 
 
 @contextlib.asynccontextmanager
-async def running_sink(url: str, *, lease_seconds: float = 5, pace: Pace = PACE) -> AsyncIterator[RunningSink]:
-    """A log sink that opens what it is told to; it takes over only when asked."""
+async def running_sink(
+    url: str, *, lease_seconds: float = 5, pace: Pace = PACE, source_of: SourceOf | None = None, reach: Callable[[], Reach] = lambda: Reach(files=True)
+) -> AsyncIterator[RunningSink]:
+    """A log sink that opens what it is told to; it takes over only when asked. Without `source_of` it reads files of the local cluster."""
     settings = DatabaseSettings(database_url=SecretStr(url))
     queries = Queries.beside(str(store_module.__file__))
     with contextlib.closing(Wakeups()) as wakeups:
@@ -141,10 +144,11 @@ async def running_sink(url: str, *, lease_seconds: float = 5, pace: Pace = PACE)
             store = Store(database, queries, LogWork, owner="logsink")
             rung: list[Append] = []
             committer = Committer(partial(keep, store), rung.append, most_bytes=16 << 20, most_stream_bytes=4 << 20)
-            sink = Sink(store, Followers(store, committer, wakeups, KEYRING, pace).follower_of, lease_seconds=lease_seconds, most_taken=50)
+            followers = Followers(store, committer, source_of or read_here(wakeups, {}, 10 << 20), KEYRING, pace)
+            sink = Sink(store, followers.follower_of, reach, lease_seconds=lease_seconds, most_taken=50)
             tasks = [asyncio.create_task(runnable.run()) for runnable in (committer, wakeups, sink)]
             try:
-                yield RunningSink(sink, committer, store, rung, tasks)
+                yield RunningSink(sink, followers, committer, store, rung, tasks)
             finally:
                 for task in tasks:
                     task.cancel()

@@ -8,10 +8,12 @@ import pytest
 from services.logsink.committer import keep
 from services.logsink.lines import Lines
 from services.logsink.segments import Writer
-from services.logsink.store import Append
+from services.logsink.store import Append, Lease, Reach
 from tests.fakes.pod_directory import BEGINNING, FakePod, cri, stamp
 from tests.harness.waiting import until
 from tests.integration.logsink.running import Record, RunningSink, running_sink
+
+FILES = Reach(files=True)
 
 
 async def run_out(record: Record) -> None:
@@ -68,7 +70,7 @@ async def test_a_paused_log_sinks_stale_write_is_refused(database_url: str, reco
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
         async with running.store.reading() as work:
-            (stale,) = await work.open_streams([attempt_id], "paused", 60)
+            (stale,) = await work.open_streams([attempt_id], Lease("paused", 60), FILES)
         await run_out(record)
         assert await running.sink.take_over() == 1
         writer = Writer(stale.position, BEGINNING)
@@ -107,7 +109,7 @@ async def test_a_commit_whose_answer_was_lost_may_be_repeated(database_url: str,
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
         async with running.store.reading() as work:
-            (stream,) = await work.open_streams([attempt_id], "me", 60)
+            (stream,) = await work.open_streams([attempt_id], Lease("me", 60), FILES)
         writer = Writer(stream.position, BEGINNING)
         segments = tuple(writer.add(Lines(b"one\n", [stamp(0)])))
         append = Append(stream, writer.position, segments, {"inode": 1, "offset": 1, "crc": 1}, writer.sha256())
@@ -122,7 +124,7 @@ async def test_two_log_sinks_share_what_a_third_left(database_url: str, record: 
         await record.attempt(pod.path)
     async with running_sink(database_url) as first, running_sink(database_url) as second:
         async with first.store.reading() as work:
-            await work.open_streams([row["id"] for row in await record.connection.fetch("SELECT id FROM attempts")], "gone", 0)
+            await work.open_streams([row["id"] for row in await record.connection.fetch("SELECT id FROM attempts")], Lease("gone", 0), FILES)
         assert [await first.sink.take_over(), await second.sink.take_over()] == [50, 10]
 
 

@@ -20,15 +20,16 @@ from tests.integration.logsink.running import Record
 
 
 @asynccontextmanager
-async def log_sink(database_url: str, amqp_url: str) -> AsyncIterator["asyncio.subprocess.Process"]:
-    """A process, killed at the end where it still runs."""
+async def log_sink(database_url: str, amqp_url: str, module: str = "services.logsink", **more: str) -> AsyncIterator["asyncio.subprocess.Process"]:
+    """A process, killed at the end where it still runs. `more` are its other settings."""
     settings = {
         "TOWPATH_DATABASE_URL": database_url,
         "TOWPATH_AMQP_URL": amqp_url,
         "TOWPATH_LOG_LEASE_SECONDS": "1",
         "TOWPATH_LOG_TAKE_OVER_SECONDS": "0.2",
+        **more,
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.logsink", env={**os.environ, **settings}, stdout=asyncio.subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, env={**os.environ, **settings}, stdout=asyncio.subprocess.DEVNULL)
     try:
         yield process
     finally:

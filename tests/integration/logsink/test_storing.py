@@ -12,6 +12,7 @@ import pytest
 
 from services.logsink import retention
 from services.logsink.consumers import on_containers
+from services.logsink.store import Reach
 from shared.messages import AttemptFinished, ContainerStarted
 from tests.fakes.pod_directory import FakePod, cri
 from tests.harness.waiting import until
@@ -146,9 +147,9 @@ async def test_two_log_sinks_that_seal_one_attempt_tell_it_once_or_twice_never_n
             pod.end_all()
             attempt_id = await record.attempt(pod.path, ["clone", "job"])
             async with first.store.reading() as work:
-                clone, job = await work.open_streams([attempt_id], first.sink.owner, 60)
-            first.sink._follow([clone])
-            second.sink._follow([job])
+                clone, job = await work.open_streams([attempt_id], first.sink.lease, Reach(files=True))
+            first.sink._follow([clone], first.followers.follower_of)
+            second.sink._follow([job], second.followers.follower_of)
             await record.sealed(attempt_id, "clone")
             await record.sealed(attempt_id)
             told.append(attempt_id)

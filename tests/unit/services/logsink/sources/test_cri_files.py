@@ -13,6 +13,7 @@ from services.logsink.masking import Masker
 from services.logsink.pod_directory import PodDirectory
 from services.logsink.sources import Cursor, Reading
 from services.logsink.sources.cri_files import CriFileSource
+from services.logsink.sources.log_files import RestartedLogFiles
 from services.logsink.wakeups import Wakeups
 from tests.fakes.pod_directory import FakePod, cri
 
@@ -231,6 +232,29 @@ async def test_a_place_in_a_replaced_file_is_a_gap_even_with_its_inode(pod: Fake
     assert len(reader.gaps) == 1
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+async def test_a_log_that_lost_its_end_in_a_crash_goes_on_behind_a_gap(pod: FakePod, wakeups: Wakeups, zeros: bool) -> None:
+    """The file is what it was and shorter, or its last blocks are empty: nothing is read twice."""
+    reader = Reader(pod, wakeups)
+    pod.append(cri(b"".join(b"line %d\n" % number for number in range(1000))))
+    await reader.read_all()
+    before = reader.text
+    kept = pod.log().read_bytes()[:10_000]
+    with pod.log().open("r+b") as file:
+        if zeros:
+            file.seek(10_000)
+            file.write(bytes(pod.log().stat().st_size - 10_000))
+        else:
+            file.truncate(kept.rfind(b"\n") + 1)
+    await reader.restart()
+    await reader.read_all()
+    pod.append(cri(b"after\n", first=5000))
+    pod.end()
+    await reader.read_all()
+    assert (reader.text, reader.has_ended) == (before + b"after\n", True)
+    assert reader.gaps == ["the end of the log file was lost"]
+
+
 async def test_a_gap_is_told_with_the_lines_behind_it(pod: FakePod, wakeups: Wakeups) -> None:
     """So that marker and cursor are stored together: a crash in between would tell it twice."""
     reader = Reader(pod, wakeups)
@@ -271,3 +295,14 @@ async def test_a_pod_that_ended_proves_the_logs_of_containers_that_never_ran(pod
     reader = Reader(pod, wakeups)
     await reader.read_all()
     assert (reader.text, reader.gaps, reader.has_ended) == (b"", [], True)
+
+
+async def test_a_container_that_is_started_again_goes_on_in_its_next_file(tmp_path: Path) -> None:
+    files = RestartedLogFiles(tmp_path)
+    assert files.first() is None
+    for name in ("0.log.20261123-000001", "0.log", "1.log.20261123-000002.gz", "1.log.20261123-000003", "10.log", "2.log", "x.log", "1.log.tmp"):
+        (tmp_path / name).touch()
+    assert files.current().name == "10.log"
+    assert [path.name for path in files._paths()] == [
+        *("0.log.20261123-000001", "0.log", "1.log.20261123-000002.gz", "1.log.20261123-000003", "2.log", "10.log"),
+    ]

@@ -1,0 +1,320 @@
+"""What the Kubernetes API answers for a container's log with timestamps, read by bytes: `<RFC 3339 time> <bytes>` and a line feed.
+
+Pure. The API names no place in a log, so the last lines that were taken are remembered by their digests (`Tail`), and a new answer is taken from behind them.
+What can't be proven to follow them is told as a gap, and nothing is dropped that was not recognised. A line without a time is never log text: it is what the
+kubelet writes into an answer when it fails.
+
+The kubelet reads only the newest of the files that it rotates. While it follows, it goes on from a rotated file to the newest one, and never says when there
+was one in between: lines of seconds are missing then, of seconds that were over when the line before them was read.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+
+from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLines, instant
+from services.logsink.masking import Masker
+
+TAIL_LINES = 64
+"""Remembered by digest. One would do, for a digest counts the lines of one time before it; more are there for a log that lost its last lines in a crash."""
+REOPEN_BEFORE = timedelta(seconds=5)
+"""An answer begins so long before the last line that was taken: two streams of one container are not strictly in order."""
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_STAMP_BYTES = 30
+_MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
+_SKIPPED_SECONDS = 3
+"""A kubelet looks for logs to rotate this often at most, so a file that was never read spans so long at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The last lines that were taken of a log."""
+
+    stamp: bytes
+    """Of the last one."""
+    greatest: bytes
+    """Of all that were taken."""
+    run: int
+    """How many lines of the same time came directly before the last one."""
+    digests: tuple[bytes, ...]
+
+    def since(self) -> str | None:
+        """`sinceTime` of an answer that surely has the last line: it counts whole seconds."""
+        at = instant(self.stamp)
+        return (at - REOPEN_BEFORE).replace(microsecond=0).isoformat().replace("+00:00", "Z") if at else None
+
+
+class Broken(Enum):
+    """Why an answer can't be read on."""
+
+    NO_LOG_TEXT = auto()
+    TAIL_MISSING = auto()
+    """The lines that were taken last are not there: the files they stood in were rotated away, or lost."""
+    WENT_BACK = auto()
+    """Lines come from an earlier second than those before: again, or of a clock that was set back. An answer from the log's beginning tells which."""
+
+
+class Mode(Enum):
+    """How an answer is read when something was taken before."""
+
+    SEEK = auto()
+    """From behind the tail."""
+    SKIP = auto()
+    """The tail was not found: everything is taken but lines that are recognised, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lines that were taken, and the tail with them."""
+
+    lines: Lines
+    tail: Tail
+    gap: str | None = None
+    """Why lines may be missing before these."""
+
+
+class Answer:
+    """One answer, read forward."""
+
+    def __init__(self, masker: Masker, tail: Tail | None, mode: Mode = Mode.SEEK, *, can_skip_files: bool = False) -> None:
+        """`can_skip_files`: whether the log is long enough to have been rotated."""
+        self._masker = masker
+        self._long = LongLines(masker)
+        self._tail = tail
+        self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # until it is found
+        self._known = list(tail.digests) if tail and mode is Mode.SKIP else []
+        self.can_skip_files = can_skip_files
+        self._rest = b""
+        self._swallowed: _LongLine | None = None
+        self._is_first = tail is not None  # of an answer that may begin within a line
+        self._stamp = b""  # of the line before, taken or not
+        self._run = 0
+        self._second: int | None = None  # of the line before, once lines are taken
+        self._received_at = 0.0
+        self.broken: Broken | None = None
+        self.failure = ""
+        """With NO_LOG_TEXT: what the kubelet said."""
+
+    @property
+    def is_seeking(self) -> bool:
+        """Whether the tail has not been found."""
+        return self._seek is not None
+
+    def feed(self, data: bytes, now: float) -> list[Piece]:
+        """The lines that end in these bytes, received at `now` (Unix time); none after `broken`."""
+        pieces: list[Piece] = []
+        if self._swallowed is not None:
+            head, line_feed, data = data.partition(b"\n")
+            self._swallowed.add(head)
+            if not line_feed:
+                return pieces
+            long, self._swallowed = self._swallowed, None
+            pieces += self._take([long.head], now, long)
+        data = self._rest + data if self._rest else data
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        if end and not self.broken:
+            pieces += self._take(data[: end - 1].split(b"\n"), now)
+        if len(self._rest) > _MOST_UNENDED_BYTES:
+            self._swallowed = _LongLine(self._rest, self._next_run(self._rest), self._long.kept_bytes)
+            self._rest = b""
+        return pieces
+
+    def end(self) -> None:
+        """The answer ended in order: what was not found in it is not there."""
+        if self.broken:
+            return
+        if self._rest and not _STAMP.match(self._rest):
+            self.failure = _words(self._rest)
+        if self.failure:
+            self.broken = Broken.NO_LOG_TEXT
+        elif self.is_seeking:
+            self.broken = Broken.TAIL_MISSING
+
+    def rest(self) -> Lines:
+        """The line under way as far as it came, without a line feed: the last one of a container that is over."""
+        head, total = (self._swallowed.head, self._swallowed.total) if self._swallowed else (self._rest, len(self._rest))
+        stamp, space, content = head.partition(b" ")
+        if not space or self.broken or self.is_seeking or not _STAMP.fullmatch(stamp):
+            return NO_LINES
+        return Lines(self._masker.mask(self._long.cut(content, total - len(stamp) - 1)), [stamp])
+
+    def _take(self, lines: list[bytes], now: float, long: "_LongLine | None" = None) -> list[Piece]:
+        lines = self._with_stamps(lines)
+        if self._seek or self._known:
+            lines = self._unseen(lines, long)
+        pieces = [self._piece(part, gap, long) for gap, part in self._parts(lines, now)] if lines else []
+        self._received_at = now
+        return pieces
+
+    def _with_stamps(self, lines: list[bytes]) -> list[bytes]:
+        """These lines as far as they are log text."""
+        if self._is_first and not _STAMP.match(lines[0]):  # perhaps the end of a line that began before `sinceTime`: it stands before all that is sought
+            self.failure = _words(lines.pop(0))
+        self._is_first = False
+        if not lines:
+            return lines
+        self.failure = ""
+        if all(line[_STAMP_BYTES - 1 : _STAMP_BYTES + 1] == b"Z " for line in lines) and _STAMP.match(lines[0]):
+            return lines
+        for index, line in enumerate(lines):
+            if not _STAMP.fullmatch(line.partition(b" ")[0]):
+                self.broken, self.failure = Broken.NO_LOG_TEXT, _words(line)
+                return lines[:index]
+        return lines
+
+    def _unseen(self, lines: list[bytes], long: "_LongLine | None") -> list[bytes]:
+        """Without those that were taken before."""
+        taken: list[bytes] = []
+        before = self._stamp, self._run
+        for index, line in enumerate(lines):
+            run = self._next_run(line)
+            digest = long.digest() if long else _digest(line, run)
+            self._stamp, self._run = _stamp_of(line), run
+            if self._seek:
+                if self._seek.is_found(digest):
+                    self._seek = None
+                    return lines[index + 1 :]
+                if self._seek.is_past(line):
+                    self.broken = Broken.TAIL_MISSING
+                    return []
+            elif digest in self._known:
+                del self._known[: self._known.index(digest) + 1]
+            else:
+                taken.append(line)
+        if taken:
+            self._stamp, self._run = before
+        return taken
+
+    def _parts(self, lines: list[bytes], now: float) -> Iterator[tuple[str | None, list[bytes]]]:
+        """(gap before them, consecutive lines), as far as they go forward."""
+        if self._second == _second_of(lines[0]) and len({line[:19] for line in lines}) == 1:
+            yield None, lines
+            return
+        start, gap = 0, None
+        for index, line in enumerate(lines):
+            second = _second_of(line)
+            if self._second is not None:
+                if second < self._second - 1:
+                    self.broken = Broken.WENT_BACK
+                    lines = lines[:index]
+                    break
+                received_at = now if index else self._received_at
+                if self.can_skip_files and second - self._second >= _SKIPPED_SECONDS and second <= received_at - 1:
+                    if index > start:
+                        yield gap, lines[start:index]
+                    start, gap = index, "the log was rotated faster than it could be read"
+            self._second = second
+        if len(lines) > start:
+            yield gap, lines[start:]
+
+    def _piece(self, lines: list[bytes], gap: str | None, long: "_LongLine | None") -> Piece:
+        self._tail = tail = self._tail_with(lines, long)
+        text: list[bytes] = []
+        for line in lines:
+            content = line[_STAMP_BYTES + 1 :] if line[_STAMP_BYTES : _STAMP_BYTES + 1] == b" " else line.partition(b" ")[2]
+            if len(content) >= LONGEST_LINE_BYTES or long:
+                total = (long.total if long else len(line)) - (len(line) - len(content))
+                content = self._long.cut(content[: self._long.kept_bytes], total)
+            text.append(content)
+        text.append(b"")
+        return Piece(Lines(self._masker.mask(b"\n".join(text)), lines), tail, gap)
+
+    def _tail_with(self, lines: list[bytes], long: "_LongLine | None") -> Tail:
+        """The tail with these lines behind it."""
+        before = self._tail
+        last = lines[-TAIL_LINES:]
+        run = self._run_before(lines, len(lines) - len(last))
+        digests = [long.digest() if long else _digest(last[0], run)]
+        for previous, line in pairwise(last):
+            run = run + 1 if _stamp_of(previous) == _stamp_of(line) else 0
+            digests.append(_digest(line, run))
+        kept = before.digests[-(TAIL_LINES - len(digests)) :] if before and len(digests) < TAIL_LINES else ()
+        self._stamp, self._run = _stamp_of(lines[-1]), run
+        greatest = _stamp_of(max(lines))
+        if before and not _is_later(greatest, before.greatest):
+            greatest = before.greatest
+        return Tail(self._stamp, greatest, run, (*kept, *digests))
+
+    def _run_before(self, lines: Sequence[bytes], index: int) -> int:
+        """How many lines of the same time stand directly before this one."""
+        stamp, run = _stamp_of(lines[index]), 0
+        while run < index and _stamp_of(lines[index - run - 1]) == stamp:
+            run += 1
+        return run + self._run + 1 if run == index and stamp == self._stamp else run
+
+    def _next_run(self, line: bytes) -> int:
+        """The same of a line that follows what was read."""
+        return self._run + 1 if _stamp_of(line) == self._stamp else 0
+
+
+class _Seek:
+    """Looks for a tail in the lines of an answer."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._window: deque[bytes] = deque(maxlen=len(tail.digests))
+
+    def is_found(self, digest: bytes) -> bool:
+        """Whether this line is the last that was taken. The lines before it, as far as the answer has them, are the tail's."""
+        self._window.append(digest)
+        return digest == self._tail.digests[-1] and self._tail.digests[-len(self._window) :] == tuple(self._window)
+
+    def is_past(self, line: bytes) -> bool:
+        """Whether this line surely follows the last one."""
+        return _is_later(_stamp_of(line), self._tail.greatest)
+
+
+class _LongLine:
+    """A line of which only the beginning is kept."""
+
+    def __init__(self, begin: bytes, run: int, kept_bytes: int) -> None:
+        self._kept_bytes = kept_bytes + _STAMP_BYTES + 10
+        self.head = begin[: self._kept_bytes]
+        self.total = len(begin)
+        self._hash = blake2b(begin, digest_size=6, person=run.to_bytes(8, "big"))
+
+    def add(self, data: bytes) -> None:
+        self.head += data[: max(0, self._kept_bytes - len(self.head))]
+        self.total += len(data)
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+def _digest(line: bytes, run: int) -> bytes:
+    """Of a line with its time; lines that are equal in both differ by their place among them."""
+    return blake2b(line, digest_size=6, person=run.to_bytes(8, "big")).digest()
+
+
+def _stamp_of(line: bytes) -> bytes:
+    return line[: line.find(b" ")] if b" " in line[:40] else line[:40]
+
+
+def _is_later(stamp: bytes, other: bytes) -> bool:
+    if len(stamp) == len(other) == _STAMP_BYTES and stamp[-1:] == other[-1:] == b"Z":
+        return stamp > other
+    one, two = instant(stamp), instant(other)
+    return bool(one and two and one > two)
+
+
+def _second_of(line: bytes) -> int:
+    """Unix time."""
+    stamp = _stamp_of(line)
+    return _unix(stamp[:19], b"+00:00" if stamp[-1:] == b"Z" else stamp[-6:])
+
+
+@lru_cache(maxsize=1024)
+def _unix(date_and_time: bytes, zone: bytes) -> int:
+    return int(datetime.fromisoformat((date_and_time + zone).decode()).timestamp())
+
+
+def _words(line: bytes) -> str:
+    return line[:300].decode("utf-8", "replace")

@@ -1,0 +1,101 @@
+"""What a stream has brought and nobody has read yet, bounded: a stream that brings more waits, and so does what feeds it."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from services.logsink.lines import Lines
+from services.logsink.sources import Cursor, End, Reading, SourceAway
+
+READING_BYTES = 1 << 20
+
+
+class Room:
+    """The bytes that all inboxes of a process may hold together."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._used = 0
+        self._freed = asyncio.Condition()
+
+    async def take(self, count: int, inbox: "Inbox") -> None:
+        """Waits while all is full, or this inbox is. What an empty inbox gets is always taken, so that every stream goes on."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: not inbox.held_bytes or (self._used < self._most_bytes and inbox.held_bytes < READING_BYTES))
+            self._used += count
+
+    async def give_back(self, count: int) -> None:
+        async with self._freed:
+            self._used -= count
+            self._freed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    lines: Lines
+    cursor: Cursor | None
+    gap: str | None
+
+    @property
+    def held_bytes(self) -> int:
+        """With the times; the least is what a gap without lines takes."""
+        return 2 * len(self.lines.text) + 1
+
+
+class Inbox:
+    """Between the task that reads a stream and the follower. `bell` rings when there is something to take."""
+
+    def __init__(self, room: Room, bell: asyncio.Event) -> None:
+        self._room = room
+        self._bell = bell
+        self._items: deque[_Item] = deque()
+        self._failure: str | None = None
+        self.held_bytes = 0
+        self.end: End | None = None
+
+    async def put(self, lines: Lines, cursor: Cursor | None, gap: str | None = None) -> None:
+        """Waits for room; cancelled while it waits, it has put nothing."""
+        item = _Item(lines, cursor, gap)
+        await self._room.take(item.held_bytes, self)
+        self.held_bytes += item.held_bytes
+        self._items.append(item)
+        self._failure = None
+        self._bell.set()
+
+    def put_end(self, end: End) -> None:
+        self.end = end
+        self._bell.set()
+
+    def put_failure(self, why: str) -> None:
+        """The stream does not answer: told once, when all that came before is read."""
+        self._failure = why
+        self._bell.set()
+
+    async def take(self) -> Reading:
+        """What is there, at most about 1 MiB; does not wait for more. Raises SourceAway."""
+        if not self._items:
+            if self.end:
+                return Reading(end=self.end)
+            if self._failure:
+                why, self._failure = self._failure, None
+                raise SourceAway(why)
+            return Reading()
+        taken = [self._items.popleft()]
+        while self._items and self._items[0].gap is None and sum(len(item.lines.text) for item in taken) < READING_BYTES:
+            taken.append(self._items.popleft())
+        await self._let_go(taken)
+        lines = taken[0].lines
+        if len(taken) > 1:
+            lines = Lines(b"".join(item.lines.text for item in taken), [stamp for item in taken for stamp in item.lines.stamps])
+        cursor = next((item.cursor for item in reversed(taken) if item.cursor), None)
+        return Reading(lines, cursor, taken[0].gap, more=bool(self._items) or self.end is not None)
+
+    async def close(self) -> None:
+        left = list(self._items)
+        self._items.clear()
+        await self._let_go(left)
+
+    async def _let_go(self, items: list[_Item]) -> None:
+        freed = sum(item.held_bytes for item in items)
+        self.held_bytes -= freed
+        await self._room.give_back(freed)

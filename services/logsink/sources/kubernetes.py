@@ -1,0 +1,338 @@
+"""The Kubernetes source: a container's log through the API server, followed as bytes while it runs and read once more when it is over.
+
+A background task reads the stream into a bounded inbox. The watch of the pods tells when the container begins; the end of the stream is what tells that it may
+be over, and only the pod's own state is evidence of it. An answer that is not 200, or text without a time, is never log text.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from services.logsink.api_log import Answer, Broken, Mode, Piece, Tail
+from services.logsink.clusters import KubernetesCluster
+from services.logsink.lines import NO_LINES, Lines
+from services.logsink.locations import PodName
+from services.logsink.masking import Masker
+from services.logsink.pod_state import ContainerState, Where
+from services.logsink.sources import Cursor, End, Reading
+from services.logsink.sources.inbox import Inbox
+from services.logsink.threads import in_thread
+from shared.errors import Transient
+from shared.kubernetes import ApiError
+from shared.patience import backoff
+
+_log = structlog.get_logger()
+
+_INLINE_BYTES = 1 << 16
+_ANSWER_SECONDS = 30.0
+"""Until the first byte of an answer: a node that is gone keeps the API server waiting."""
+_SILENT_SECONDS = (15.0, 300.0)
+"""A follow without a byte is opened anew after so long: the first where the kubelet may have missed that the file was rotated, doubling to the second."""
+_OVER_SECONDS = 5.0
+"""What a follow may still be silent when the container is over."""
+_STATE_SECONDS = 1.0
+"""How much later than the end of its log a container's end is seen, mostly."""
+REFUSED_SECONDS = (0.2, 5.0, 15.0)
+"""That there is no log of a container that is over is evidence when it is answered again after each of these: a kubelet that was just started says it too."""
+_REFUSALS = frozenset({400, 404})
+_LATE_SECONDS = 3.5
+_ROTATED = "the log was rotated before it was read"
+
+
+class _NoLogText(Exception):
+    """The kubelet has written why it failed where the log should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the log reading stands."""
+
+    tail: Tail | None = None
+    read_bytes: int = 0
+    restarts: int = 0
+    """Which start of the container the tail is of."""
+
+    @classmethod
+    def from_cursor(cls, cursor: Cursor | None) -> "_Place":
+        if cursor is None:
+            return cls()
+        digests = bytes.fromhex(cursor["digests"])
+        stamps = cursor["stamp"].encode(), cursor["greatest"].encode()
+        tail = Tail(*stamps, cursor["run"], tuple(digests[at : at + 6] for at in range(0, len(digests), 6)))
+        return cls(tail, cursor["bytes"], cursor["restarts"])
+
+    def cursor(self) -> Cursor | None:
+        if self.tail is None:
+            return None
+        stamps = {"stamp": self.tail.stamp.decode(), "greatest": self.tail.greatest.decode(), "run": self.tail.run}
+        return stamps | {"digests": b"".join(self.tail.digests).hex(), "bytes": self.read_bytes, "restarts": self.restarts}
+
+
+class KubernetesSource:
+    """A `Source` over the log of one container of one pod."""
+
+    def __init__(self, cluster: KubernetesCluster, pod: PodName, container: str, masker: Masker, *, rotated_bytes: int) -> None:
+        """`rotated_bytes`: the size at which the kubelets rotate log files."""
+        self._cluster = cluster
+        self._container = container
+        self._masker = masker
+        self._least_rotated_bytes = rotated_bytes * 7 // 10  # the API's form of short lines is shorter than the file's
+        self._bell = asyncio.Event()
+        self._inbox = Inbox(cluster.room, self._bell)
+        self._news = asyncio.Event()
+        self._pod = cluster.watched(pod, self._news)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._place = _Place()
+        self._mode = Mode.SEEK
+        self._from_beginning = False
+        self._gap: str | None = None  # to be told with the next lines
+        self._unended = NO_LINES  # the line under way when a stream ended
+        self._silent_seconds = 0.0
+        self._refusals = 0
+
+    def start_at(self, cursor: Cursor | None) -> None:
+        """Where to read on; before the first `read`."""
+        self._place = _Place.from_cursor(cursor)
+
+    async def read(self) -> Reading:
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(work, name=f"log of {self._pod.path}") for work in (self._run(), self._pod.run())]
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
+        return await self._inbox.take()
+
+    async def changed(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+        self._bell.clear()
+
+    def has_ended(self) -> bool:
+        return self._inbox.end is not None
+
+    def attempt_over(self, reason: str | None) -> None:
+        self._pod.attempt_over(reason)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._inbox.close()
+
+    async def _run(self) -> None:
+        failures = 0
+        try:
+            while self._inbox.end is None:
+                try:
+                    await self._go_on()
+                    failures = 0
+                except (Transient, ApiError, _NoLogText) as error:
+                    failures += 1
+                    if not await self._give_up(error):
+                        self._inbox.put_failure(str(error))
+                        await asyncio.sleep(REFUSED_SECONDS[self._refusals - 1] if self._refusals else backoff(failures, first=0.2, most=10))
+        except Exception:
+            self._bell.set()  # the next `read` raises it
+            raise
+
+    async def _go_on(self) -> None:
+        """One answer of the API, or the end."""
+        where = await self._where()
+        if where is None:
+            if self._unended.text:
+                await self._inbox.put(self._unended.ended(), None)
+            self._inbox.put_end(End("the pod is gone"))
+        elif where is Where.NEVER:
+            self._inbox.put_end(End(self._gap))
+        else:
+            await self._read_earlier_starts()
+            if where is Where.ENDED:
+                await self._read_to_the_end()
+            else:
+                await self._follow()
+
+    async def _where(self) -> Where | None:
+        """Waits until the container has begun, or never will; None: the pod is gone."""
+        while not self._pod.is_gone:
+            where = self._seen()
+            if where not in {None, Where.NOT_BEGUN}:
+                return where
+            if self._pod.failure:
+                self._inbox.put_failure(self._pod.failure)
+            await self._news.wait()
+            self._news.clear()
+        return None
+
+    def _seen(self) -> Where | None:
+        return self._pod.state.where(self._container, attempt_is_over=self._pod.attempt_is_over) if self._pod.state else None
+
+    def _state(self) -> ContainerState | None:
+        return self._pod.state.containers.get(self._container) if self._pod.state else None
+
+    async def _follow(self) -> None:
+        """Reads lines as they are printed, until the stream ends or is silent for too long."""
+        answer = self._answer()
+        loop = asyncio.get_running_loop()
+        async with self._cluster.follow():
+            if self._seen() is not Where.RUNNING:  # while it waited for its turn
+                return
+            has_begun = has_ended = False
+            watching: asyncio.Task[None] | None = None
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS) as limit:
+                    async with self._cluster.api.stream(f"{self._pod.path}/log", idle_seconds=None, follow=True, **self._query()) as chunks:
+                        has_begun = True
+                        limit.reschedule(loop.time() + self._patience(answer))
+                        watching = asyncio.create_task(self._shorten(limit))
+                        async for chunk in chunks:
+                            limit.reschedule(None)  # waiting for room is no silence
+                            await self._take(answer, chunk)
+                            self._silent_seconds = 0.0
+                            if answer.broken:
+                                break
+                            limit.reschedule(loop.time() + self._patience(answer))
+                has_ended = not answer.broken
+            except TimeoutError:
+                if not has_begun:
+                    raise Transient(f"{self._pod.path}/log: no answer") from None
+                self._silent_seconds = 2 * self._patience(answer)
+            finally:
+                if watching:
+                    watching.cancel()
+        await self._after(answer, has_ended=has_ended)
+
+    async def _after(self, answer: Answer, *, has_ended: bool) -> None:
+        """What follows an answer that was read as far as it came."""
+        if has_ended:
+            answer.end()
+        self._unended = answer.rest()
+        self._judge(answer)
+        if has_ended and not answer.broken:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STATE_SECONDS):
+                    while self._seen() is Where.RUNNING and not self._pod.is_gone:
+                        self._news.clear()
+                        await self._news.wait()
+            if self._seen() is Where.RUNNING:
+                await self._pod.look()
+
+    async def _read_to_the_end(self) -> None:
+        """Reads what is there of a container that is over, until nothing more comes: an answer may have been cut where nobody saw it."""
+        before = NO_LINES
+        while True:
+            rest, is_new = await self._read_once()
+            if not is_new and (not rest.text or rest == before):
+                break
+            before = rest
+        if rest.text:
+            await self._inbox.put(rest.ended() if self._gap else rest, None)
+        self._inbox.put_end(End(self._gap))
+
+    async def _read_earlier_starts(self) -> None:
+        """The end of the log of a service container that was started again."""
+        state = self._state()
+        if state is None or state.restarts <= self._place.restarts:
+            return
+        if state.restarts > self._place.restarts + 1:
+            self._gap = "the container was started again more often than its log was read"
+        else:
+            try:
+                rest, is_new = await self._read_once(previous=True)
+                if is_new:
+                    rest, _ = await self._read_once(previous=True)
+                if rest.text:
+                    await self._inbox.put(rest.ended(), None)
+            except (ApiError, _NoLogText) as error:
+                self._gap = f"the log before the container's last start can't be read: {error}"
+        self._place, self._mode = _Place(restarts=state.restarts), Mode.SEEK
+
+    async def _read_once(self, *, previous: bool = False) -> tuple[Lines, bool]:
+        """(the line without a line feed at the log's end, whether lines were taken that may be followed by others)."""
+        answer = self._answer()
+        before = self._place
+        query = self._query() | ({"previous": True} if previous else {})
+        async with self._cluster.api.stream(f"{self._pod.path}/log", idle_seconds=_ANSWER_SECONDS, **query) as chunks:
+            async for chunk in chunks:
+                await self._take(answer, chunk)
+                if answer.broken:
+                    break
+        answer.end()
+        self._judge(answer)
+        self._refusals = 0
+        return answer.rest(), self._place != before or answer.broken is not None
+
+    def _answer(self) -> Answer:
+        is_long = self._place.read_bytes >= self._least_rotated_bytes
+        return Answer(self._masker, self._place.tail, self._mode, can_skip_files=is_long)
+
+    def _query(self) -> dict[str, object]:
+        since = self._place.tail.since() if self._place.tail and not self._from_beginning else None
+        return {"container": self._container, "timestamps": True, "sinceTime": since}
+
+    async def _take(self, answer: Answer, chunk: bytes) -> None:
+        """A cursor counts when its lines are in the inbox: cancelled before, they are read again."""
+        feed = partial(answer.feed, chunk, time.time())
+        pieces = await in_thread(feed) if len(chunk) > _INLINE_BYTES else feed()
+        for piece in pieces:
+            if self._place.tail is None:
+                self._gap = self._gap or self._late(piece)
+            place = replace(self._place, tail=piece.tail, read_bytes=self._place.read_bytes + len(piece.lines.text) + 31 * piece.lines.count)
+            await self._inbox.put(piece.lines, place.cursor(), self._gap or piece.gap)
+            self._place, self._gap, self._mode, self._from_beginning = place, None, Mode.SEEK, False
+        answer.can_skip_files = self._place.read_bytes >= self._least_rotated_bytes
+
+    def _late(self, piece: Piece) -> str | None:
+        """Whether lines may have been there before the first that was read: it was printed long after the start, and before it was asked for."""
+        state, first_at = self._state(), piece.lines.at(0)
+        if state is None or state.started_at is None or first_at is None:
+            return None
+        is_late = (first_at - state.started_at).total_seconds() >= _LATE_SECONDS and (datetime.now(UTC) - first_at).total_seconds() >= _LATE_SECONDS
+        return _ROTATED if is_late else None
+
+    def _judge(self, answer: Answer) -> None:
+        """What is to be done about an answer that could not be read on. Raises _NoLogText."""
+        if answer.broken is Broken.NO_LOG_TEXT:
+            raise _NoLogText(answer.failure)
+        if answer.broken is Broken.TAIL_MISSING:
+            self._gap, self._mode = self._gap or _ROTATED, Mode.SKIP
+        elif answer.broken is Broken.WENT_BACK:
+            self._from_beginning = True
+
+    async def _give_up(self, error: Transient | ApiError | _NoLogText) -> bool:
+        """Whether this failure is evidence that no more of the log will ever be read; then that is its end."""
+        why: str | None = None
+        if isinstance(error, Transient):
+            if self._pod.node_is_lost:
+                why = "the node is lost"
+        elif self._seen() is Where.ENDED and (isinstance(error, _NoLogText) or error.status in _REFUSALS):
+            self._refusals += 1
+            if self._refusals > len(REFUSED_SECONDS):
+                why = f"the log can't be read: {error}"
+        if isinstance(error, ApiError) and error.status == 404:
+            with contextlib.suppress(Transient, ApiError):
+                await self._pod.look()
+        if why:
+            self._inbox.put_end(End(why))
+        return why is not None
+
+    def _patience(self, answer: Answer) -> float:
+        """For how long a follow may be silent."""
+        if self._pod.node_is_lost or self._seen() is not Where.RUNNING:
+            return _OVER_SECONDS
+        first, most = _SILENT_SECONDS
+        return min(most, max(self._silent_seconds, first) if answer.can_skip_files else most)
+
+    async def _shorten(self, limit: asyncio.Timeout) -> None:
+        """Has a silent follow cut soon when the container is over: its connection may be dead."""
+        loop = asyncio.get_running_loop()
+        while self._seen() is Where.RUNNING and not self._pod.node_is_lost and not self._pod.is_gone:
+            self._news.clear()
+            await self._news.wait()
+        if (deadline := limit.when()) is not None and not limit.expired():
+            limit.reschedule(min(deadline, loop.time() + _OVER_SECONDS))

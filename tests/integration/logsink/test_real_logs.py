@@ -1,0 +1,209 @@
+"""Logs of real pods, by both ways of reading them, while the log sink is killed: exact, or with every missing line inside a declared gap."""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from pydantic import SecretStr
+
+from services.logsink.locations import API_SCHEME, NODE_SCHEME, PodName
+from shared.bus import open_bus
+from shared.kubernetes import KubernetesApi
+from shared.messages import ContainerStarted
+from shared.settings import BusSettings
+from tests.contracts.log_worlds import POD_LOGS, pod_manifest
+from tests.harness.kubernetes import kubeconfig
+from tests.harness.waiting import until
+from tests.integration.logsink.running import Record
+from tests.integration.logsink.test_process import log_sink
+
+CLUSTER = "real"
+SINK, AGENT = "services.logsink", "services.logsink.agent"
+LINE = re.compile(rb"line (\d{8}) x*")
+GAP = b"[towpath: lines may be missing here: "
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How logs are read, and by which processes."""
+
+    scheme: str
+    processes: dict[str, dict[str, str]]
+    database_url: str
+    amqp_url: str
+    record: Record
+    api: KubernetesApi
+    namespace: str
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+        """The processes run in the block, and are killed at its end."""
+        async with AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(log_sink(self.database_url, self.amqp_url, module, **settings)) for module, settings in self.processes.items()
+            ]
+
+    async def runs(self, script: str, image: str = "busybox:latest") -> int:
+        """A pod whose container `job` runs this script; its attempt, announced as the executor does."""
+        made = await self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", pod_manifest(["sh", "-c", script], image))
+        pod = PodName(self.namespace, made["metadata"]["name"], made["metadata"]["uid"])
+        attempt_id = await self.record.attempt(f"{self.scheme}{pod.namespace}/{pod.name}/{pod.uid}", cluster=CLUSTER)
+        async with open_bus(BusSettings(amqp_url=SecretStr(self.amqp_url)), "test") as bus:
+            await bus.publish(ContainerStarted(attempt_ids=(attempt_id,)))
+        return attempt_id
+
+    async def was_rotated_twice(self) -> bool:
+        return len({path.name[:21] for path in POD_LOGS.glob(f"{self.namespace}_*/job/0.log.*")}) >= 2
+
+    async def stored_bytes(self, attempt_id: int) -> int:
+        stream = await self.record.stream(attempt_id)
+        return stream["stored_bytes"] if stream else 0
+
+    async def has_stored(self, attempt_id: int, count: int) -> None:
+        async def look() -> bool:
+            return await self.stored_bytes(attempt_id) >= count
+
+        await until(look, within=60, what=f"{count} bytes")
+
+
+@dataclass(frozen=True)
+class Servers:
+    database_url: str
+    amqp_url: str
+
+
+@pytest.fixture
+def servers_used(database_url: str, amqp_url: str) -> Servers:
+    return Servers(database_url, amqp_url)
+
+
+@pytest.fixture(params=["api", "agent"])
+async def way(request: pytest.FixtureRequest, servers_used: Servers, record: Record, kubernetes: KubernetesApi, build_namespace: str) -> Way:
+    path = str(kubeconfig())
+    processes = {SINK: {"TOWPATH_KUBECONFIGS": f"{CLUSTER}={path}"}}
+    if request.param == "agent":
+        if not POD_LOGS.is_dir():
+            pytest.skip(f"the pods of this Kubernetes do not run on this machine: no {POD_LOGS}")
+        (node, *_) = (await kubernetes.get("/api/v1/nodes"))["items"]
+        named = {"TOWPATH_CLUSTER": CLUSTER, "TOWPATH_KUBECONFIG": path, "TOWPATH_AGENT_NODE": node["metadata"]["name"]}
+        processes[AGENT] = named | {"TOWPATH_KUBERNETES_NAMESPACE": build_namespace, "TOWPATH_AGENT_POD_LOGS": str(POD_LOGS)}
+    scheme = NODE_SCHEME if request.param == "agent" else API_SCHEME
+    return Way(scheme, processes, servers_used.database_url, servers_used.amqp_url, record, kubernetes, build_namespace)
+
+
+def numbered(first: int, last: int, bytes_each: int) -> str:
+    """A script that prints lines with these numbers as fast as it can."""
+    filling = "x" * (bytes_each - len("line 00000000 \n"))
+    return f"""awk 'BEGIN {{ for (i = {first}; i <= {last}; i++) printf "line %08d %s\\n", i, "{filling}" }}'"""
+
+
+def check_numbers(text: bytes, count: int) -> int:
+    """Every line of these is there once and in order, or is missing where a gap is declared; how many are missing."""
+    before, is_gap, missing = 0, False, 0
+    for line in text.splitlines():
+        if line.startswith(GAP):
+            is_gap = True
+            continue
+        found = LINE.fullmatch(line)
+        assert found, line
+        number = int(found[1])
+        assert number == before + 1 or (is_gap and number > before), f"{number} after {before}, {is_gap=}"
+        missing += number - before - 1
+        before, is_gap = number, False
+    assert before == count or is_gap, f"the log ends with {before}"
+    return missing + count - before
+
+
+async def test_a_hundred_thousand_lines_are_exact_though_the_log_sink_is_killed(way: Way) -> None:
+    async with way.reading():
+        attempt_id = await way.runs("; sleep 0.5; ".join(numbered(first, first + 24_999, 60) for first in range(1, 100_000, 25_000)))
+        await way.has_stored(attempt_id, 1)
+    for _ in range(3):
+        stored = await way.stored_bytes(attempt_id)
+        async with way.reading():
+            if stored < 6_000_000:
+                await way.has_stored(attempt_id, stored + 1)
+    async with way.reading():
+        stream = await way.record.sealed(attempt_id, within=60)
+    text = await way.record.text(attempt_id)
+    assert (check_numbers(text, 100_000), stream["gaps"]) == (0, [])
+    assert len(text) == 6_000_000
+
+
+async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way) -> None:
+    """Long enough to be rotated by the kubelet, which looks every 10 s; the container goes on until it was."""
+    count = (60 << 20) // 120
+    async with way.reading():
+        attempt_id = await way.runs(f"{numbered(1, count, 120)}; sleep 12; {numbered(count + 1, count + 1, 120)}")
+        await way.has_stored(attempt_id, 5 << 20)
+    async with way.reading():
+        stream = await way.record.sealed(attempt_id, within=120)
+    missing = check_numbers(await way.record.text(attempt_id), count + 1)
+    print(f"{way.scheme} {missing} of {count + 1} lines missing, in {len(stream['gaps'])} gaps: {stream['gaps']}")
+
+
+async def test_what_is_rotated_while_the_log_sink_stands_still_is_declared(way: Way) -> None:
+    """The stream is held up, and the kubelet then passes over a whole file and does not say so."""
+    count = 800_000
+    async with way.reading() as processes:
+        if not POD_LOGS.is_dir():
+            pytest.skip(f"the pods of this Kubernetes do not run on this machine: no {POD_LOGS}")
+        attempt_id = await way.runs("; sleep 0.6; ".join(numbered(first, first + 19_999, 120) for first in range(1, count, 20_000)))
+        await way.has_stored(attempt_id, 1 << 20)
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        await until(way.was_rotated_twice, within=100, what="two rotated files")
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+        stream = await way.record.sealed(attempt_id, within=100)
+    missing = check_numbers(await way.record.text(attempt_id), count)
+    print(f"{way.scheme} {missing} of {count} lines missing, in {len(stream['gaps'])} gaps: {stream['gaps']}")
+
+
+@pytest.mark.parametrize(
+    ("script", "text"), [("echo hello", b"hello\n"), ("printf 'no line feed'", b"no line feed"), ("true", b""), ("printf '\\n\\n'", b"\n\n")]
+)
+async def test_a_short_or_silent_container_is_sealed_and_exact(way: Way, script: str, text: bytes) -> None:
+    async with way.reading():
+        attempt_id = await way.runs(script)
+        stream = await way.record.sealed(attempt_id, within=30)
+    assert (await way.record.text(attempt_id), stream["gaps"]) == (text, [])
+
+
+async def test_a_container_whose_image_is_never_there_is_sealed_by_its_verdict(way: Way) -> None:
+    async with way.reading():
+        attempt_id = await way.runs("true", image="busybox:no-such-tag")
+
+        async def is_open() -> object:
+            return await way.record.stream(attempt_id)
+
+        stream = await until(is_open, within=20, what="the stream")
+        assert isinstance(stream, dict)
+        assert stream["sealed_at"] is None
+        await way.record.connection.execute(
+            "UPDATE attempts SET status = 'finished', outcome = 'error', reason = 'image_missing', finished_at = now() WHERE id = $1", attempt_id
+        )
+        stream = await way.record.sealed(attempt_id, within=60)
+    assert (await way.record.text(attempt_id), stream["gaps"]) == (b"", [])
+
+
+async def test_a_pod_that_was_deleted_is_sealed_with_a_gap(way: Way) -> None:
+    async with way.reading():
+        attempt_id = await way.runs("echo hello; sleep 1000")
+        await way.has_stored(attempt_id, 6)
+    (pod,) = (await way.api.get(f"/api/v1/namespaces/{way.namespace}/pods"))["items"]
+    await way.api.delete(f"/api/v1/namespaces/{way.namespace}/pods/{pod['metadata']['name']}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+
+    async def is_gone() -> bool:
+        return not (await way.api.get(f"/api/v1/namespaces/{way.namespace}/pods"))["items"]
+
+    await until(is_gone, within=30, what="the pod's end")
+    async with way.reading():
+        stream = await way.record.sealed(attempt_id, within=60)
+    assert (await way.record.text(attempt_id)).startswith(b"hello\n" + GAP)
+    assert len(stream["gaps"]) == 1
