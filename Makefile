@@ -12,8 +12,13 @@ export REPLICAS ?= 1
 export TOWPATH_REPLICAS ?= $(REPLICAS)
 # Arguments for pytest: make test ARGS="-k matching -x"
 ARGS ?=
+# What `make deploy` applies: dev, external, production, or a folder
+OVERLAY ?= dev
 # The benchmarks to run: make bench ONLY=B1,B2 (empty: all)
 ONLY ?=
+# The length and the seed of make chaos. (SECONDS is also a variable of bash, so it counts only where it was given to make.)
+CHAOS_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS))
+SEED ?=
 
 .PHONY: help
 help: ## List the targets
@@ -26,8 +31,8 @@ demo: $(VENV) ## Install what is missing, start everything, run a pipeline for a
 	@$(PYTHON) -m devstack demo
 
 .PHONY: up
-up: $(VENV) ## Start private servers and all services (REPLICAS=2 for two of each); writes .towpath/env
-	@$(PYTHON) -m devstack up
+up: $(VENV) ## Start private servers and all services (REPLICAS=2 for two of each; CLUSTER=kubernetes for the one of KUBECONFIG); writes .towpath/env
+	@$(if $(CLUSTER),TOWPATH_BACKEND=$(CLUSTER)) $(PYTHON) -m devstack up
 
 .PHONY: down
 down: $(VENV) ## Stop all that `make up` or `make demo` started, and kill the jobs that run (they end as `lost`); data stays in .towpath
@@ -44,6 +49,16 @@ assets: $(VENV) ## Fetch what the page at /docs is shown with, from the npm regi
 .PHONY: migrate
 migrate: $(VENV) ## Bring the database up to date (TOWPATH_DATABASE_URL, else the one of `make up`)
 	@if [[ -z "$${TOWPATH_DATABASE_URL:-}" && -e .towpath/env ]]; then . .towpath/env; fi; $(PYTHON) -m shared.migrate
+
+# ---------------------------------------------------------------- in a cluster
+
+.PHONY: images
+images: $(VENV) ## Build the container image (IMAGE=registry/name for another name; ARCHIVE=file.tar for a file to load)
+	@$(if $(IMAGE),TOWPATH_IMAGE=$(IMAGE)) $(if $(ARCHIVE),TOWPATH_IMAGE_ARCHIVE=$(abspath $(ARCHIVE))) $(PYTHON) -m devstack images
+
+.PHONY: deploy
+deploy: $(VENV) ## Apply an overlay of deploy/k8s to the cluster that kubectl talks to, and wait until it is ready (OVERLAY=dev)
+	@TOWPATH_OVERLAY=$(OVERLAY) $(PYTHON) -m devstack deploy
 
 # ---------------------------------------------------------------- checking it
 
@@ -65,37 +80,34 @@ fmt: $(VENV) ## Sort imports and fix what ruff can fix safely
 	@.venv/bin/ruff check --fix .
 
 .PHONY: test
-test: $(VENV) ## All tests, with real PostgreSQL and RabbitMQ (installed where missing)
+test: $(VENV) ## All tests, with real PostgreSQL and RabbitMQ (installed where missing); with Kubernetes too where KUBECONFIG answers
 	@$(PYTHON) -m devstack install
 	@$(PYTHON) -m pytest $(ARGS)
+	@if $(PYTHON) -m tests.harness.kubernetes; then $(MAKE) e2e-kubernetes; fi
 
 .PHONY: e2e
 e2e: $(VENV) ## The end-to-end tests alone
 	@$(PYTHON) -m devstack install
 	@$(PYTHON) -m pytest tests/e2e $(ARGS)
 
+.PHONY: e2e-kubernetes
+e2e-kubernetes: $(VENV) ## The end-to-end tests with pods of the cluster that KUBECONFIG names
+	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m pytest tests/e2e --timeout=480 $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV) ## Steady load under random faults of every kind; prints the table, writes .towpath/chaos.json (SECONDS=600 SEED=…)
+	@$(PYTHON) -m devstack install
+	@$(PYTHON) -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos-mutants
+chaos-mutants: $(VENV) ## Take away each safeguard in turn, in a copy, and show that a named test fails
+	@$(PYTHON) -m devstack install
+	@$(PYTHON) -m tests.chaos.mutants
+
 .PHONY: bench
 bench: $(VENV) ## Measure, and print the table (ONLY=B1,B2 for some)
 	@$(PYTHON) -m devstack install
 	@$(PYTHON) -m bench $(ONLY)
-
-# ---------------------------------------------------------------- not in this release
-
-.PHONY: chaos
-chaos: ## Not in this release: random faults against a running system
-	@echo "make chaos: this release does not have it" >&2; exit 2
-
-.PHONY: chaos-mutants
-chaos-mutants: ## Not in this release: proof that the fault tests catch planted errors
-	@echo "make chaos-mutants: this release does not have it" >&2; exit 2
-
-.PHONY: images
-images: ## Not in this release: container images
-	@echo "make images: this release does not have it" >&2; exit 2
-
-.PHONY: deploy
-deploy: ## Not in this release: deployment to Kubernetes
-	@echo "make deploy: this release does not have it" >&2; exit 2
 
 # ---------------------------------------------------------------- the environment
 

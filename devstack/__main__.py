@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `make down` and `make demo`: python -m devstack install|assets|up|down|status|demo."""
+"""The commands behind `make up`, `make down` and `make demo`: python -m devstack install|assets|images|deploy|up|down|status|demo."""
 
 import argparse
 import sys
@@ -6,7 +6,9 @@ import sys
 from pydantic import ValidationError
 
 from devstack.assets import fetch_assets
+from devstack.deploy import deploy
 from devstack.errors import DevstackError
+from devstack.images import build_images
 from devstack.install import install_missing
 from devstack.settings import DevstackSettings
 from devstack.up import down, status, up
@@ -15,7 +17,7 @@ from devstack.up import down, status, up
 def main() -> int:
     """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Towpath on this machine.")
-    parser.add_argument("command", choices=["install", "assets", "up", "down", "status", "demo"])
+    parser.add_argument("command", choices=["install", "assets", "images", "deploy", "up", "down", "status", "demo"])
     command = parser.parse_args().command
     try:
         return _run(command, DevstackSettings())
@@ -34,6 +36,10 @@ def _run(command: str, settings: DevstackSettings) -> int:
         fetch_assets(_say)
     elif command == "assets":
         return 0 if fetch_assets(_say) else 1
+    elif command == "images":
+        build_images(settings, _say)
+    elif command == "deploy":
+        deploy(settings, _say)
     elif command == "up":
         ours = up(settings, _say)
         _say(f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's TOWPATH_TOKEN in your shell")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,24 @@ class DevstackSettings(BaseSettings):
 
     ready_seconds: float = Field(default=60, gt=0)
     """How long a service may take to start: about 2 s on an idle machine, many times that on a busy one."""
+
+    backend: Literal["local", "kubernetes"] = "local"
+    """What jobs run on: processes of this machine, or the cluster of KUBECONFIG."""
+
+    kubernetes_namespace: str = "towpath-builds"
+    """Where jobs run there."""
+
+    kubernetes_towpath_image: str = "towpath:latest"
+    """The image that jobs clone with; the cluster must have it or be able to fetch it."""
+
+    overlay: str = "dev"
+    """What `make deploy` applies: a name below deploy/k8s/overlays, or a folder."""
+
+    image: str = Field(default="towpath", pattern=r"^[a-z0-9][\w./:-]*$")
+    """What `make images` calls the image; with a registry's address before it where the image is to be pushed."""
+
+    image_archive: Path | None = None
+    """Where `make images` also writes the image as a docker-archive, for clusters that load one; None: nowhere."""
 
 
 class ServerSources(BaseSettings):

@@ -136,6 +136,7 @@ class Stack:
             "TOWPATH_HTTP_PORT": self.port(service, replica),
             "TOWPATH_PUBLIC_URL": self.address(),
             "TOWPATH_LOCAL_DIR": self.local_directory,
+            "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true",  # a server that somebody brought for a demo or a test may have one
         }
         own = {name: value for name, value in self.extra_env.items() if service == "gateway" or name not in _GATEWAY_ONLY}
         return inherited_environment(self.directory / "services", {**values, **own})

@@ -16,6 +16,7 @@ from devstack.assets import fetch_assets
 from devstack.databases import create_database
 from devstack.errors import DevstackError
 from devstack.install import install_missing
+from devstack.kubernetes import kubernetes_environment, prepare_cluster
 from devstack.places import state_directory
 from devstack.ports import prefer_port
 from devstack.servers import Servers, servers_for_use
@@ -52,7 +53,7 @@ def installation(settings: DevstackSettings) -> Installation:
     database_url, amqp_url = servers.postgres.url(DATABASE), servers.rabbit.url()
     extra = {
         **hook_secrets,
-        "TOWPATH_CLUSTER": "local",
+        **(kubernetes_environment(settings) if settings.backend == "kubernetes" else {"TOWPATH_BACKEND": "local", "TOWPATH_CLUSTER": "local"}),
         "TOWPATH_ALLOW_LOCAL_CLONE_URLS": "true",
         "TOWPATH_LOCAL_HIDDEN": f"{servers.postgres.directory}:{servers.rabbit.directory}",
     }
@@ -65,6 +66,9 @@ def up(settings: DevstackSettings, say: Say) -> Installation:
     """Everything running and ready, and `.towpath/env` written."""
     install_missing(say)
     ours = installation(settings)
+    if settings.backend == "kubernetes":
+        prepare_cluster(settings, say)
+    _settle_backend(ours, say)
     with ThreadPoolExecutor(1) as beside:  # RabbitMQ takes longest
         rabbit = beside.submit(ours.servers.rabbit.start)
         _timed(say, "PostgreSQL", ours.servers.postgres.start)
@@ -80,9 +84,19 @@ def up(settings: DevstackSettings, say: Say) -> Installation:
     return ours
 
 
+def _settle_backend(ours: Installation, say: Say) -> None:
+    """Services that run with another kind of cluster are stopped, to be started anew."""
+    kept = ours.directory / "backend"
+    before = kept.read_text() if kept.exists() else "local"
+    if before != ours.settings.backend and ours.stack.running():
+        say(f"stopping the services, whose jobs run on the backend `{before}`")
+        ours.stack.stop_all()
+    kept.write_text(ours.settings.backend)
+
+
 def down(settings: DevstackSettings, say: Say) -> None:
-    """Nothing of the stack running, which is checked."""
-    ours = installation(settings)
+    """Nothing of the stack running, which is checked. Jobs in a Kubernetes cluster go on without it."""
+    ours = installation(settings.model_copy(update={"backend": "local"}))
     ours.stack.stop_all()
     ours.servers.stop()
     left = processes.of_stack(ours.directory)
@@ -96,7 +110,7 @@ def down(settings: DevstackSettings, say: Say) -> None:
 
 def status(settings: DevstackSettings, say: Say) -> bool:
     """Print what runs; whether that is everything."""
-    ours = installation(settings)
+    ours = installation(settings.model_copy(update={"backend": "local"}))
     say(_table(ours))
     return ours.servers.postgres.running() and ours.servers.rabbit.running() and set(SERVICES) <= set(ours.stack.running())
 

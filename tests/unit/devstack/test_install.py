@@ -122,3 +122,11 @@ def test_without_apt_a_program_that_is_not_needed_is_done_without(machine: Machi
     machine.needs(Program("Sandbox", "sandbox", lambda: False, optional=True))
     install_missing(machine.said.append)
     assert machine.said == ["Sandbox is not installed: going on without it"]
+
+
+def test_a_program_that_is_not_needed_and_can_not_be_installed_is_done_without(machine: Machine) -> None:
+    (machine.directory / "broken").touch()
+    machine.needs(Program("Sandbox", "sandbox", lambda: False, optional=True))
+    install_missing(machine.said.append)
+    assert machine.said[-1].startswith("going on without Sandbox: apt-get cannot install sandbox")
+    assert not machine.policy.exists()

@@ -1,0 +1,91 @@
+"""`make up CLUSTER=kubernetes`: the services of this machine with jobs in the cluster of a kubeconfig.
+
+What is missing is said before anything is started: a kubeconfig, an answer, the image that jobs clone with. Only the namespace of jobs is made.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from devstack.errors import DevstackError
+from devstack.settings import DevstackSettings, system_variable
+from shared.errors import Transient
+from shared.kubernetes import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
+
+CLUSTER = "kubernetes"
+"""The name that rows carry."""
+ANSWER_SECONDS = 10
+_LISTED_IMAGES = 50
+"""A node names no more of its images than these (kubelet's `nodeStatusMaxImages`)."""
+_RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+
+
+def kubernetes_environment(settings: DevstackSettings) -> dict[str, str]:
+    """What the services are told so that jobs run in the cluster. Raises DevstackError where nothing names one."""
+    path = str(kubeconfig_of(system_variable("KUBECONFIG"), Path.home()))
+    return {
+        "TOWPATH_BACKEND": "kubernetes",
+        "TOWPATH_CLUSTER": CLUSTER,
+        "TOWPATH_KUBECONFIG": path,
+        "TOWPATH_KUBECONFIGS": f"{CLUSTER}={path}",
+        "TOWPATH_KUBERNETES_NAMESPACE": settings.kubernetes_namespace,
+        "TOWPATH_KUBERNETES_TOWPATH_IMAGE": settings.kubernetes_towpath_image,
+    }
+
+
+def kubeconfig_of(variable: str, home: Path) -> Path:
+    """The file that KUBECONFIG names, else the one in the home folder."""
+    if ":" in variable:
+        raise DevstackError(f"KUBECONFIG names several files ({variable}); name the one to use")
+    path = Path(variable) if variable else home / ".kube" / "config"
+    if not path.is_file():
+        what = f"KUBECONFIG names {path}, which is not there" if variable else f"KUBECONFIG is not set and {path} is not there"
+        raise DevstackError(f"no Kubernetes cluster to use: {what}")
+    return path.resolve()
+
+
+def prepare_cluster(settings: DevstackSettings, say: Callable[[str], None]) -> None:
+    """The namespace of jobs made where it is missing. Raises DevstackError where the cluster can't be used, and says what to do."""
+    path = kubeconfig_of(system_variable("KUBECONFIG"), Path.home())
+    try:
+        asyncio.run(_prepare(path, settings, say))
+    except ClusterUnusable as error:
+        raise DevstackError(str(error)) from error
+    except Transient as error:
+        raise DevstackError(f"the cluster of {path} does not answer: {error}") from error
+    except ApiError as error:
+        raise DevstackError(f"the cluster of {path} refuses: {error}") from error
+
+
+async def _prepare(path: Path, settings: DevstackSettings, say: Callable[[str], None]) -> None:
+    async with open_kubernetes(path, request_seconds=ANSWER_SECONDS) as api:
+        version = (await api.get("/version")).get("gitVersion", "")
+        say(f"Kubernetes {version} of {path}, namespace {settings.kubernetes_namespace}")
+        await _make_namespace(api, settings.kubernetes_namespace)
+        nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
+    if lacks_image(nodes, settings.kubernetes_towpath_image):
+        raise DevstackError(
+            f"no node of the cluster has the image {settings.kubernetes_towpath_image}, which jobs clone with. Build it (make images), then load it "
+            "(make images ARCHIVE=build/towpath.tar; `k3s ctr images import`, `kind load image-archive` or `minikube image load` take that file), "
+            "or push it to a registry and name it in TOWPATH_KUBERNETES_TOWPATH_IMAGE"
+        )
+
+
+async def _make_namespace(api: KubernetesApi, name: str) -> None:
+    try:
+        await api.get(f"/api/v1/namespaces/{name}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        labels = {"app.kubernetes.io/part-of": "towpath", **_RESTRICTED}
+        await api.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+
+
+def lacks_image(nodes: list[Object], image: str) -> bool:
+    """Whether it is sure that pods can't get an image: it is in no registry, and every node tells all its images without naming it."""
+    if "/" in image:
+        return False
+    listed = [node["status"].get("images") or [] for node in nodes]
+    names = {name for images in listed for one in images for name in one.get("names") or ()}
+    known = {image, f"docker.io/library/{image}", f"localhost/{image}"}
+    return bool(nodes) and all(len(images) < _LISTED_IMAGES for images in listed) and not names & known
