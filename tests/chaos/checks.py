@@ -1,0 +1,195 @@
+"""What came out, asked of the journal, of what user code wrote, and of the tables, when everything is whole again and has had its time."""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import asyncpg
+
+from shared.statuses import ATTEMPT_MOVES, MOVES, TERMINAL, AttemptStatus, Status
+from tests.chaos.load import Journal, Load
+from tests.chaos.pipelines import BY_NAME, expected_log
+from tests.chaos.recovery import Wait
+from tests.chaos.statements import LEFT_OVER, RUNS, TRANSITIONS, UNFINISHED
+from tests.chaos.world import World
+from tests.harness.client import Client
+
+STUCK_SECONDS = 60.0
+"""So long after everything is whole a run has its verdict and its whole log, or it is stuck."""
+LOGS_AT_ONCE = 8
+
+
+@dataclass
+class Findings:
+    """Everything that is not as promised, a sentence each."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    untrue: list[str] = field(default_factory=list)
+    """Verdicts that are not what the script's end says."""
+    log_errors: list[str] = field(default_factory=list)
+    illegal: list[str] = field(default_factory=list)
+    overlap: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        return {name: len(found) for name, found in vars(self).items()}
+
+    def sentences(self) -> list[str]:
+        return [f"{name}: {sentence}" for name, found in vars(self).items() for sentence in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line that user code wrote."""
+
+    what: str
+    sha: str
+    run_id: int
+    job: str
+    attempt: int
+    at: float
+
+
+def read_oracle(lines: list[str]) -> list[Told]:
+    found = []
+    for line in lines:
+        what, sha, run_id, job, attempt, at = line.split()
+        found.append(Told(what, sha, int(run_id), job, int(attempt), float(at)))
+    return found
+
+
+async def quiet(world: World, seconds: float = STUCK_SECONDS) -> float:
+    """Waits until nothing is under way any more, at most so long; how long it took."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        async with world.database() as connection:
+            if not await connection.fetchval(UNFINISHED):
+                break
+        await asyncio.sleep(0.5)
+    return time.monotonic() - started
+
+
+async def findings(world: World, load: Load, told: list[Told], client: Client) -> Findings:
+    """Every check."""
+    for replica in world.database_proxies:
+        world.expect_running(replica)
+    found = Findings(violations=list(world.violations))
+    async with world.database() as connection:
+        runs = await connection.fetch(RUNS)
+        found.stuck += [f"{row['count']} {row['what']}" for row in await connection.fetch(LEFT_OVER) if row["count"]]
+        found.illegal += _illegal_moves(await connection.fetch(TRANSITIONS))
+    by_sha: defaultdict[str, list[asyncpg.Record]] = defaultdict(list)
+    for run in runs:
+        by_sha[run["sha"]].append(run)
+    _check_events(found, load, by_sha, told)
+    _check_retries(found, load.journal, runs)
+    _check_starts(found, told)
+    await _check_logs(found, load, runs, client)
+    return found
+
+
+def waits(journal: Journal, told: list[Told], finished: dict[str, datetime]) -> list[Wait]:
+    """Of every event: for its start, and for its verdict."""
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for line in told:
+        first[line.sha] = min(line.at, first.get(line.sha, line.at))
+        last[line.sha] = max(line.at, last.get(line.sha, line.at))
+    starts = [Wait(event.accepted_at, first[event.sha]) for event in journal.events if event.sha in first]
+    ends = [Wait(last[event.sha], finished[event.sha].timestamp()) for event in journal.events if event.sha in last and event.sha in finished]
+    return starts + ends
+
+
+async def finished_at(world: World) -> dict[str, datetime]:
+    """When the run of each commit had its verdict; of several the first."""
+    async with world.database() as connection:
+        return {row["sha"]: row["finished_at"] for row in reversed(await connection.fetch(RUNS)) if row["finished_at"] is not None and row["rerun"] == 0}
+
+
+def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Record]], told: list[Told]) -> None:
+    ended = {(line.sha, line.job) for line in told if line.what == "end"}
+    for event in load.journal.events:
+        first_runs = [run for run in by_sha.get(event.sha, []) if run["rerun"] == 0]
+        if not first_runs:
+            found.lost.append(f"delivery {event.delivery_id} ({event.sha}) has no run")
+            continue
+        if len(first_runs) > 1:
+            found.doubled.append(f"delivery {event.delivery_id} has {len(first_runs)} runs")
+        run, kind = first_runs[0], BY_NAME[event.kind]
+        status, reason = run["status"], run["reason"]
+        if Status(status) not in TERMINAL:
+            found.stuck.append(f"run {run['id']} is {status}")
+            continue
+        true = ("failed", "script_failed") if kind.fails else ("success", None)
+        if event.cancelled and status == "cancelled":
+            true = (status, reason)
+        if (status, reason) != true:
+            found.untrue.append(f"run {run['id']} of {kind.name} is {status} ({reason})")
+        if status == "success" and {(event.sha, job) for job in kind.jobs} - ended:
+            found.untrue.append(f"run {run['id']} is green, and not all of its user code came to its end")
+
+
+def _check_retries(found: Findings, journal: Journal, runs: list[asyncpg.Record]) -> None:
+    for run_id in journal.retries:
+        again = [run for run in runs if run["retry_of"] == run_id]
+        if not again:
+            found.lost.append(f"the retry of run {run_id}")
+        if len(again) > 1:
+            found.doubled.append(f"run {run_id} was retried {len(again)} times")
+
+
+def _check_starts(found: Findings, told: list[Told]) -> None:
+    """User code of an attempt starts once; attempts of one job never live at once."""
+    starts: defaultdict[tuple[int, str, int], int] = defaultdict(int)
+    lives: defaultdict[tuple[int, str], list[tuple[int, float]]] = defaultdict(list)
+    for line in told:
+        if line.what == "start":
+            starts[line.run_id, line.job, line.attempt] += 1
+        lives[line.run_id, line.job].append((line.attempt, line.at))
+    found.doubled += [f"attempt {attempt} of {job} in run {run_id} started {count} times" for (run_id, job, attempt), count in starts.items() if count > 1]
+    for (run_id, job), lines in lives.items():
+        in_time = [attempt for attempt, _ in sorted(lines, key=lambda line: line[1])]
+        if in_time != sorted(in_time):
+            found.overlap.append(f"attempts of {job} in run {run_id}")
+
+
+async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record], client: Client) -> None:
+    """Every line once and in order, of every job that came to its end."""
+    kinds = {event.sha: BY_NAME[event.kind] for event in load.journal.events if not event.cancelled}
+    at_once = asyncio.Semaphore(LOGS_AT_ONCE)
+
+    async def check(run: asyncpg.Record, job: str, expected: bytes) -> None:
+        async with at_once:
+            log = (await client.get(f"/runs/{run['id']}/logs?job={job}&container=job")).expect(200).raw
+        if log != expected:
+            found.log_errors.append(f"{job} in run {run['id']}: {len(log)} bytes instead of {len(expected)}")
+
+    checks = []
+    for run in runs:
+        kind = kinds.get(run["sha"])
+        if kind is not None and run["status"] in {"success", "failed"}:
+            checks += [check(run, job, expected_log(kind, run["sha"])) for job in kind.jobs if job in run["ran"]]
+    await asyncio.gather(*checks)
+    found.log_errors += [f"run {run['id']} has {run['gaps']} gaps" for run in runs if run["gaps"]]
+
+
+def _illegal_moves(rows: list[asyncpg.Record]) -> list[str]:
+    """Moves that the tables of `shared.statuses` do not have, and histories with a hole."""
+    illegal = []
+    latest: dict[str, str | None] = {}
+    for row in rows:
+        what, before, after = row["what"], row["from_status"], row["to_status"]
+        if before is not None and not _is_allowed(row["is_attempt"], before, after):
+            illegal.append(f"{what} went from {before} to {after}")
+        if what in latest and latest[what] != before:
+            illegal.append(f"{what} was {latest[what]}, and went from {before} to {after}")
+        latest[what] = after
+    return illegal
+
+
+def _is_allowed(is_attempt: bool, before: str, after: str) -> bool:
+    return AttemptStatus(after) in ATTEMPT_MOVES[AttemptStatus(before)] if is_attempt else Status(after) in MOVES[Status(before)]

@@ -1,0 +1,160 @@
+"""Steady load from clients that keep a journal: whatever got a 2xx is written down, whatever did not is sent again, and some things are sent twice."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import aiohttp
+
+from tests.chaos.pipelines import KINDS, Kind, pipeline_text
+from tests.chaos.world import GITHUB_SECRET, World
+from tests.harness.client import Answer, Client
+from tests.harness.github import FakeRepository, push, signed_headers, to_bytes
+from tests.harness.oracle import Oracle
+from tests.harness.waiting import until
+
+REQUEST_SECONDS = 8.0
+TWICE = 0.15
+"""Of the deliveries; forges, and people who press `redeliver`, do so."""
+CANCELLED = 0.04
+"""Of all."""
+RETRIED = 0.3
+"""Of those that fail."""
+_FAULTS = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+@dataclass(slots=True)
+class Sent:
+    """An event of which a client was told that it is kept."""
+
+    kind: str
+    sha: str
+    delivery_id: str
+    accepted_at: float
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Journal:
+    """What clients know. Times are of this machine's clock."""
+
+    events: list[Sent] = field(default_factory=list)
+    retries: list[int] = field(default_factory=list)
+    """Runs of which a client was told that they will be retried."""
+    repeated: int = 0
+    refused: int = 0
+    """Answers other than 2xx, and none at all: these were sent again."""
+    slow_refusals: list[float] = field(default_factory=list)
+    """Seconds of those answers 503 that took longer than two."""
+
+
+class Load:
+    """Pushes and commands, so many a second."""
+
+    def __init__(self, world: World, session: aiohttp.ClientSession, oracle: Oracle, rate: float) -> None:
+        self._world = world
+        self._chance = random.Random(world.chance.random())  # noqa: S311 - to be repeated, not to be secret
+        self._clients = [Client(session, url, (world.stack.directory / "token").read_text()) for url in world.addresses()]
+        self._oracle = oracle
+        self._rate = rate
+        self._asking: set[asyncio.Task[None]] = set()
+        self._repositories: dict[str, FakeRepository] = {}
+        self.journal = Journal()
+        self.pipelines: dict[str, int] = {}
+        """By kind, their ids."""
+
+    async def prepare(self) -> None:
+        """A repository and a pipeline of each kind."""
+        admin = self._clients[0]
+        for kind in KINDS:
+            repository = self._repositories[kind.name] = FakeRepository(f"octo/{kind.name}")
+            body = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id, "clone_url": repository.clone_url}
+            (await admin.post("/repositories", body)).expect(201)
+            text = pipeline_text(kind, repository.full_name, self._oracle)
+            self.pipelines[kind.name] = (await admin.post("/pipelines", {"name": kind.name, "yaml_config": text})).expect(201).json["id"]
+
+    async def run(self, seconds: float) -> None:
+        """Returns when all that was begun is accepted."""
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at:
+            kind = self._chance.choices(KINDS, [kind.weight for kind in KINDS])[0]
+            self._begin(self._push(kind))
+            await asyncio.sleep(self._chance.expovariate(self._rate))
+        await self.settled()
+
+    async def settled(self) -> None:
+        while self._asking:
+            await asyncio.wait(self._asking)
+
+    def _begin(self, asking: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _push(self, kind: Kind) -> None:
+        payload = push(self._repositories[kind.name])
+        body, delivery_id = to_bytes(payload), str(uuid4())
+        headers = signed_headers(GITHUB_SECRET, body, event="push", delivery_id=delivery_id)
+
+        async def deliver() -> Answer:
+            return await self._chance.choice(self._clients).as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
+
+        await self._told(deliver)
+        sent = Sent(kind.name, payload["after"], delivery_id, time.time())
+        self.journal.events.append(sent)
+        if self._chance.random() < TWICE:
+            await asyncio.sleep(self._chance.uniform(0, 3))
+            self.journal.repeated += 1
+            await self._told(deliver)
+        if self._chance.random() < CANCELLED:
+            await self._cancel(sent)
+        elif self._chance.random() < RETRIED and kind.fails:
+            await self._retry(sent)
+
+    async def _cancel(self, sent: Sent) -> None:
+        run_id = await self._run_of(sent)
+        await self._command(f"/runs/{run_id}/cancel")
+        sent.cancelled = True
+
+    async def _retry(self, sent: Sent) -> None:
+        """Twice, as by a double click."""
+        run_id = await self._run_of(sent)
+        answers = await asyncio.gather(*(self._command(f"/runs/{run_id}/retry", until_done=True) for _ in range(2)))
+        if any(answer.status < 300 for answer in answers):
+            self.journal.retries.append(run_id)
+
+    async def _command(self, path: str, *, until_done: bool = False) -> Answer:
+        """A wish that is repeated under one key until its answer comes. `until_done`: 409 counts as "not yet"."""
+        headers = {"Idempotency-Key": uuid4().hex}
+        ends_at = time.monotonic() + 60
+        while True:
+            answer = await self._told(lambda: self._chance.choice(self._clients).post(path, {}, headers=headers), also=409)
+            if answer.status != 409 or not until_done or time.monotonic() > ends_at:
+                return answer
+            await asyncio.sleep(0.5)
+
+    async def _run_of(self, sent: Sent) -> int:
+        async def look() -> int | None:
+            answer = await self._told(lambda: self._chance.choice(self._clients).get(f"/runs?sha={sent.sha}"))
+            return next((int(run["id"]) for run in answer.json["items"]), None)
+
+        return await until(look, within=120, what=f"a run of {sent.sha}")
+
+    async def _told(self, ask: Callable[[], Awaitable[Answer]], also: int = 200) -> Answer:
+        """The first 2xx, however often it takes."""
+        while True:
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    answer = await ask()
+                if answer.status < 300 or answer.status == also:
+                    return answer
+                if answer.status == 503 and time.monotonic() - started > 2:
+                    self.journal.slow_refusals.append(time.monotonic() - started)
+            except _FAULTS:
+                pass
+            self.journal.refused += 1
+            await asyncio.sleep(self._chance.uniform(0.2, 0.6))

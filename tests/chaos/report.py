@@ -1,0 +1,127 @@
+"""What a soak came to: a table for people, and `.towpath/chaos.json` for programs. Pure."""
+
+import os
+import platform
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shared import VERSION
+from tests.chaos.checks import Findings
+from tests.chaos.load import Journal
+from tests.chaos.recovery import Outage, middle
+
+PROMISED_P50_SECONDS = 3.0
+PROMISED_MOST_SECONDS = 35.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that is told."""
+
+    seed: int
+    seconds: float
+    machine: dict[str, Any]
+    cycles: int
+    """Rounds through all kinds of faults, the last one begun included."""
+    faults: dict[str, int]
+    events: int
+    repeated: int
+    commands: int
+    refused: int
+    lost: int
+    doubled: int
+    stuck: int
+    untrue: int
+    log_errors: int
+    illegal: int
+    overlap: int
+    violations: int
+    recovery_p50_seconds: float
+    recovery_max_seconds: float
+    recovery_max_kind: str
+    not_injected: int
+    quiet_seconds: float
+
+    @property
+    def is_as_promised(self) -> bool:
+        nothing = self.lost + self.doubled + self.stuck + self.untrue + self.log_errors + self.illegal + self.overlap + self.violations
+        return nothing == 0 and self.recovery_max_seconds <= PROMISED_MOST_SECONDS and self.events > 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "as_promised": self.is_as_promised}
+
+    def table(self) -> str:
+        rows: list[tuple[str, object]] = [
+            ("seed", self.seed),
+            ("length", f"{self.seconds:.0f} s on {self.machine['cpus']} CPUs, {self.machine['memory_gib']} GiB"),
+            ("events accepted", f"{self.events}, {self.repeated} of them sent again; {self.commands} retries"),
+            ("answers that were no 2xx", f"{self.refused}, each sent again"),
+            ("faults", f"{sum(self.faults.values())} of {len(self.faults)} kinds"),
+            *((f"  {kind}", count) for kind, count in sorted(self.faults.items())),
+            ("lost", self.lost),
+            ("doubled", self.doubled),
+            ("stuck", self.stuck),
+            ("untrue verdicts", self.untrue),
+            ("log errors", self.log_errors),
+            ("illegal transitions", self.illegal),
+            ("overlaps", self.overlap),
+            ("other violations", self.violations),
+            ("recovery p50", f"{self.recovery_p50_seconds:.1f} s"),
+            ("recovery max", f"{self.recovery_max_seconds:.1f} s ({self.recovery_max_kind})"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """What was done to the system."""
+
+    outages: list[Outage]
+    not_injected: list[str]
+    kinds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """What a soak was to be, and how long the last runs took when it was over."""
+
+    seed: int
+    seconds: float
+    quiet_seconds: float
+    servers: dict[str, str]
+    """Names and versions."""
+
+
+def report(soak: Soak, journal: Journal, found: Findings, injected: Injected, recovered: list[tuple[Outage, float]]) -> Report:
+    """All of it, counted."""
+    slowest = max(recovered, key=lambda one: one[1], default=None)
+    return Report(
+        seed=soak.seed,
+        seconds=soak.seconds,
+        machine={**machine(), **soak.servers},
+        cycles=-(-len(injected.outages) // max(injected.kinds, 1)),
+        faults=dict(sorted(Counter(outage.kind for outage in injected.outages).items())),
+        events=len(journal.events),
+        repeated=journal.repeated,
+        commands=len(journal.retries),
+        refused=journal.refused,
+        recovery_p50_seconds=round(middle([one for _, one in recovered]), 2),
+        recovery_max_seconds=round(slowest[1], 2) if slowest else 0.0,
+        recovery_max_kind=slowest[0].kind if slowest else "",
+        not_injected=len(injected.not_injected),
+        quiet_seconds=round(soak.quiet_seconds, 1),
+        **found.counts(),
+    )
+
+
+def machine() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gib": round(memory / 2**30),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "towpath": VERSION,
+    }

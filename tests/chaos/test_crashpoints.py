@@ -1,0 +1,60 @@
+"""Die at every crash point there is, one after the other: every accepted delivery still becomes one run whose user code starts once."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from devstack.stack import SERVICES
+from tests.chaos.points import Point, every_name, names_in, points_of
+from tests.chaos.proxy import open_proxy, through
+from tests.chaos.walking import Walk
+from tests.e2e.conftest import installation
+
+PASSAGES = {
+    ("scheduler", "store.before_commit"): 4,
+    ("scheduler", "store.committed_not_handed_over"): 4,
+    ("scheduler", "consuming.handled_not_acked"): 3,
+    ("executor", "store.before_commit"): 2,
+    ("executor", "store.committed_not_handed_over"): 2,
+    ("logsink", "consuming.handled_not_acked"): 2,
+}
+"""How often one delivery passes a point, where it is more than once: decided, admitted, begun and ended; claimed and ended; told of both."""
+
+FAILED_RUNS = 6
+POINTS = {service: points_of(service) for service in SERVICES}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_that_dies_at_any_crash_point_loses_and_doubles_nothing(service: str, database_url: str, amqp_url: str) -> None:
+    quick = {"TOWPATH_RECONCILE_SECONDS": "1", "TOWPATH_RECONCILE_AGE_SECONDS": "1"}
+    async with open_proxy(database_url) as proxy, installation(database_url, amqp_url, **quick) as towpath:
+        walk = Walk(towpath, through(database_url, proxy), proxy)
+        await walk.prepare(FAILED_RUNS if service in {"gateway", "scheduler"} else 0)
+        towpath.stack.kill(service)
+        for point in POINTS[service]:
+            for passage in range(1, PASSAGES.get((service, point.name), 1) + 1):
+                await walk.die_at(point, passage)
+        await walk.start(service)
+        towpath.stack.wait_ready(service)
+        assert await walk.outcome() == []
+
+
+def test_every_crash_point_has_a_name_of_its_own() -> None:
+    names = [name for _, name in every_name()]
+    assert len(names) > 15
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+    assert [name for name in names if not re.fullmatch(r"[a-z]+\.[a-z_]+", name)] == []
+
+
+def test_a_point_of_shared_code_belongs_to_every_service() -> None:
+    assert {Point(service, "consuming.handled_not_acked") for service in SERVICES} <= {point for points in POINTS.values() for point in points}
+
+
+def test_a_crash_point_whose_name_is_made_up_while_running_is_refused(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('crashpoint("a.known_place")\ncrashpoint(f"a.{where}")\n')
+    with pytest.raises(ValueError, match="literal"):
+        names_in(module)

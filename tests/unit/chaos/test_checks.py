@@ -1,0 +1,85 @@
+"""The checks of a soak see what is wrong: an oracle that cannot fail proves nothing."""
+
+from typing import Any, cast
+
+import pytest
+
+from tests.chaos.checks import Findings, Told, _check_events, _check_retries, _check_starts, _illegal_moves, read_oracle
+from tests.chaos.load import Journal, Load, Sent
+
+
+class JournalOnly:
+    """All that the checks ask of a load."""
+
+    def __init__(self, *events: Sent, retries: list[int] | None = None) -> None:
+        self.journal = Journal(events=list(events), retries=retries or [])
+
+
+def event(kind: str = "short", **fields: Any) -> Sent:
+    return Sent(**{"kind": kind, "sha": "abc", "delivery_id": "d", "accepted_at": 0.0, **fields})
+
+
+def run(status: str = "success", reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"id": 1, "sha": "abc", "rerun": 0, "retry_of": None, "status": status, "reason": reason, **fields}
+
+
+ENDED = [Told("start", "abc", 1, "only", 1, 1.0), Told("end", "abc", 1, "only", 1, 2.0)]
+
+
+def counts(sent: Sent, runs: list[dict[str, Any]], told: list[Told]) -> dict[str, int]:
+    """What was found, where there is anything."""
+    found = Findings()
+    _check_events(found, cast("Load", JournalOnly(sent)), {"abc": cast("Any", runs)}, told)
+    return {name: count for name, count in found.counts().items() if count}
+
+
+def test_what_is_as_promised_finds_nothing() -> None:
+    assert counts(event(), [run()], ENDED) == {}
+
+
+@pytest.mark.parametrize(
+    ("runs", "told", "found"),
+    [
+        ([], [], {"lost": 1}),
+        ([run(), run(id=2)], ENDED, {"doubled": 1}),
+        ([run("running")], ENDED, {"stuck": 1}),
+        ([run("error", "lost")], ENDED, {"untrue": 1}),
+        ([run("failed", "timed_out")], ENDED, {"untrue": 1}),
+        ([run()], ENDED[:1], {"untrue": 1}),
+    ],
+    ids=["lost", "doubled", "stuck", "error", "timed out", "green without an end"],
+)
+def test_each_wrong_end_has_its_name(runs: list[dict[str, Any]], told: list[Told], found: dict[str, int]) -> None:
+    assert counts(event(), runs, told) == found
+
+
+def test_a_cancelled_run_may_end_either_way_and_no_other() -> None:
+    assert counts(event(cancelled=True), [run("cancelled", "cancelled_by_user")], []) == {}
+    assert counts(event(cancelled=True), [run()], ENDED) == {}
+    assert counts(event(), [run("cancelled", "cancelled_by_user")], []) == {"untrue": 1}
+
+
+def test_a_retry_makes_one_run() -> None:
+    found = Findings()
+    _check_retries(found, Journal(retries=[1, 2, 3]), cast("Any", [run(retry_of=1), run(retry_of=2), run(retry_of=2)]))
+    assert (len(found.lost), len(found.doubled)) == (1, 1)
+
+
+def test_user_code_that_starts_twice_and_attempts_that_live_at_once_are_found() -> None:
+    found = Findings()
+    _check_starts(found, [*ENDED, ENDED[0]])
+    assert (len(found.doubled), len(found.overlap)) == (1, 0)
+    found = Findings()
+    lines = "start abc 1 only 1 1.0\nstart abc 1 only 2 2.0\nend abc 1 only 1 3.0\nend abc 1 only 2 4.0"
+    _check_starts(found, read_oracle(lines.splitlines()))
+    assert (len(found.doubled), len(found.overlap)) == (0, 1)
+
+
+def moved(*moves: tuple[str | None, str]) -> list[Any]:
+    return [{"what": "job 1", "is_attempt": False, "from_status": before, "to_status": after} for before, after in moves]
+
+
+def test_illegal_moves_and_holes_in_a_history_are_found() -> None:
+    assert _illegal_moves(moved((None, "pending"), ("pending", "running"), ("running", "success"))) == []
+    assert len(_illegal_moves(moved((None, "pending"), ("pending", "success"), ("success", "failed")))) == 1
+    assert len(_illegal_moves(moved((None, "pending"), ("running", "success")))) == 1

@@ -1,0 +1,27 @@
+"""docs/guarantees.md names a test for each fault, and every test that it names is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (F\d\d) \| [^|]+ \| (.+) \|$", PAGE, flags=re.MULTILINE)
+OF_THE_LOCAL_CLUSTER = {*range(1, 21), 22, 23, 26, 27, *range(31, 38), 57, 58, 60, 63, 64, 65, 67}
+
+
+def test_every_fault_has_its_row() -> None:
+    assert {int(fault[1:]) for fault, _ in ROWS} >= OF_THE_LOCAL_CLUSTER
+
+
+@pytest.mark.parametrize(("fault", "tests"), ROWS, ids=[fault for fault, _ in ROWS])
+def test_every_test_of_a_fault_is_there(fault: str, tests: str) -> None:
+    named = re.findall(r"`([^`]+)::(test_\w+)`", tests)
+    assert named, fault
+    assert [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
+
+
+def test_a_test_named_after_a_fault_stands_in_its_row() -> None:
+    named = {(f"F{number}", name) for path in (ROOT / "tests").rglob("test_*.py") for name, number in re.findall(r"def (test_f(\d\d)_\w+)\(", path.read_text())}
+    assert {(fault, name) for fault, name in named if not any(row == fault and f"::{name}`" in tests for row, tests in ROWS)} == set()
