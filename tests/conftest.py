@@ -20,7 +20,9 @@ from devstack.docker import DockerPostgres, DockerRabbit
 from devstack.places import scratch_directory
 from devstack.servers import Postgres, Rabbit, Servers, servers_for_tests
 from devstack.settings import ServerSources
+from shared.kubernetes import KubernetesApi, open_kubernetes
 from shared.migrate import migrate
+from tests.harness.kubernetes import kubeconfig, namespace, why_not
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")  # the same examples each time; `--hypothesis-profile=default` looks for new ones
@@ -37,6 +39,7 @@ class Template:
 @pytest.fixture(scope="session", autouse=True)
 def _sigterm_ends_like_ctrl_c() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background, and our children would ignore it too
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +174,24 @@ def _end(servers: Servers, directory: Path) -> None:
         else:
             server.stop()
     processes.kill(processes.of_stack(directory))
+
+
+@pytest.fixture(scope="session")
+async def kubernetes() -> AsyncIterator[KubernetesApi]:
+    """A real Kubernetes; the test is skipped, and says why, where none answers."""
+    if reason := await why_not():
+        pytest.skip(reason)
+    path = kubeconfig()
+    assert path is not None
+    async with open_kubernetes(path) as api:
+        yield api
+
+
+@pytest.fixture
+async def build_namespace(kubernetes: KubernetesApi) -> AsyncIterator[str]:
+    """A namespace of the test's own under the `restricted` level."""
+    async with namespace(kubernetes) as name:
+        yield name
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """Installations for end-to-end tests: one that all share, and one of its own for a test that breaks things."""
 
+import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,22 +14,55 @@ from devstack.places import scratch_directory
 from devstack.servers import Rabbit
 from devstack.settings import ServerSources
 from devstack.stack import Stack
+from shared.kubernetes import open_kubernetes
 from tests.conftest import Template, fresh_database, fresh_vhost
+from tests.harness.backends import Backend, KubernetesBackend, LocalBackend
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET, Towpath
+from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE, host_for_pods, kubeconfig, namespace
+from tests.harness.witness import serving
 
 
 @asynccontextmanager
 async def installation(database_url: str, amqp_url: str, **extra_env: str) -> AsyncIterator[Towpath]:
     """A started installation on these addresses; all of it is gone after the block."""
     directory = scratch_directory()
-    mounts = directory / "mounts"
-    mounts.mkdir()
-    mounts.chmod(0o777)
+    async with backend(directory) as chosen, started(directory, database_url, amqp_url, chosen, extra_env) as towpath:
+        yield towpath
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@asynccontextmanager
+async def backend(directory: Path) -> AsyncIterator[Backend]:
+    """What jobs run on: TOWPATH_TEST_BACKEND, `local` where it is not set."""
+    if os.environ.get("TOWPATH_TEST_BACKEND", "local") == "local":
+        mounts = directory / "mounts"
+        mounts.mkdir()
+        mounts.chmod(0o777)
+        yield LocalBackend(mounts)
+        return
+    path = kubeconfig()
+    assert path, "TOWPATH_TEST_BACKEND=kubernetes wants KUBECONFIG"
+    async with open_kubernetes(path) as api, serving(await host_for_pods(api)) as witness, namespace(api) as name:
+        environment = {
+            "TOWPATH_BACKEND": "kubernetes",
+            "TOWPATH_KUBECONFIG": str(path),
+            "TOWPATH_KUBECONFIGS": f"local={path}",
+            "TOWPATH_KUBERNETES_NAMESPACE": name,
+            "TOWPATH_KUBERNETES_TOWPATH_IMAGE": TOWPATH_IMAGE,
+            "TOWPATH_KUBERNETES_DEFAULT_IMAGE": JOB_IMAGE,
+            "TOWPATH_KUBERNETES_CPU": "200m",  # many of them share a small machine
+            "TOWPATH_KUBERNETES_MEMORY": "128Mi",
+        }
+        yield KubernetesBackend(witness, name, environment)
+
+
+@asynccontextmanager
+async def started(directory: Path, database_url: str, amqp_url: str, chosen: Backend, extra_env: Mapping[str, str]) -> AsyncIterator[Towpath]:
     environment = {
         "TOWPATH_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,
         "TOWPATH_GITEA_WEBHOOK_SECRET": GITEA_SECRET,
         "TOWPATH_ALLOW_LOCAL_CLONE_URLS": "true",
-        "TOWPATH_LOCAL_MOUNTS": str(mounts),
+        **chosen.environment,
         "TOWPATH_GRACE_SECONDS": "2",
         "TOWPATH_RECONCILE_SECONDS": "2",
         **extra_env,
@@ -35,13 +70,12 @@ async def installation(database_url: str, amqp_url: str, **extra_env: str) -> As
     stack = Stack(directory, database_url, amqp_url, environment)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
-        towpath = Towpath(stack, session, mounts)
+        towpath = Towpath(stack, session, chosen)
         try:
             await towpath.start()
             yield towpath
         finally:
-            stack.stop_all()
-    shutil.rmtree(directory, ignore_errors=True)
+            await asyncio.to_thread(stack.stop_all)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """Users and tokens over HTTP: who may make them, what they reach, and when they end."""
 
-import asyncio
 import secrets
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from shared.crypto import new_token
@@ -164,15 +162,9 @@ async def test_no_broken_token_is_looked_up(towpath: Towpath) -> None:
     assert (await towpath.admin.as_(None).get("/users/me", headers={"Authorization": f"bearer {good}"})).status == 200
 
 
-async def test_a_header_of_a_megabyte_is_refused(towpath: Towpath) -> None:
-    """The connection may be reset before the answer is read: most of the header was not."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", towpath.stack.port("gateway"))
-    line = b""
-    with suppress(ConnectionError):
-        writer.write(b"GET /users/me HTTP/1.1\r\nHost: towpath\r\nAuthorization: Bearer tp_" + b"x" * (1 << 20) + b"\r\n\r\n")
-        line = await asyncio.wait_for(reader.readline(), 10)
-    writer.close()
-    assert line == b"" or line.split()[1] in {b"400", b"401", b"431"}
+async def test_a_token_of_a_megabyte_is_refused(towpath: Towpath) -> None:
+    problem = (await towpath.admin.as_(f"tp_{'x' * (1 << 20)}").get("/users/me")).expect(401)
+    assert problem.headers["content-type"] == "application/problem+json"
     assert await works(towpath.admin)
 
 

@@ -75,7 +75,9 @@ async def test_an_invalid_pipeline_is_refused_with_every_error_and_its_place(tow
 async def test_a_valid_pipeline_validates_without_being_stored(towpath: Towpath) -> None:
     person = await towpath.person()
     answer = await person.client.post("/pipelines/validate", {"yaml_config": document("octo/web", TRUE)})
-    assert answer.expect(200).json == {"valid": True, "errors": []}
+    found = answer.expect(200).json
+    assert (found["valid"], found["errors"]) == (True, [])
+    assert [warning["code"] for warning in found["warnings"]] == ["no_such_repository"]
     assert await names(towpath, person.client.token) == []
 
 

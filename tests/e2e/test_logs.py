@@ -112,8 +112,8 @@ def _bytes(data: str) -> bytes:
 async def test_the_log_of_a_running_job_can_be_read_while_it_grows(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
-    gate = towpath.mounts / f"gate-{repository.forge_id}"
-    script = f"echo early\nwhile [ ! -e {gate} ]; do sleep 0.05; done\necho late"
+    gate = towpath.gate()
+    script = f"echo early\nwhile {gate.closed()}; do sleep 0.05; done\necho late"
     pipeline = await towpath.pipeline(person, one_job(repository, script))
     await towpath.deliver_push(repository)
     run = await towpath.run_of(pipeline)
@@ -122,6 +122,6 @@ async def test_the_log_of_a_running_job_can_be_read_while_it_grows(towpath: Towp
         return await towpath.log(run["id"], "only") or None
 
     assert await until(early, within=20, what="the first line") == b"early\n"
-    gate.touch()
+    gate.open()
     await towpath.finished(run["id"], sealed=True)
     assert await towpath.log(run["id"], "only") == b"early\nlate\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.harness.git import GitRepository
 from tests.harness.github import new_sha
 from tests.harness.installation import Towpath
+from tests.harness.oracle import Oracle
 from tests.harness.scenes import Document, Scene, document, job, jobs_of, scene, steps_of
 
 
@@ -83,14 +84,14 @@ async def test_needs_give_the_order_and_what_needs_nothing_runs_side_by_side(tow
     """Left and right wait for each other: they end only if they run at the same time."""
     here, there = towpath.oracle(), towpath.oracle()
 
-    def meet(mine: str, path: Path) -> Document:
-        return job(f"{mine}\ni=0; until [ -s {path} ]; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done")
+    def meet(mine: str, other: Oracle) -> Document:
+        return job(f"{mine}\ni=0; until {other.spoke()}; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done")
 
     last = towpath.oracle()
     jobs = {
         "last": job(last.append("last"), needs=["left", "right"]),
-        "left": meet(here.append("left"), there.path),
-        "right": meet(there.append("right"), here.path),
+        "left": meet(here.append("left"), there),
+        "right": meet(there.append("right"), here),
     }
     one = await scene(towpath, jobs)
     run = await one.ran()
@@ -136,7 +137,7 @@ async def test_a_script_that_ends_by_a_timeouts_exit_code_has_failed(towpath: To
 async def checkout_scene(towpath: Towpath, scratch: Path, *scripts: str, **fields: object) -> tuple[Scene, GitRepository]:
     repository = GitRepository(scratch / "repository")
     jobs = {"only": {"steps": [{"run": script} for script in scripts], **fields}}
-    return await scene(towpath, jobs, clone_url=repository.url), repository
+    return await scene(towpath, jobs, clone_url=towpath.clone_url(repository.directory)), repository
 
 
 async def test_exactly_the_commit_of_the_event_is_built(towpath: Towpath, scratch: Path) -> None:
@@ -169,7 +170,7 @@ async def test_a_commit_that_is_not_there_is_a_failed_clone_and_runs_nothing(tow
 
 
 async def test_a_clone_address_where_nothing_is_fails_the_clone(towpath: Towpath, scratch: Path) -> None:
-    one = await scene(towpath, {"only": {"steps": [{"run": "true"}]}}, clone_url=f"file://{scratch}/nothing")
+    one = await scene(towpath, {"only": {"steps": [{"run": "true"}]}}, clone_url=towpath.clone_url(scratch / "nothing"))
     run = await one.ran()
     assert ends(run)["only"] == ("error", "clone_failed")
 
@@ -187,7 +188,7 @@ async def test_a_repository_whose_names_look_like_commands_is_only_data(towpath:
 async def test_a_pull_request_builds_its_merge_and_else_its_head(towpath: Towpath, scratch: Path) -> None:
     repository = GitRepository(scratch / "repository")
     jobs = {"only": {"steps": [{"run": "git rev-parse HEAD"}]}}
-    one = await scene(towpath, jobs, on={"pull_request": {}}, clone_url=repository.url)
+    one = await scene(towpath, jobs, on={"pull_request": {}}, clone_url=towpath.clone_url(repository.directory))
     repository.commit({"a": "1"})
     repository.git("checkout", "-q", "-b", "topic")
     head = repository.commit({"b": "1"})

@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 
 from devstack.stack import SERVICES, Stack
+from tests.harness.backends import Backend
 from tests.harness.client import Answer, Client
 from tests.harness.github import FakeRepository, push, signed_headers, to_bytes
-from tests.harness.oracle import Oracle
+from tests.harness.oracle import Gate, Oracle
 from tests.harness.waiting import until
 
 GITHUB_SECRET = "It's a Secret to Everybody"
@@ -44,9 +45,9 @@ class Person:
 class Towpath:
     """One installation. `admin` may do everything; `person()` makes a user of his own."""
 
-    def __init__(self, stack: Stack, session: aiohttp.ClientSession, mounts: Path) -> None:
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession, backend: Backend) -> None:
         self.stack = stack
-        self.mounts = mounts
+        self.backend = backend
         self.session = session
         self.admin = Client(session, stack.address())
 
@@ -93,7 +94,14 @@ class Towpath:
         return record
 
     def oracle(self) -> Oracle:
-        return Oracle(self.mounts)
+        return self.backend.oracle()
+
+    def gate(self) -> Gate:
+        return self.backend.gate()
+
+    def clone_url(self, folder: Path) -> str:
+        """Where jobs clone a repository from that lies on this machine."""
+        return self.backend.clone_url(folder)
 
     # -------------------------------------------------------- webhooks
 

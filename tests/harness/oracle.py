@@ -1,12 +1,35 @@
-"""A witness outside the system: a file to which user code appends a line each time it starts."""
+"""Witnesses outside the system: what user code says of itself, and what it waits for."""
 
 import secrets
 import shlex
 from pathlib import Path
+from typing import Protocol
 
 
-class Oracle:
-    """The file, in a folder that the local cluster's jobs may write (`TOWPATH_LOCAL_MOUNTS`)."""
+class Oracle(Protocol):
+    """Gets a line each time user code says so."""
+
+    @property
+    def lines(self) -> list[str]: ...
+
+    def append(self, text: str) -> str:
+        """The shell command that adds a line; `text` stands in double quotes, so it may name variables."""
+
+    def spoke(self) -> str:
+        """The shell condition that is true once there is a line."""
+
+
+class Gate(Protocol):
+    """Holds user code up."""
+
+    def closed(self) -> str:
+        """The shell condition that is true until the gate is opened."""
+
+    def open(self) -> None: ...
+
+
+class FileOracle:
+    """A file in a folder that the local cluster's jobs may write (`TOWPATH_LOCAL_MOUNTS`)."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / f"oracle-{secrets.token_hex(4)}"
@@ -14,9 +37,22 @@ class Oracle:
         self.path.chmod(0o666)
 
     def append(self, text: str) -> str:
-        """The shell command that adds a line; `text` stands in double quotes, so it may name variables."""
         return f'echo "{text}" >> {shlex.quote(str(self.path))}'
+
+    def spoke(self) -> str:
+        return f"[ -s {shlex.quote(str(self.path))} ]"
 
     @property
     def lines(self) -> list[str]:
         return self.path.read_text().splitlines()
+
+
+class FileGate:
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / f"gate-{secrets.token_hex(4)}"
+
+    def closed(self) -> str:
+        return f"[ ! -e {shlex.quote(str(self.path))} ]"
+
+    def open(self) -> None:
+        self.path.touch()

@@ -30,7 +30,7 @@ OWNERS: dict[str, Callable[[str], bool]] = {
     "aiormq": lambda path: path in {"shared/bus.py", "shared/consuming.py"},
     "pamqp": lambda path: path in {"shared/bus.py", "shared/consuming.py", "shared/topology.py"},
     "asyncpg": lambda path: path in {"shared/db.py", "shared/migrate.py"} or path.endswith("store.py") or "/store/" in path or path.startswith("devstack/"),
-    "kubernetes": lambda path: path.endswith("kubernetes_cluster.py") or path.startswith("services/logsink/sources"),
+    "kubernetes": lambda path: path == "shared/kubernetes.py",
     "cryptography": lambda path: path == "shared/crypto.py",
     "zstandard": lambda path: path.startswith("services/"),
     "typer": lambda path: path.startswith("cli/"),

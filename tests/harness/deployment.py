@@ -1,0 +1,144 @@
+"""Towpath deployed into a real cluster: the overlay `external`, filled in as an administrator does, with the servers of this machine."""
+
+import asyncio
+import base64
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from devstack.stack import SERVICES
+from shared.kubernetes import ApiError, KubernetesApi, Object
+from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET
+from tests.harness.kubectl import kubectl
+from tests.harness.waiting import until
+
+NAMESPACES = ("towpath", "towpath-builds")
+_DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Takes the place of a stack of processes: the gateway's Service is the address."""
+
+    api: KubernetesApi
+    overlay: Path
+    url: str
+    token: str
+
+    def address(self) -> str:
+        return self.url
+
+    async def pods(self, service: str) -> list[Object]:
+        """Those that are not going already."""
+        query = {"labelSelector": f"app.kubernetes.io/name={service}"}
+        found: list[Object] = (await self.api.get("/api/v1/namespaces/towpath/pods", **query))["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    async def apply(self, overlay: Path) -> None:
+        """Another form of the same deployment; returns when every service runs as it says, and what ran before has ended."""
+        await kubectl("apply", "-k", str(overlay))
+        for service in SERVICES:
+            await kubectl("-n", "towpath", "rollout", "status", f"deployment/{service}", "--timeout=180s")
+        await until(self._nothing_is_ending, within=120, what="the end of the pods that were replaced")
+
+    async def _nothing_is_ending(self) -> bool:
+        found: list[Object] = (await self.api.get("/api/v1/namespaces/towpath/pods"))["items"]
+        return not any("deletionTimestamp" in pod["metadata"] for pod in found)
+
+    async def all_ready(self) -> bool:
+        for service in SERVICES:
+            found = await self.api.get(f"/apis/apps/v1/namespaces/towpath/deployments/{service}")
+            wanted, status = found["spec"]["replicas"], found["status"]
+            counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")]
+            if counts != [wanted] * 4 or status.get("observedGeneration") != found["metadata"]["generation"]:
+                return False
+        return True
+
+
+def filled_in(folder: Path, database_url: str, amqp_url: str, settings: dict[str, str]) -> Path:
+    """A copy of `deploy/k8s` with nothing left to change in the overlay `external`; that overlay."""
+    shutil.copytree(_DEPLOY, folder / "k8s")
+    overlay = folder / "k8s" / "overlays" / "external"
+    connections = {"TOWPATH_DATABASE_URL": database_url, "TOWPATH_AMQP_URL": amqp_url, "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true"}  # of a test's server
+    (overlay / "connections.env").write_text("".join(f"{name}={value}\n" for name, value in connections.items()))
+    (overlay / "webhooks.env").write_text(f"TOWPATH_GITHUB_WEBHOOK_SECRET={GITHUB_SECRET}\nTOWPATH_GITEA_WEBHOOK_SECRET={GITEA_SECRET}\n")
+    (overlay / "encryption-keys").write_text(f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+    (overlay / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    return overlay
+
+
+def with_node_agent(overlay: Path) -> Path:
+    """The same overlay with the component that reads logs on the nodes."""
+    other = overlay.with_name("with-node-agent")
+    shutil.copytree(overlay, other)
+    with (other / "kustomization.yaml").open("a") as kustomization:
+        kustomization.write("components: [../../components/node-agent]\n")
+    return other
+
+
+@asynccontextmanager
+async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deployment]:
+    """Applied and ready; its namespaces are gone after the block."""
+    await removed(api)
+    try:
+        await kubectl("apply", "-k", str(overlay))
+        await kubectl("-n", "towpath", "wait", "--for=condition=complete", "--timeout=180s", "job/towpath-migrate")
+        for service in SERVICES:
+            await kubectl("-n", "towpath", "rollout", "status", f"deployment/{service}", "--timeout=180s")
+        printed = await kubectl("-n", "towpath", "logs", "job/towpath-migrate", "-c", "bootstrap")
+        token = next(line.removeprefix("TOWPATH_TOKEN=") for line in printed.splitlines() if line.startswith("TOWPATH_TOKEN="))
+        gateway = await api.get("/api/v1/namespaces/towpath/services/gateway")
+        yield Deployment(api, overlay, f"http://{gateway['spec']['clusterIP']}", token.strip())
+    finally:
+        await removed(api)
+
+
+async def removed(api: KubernetesApi) -> None:
+    for name in NAMESPACES:
+        try:
+            await api.delete(f"/api/v1/namespaces/{name}", {"propagationPolicy": "Background"})
+        except ApiError as error:
+            if error.status not in {404, 409}:
+                raise
+
+    async def gone() -> bool:
+        names = {item["metadata"]["name"] for item in (await api.get("/api/v1/namespaces"))["items"]}
+        return not names & set(NAMESPACES)
+
+    await until(gone, within=180, what="the end of the namespaces of an earlier deployment")
+
+
+@asynccontextmanager
+async def reachable_from_pods(host: str, url: str) -> AsyncIterator[str]:
+    """A server of this machine's loopback, at an address that pods reach; its URL there."""
+    parts = urlsplit(url)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection(parts.hostname, parts.port)
+            await asyncio.gather(_pass(reader, back), _pass(there, writer))
+        except OSError:
+            writer.close()
+
+    server = await asyncio.start_server(serve, host, 0)
+    credentials, _, _ = parts.netloc.rpartition("@")
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield parts._replace(netloc=f"{credentials}@{host}:{port}").geturl()
+    finally:
+        server.close()
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
