@@ -21,7 +21,8 @@ def kept_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
     ports = dict(kept)
     for name, configured in wanted.items():
         ports[name] = configured or kept.get(name) or _free_port(set(ports.values()))
-    _write(path, ports)
+    if ports != kept:  # most often nothing is new, and several may ask at once
+        _write(path, ports)
     return {name: ports[name] for name in wanted}
 
 

@@ -227,10 +227,10 @@ free AS (
   SELECT greatest($1::bigint - coalesce(sum(slots), 0), 0)::bigint AS slots FROM used),
 waiting AS (  -- each repository with waiting jobs, found by one index step each
   (SELECT repository_id FROM jobs
-    WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL AND coalesce(retry_at <= clock_timestamp(), true) ORDER BY repository_id LIMIT 1)
+    WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL AND (retry_at IS NULL OR retry_at <= clock_timestamp()) ORDER BY repository_id LIMIT 1)
   UNION ALL
   SELECT (SELECT j.repository_id FROM jobs j
-           WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND coalesce(j.retry_at <= clock_timestamp(), true)
+           WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND (j.retry_at IS NULL OR j.retry_at <= clock_timestamp())
              AND j.repository_id > w.repository_id
            ORDER BY j.repository_id LIMIT 1)
     FROM waiting w WHERE w.repository_id IS NOT NULL),
@@ -243,7 +243,7 @@ heads AS (
     FROM free f CROSS JOIN reach r CROSS JOIN queues q
    CROSS JOIN LATERAL (
          SELECT j.id, j.order_key FROM jobs j
-          WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND coalesce(j.retry_at <= clock_timestamp(), true)
+          WHERE j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND (j.retry_at IS NULL OR j.retry_at <= clock_timestamp())
             AND j.repository_id = q.repository_id
           ORDER BY j.order_key, j.id LIMIT least(f.slots, greatest(r.share - q.used, 0))) AS job
    WHERE f.slots > 0),

@@ -34,12 +34,13 @@ class Findings:
     illegal: list[str] = field(default_factory=list)
     overlap: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    untrue_runs: list[int] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        return {name: len(found) for name, found in vars(self).items()}
+        return {name: len(found) for name, found in vars(self).items() if name != "untrue_runs"}
 
     def sentences(self) -> list[str]:
-        return [f"{name}: {sentence}" for name, found in vars(self).items() for sentence in found]
+        return [f"{name}: {sentence}" for name, found in vars(self).items() if name != "untrue_runs" for sentence in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,8 @@ def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Re
         if event.cancelled and status == "cancelled":
             true = (status, reason)
         if (status, reason) != true:
-            found.untrue.append(f"run {run['id']} of {kind.name} is {status} ({reason})")
+            found.untrue.append(f"run {run['id']} of {kind.name} is {status} ({reason}): {run['message']}")
+            found.untrue_runs.append(run["id"])
         if status == "success" and {(event.sha, job) for job in kind.jobs} - ended:
             found.untrue.append(f"run {run['id']} is green, and not all of its user code came to its end")
 

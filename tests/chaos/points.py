@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,5 +41,6 @@ def every_name(root: Path = CHECKOUT) -> tuple[tuple[str, str], ...]:
 
 
 def points_of(service: str, root: Path = CHECKOUT) -> list[Point]:
-    """Those that this service passes: its own, and the shared ones."""
-    return [Point(service, name) for place, name in every_name(root) if place in {"shared", service}]
+    """Those that this service passes: its own, and the shared ones; of a cluster's, where the tests' jobs run on such a one."""
+    elsewhere = "local." if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else "kubernetes."
+    return [Point(service, name) for place, name in every_name(root) if place in {"shared", service} and not name.startswith(elsewhere)]

@@ -22,6 +22,7 @@ UNION ALL SELECT 'messages are not sent', count(*) FROM outbox WHERE sent_at IS 
 
 RUNS = """\
 SELECT r.id, r.sha, r.rerun, r.retry_of, r.status::text, r.reason::text, r.finished_at,
+       (SELECT string_agg(j.message, ' ' ORDER BY j.id) FROM jobs j WHERE j.run_id = r.id) AS message,
        ARRAY(SELECT j.name FROM jobs j JOIN attempts a ON a.job_id = j.id
               WHERE j.run_id = r.id AND j.status IN ('success', 'failed') AND j.carried_from IS NULL) AS ran,
        (SELECT coalesce(sum(jsonb_array_length(s.gaps)), 0) FROM log_streams s WHERE s.run_id = r.id) AS gaps

@@ -14,9 +14,11 @@ from devstack.places import scratch_directory
 from devstack.servers import Rabbit
 from devstack.settings import ServerSources
 from devstack.stack import Stack
-from shared.kubernetes import open_kubernetes
+from shared.kubernetes import KubernetesApi, open_kubernetes
 from tests.conftest import Template, fresh_database, fresh_vhost
+from tests.harness.access import identity
 from tests.harness.backends import Backend, KubernetesBackend, LocalBackend
+from tests.harness.counting import Counted, counting
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET, Towpath
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE, host_for_pods, kubeconfig, namespace
 from tests.harness.witness import serving
@@ -103,6 +105,20 @@ async def own_towpath(database_url: str, amqp_url: str) -> AsyncIterator[Towpath
     """An installation of the test's own, to kill parts of."""
     async with installation(database_url, amqp_url) as own:
         yield own
+
+
+@pytest.fixture
+async def counted(own_towpath: Towpath, kubernetes: KubernetesApi, tmp_path: Path) -> AsyncIterator[Counted]:
+    """An installation of the test's own whose executor's requests are counted."""
+    assert isinstance(own_towpath.backend, KubernetesBackend)
+    namespace, admin, own = own_towpath.backend.namespace, kubeconfig(), tmp_path / "kubeconfig"
+    assert admin is not None
+    own.write_text(await identity(kubernetes, namespace, "executor", admin.read_text()))
+    async with counting(kubernetes, namespace):
+        installed = Counted(own_towpath, kubernetes, namespace, own)
+        await asyncio.to_thread(own_towpath.stack.stop, "executor")
+        await installed.start_executor()
+        yield installed
 
 
 @pytest.fixture

@@ -23,7 +23,11 @@ from tests.harness.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.kubernetes,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes", reason="chooses its backend itself: run once, with the local one"),
+]
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from devstack.stack import SERVICES
 from shared.kubernetes import ApiError, KubernetesApi, Object
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET
@@ -17,6 +19,8 @@ from tests.harness.kubectl import kubectl
 from tests.harness.waiting import until
 
 NAMESPACES = ("towpath", "towpath-builds")
+OURS = {"towpath.dev/made-by": "tests"}
+"""The mark of namespaces that a test may delete."""
 _DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
 
 
@@ -82,9 +86,11 @@ def with_node_agent(overlay: Path) -> Path:
 
 @asynccontextmanager
 async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deployment]:
-    """Applied and ready; its namespaces are gone after the block."""
+    """Applied and ready; its namespaces are gone after the block. A Towpath that is there already is somebody's: the test is skipped."""
     await removed(api)
     try:
+        for name in NAMESPACES:
+            await api.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": OURS}})
         await kubectl("apply", "-k", str(overlay))
         await kubectl("-n", "towpath", "wait", "--for=condition=complete", "--timeout=180s", "job/towpath-migrate")
         for service in SERVICES:
@@ -98,7 +104,13 @@ async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deploymen
 
 
 async def removed(api: KubernetesApi) -> None:
-    for name in NAMESPACES:
+    """What a test has left, and nothing else."""
+    for found in (await api.get("/api/v1/namespaces"))["items"]:
+        name, labels = found["metadata"]["name"], found["metadata"].get("labels", {})
+        if name not in NAMESPACES:
+            continue
+        if not OURS.items() <= labels.items():
+            pytest.skip(f"this cluster has a namespace {name} that no test has made: Towpath is deployed here")
         try:
             await api.delete(f"/api/v1/namespaces/{name}", {"propagationPolicy": "Background"})
         except ApiError as error:

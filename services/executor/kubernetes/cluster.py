@@ -23,6 +23,7 @@ from services.executor.kubernetes.names import GATE
 from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
 from services.executor.kubernetes.reading import Found, Place, complaints, read, weigh_complaint
 from services.executor.kubernetes.watches import Kind, Watch
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.kubernetes import ApiError, KubernetesApi, Object
 
@@ -30,6 +31,7 @@ _log = structlog.get_logger()
 _second_pods = Counter("towpath_kubernetes_second_pods_total", "Pods that a Job made beside the one that was there; they stay gated")
 
 _LOOKS_AT_ONCE = 100
+_CHANCE_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 """How long after its grace period a pod that was told to end may take until it is deleted."""
 
@@ -119,7 +121,9 @@ class KubernetesCluster:
         if pod is None or not pod.gated:
             return
         gates = [{"$patch": "delete", "name": GATE}]
+        crashpoint("kubernetes.gate_not_opened")
         await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": gates}})
+        crashpoint("kubernetes.gate_opened_not_acked")
 
     async def stop(self, name: str, pod_uid: str) -> None:
         pod = await self._pod(name, pod_uid)
@@ -133,7 +137,9 @@ class KubernetesCluster:
             await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}})
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
-        """Also where user code has begun on a node that does not answer."""
+        """Also where user code has begun on a node that does not answer. After an outage everything has its chance first."""
+        if time.monotonic() - max(self._job_watch.back_at, self._pod_watch.back_at) < _CHANCE_SECONDS:
+            return
         pod = await self._fresh_pod(name, pod_uid)
         if pod is None or pod.is_over or pod.deleted_at is not None or not (pod.unreachable or not has_begun(pod)):
             return

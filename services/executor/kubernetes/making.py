@@ -11,6 +11,7 @@ from services.executor.kubernetes.manifest import Manifest, PodSettings, objects
 from services.executor.kubernetes.names import creation_token_of
 from services.executor.kubernetes.objects import JobSeen, job_seen
 from services.executor.kubernetes.reading import Place, job_named
+from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.kubernetes import ApiError, KubernetesApi, Object
 from shared.statuses import WaitingFor
@@ -30,8 +31,11 @@ class Maker:
     async def make(self, spec: AttemptSpec) -> JobSeen:
         """The attempt's Job, made or adopted, with its Secret. Raises NameTaken, Refused, MustWait, Transient."""
         objects = objects_of(spec, self.settings)
+        crashpoint("kubernetes.job_not_posted")
         job = await self._job(spec, objects.job)
+        crashpoint("kubernetes.job_posted_without_secret")
         await self._secret(owned_by(objects.secret, job.name, job.uid), job)
+        crashpoint("kubernetes.secret_posted_not_claimed")
         return job
 
     async def _job(self, spec: AttemptSpec, manifest: Manifest) -> JobSeen:
@@ -85,8 +89,10 @@ class Maker:
     async def delete_job(self, name: str, uid: str) -> bool:
         """With its pods and its Secret. False: there is none with this uid. Raises Transient."""
         options = {"propagationPolicy": BACKGROUND, "preconditions": {"uid": uid}}
+        crashpoint("kubernetes.job_not_deleted")
         try:
             await self.api.delete(f"{self.place.jobs}/{name}", options)
+            crashpoint("kubernetes.job_deleted_not_marked")
         except ApiError as error:
             if error.status not in (404, 409):
                 refuse_for_now(error)

@@ -4,10 +4,11 @@ A watch can go silent, end, or fall behind what the server still remembers. So n
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import orjson
 import structlog
@@ -54,6 +55,8 @@ class Watch(Generic[S]):
         self._version = ""
         self.synced = asyncio.Event()
         """There was a complete list."""
+        self.back_at = -math.inf
+        """When the server answered again after it had not (monotonic)."""
 
     async def run(self, changed: Callable[[frozenset[int]], None]) -> None:
         """Until it is cancelled. `changed` hears of every attempt that looks different."""
@@ -61,6 +64,8 @@ class Watch(Generic[S]):
         while True:
             try:
                 changed(await self._list())
+                if failures:
+                    self.back_at = time.monotonic()
                 await self._follow(changed, until=time.monotonic() + self._watch_seconds)
                 failures = 0
             except TooOld:  # once in a while; at once again and again where something is wrong
@@ -114,15 +119,11 @@ class Watch(Generic[S]):
 
     def _take(self, line: bytes) -> frozenset[int]:
         """Raises TooOld, ApiUnavailable."""
-        try:
-            event: dict[str, Any] = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise ApiUnavailable(f"watch of {self._kind.name}: what came is no JSON") from error
-        found: Object = event["object"]
-        match event["type"]:
-            case "ADDED" | "MODIFIED" | "DELETED" as type_:
+        kind, found = self._read(line)
+        match kind:
+            case "ADDED" | "MODIFIED" | "DELETED":
                 seen = self._kind.reduce(found)
-                changed = frozenset[int]() if seen is None else self._mirror.told(type_, seen)
+                changed = frozenset[int]() if seen is None else self._mirror.told(kind, seen)
             case "ERROR":
                 if found.get("code") == 410:
                     raise TooOld
@@ -131,6 +132,13 @@ class Watch(Generic[S]):
                 changed = frozenset()
         self._version = found["metadata"]["resourceVersion"]
         return changed
+
+    def _read(self, line: bytes) -> tuple[str, Object]:
+        try:
+            event = orjson.loads(line)
+            return event["type"], event["object"]
+        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+            raise ApiUnavailable(f"watch of {self._kind.name}: what came is no event") from error
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from shared.kubernetes import KubernetesApi
 from shared.messages import LogSealed
 from shared.pipeline.model import Step
 from tests.harness.waiting import until
-from tests.integration.executor.kubernetes_world import Hand, Remote, cancel, claimed, looked, ready
+from tests.integration.executor.kubernetes_world import Hand, Remote, cancel, claimed, looked, ready, running
 from tests.integration.executor.world import World
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
@@ -29,6 +31,28 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remot
     assert (await world.path(wanted))[-2:] == ["claimed", "finished"]
     assert await world.sent() == ["attempt.claimed", "container.started", "attempt.finished"]
     assert oracle.lines == ["1"]
+
+
+async def test_a_good_attempt_takes_four_writes_and_no_other_question(world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the list and the watch of Jobs and pods, which all attempts share."""
+    asked: list[str] = []
+    send = KubernetesApi._send
+
+    async def counted(api: KubernetesApi, method: str, path: str, *rest: Any, **options: Any) -> Any:
+        if api is not hand.api:
+            asked.append(f"{method} {path.rpartition(f'/{hand.namespace}/')[2]}")
+        return await send(api, method, path, *rest, **options)
+
+    monkeypatch.setattr(KubernetesApi, "_send", counted)
+    async with running(world, looks_every_seconds=1) as remote:
+        wanted = await world.job("sleep 3")
+        await remote.consumers.on_messages([ready(wanted)])
+        attempt = await world.judged_by_itself(wanted)
+        name, pod = world.name(attempt["id"]), attempt["log_location"].split("/")[-2]
+        await world.seal_logs(attempt["id"])
+        await remote.consumers.on_messages([LogSealed(cluster="local", attempt_ids=(attempt["id"],))])
+    assert [one for one in asked if not one.startswith("GET")] == ["POST jobs", "POST secrets", f"PATCH pods/{pod}", f"DELETE jobs/{name}"]
+    assert sorted(one for one in asked if one.startswith("GET")) == ["GET jobs", "GET jobs", "GET pods", "GET pods"]
 
 
 async def test_a_failed_step_is_named(world: World, hand: Hand, remote: Remote) -> None:

@@ -119,6 +119,7 @@ def check_numbers(text: bytes, count: int) -> int:
     return missing + count - before
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand_lines_are_exact_though_the_log_sink_is_killed(way: Way) -> None:
     async with way.reading():
         attempt_id = await way.runs("; sleep 0.5; ".join(numbered(first, first + 24_999, 60) for first in range(1, 100_000, 25_000)))
@@ -135,6 +136,7 @@ async def test_a_hundred_thousand_lines_are_exact_though_the_log_sink_is_killed(
     assert len(text) == 6_000_000
 
 
+@pytest.mark.slow
 async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way) -> None:
     """Long enough to be rotated by the kubelet, which looks every 10 s; the container goes on until it was."""
     count = (60 << 20) // 120
@@ -147,6 +149,7 @@ async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way)
     print(f"{way.scheme} {missing} of {count + 1} lines missing, in {len(stream['gaps'])} gaps: {stream['gaps']}")
 
 
+@pytest.mark.slow
 async def test_what_is_rotated_while_the_log_sink_stands_still_is_declared(way: Way) -> None:
     """The stream is held up, and the kubelet then passes over a whole file and does not say so."""
     count = 800_000

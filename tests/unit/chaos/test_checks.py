@@ -20,7 +20,7 @@ def event(kind: str = "short", **fields: Any) -> Sent:
 
 
 def run(status: str = "success", reason: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"id": 1, "sha": "abc", "rerun": 0, "retry_of": None, "status": status, "reason": reason, **fields}
+    return {"id": 1, "sha": "abc", "rerun": 0, "retry_of": None, "status": status, "reason": reason, "message": None, **fields}
 
 
 ENDED = [Told("start", "abc", 1, "only", 1, 1.0), Told("end", "abc", 1, "only", 1, 2.0)]

@@ -145,14 +145,18 @@ def test_a_kubelet_that_says_nothing_of_a_deleted_pod_has_lost_its_node() -> Non
 
 
 def test_a_node_that_does_not_answer_is_given_up_where_kubernetes_does_not() -> None:
-    pod = replace(seen("running"), unreachable=True)
-    assert stage(pod) != stage(seen("running"))
+    pod = seen("unreachable")
+    assert stage(pod) != stage(replace(pod, unreachable=False))
     assert pod_of(pod, Beside(seconds=69, node_lost_seconds=60)).obstacle is None
     obstacle = pod_of(pod, Beside(seconds=70, node_lost_seconds=60)).obstacle
     assert obstacle is not None
     assert obstacle.reason is Reason.NODE_LOST
-    abandoned = replace(pod, deleted_at=seen("being_deleted").deleted_at, grace_seconds=2, active_deadline_seconds=1, ended_because=mark_of(obstacle))
-    assert reason_of(pod_of(abandoned, Beside(seconds=2 + SILENT_SECONDS)).end or PodEnd()) is Reason.NODE_LOST
+    given_up = seen("given_up_with_its_node")
+    assert pod_of(given_up, NOW).phase is Phase.RELEASED
+    ended = pod_of(given_up, Beside(seconds=given_up.grace_seconds + SILENT_SECONDS))
+    assert reason_of(ended.end or PodEnd()) is Reason.NODE_LOST
+    assert ended.lingers
+    assert not pod_of(given_up, GONE).lingers
 
 
 def test_a_deletion_by_the_taint_manager_is_a_lost_node() -> None:

@@ -1,0 +1,150 @@
+"""Two thousand pods at once: what they cost the executor in memory, and the API server in requests. Nothing is asked for again and again."""
+
+import asyncio
+import os
+import re
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import yaml
+
+from services.executor.cluster import AttemptSpec, Clone
+from services.executor.kubernetes.manifest import PodSettings
+from services.executor.planning import name_of
+from shared.kubernetes import KubernetesApi
+from shared.pipeline.model import Job, Step
+from tests.harness.counting import Counted
+from tests.harness.footprint import connections, memory_bytes
+from tests.harness.scenes import scene
+from tests.harness.simulated import Made, all_running, made, none_succeeds, simulated_nodes
+from tests.harness.waiting import until
+
+pytestmark = [
+    pytest.mark.kubernetes,
+    pytest.mark.slow,
+    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+]
+
+PODS = 2000
+QUIET_SECONDS = 15
+WATCH_SECONDS = 60
+"""Shorter than by default: the test waits until everything has been listed once more, and then for the quiet before the next time."""
+MEMORY_LIMIT_BYTES = 250 << 20
+JOB = Job(name="steady", steps=(Step(run="make test"),))
+TOKEN = "a token"
+
+
+@pytest.fixture
+async def nodes(kubernetes: KubernetesApi) -> list[str]:
+    found = await simulated_nodes(kubernetes)
+    if not found:
+        pytest.skip("no simulated nodes: none has the label type=kwok (see kwok.sigs.k8s.io)")
+    return found
+
+
+@pytest.mark.timeout(900)
+async def test_two_thousand_pods_are_watched_and_not_polled(nodes: list[str], counted: Counted, capsys: pytest.CaptureFixture[str]) -> None:
+    stack, kubernetes = counted.towpath.stack, counted.api
+    await asyncio.to_thread(stack.stop, "executor")
+    run_id = (await (await scene(counted.towpath)).started())["id"]
+    for service in ("gateway", "scheduler", "logsink"):
+        await asyncio.to_thread(stack.stop, service)
+    connection = await asyncpg.connect(stack.database_url)
+    try:
+        installation, specs = await rows(connection, run_id)
+        settings = PodSettings(installation=installation, namespace=counted.namespace)
+        async with none_succeeds(kubernetes, settings, specs[0]):
+            await claim(connection, counted.namespace, await made(kubernetes, specs, settings, nodes))
+            line = await measured(counted, connection)
+            await asyncio.to_thread(stack.stop, "executor")
+    finally:
+        await connection.close()
+    with capsys.disabled():
+        print(f"\n{line}")
+
+
+async def measured(counted: Counted, connection: asyncpg.Connection[asyncpg.Record]) -> str:
+    """The figures, as text; what is promised of them is asserted."""
+    stack, api, namespace = counted.towpath.stack, counted.api, counted.namespace
+    start = await counted.requests()
+    await counted.start_executor(TOWPATH_KUBERNETES_WATCH_SECONDS=str(WATCH_SECONDS))
+    await until(lambda: all_running(api, namespace), within=60, what=f"{PODS} running pods")
+    await until(lambda: listed_again(counted), within=2 * WATCH_SECONDS, what="a second list of everything")
+
+    process = stack.process("executor")
+    assert process is not None
+    before = await counted.requests()
+    await asyncio.sleep(QUIET_SECONDS)  # how much is asked in a while is what the test is about
+    asked = await counted.requests() - before
+    server = yaml.safe_load(counted.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    watches = connections(process.pid, urlsplit(server).port or 443)
+    memory, most = memory_bytes(process.pid)
+    unfinished = await connection.fetchval("SELECT count(*) FROM attempts WHERE status = 'claimed'")
+    since = before - start
+    assert unfinished == PODS
+    assert await all_running(api, namespace)
+    assert asked["reads"] == 0
+    assert asked["writes"] == 0
+    assert asked["watches"] <= 2
+    assert 1 <= watches <= 2
+    assert memory <= MEMORY_LIMIT_BYTES
+    return (
+        f"{PODS} pods: executor {memory >> 20} MiB resident ({most >> 20} MiB at most), {watches} watches open;"
+        f" since its start {since['reads']} reads (two lists of everything, in pages), {since['writes']} writes, {since['watches']} watches begun;"
+        f" in {QUIET_SECONDS} s of quiet {asked['reads']} reads, {asked['writes']} writes, {asked['watches']} watches begun"
+    )
+
+
+async def listed_again(counted: Counted) -> bool:
+    """Jobs and pods both."""
+    async with counted.towpath.session.get(f"{counted.towpath.stack.address('executor')}/metrics") as answer:
+        text = await answer.text()
+    lists = {kind: float(count) for kind, count in re.findall(r'^towpath_kubernetes_lists_total\{kind="(\w+)"\} (\S+)', text, re.MULTILINE)}
+    return min(lists.get("jobs", 0), lists.get("pods", 0)) >= 2
+
+
+# ---------------------------------------------------------------- what a scheduler and an executor would have written
+
+
+async def rows(connection: asyncpg.Connection[asyncpg.Record], run_id: int) -> tuple[str, list[AttemptSpec]]:
+    """Running jobs of this run with an attempt each, of this installation. Nobody is to start the run's own job."""
+    await connection.execute("UPDATE jobs SET wanted_attempt = NULL WHERE run_id = $1", run_id)
+    found = await connection.fetch(
+        """WITH made AS (
+             INSERT INTO jobs (run_id, name, position, definition, repository_id, status, wanted_attempt, ready_at, admitted_at, started_at)
+             SELECT r.id, 'job-' || n, n, $2::text::jsonb, r.repository_id, 'running', 1, now(), now(), now()
+               FROM pipeline_runs r, generate_series(1, $3) n WHERE r.id = $1
+             RETURNING id)
+           INSERT INTO attempts (job_id, number, cluster, creation_token, status, claimed_at)
+           SELECT id, 1, 'local', $4, 'claimed', now() FROM made RETURNING id, job_id""",
+        run_id,
+        JOB.model_dump_json(),
+        PODS,
+        TOKEN,
+    )
+    installation = await connection.fetchval("SELECT name FROM installation")
+    return installation, [spec_of(installation, run_id, row["job_id"], row["id"]) for row in found]
+
+
+def spec_of(installation: str, run_id: int, job_id: int, attempt_id: int) -> AttemptSpec:
+    clone = Clone(url="https://github.example/octo/web.git", sha="a" * 40, ref="refs/heads/main", merge_sha=None, depth=1)
+    return AttemptSpec(
+        name=name_of(installation, attempt_id),
+        attempt_id=attempt_id,
+        job_id=job_id,
+        run_id=run_id,
+        creation_token=TOKEN,
+        job=JOB,
+        environment={},
+        clone=clone,
+        trusted=True,
+        run_seconds_left=3600,
+    )
+
+
+async def claim(connection: asyncpg.Connection[asyncpg.Record], namespace: str, objects: list[Made]) -> None:
+    await connection.executemany(
+        "UPDATE attempts SET object_uid = $2, pod_uid = $3, log_location = $4, containers = '{clone,job}' WHERE id = $1",
+        [(one.attempt_id, one.job_uid, one.pod_uid, f"kubernetes:///{namespace}/{one.pod}/{one.pod_uid}") for one in objects],
+    )
