@@ -100,7 +100,7 @@ async def soak(seed: int, seconds: float, rate: float) -> Report:
         recovered = recoveries(trouble.injected.outages, waits(load.journal, told, await finished_at(world)))
         for sentence in found.sentences():
             say(f"NOT AS PROMISED: {sentence}")
-        for run_id in found.untrue_runs:
+        for run_id in (*found.untrue_runs, *found.platform_errors):
             log = (await client.get(f"/runs/{run_id}/logs")).raw
             say(f"the log of run {run_id}: {log[:2000]!r}")
         for sentence in trouble.injected.not_injected:

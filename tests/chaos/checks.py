@@ -35,12 +35,14 @@ class Findings:
     overlap: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     untrue_runs: list[int] = field(default_factory=list)
+    platform_errors: list[int] = field(default_factory=list)
+    """Runs that say so themselves, and whose user code never started: true, though nothing to be proud of."""
 
     def counts(self) -> dict[str, int]:
         return {name: len(found) for name, found in vars(self).items() if name != "untrue_runs"}
 
     def sentences(self) -> list[str]:
-        return [f"{name}: {sentence}" for name, found in vars(self).items() if name != "untrue_runs" for sentence in found]
+        return [f"{name}: {sentence}" for name, found in vars(self).items() if name not in {"untrue_runs", "platform_errors"} for sentence in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,9 @@ def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Re
         true = ("failed", "script_failed") if kind.fails else ("success", None)
         if event.cancelled and status == "cancelled":
             true = (status, reason)
-        if (status, reason) != true:
+        if (status, reason) == ("error", "platform") and not any(line.sha == event.sha and line.job == kind.jobs[-1] for line in told):
+            found.platform_errors.append(run["id"])
+        elif (status, reason) != true:
             found.untrue.append(f"run {run['id']} of {kind.name} is {status} ({reason}): {run['message']}")
             found.untrue_runs.append(run["id"])
         if status == "success" and {(event.sha, job) for job in kind.jobs} - ended:

@@ -89,7 +89,9 @@ class KubernetesGround:
             async with self.api.stream(f"{self._pod(made)}/log", idle_seconds=10, container=container) as chunks:
                 async for chunk in chunks:
                     text += chunk
-        except ApiError:
+        except ApiError as error:
+            if error.status not in (400, 404):  # not begun, or gone
+                raise
             return ""
         return step_markers.strip(text, step_markers.nonce(TOKEN)).decode()
 

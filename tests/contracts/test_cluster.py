@@ -88,6 +88,8 @@ async def test_exit_code_and_output_are_kept(ground: Ground, cluster: Cluster) -
 
 async def test_a_lot_of_output_is_kept_in_order(ground: Ground, cluster: Cluster) -> None:
     _, log = await run(ground, cluster, spec("seq 1 200000; head -c 70000 /dev/zero | tr '\\0' x; echo; echo last"))
+    lines = log.splitlines()
+    assert [len(lines), *lines[:2], *(len(line) for line in lines[-3:])] == [200002, "1", "2", 6, 70000, 4]
     assert log == "".join(f"{number}\n" for number in range(1, 200001)) + "x" * 70000 + "\nlast\n"
 
 

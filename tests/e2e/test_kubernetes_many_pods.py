@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -64,7 +65,7 @@ async def test_two_thousand_pods_are_watched_and_not_polled(nodes: list[str], co
         print(f"\n{line}")
 
 
-async def measured(counted: Counted, connection: asyncpg.Connection[asyncpg.Record]) -> str:
+async def measured(counted: Counted, connection: Any) -> str:
     """The figures, as text; what is promised of them is asserted."""
     stack, api, namespace = counted.towpath.stack, counted.api, counted.namespace
     start = await counted.requests()
@@ -107,7 +108,7 @@ async def listed_again(counted: Counted) -> bool:
 # ---------------------------------------------------------------- what a scheduler and an executor would have written
 
 
-async def rows(connection: asyncpg.Connection[asyncpg.Record], run_id: int) -> tuple[str, list[AttemptSpec]]:
+async def rows(connection: Any, run_id: int) -> tuple[str, list[AttemptSpec]]:
     """Running jobs of this run with an attempt each, of this installation. Nobody is to start the run's own job."""
     await connection.execute("UPDATE jobs SET wanted_attempt = NULL WHERE run_id = $1", run_id)
     found = await connection.fetch(
@@ -143,7 +144,7 @@ def spec_of(installation: str, run_id: int, job_id: int, attempt_id: int) -> Att
     )
 
 
-async def claim(connection: asyncpg.Connection[asyncpg.Record], namespace: str, objects: list[Made]) -> None:
+async def claim(connection: Any, namespace: str, objects: list[Made]) -> None:
     await connection.executemany(
         "UPDATE attempts SET object_uid = $2, pod_uid = $3, log_location = $4, containers = '{clone,job}' WHERE id = $1",
         [(one.attempt_id, one.job_uid, one.pod_uid, f"kubernetes:///{namespace}/{one.pod}/{one.pod_uid}") for one in objects],

@@ -64,7 +64,7 @@ async def host_for_pods(api: KubernetesApi) -> str:
         return named
     nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
     ranges = [ipaddress.ip_network(cidr) for node in nodes if (cidr := node["spec"].get("podCIDR"))]
-    addresses = [address["address"] for node in nodes for address in node["status"]["addresses"] if address["type"] == "InternalIP"]
+    addresses = [address["address"] for node in nodes for address in node["status"].get("addresses", []) if address["type"] == "InternalIP"]
     for address in (*(str(next(pods.hosts())) for pods in ranges), *addresses):
         if _is_ours(address):
             return address

@@ -32,6 +32,9 @@ _second_pods = Counter("towpath_kubernetes_second_pods_total", "Pods that a Job 
 
 _LOOKS_AT_ONCE = 100
 _CHANCE_SECONDS = 30.0
+_POD_NOT_MADE = Waiting(None, "The cluster has not made the Job's pod yet.")
+_GOING_SECONDS = 60.0
+"""How long the garbage collector has to delete the pods of a Job that was deleted, before they count as left behind."""
 _STOP_SECONDS = 15.0
 """How long after its grace period a pod that was told to end may take until it is deleted."""
 
@@ -72,6 +75,7 @@ class KubernetesCluster:
         self._pod_watch = Watch(api, pods, self._pods, conduct.watch_seconds)
         self._endings: dict[str, _Ending] = {}
         self._seconds: set[str] = set()
+        self._going: dict[str, float] = {}
         self._changes: set[int] = set()
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,7 +118,9 @@ class KubernetesCluster:
         if not (self._job_watch.synced.is_set() and self._pod_watch.synced.is_set()):
             raise Transient("Kubernetes: the objects have not been listed yet")
         attempts = self._jobs.attempts() | self._pods.attempts()
-        return list((await self.known([self._place.name(attempt) for attempt in attempts])).values())
+        self._going = {uid: at for uid, at in self._going.items() if time.monotonic() - at < _GOING_SECONDS}
+        shown = await self.known([self._place.name(attempt) for attempt in attempts])
+        return [look for look in shown.values() if look.object_uid not in self._going]
 
     async def release(self, name: str, pod_uid: str) -> None:
         pod = await self._pod(name, pod_uid)
@@ -160,7 +166,15 @@ class KubernetesCluster:
         if attempt is None:
             return
         pods = [held.seen for held in self._pods.of(attempt) if held.seen.job_uid == object_uid]
-        if not await self._maker.delete_job(name, object_uid):
+        if object_uid in self._going:  # a message and a reconciler may ask at once
+            return
+        self._going[object_uid] = time.monotonic()
+        try:
+            deleted = await self._maker.delete_job(name, object_uid)
+        except BaseException:
+            del self._going[object_uid]
+            raise
+        if not deleted:
             for pod in pods:  # left behind by a Job that somebody deleted without them
                 await self._delete(pod)
         for pod in pods:
@@ -224,7 +238,9 @@ class KubernetesCluster:
     def _observation(self, attempt: int, job: JobSeen | None, pods: Collection[Held[PodSeen]], complaint: str | None = None) -> Observation:
         ordered = sorted(pods, key=lambda held: (held.gone_at is not None, held.seen.created_at, held.seen.uid))
         first = ordered[0].seen if ordered else None
-        weighed = None if complaint is None else weigh_complaint(complaint)
+        weighed = weigh_complaint(complaint) if complaint is not None else None
+        if complaint is None and first is None and job is not None and not job.is_over:
+            weighed = _POD_NOT_MADE
         return Observation(
             name=self._place.name(attempt),
             attempt_id=attempt,

@@ -19,6 +19,9 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MEMORY = "/dev/fd/3"
 """Where a process finds the memory it was started with."""
 _PROC = Path("/proc")
+_CLONE_NEWNS = 0x20000
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,6 +44,15 @@ def start_time(pid: int) -> int | None:
 def become_subreaper() -> None:
     """Orphaned descendants become this process' children instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def keep_mounts() -> None:
+    """From here on this process sees the machine's mounts as they are now: bubblewrap fails on one that goes while it binds it, as those of containers do.
+
+    One that the machine gives up meanwhile lives on until this process ends. Only root can do this; for others nothing changes.
+    """
+    if os.geteuid() == 0 and _libc.unshare(_CLONE_NEWNS) == 0:
+        _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
 
 
 def set_name(name: str) -> None:

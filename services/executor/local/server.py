@@ -52,7 +52,7 @@ def _serve(channel: socket.socket, number: bytes, descriptor: int) -> None:
         answer = "made" if _make(order, channel) else "taken"
     except Exception as error:  # noqa: BLE001 - one order's trouble stays its own
         answer = f"could not make a pod: {error}"
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         channel.send(number + b" " + answer.encode("utf-8", "replace")[:4096])
 
 

@@ -45,9 +45,11 @@ def test_what_is_as_promised_finds_nothing() -> None:
         ([run("running")], ENDED, {"stuck": 1}),
         ([run("error", "lost")], ENDED, {"untrue": 1}),
         ([run("failed", "timed_out")], ENDED, {"untrue": 1}),
+        ([run("error", "platform")], ENDED, {"untrue": 1}),
+        ([run("error", "platform")], [], {"platform_errors": 1}),
         ([run()], ENDED[:1], {"untrue": 1}),
     ],
-    ids=["lost", "doubled", "stuck", "error", "timed out", "green without an end"],
+    ids=["lost", "doubled", "stuck", "error", "timed out", "platform after a start", "platform", "green without an end"],
 )
 def test_each_wrong_end_has_its_name(runs: list[dict[str, Any]], told: list[Told], found: dict[str, int]) -> None:
     assert counts(event(), runs, told) == found

@@ -1,0 +1,43 @@
+"""What a soak's report says, and when it is as promised."""
+
+import pytest
+
+from tests.chaos.checks import Findings
+from tests.chaos.load import Journal, Sent
+from tests.chaos.recovery import Outage
+from tests.chaos.report import Injected, Report, Soak, report
+
+KILL, PAUSE = Outage("broker killed", 1, 2), Outage("broker paused", 5, 9)
+
+
+def made(found: Findings | None = None, recovered: float = 1.0, events: int = 1) -> Report:
+    journal = Journal(events=[Sent("short", f"sha-{number}", "d", 0.0) for number in range(events)])
+    injected = Injected([KILL, KILL, PAUSE], ["x"], 2)
+    return report(Soak(7, 300, 0.5, {"postgresql": "15"}), journal, found or Findings(), injected, [(KILL, recovered), (PAUSE, 0.5)])
+
+
+def test_it_counts_what_was_done_and_what_came_out() -> None:
+    told = made().as_json()
+    assert (told["seed"], told["cycles"], told["faults"], told["events"]) == (7, 2, {"broker killed": 2, "broker paused": 1}, 1)
+    assert (told["lost"], told["doubled"], told["stuck"], told["as_promised"]) == (0, 0, 0, True)
+    assert (told["recovery_p50_seconds"], told["recovery_max_seconds"], told["recovery_max_kind"]) == (0.75, 1.0, "broker killed")
+    assert told["machine"]["postgresql"] == "15"
+
+
+@pytest.mark.parametrize("name", ["lost", "doubled", "stuck", "untrue", "log_errors", "illegal", "overlap", "violations"])
+def test_one_of_anything_is_too_many(name: str) -> None:
+    found = Findings()
+    getattr(found, name).append("one")
+    assert not made(found).is_as_promised
+    assert "one" in found.sentences()[0]
+
+
+def test_a_late_recovery_and_an_empty_soak_are_not_as_promised() -> None:
+    assert not made(recovered=35.5).is_as_promised
+    assert not made(recovered=7.0).is_as_promised  # half of them took longer than three seconds
+    assert not made(events=0).is_as_promised
+
+
+def test_the_table_names_every_kind_of_fault() -> None:
+    lines = made().table().splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("  broker")] == ["2", "1"]
