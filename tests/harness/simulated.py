@@ -5,6 +5,7 @@ without the scheduler.
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from services.executor.kubernetes.manifest import PodSettings, objects_of
 from shared.kubernetes import ApiError, KubernetesApi, Object
 from tests.harness.waiting import until
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 _BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 
@@ -64,7 +65,7 @@ async def all_running(api: KubernetesApi, namespace: str) -> bool:
 
 @asynccontextmanager
 async def none_succeeds(api: KubernetesApi, settings: PodSettings, probe: AttemptSpec) -> AsyncIterator[None]:
-    """No pod of the namespace ends well while the block lasts, and none is left after it: a simulated node ends the pods of Jobs as soon as they run.
+    """No pod of the namespace succeeds while the block lasts, and none is left after it: a simulated node ends the pods of Jobs as soon as they run.
 
     `probe`: of an attempt that is nobody's; its pod never gets a node, and tells when the API server knows the rule.
     """
@@ -78,11 +79,22 @@ async def none_succeeds(api: KubernetesApi, settings: PodSettings, probe: Attemp
         await _until_refused(api, pods, objects_of(probe, settings).job["spec"]["template"]["spec"])
         yield
     finally:
-        everything = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
-        await api.delete(pods, everything)
-        await api.delete(f"/apis/batch/v1/namespaces/{name}/jobs", everything)
         await api.delete(f"{_BINDINGS}/{name}")
         await api.delete(f"{_POLICIES}/{name}")
+        await _delete_all(api, pods)
+        await _delete_all(api, f"/apis/batch/v1/namespaces/{name}/jobs")
+
+
+async def _delete_all(api: KubernetesApi, path: str) -> None:
+    """One by one: for a collection the API server takes longer than a request may."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> None:
+        async with turn:
+            with contextlib.suppress(ApiError):  # gone by itself
+                await api.delete(f"{path}/{name}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+
+    await asyncio.gather(*(one(found["metadata"]["name"]) for found in (await api.get(path))["items"]))
 
 
 async def _until_refused(api: KubernetesApi, pods: str, spec: Object) -> None:

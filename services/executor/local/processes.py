@@ -22,6 +22,8 @@ _PROC = Path("/proc")
 _CLONE_NEWNS = 0x20000
 _MS_REC = 0x4000
 _MS_PRIVATE = 0x40000
+_MNT_DETACH = 2
+_FLEETING = ("/run/", "/var/lib/containerd/", "/var/lib/docker/", "/var/lib/kubelet/")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -46,13 +48,18 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def keep_mounts() -> None:
-    """From here on this process sees the machine's mounts as they are now: bubblewrap fails on one that goes while it binds it, as those of containers do.
+def settle_mounts(needed: Sequence[str]) -> None:
+    """From here on this process sees no mount come or go, and none of those that container runtimes make: bubblewrap fails on one that goes while it binds it.
 
-    One that the machine gives up meanwhile lives on until this process ends. Only root can do this; for others nothing changes.
+    `needed`: paths that stay as they are. Only root can do this; for others nothing changes.
     """
-    if os.geteuid() == 0 and _libc.unshare(_CLONE_NEWNS) == 0:
-        _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+    if os.geteuid() != 0 or _libc.unshare(_CLONE_NEWNS) != 0:
+        return
+    _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+    mounted = [line.split(" ")[4] for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines()]  # proc(5): the mount point
+    for point in reversed(mounted):
+        if point.startswith(_FLEETING) and not any(path == point or path.startswith(f"{point}/") for path in needed):
+            _libc.umount2(os.fsencode(point), _MNT_DETACH)
 
 
 def set_name(name: str) -> None:

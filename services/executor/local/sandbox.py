@@ -23,6 +23,8 @@ _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - to be replaced by empty ones
 _EMPTY = ("/home", "/root", "/run")
 _KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # names would not be resolved without them
 
+_PROBES = 5
+"""A mount of the machine that goes while bubblewrap binds it makes one fail; that is no reason to do without."""
 _FOR_OTHERS = stat.S_IROTH | stat.S_IXOTH
 
 Choice = Literal["auto", "bubblewrap", "none"]
@@ -138,9 +140,11 @@ def _is_closed(folder: Path) -> bool:
 async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
     """The sandbox with bubblewrap where that is wanted and works. Raises SandboxUnusable."""
     wrapped = Sandbox(sandbox.job_user, sandbox.clone_user, sandbox.mounts, sandbox.hidden, sandbox.masked, bubblewrap=True)
-    complaint = "not wanted" if choice == "none" else await _probe(wrapped, local)
-    if not complaint:
-        return wrapped
+    complaint = "not wanted"
+    for _ in range(_PROBES if choice != "none" else 0):
+        complaint = await _probe(wrapped, local)
+        if not complaint:
+            return wrapped
     if choice == "bubblewrap":
         raise SandboxUnusable(f"bubblewrap does not work here: {complaint}")
     complaint_without = await _probe(sandbox, local)

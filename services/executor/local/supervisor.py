@@ -18,7 +18,7 @@ from services.executor.local.container import Limits, run_container
 from services.executor.local.cri_log import CriLog
 from services.executor.local.order import Order
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles, Status, read_go, write_whole
-from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_subreaper, keep_mounts
+from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_subreaper, settle_mounts
 from services.executor.local.wakes import Wakes
 
 ALREADY_STARTED_CODE = 97
@@ -47,7 +47,7 @@ def _live(order: Order, files: PodFiles, wakes: Wakes) -> int:
     except FileExistsError:
         return ALREADY_STARTED_CODE
     if order.runner.prefix:
-        keep_mounts()
+        settle_mounts((order.pods, *order.runner.prefix))
     try:
         status = _Pod(order, files, wakes).run()
     except Exception:  # noqa: BLE001 - the outermost edge of the process: whatever happened, the pod has an end
