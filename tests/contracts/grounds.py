@@ -90,7 +90,7 @@ class KubernetesGround:
                 async for chunk in chunks:
                     text += chunk
         except ApiError as error:
-            if error.status not in (400, 404):  # not begun, or gone
+            if error.status not in (204, 400, 404):  # without a node, not begun, or gone
                 raise
             return ""
         return step_markers.strip(text, step_markers.nonce(TOKEN)).decode()

@@ -51,15 +51,15 @@ def become_subreaper() -> None:
 def settle_mounts(needed: Sequence[str]) -> None:
     """From here on this process sees no mount come or go, and none of those that container runtimes make: bubblewrap fails on one that goes while it binds it.
 
-    `needed`: paths that stay as they are. Only root can do this; for others nothing changes.
+    `needed`: paths that stay as they are. Only root can do this; for others, and where there are no such mounts, nothing changes.
     """
-    if os.geteuid() != 0 or _libc.unshare(_CLONE_NEWNS) != 0:
+    mounted = [line.split(" ")[4] for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines()]  # proc(5): the mount point
+    fleeting = [point for point in mounted if point.startswith(_FLEETING) and not any(path == point or path.startswith(f"{point}/") for path in needed)]
+    if not fleeting or os.geteuid() != 0 or _libc.unshare(_CLONE_NEWNS) != 0:
         return
     _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
-    mounted = [line.split(" ")[4] for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines()]  # proc(5): the mount point
-    for point in reversed(mounted):
-        if point.startswith(_FLEETING) and not any(path == point or path.startswith(f"{point}/") for path in needed):
-            _libc.umount2(os.fsencode(point), _MNT_DETACH)
+    for point in reversed(fleeting):
+        _libc.umount2(os.fsencode(point), _MNT_DETACH)
 
 
 def set_name(name: str) -> None:

@@ -1,0 +1,48 @@
+"""Mounts of the machine that come and go, as those of containers do, keep no job from its sandbox."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.executor.local.processes import settle_mounts
+
+FOLDER = Path("/run/towpath-test-mounts")
+
+
+@pytest.fixture
+def mounted() -> Iterator[Path]:
+    """A mount below /run."""
+    FOLDER.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "none", str(FOLDER)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        FOLDER.rmdir()
+        pytest.skip(f"only who may mount can try this: {done.stderr.strip()}")
+    yield FOLDER
+    subprocess.run(["umount", str(FOLDER)], check=True)
+    FOLDER.rmdir()
+
+
+def points_seen_after_settling(needed: list[str]) -> set[str]:
+    """In a process of its own, for it changes what it sees for good."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        settle_mounts(needed)
+        os.write(writable, Path("/proc/self/mountinfo").read_bytes())
+        os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable, "rb") as said:
+        text = said.read().decode()
+    os.waitpid(child, 0)
+    return {line.split(" ")[4] for line in text.splitlines()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root can do this")
+def test_a_job_sees_no_mount_of_a_container_runtime_but_those_it_needs(mounted: Path) -> None:
+    assert str(mounted) not in points_seen_after_settling([])
+    assert str(mounted) in points_seen_after_settling([f"{mounted}/work"])
+    assert os.path.ismount(mounted)  # for everybody else it is there
