@@ -36,7 +36,7 @@ async def test_a_pod_that_nobody_releases_ends_without_having_run(sandbox: Sandb
 
 
 async def test_a_release_whose_signal_was_lost_counts_all_the_same(sandbox: Sandbox, folder: Path) -> None:
-    limits = LocalLimits(grace_seconds=1, gate_seconds=0.5, clone_seconds=60)
+    limits = LocalLimits(grace_seconds=1, gate_seconds=2, clone_seconds=60)
     async with LocalCluster(folder / "local", INSTALLATION, sandbox, limits) as cluster:
         made = await cluster.create(spec("echo ran"))
         (Path(made.log_location) / "go").write_text(made.pods[0].uid)  # as an executor leaves it that was killed before it sent the signal
