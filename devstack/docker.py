@@ -5,6 +5,7 @@ The same methods as `PostgresNode` and `RabbitNode`. Data lives in the container
 
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -28,7 +29,7 @@ def images_are_here() -> bool:
     return all(_docker("image", "inspect", image, check=False).returncode == 0 for image in (DockerPostgres.image, DockerRabbit.image))
 
 
-class _Container:
+class _Container(ABC):
     image: ClassVar[str]
     inner_port: ClassVar[int]
     ready_command: ClassVar[tuple[str, ...]]
@@ -71,8 +72,9 @@ class _Container:
     def remove(self) -> None:
         _docker("rm", "--force", "--volumes", self._name, check=False)
 
+    @abstractmethod
     def _settings(self) -> dict[str, str]:
-        raise NotImplementedError
+        """The container's environment."""
 
     def _password(self) -> str:
         return kept_secret(self.directory / "password")

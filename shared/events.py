@@ -112,6 +112,23 @@ def environment(event: Event, execution: Execution) -> dict[str, str]:
     return {name: _bounded(str(value)) for name, value in values.items() if value is not None}
 
 
+def fields(event: Event) -> dict[str, str]:
+    """What pipelines may call `event.…`; what the event lacks is empty."""
+    values = {
+        "type": event.kind.value,
+        "action": event.action,
+        "repository": event.repository,
+        "ref": event.ref,
+        "branch": event.branch,
+        "tag": event.tag,
+        "sha": event.sha,
+        "base_branch": event.base_branch,
+        "pull_request": event.pull_request,
+        "sender": event.sender_login,
+    }
+    return {name: "" if value is None else str(value) for name, value in values.items()}
+
+
 def _bounded(value: str) -> str:
     data = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
     return data[:LONGEST_VARIABLE_BYTES].decode("utf-8", "ignore")

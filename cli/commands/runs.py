@@ -125,6 +125,7 @@ def _print_run(run: dict[str, Any]) -> None:
             ("by", run["triggered_by"]),
             ("delivery", delivery),
             ("retry of", run["retry_of"]),
+            ("group", _group(run)),
             ("created", instant(run["created_at"])),
             ("started", instant(run["started_at"])),
             ("finished", instant(run["finished_at"])),
@@ -145,6 +146,11 @@ def _print_run(run: dict[str, Any]) -> None:
 
 def _with_reason(row: Row) -> str:
     return f"{row['status']} ({row['reason']})" if row["reason"] else str(row["status"])
+
+
+def _group(run: Row) -> str | None:
+    group = run.get("concurrency")
+    return None if group is None else f"{group['group']} (at most {group['limit']}, {group['on_new']})"
 
 
 def _waits(job: Row) -> str | None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Histogram
 
-from services.scheduler.store import SchedulerStore
+from services.scheduler.groups import Arrangement, arrange
+from services.scheduler.runs import enter_groups, stop_runs
+from services.scheduler.store import SchedulerStore, SchedulerWork
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messages import AttemptReady
@@ -59,6 +61,9 @@ class Admission:
     async def admit(self) -> int:
         """Admits what fits; returns how many jobs. Safe at any time and in several replicas. Raises Transient when others hold it up."""
         async with self._store.transaction() as work:
+            await work.lock_admission()
+            if await arrange_groups(work):
+                self.wake()
             admitted = await work.admit(global_limit=self._limits.over_all, repository_limit=self._limits.of_repository, cluster=self._cluster)
             jobs = admitted.jobs
             for start in range(0, len(jobs), _JOBS_A_MESSAGE):
@@ -76,3 +81,18 @@ class Admission:
         except TimeoutError:
             self._next_retry_seconds = None
         self._woken.clear()
+
+
+async def arrange_groups(work: SchedulerWork) -> bool:
+    """Gives places in concurrency groups to runs that wait, and stops those that a newer run replaces. True when something moved, and more may follow.
+
+    The caller holds the lock of admission. All these runs are locked at once and before any job is, so that nobody waits in a circle.
+    """
+    arrangement = arrange(await work.groups_with_waiting())
+    if arrangement == Arrangement():
+        return False
+    runs = {run.id: run for run in await work.lock_runs((*arrangement.enter, *(one.run_id for one in arrangement.stop)))}
+    await enter_groups(work, [runs[run_id] for run_id in arrangement.enter], "group")
+    for one in arrangement.stop:
+        await stop_runs(work, [runs[one.run_id]], one.reason, one.cause)
+    return True

@@ -6,6 +6,7 @@ Commands about one run are applied one after the other: the run is locked before
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from services.scheduler.groups import Membership, membership
 from services.scheduler.planning import JobRecord, Plan, plan_again
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
@@ -82,12 +83,13 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
     if pipeline is None:
         return Effect("refused", "not_retryable")
     earlier: tuple[JobRecord, ...] = await work.job_records(command.run_id) if command.arguments.get("only") == "failed" else ()
-    again = _next_run(run, revision_id, plan_again(pipeline, earlier, run["now"]), command)
+    member = membership(pipeline, await work.event(run["event_id"]), run["now"])
+    again = _next_run(run, revision_id, plan_again(pipeline, earlier, run["now"]), member, command)
     ids = await create_runs(work, [again])
     return Effect("applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True)
 
 
-def _next_run(run: Row, revision_id: int, planned: Plan, command: Command) -> NewRun:
+def _next_run(run: Row, revision_id: int, planned: Plan, member: Membership | None, command: Command) -> NewRun:
     return NewRun(
         plan=planned,
         pipeline_config_id=run["pipeline_config_id"],
@@ -99,6 +101,7 @@ def _next_run(run: Row, revision_id: int, planned: Plan, command: Command) -> Ne
         sha=run["sha"],
         triggered_by=f"retry:user:{command.requested_by}",
         cause=f"command:{command.id}",
+        membership=member,
         rerun=run["rerun"] + 1,
         retry_of=run["id"],
     )

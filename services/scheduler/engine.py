@@ -60,6 +60,8 @@ class RunState:
     """A run with its jobs in the document's order."""
 
     jobs: tuple[JobState, ...]
+    in_group: bool = True
+    """It has a place in its concurrency group, or needs none. Before that no job queues for a slot."""
     status: Status = Status.PENDING
     reason: Reason | None = None
     started_at: datetime | None = None
@@ -88,6 +90,11 @@ def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> 
 def stop(run: RunState, reason: Reason, now: datetime) -> RunState:
     """The run after a wish to end it: jobs without a slot end at once, attempts are asked to stop and keep their true verdict. The first wish counts."""
     return _settled(run, [_after_stop(job, reason, now) for job in run.jobs], now)
+
+
+def enter(run: RunState, now: datetime) -> RunState:
+    """The run with its place in its concurrency group; one that is over takes none."""
+    return run if run.status in TERMINAL else _settled(replace(run, in_group=True), run.jobs, now)
 
 
 def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
@@ -151,12 +158,12 @@ def _stopped(why: Reason) -> tuple[Status, Reason]:
 def _settled(run: RunState, jobs: Sequence[JobState], now: datetime) -> RunState:
     """Decides every job whose needs have ended, again and again until nothing moves (a chain of skips is as long as the graph is deep)."""
     by_name = {job.name: job for job in jobs}
-    while moved := list(_moves(by_name, now)):
+    while moved := list(_moves(by_name, run.in_group, now)):
         by_name.update((job.name, job) for job in moved)
     return _with_status(replace(run, jobs=tuple(by_name[job.name] for job in jobs)), now)
 
 
-def _moves(by_name: Mapping[str, JobState], now: datetime) -> Iterator[JobState]:
+def _moves(by_name: Mapping[str, JobState], in_group: bool, now: datetime) -> Iterator[JobState]:
     for job in by_name.values():
         if job.is_over or job.ready_at is not None:
             continue
@@ -164,10 +171,10 @@ def _moves(by_name: Mapping[str, JobState], now: datetime) -> Iterator[JobState]
         failed = next((need for need in needs if need.is_over and need.status is not Status.SUCCESS), None)
         if failed is not None:
             yield _skipped(job, failed, now)
-        elif all(need.is_over for need in needs):
-            yield replace(job, ready_at=now, waiting_for=WaitingFor.SLOT)
-        elif job.waiting_for is None:
-            yield replace(job, waiting_for=WaitingFor.DEPENDENCY)
+            continue
+        wanted = WaitingFor.DEPENDENCY if not all(need.is_over for need in needs) else WaitingFor.SLOT if in_group else WaitingFor.GROUP
+        if job.waiting_for is not wanted:
+            yield replace(job, waiting_for=wanted, ready_at=now if wanted is WaitingFor.SLOT else None)
 
 
 def _skipped(job: JobState, failed: JobState, now: datetime) -> JobState:

@@ -51,7 +51,8 @@ def plan_again(pipeline: Pipeline, earlier: tuple[JobRecord, ...], now: datetime
         for job in jobs
     )
     definitions = tuple(job.model_dump(mode="json") for job in jobs)
-    return Plan(fold(RunState(jobs=states), {}, now), definitions, carried, pipeline.timeout_seconds)
+    state = RunState(jobs=states, in_group=pipeline.concurrency is None)
+    return Plan(fold(state, {}, now), definitions, carried, pipeline.timeout_seconds)
 
 
 def _carried(jobs: tuple[Job, ...], earlier: Mapping[str, JobRecord]) -> dict[str, int]:

@@ -147,13 +147,14 @@ WITH new AS MATERIALIZED (
   SELECT nextval(pg_get_serial_sequence('pipeline_runs', 'id')) AS id, asked.*
     FROM jsonb_to_recordset($1::jsonb) AS asked (
          pipeline_config_id bigint, revision_id bigint, event_id bigint, rerun integer, number integer, retry_of bigint, triggered_by text, status status, reason reason,
-         repository_id bigint, event_kind event_kind, branch text, sha text, timeout_seconds integer, finished_at timestamptz, cause text)),
+         repository_id bigint, event_kind event_kind, branch text, sha text, timeout_seconds integer, finished_at timestamptz, cause text,
+         concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz)),
 runs AS (
   INSERT INTO pipeline_runs (id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason, repository_id, event_kind, branch, sha,
-                             timeout_seconds, finished_at, logs)
+                             timeout_seconds, finished_at, logs, concurrency_group, concurrency_limit, on_new, group_order_at)
   OVERRIDING SYSTEM VALUE
   SELECT id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason, repository_id, event_kind, branch, sha,
-         timeout_seconds, finished_at, '/runs/' || id || '/logs'
+         timeout_seconds, finished_at, '/runs/' || id || '/logs', concurrency_group, concurrency_limit, on_new, group_order_at
     FROM new),
 jobs AS (
   INSERT INTO jobs (run_id, name, position, needs, definition, status, reason, message, waiting_for, repository_id, ready_at, order_key, carried_from, finished_at)
@@ -170,7 +171,8 @@ SELECT id, event_id, pipeline_config_id FROM new;
 
 -- name: lock_runs
 -- Runs, held until the end of the transaction; other services' references to them are not held up. $1 ids.
-SELECT id, status, reason, started_at, finished_at, clock_timestamp() AS locked_at FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
+SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at, finished_at, clock_timestamp() AS locked_at
+  FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: lock_jobs
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about trying again where an attempt ended badly. $1 runs.
@@ -197,8 +199,10 @@ WITH jobs_changed AS (
          retry_at timestamptz, ready_at timestamptz, started_at timestamptz, finished_at timestamptz), pipeline_runs r
    WHERE j.id = c.id AND r.id = j.run_id AND j.status IN ('pending', 'running')),
 runs_changed AS (
-  UPDATE pipeline_runs r SET status = c.status, reason = c.reason, started_at = c.started_at, finished_at = c.finished_at
-    FROM jsonb_to_recordset($2::jsonb) AS c (id bigint, status status, reason reason, started_at timestamptz, finished_at timestamptz)
+  UPDATE pipeline_runs r
+     SET status = c.status, reason = c.reason, started_at = c.started_at, finished_at = c.finished_at,
+         group_entered_at = CASE WHEN c.in_group AND r.concurrency_group IS NOT NULL THEN coalesce(r.group_entered_at, now()) END
+    FROM jsonb_to_recordset($2::jsonb) AS c (id bigint, in_group boolean, status status, reason reason, started_at timestamptz, finished_at timestamptz)
    WHERE r.id = c.id AND r.status IN ('pending', 'running'))
 INSERT INTO transitions (run_id, job_id, from_status, to_status, reason, cause)
 SELECT run_id, job_id, from_status, to_status, reason, cause
@@ -215,6 +219,40 @@ SELECT DISTINCT j.run_id FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.
 -- nothing is compiled, for that takes longer than `admit` itself.
 WITH limits AS MATERIALIZED (SELECT set_config('lock_timeout', '1s', true), set_config('jit', 'off', true))
 SELECT pg_advisory_xact_lock(1, 0) FROM limits;
+
+-- name: groups_with_waiting
+-- Runs of the groups in which a run waits for a place: those that have one, and the first hundred of those that wait; with the newest runs that stop others.
+WITH RECURSIVE
+waiting AS (  -- each such group, found by one index step each
+  (SELECT repository_id, concurrency_group FROM pipeline_runs
+    WHERE status = 'pending' AND concurrency_group IS NOT NULL AND group_entered_at IS NULL ORDER BY repository_id, concurrency_group LIMIT 1)
+  UNION ALL
+  SELECT further.repository_id, further.concurrency_group
+    FROM waiting w CROSS JOIN LATERAL (
+         SELECT r.repository_id, r.concurrency_group FROM pipeline_runs r
+          WHERE r.status = 'pending' AND r.concurrency_group IS NOT NULL AND r.group_entered_at IS NULL
+            AND (r.repository_id, r.concurrency_group) > (w.repository_id, w.concurrency_group)
+          ORDER BY r.repository_id, r.concurrency_group LIMIT 1) AS further)
+SELECT w.repository_id, w.concurrency_group, member.*, canceller.at AS canceller_at, canceller.id AS canceller_id, keeper.at AS keeper_at, keeper.id AS keeper_id
+  FROM waiting w
+ CROSS JOIN LATERAL (
+  (SELECT r.id, r.group_order_at, r.concurrency_limit, r.on_new, true AS entered,
+          NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = r.id AND j.status IN ('pending', 'running') AND j.cancel_reason IS NULL) AS stopping
+     FROM pipeline_runs r
+    WHERE r.repository_id = w.repository_id AND r.concurrency_group = w.concurrency_group AND r.status IN ('pending', 'running') AND r.group_entered_at IS NOT NULL)
+  UNION ALL
+  (SELECT r.id, r.group_order_at, r.concurrency_limit, r.on_new, false, false
+     FROM pipeline_runs r
+    WHERE r.repository_id = w.repository_id AND r.concurrency_group = w.concurrency_group AND r.status = 'pending' AND r.group_entered_at IS NULL
+    ORDER BY r.group_order_at, r.id LIMIT 100)) AS member
+  LEFT JOIN LATERAL (
+   SELECT r.group_order_at AS at, r.id FROM pipeline_runs r
+    WHERE r.repository_id = w.repository_id AND r.concurrency_group = w.concurrency_group AND r.on_new = 'cancel_older'
+    ORDER BY r.group_order_at DESC, r.id DESC LIMIT 1) AS canceller ON true
+  LEFT JOIN LATERAL (
+   SELECT r.group_order_at AS at, r.id FROM pipeline_runs r
+    WHERE r.repository_id = w.repository_id AND r.concurrency_group = w.concurrency_group AND r.on_new = 'keep_latest_pending'
+    ORDER BY r.group_order_at DESC, r.id DESC LIMIT 1) AS keeper ON true;
 
 -- name: admit
 -- Gives free slots to waiting jobs: to the repository that has the fewest first, within a repository in queue order. Jobs that another transaction holds wait for the next
@@ -297,6 +335,10 @@ SELECT clock_timestamp() AS now, r.id, r.status, r.event_id, r.pipeline_config_i
   FROM pipeline_runs r JOIN pipeline_configs p ON p.id = r.pipeline_config_id JOIN users u ON u.id = p.created_by JOIN repositories k ON k.id = r.repository_id
  WHERE r.id = $1;
 
+-- name: event
+-- $1 event.
+SELECT * FROM events WHERE id = $1;
+
 -- name: job_records
 -- The jobs of a run, as a retry of the failed ones looks at them. $1 run.
 SELECT id, name, status, definition FROM jobs WHERE run_id = $1;
@@ -336,5 +378,6 @@ SELECT j.id, j.wanted_attempt, j.cluster
  ORDER BY j.id LIMIT 500;
 
 -- name: jobs_wait
--- Whether any job waits for a slot.
-SELECT EXISTS (SELECT FROM jobs WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL);
+-- Whether any job waits for a slot, or any run for a place in its group.
+SELECT EXISTS (SELECT FROM jobs WHERE status = 'pending' AND ready_at IS NOT NULL AND admitted_at IS NULL)
+    OR EXISTS (SELECT FROM pipeline_runs WHERE status = 'pending' AND concurrency_group IS NOT NULL AND group_entered_at IS NULL);

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.scheduler.engine import JobState, RunState, fold, stop
+from services.scheduler.engine import JobState, RunState, enter, fold, stop
+from services.scheduler.groups import Membership
 from services.scheduler.planning import Plan
 from services.scheduler.store import LockedRun, Row, SchedulerWork
 from shared.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
@@ -30,6 +31,7 @@ class NewRun:
     sha: str | None
     triggered_by: str
     cause: str
+    membership: Membership | None = None
     rerun: int = 0
     retry_of: int | None = None
 
@@ -64,6 +66,11 @@ async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reas
     return await _change_runs(work, runs, lambda state, now: stop(state, reason, now), cause)
 
 
+async def enter_groups(work: SchedulerWork, runs: Iterable[LockedRun], cause: str) -> bool:
+    """Gives runs their places in their concurrency groups. True when admission may have something to do."""
+    return await _change_runs(work, runs, enter, cause)
+
+
 async def _change_runs(work: SchedulerWork, runs: Iterable[LockedRun], change: Change, cause: str | None) -> bool:
     changed = [(run, after) for run in runs if (after := change(fold(run.state, run.attempts, run.locked_at), run.locked_at)) != run.state]
     if not changed:
@@ -79,7 +86,7 @@ async def _change_runs(work: SchedulerWork, runs: Iterable[LockedRun], change: C
     )
     _announce(work, moved)
     _ask_to_stop(work, jobs)
-    return any(_concerns_admission(before, after) for _, before, after in jobs)
+    return any(state.status in TERMINAL for _, state in moved) or any(_concerns_admission(before, after) for _, before, after in jobs)
 
 
 def _concerns_admission(before: JobState, after: JobState) -> bool:
@@ -106,11 +113,11 @@ def _ask_to_stop(work: SchedulerWork, jobs: Sequence[tuple[LockedRun, JobState, 
 
 
 def _without_jobs(state: RunState) -> tuple[object, ...]:
-    return state.status, state.reason, state.started_at, state.finished_at
+    return state.in_group, state.status, state.reason, state.started_at, state.finished_at
 
 
 def _run_row(run: NewRun, number: int) -> Row:
-    state = run.plan.state
+    state, member = run.plan.state, run.membership
     return {
         "pipeline_config_id": run.pipeline_config_id,
         "revision_id": run.revision_id,
@@ -128,6 +135,10 @@ def _run_row(run: NewRun, number: int) -> Row:
         "timeout_seconds": run.plan.timeout_seconds,
         "finished_at": state.finished_at,
         "cause": run.cause,
+        "concurrency_group": member and member.group,
+        "concurrency_limit": member and member.limit,
+        "on_new": member and member.on_new,
+        "group_order_at": member and member.order_at,
     }
 
 
@@ -171,7 +182,14 @@ def _job_update(run: LockedRun, job: JobState) -> Row:
 
 
 def _run_update(run: LockedRun, state: RunState) -> Row:
-    return {"id": run.id, "status": state.status, "reason": state.reason, "started_at": state.started_at, "finished_at": state.finished_at}
+    return {
+        "id": run.id,
+        "in_group": state.in_group,
+        "status": state.status,
+        "reason": state.reason,
+        "started_at": state.started_at,
+        "finished_at": state.finished_at,
+    }
 
 
 def _cause(run: LockedRun, state: RunState) -> str:

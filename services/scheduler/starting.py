@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from services.scheduler.engine import fold
+from services.scheduler.groups import membership
 from services.scheduler.identities import KnownRepository
 from services.scheduler.matching import Circumstances, Decision, Outcome, Why, decide
 from services.scheduler.planning import plan
@@ -111,4 +112,5 @@ def _new_run(one: Happening, candidate: Candidate, pipeline: Pipeline) -> NewRun
         sha=one.event.sha,
         triggered_by=f"{one.repository.forge}:{one.event.sender_login or 'unknown'}",
         cause=f"event:{one.event_id}",
+        membership=membership(pipeline, one.event, min(one.event.happened_at or one.stored.stored_at, one.stored.stored_at)),
     )

@@ -11,9 +11,11 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from services.scheduler.engine import AttemptState, JobState, RunState
+from services.scheduler.groups import Group, Member
 from services.scheduler.identities import KnownRepository, Lesson
 from services.scheduler.planning import JobRecord
 from shared.db import Database, Queries, Relay, Store, Work
+from shared.events import Event
 from shared.pipeline.model import Job, Retry
 from shared.statuses import Reason, Status, WaitingFor
 
@@ -183,9 +185,19 @@ class SchedulerWork(Work):
 
     # ------------------------------------------------------------ admission
 
-    async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> Admitted:
-        """Gives free slots to waiting jobs. Raises Transient when others admit for longer than a second."""
+    async def lock_admission(self) -> None:
+        """Until the end of the transaction nobody else admits. Raises Transient when others do for longer than a second."""
         await self._run("lock_admission")
+
+    async def groups_with_waiting(self) -> list[Group]:
+        """Those in which a run waits for a place. The caller holds the lock of admission."""
+        groups: dict[tuple[int, str], list[asyncpg.Record]] = {}
+        for row in await self._rows("groups_with_waiting"):
+            groups.setdefault((row["repository_id"], row["concurrency_group"]), []).append(row)
+        return [_group(rows) for rows in groups.values()]
+
+    async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> Admitted:
+        """Gives free slots to waiting jobs. The caller holds the lock of admission."""
         rows = await self._rows("admit", global_limit, repository_limit, cluster)
         return Admitted(tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None), rows[0]["next_retry_seconds"])
 
@@ -207,6 +219,12 @@ class SchedulerWork(Work):
     async def run_to_retry(self, run_id: int) -> Row | None:
         row = await self._row("run_to_retry", run_id)
         return None if row is None else dict(row)
+
+    async def event(self, event_id: int) -> Event:
+        """A stored one; runs refer to theirs, so it is there."""
+        row = await self._row("event", event_id)
+        assert row is not None  # noqa: S101 - a foreign key
+        return Event.from_row(dict(row))
 
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
@@ -256,6 +274,7 @@ def _by_cluster(rows: Iterable[asyncpg.Record]) -> dict[str, list[tuple[int, int
 def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRun:
     state = RunState(
         jobs=tuple(_job_state(row) for row in sorted(rows, key=lambda row: row["position"])),
+        in_group=run["in_group"],
         status=Status(run["status"]),
         reason=_enum(Reason, run["reason"]),
         started_at=run["started_at"],
@@ -284,6 +303,22 @@ def _job_state(row: asyncpg.Record) -> JobState:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+
+
+def _group(rows: Sequence[asyncpg.Record]) -> Group:
+    members = tuple(
+        Member(
+            id=row["id"],
+            age=(row["group_order_at"], row["id"]),
+            limit=row["concurrency_limit"],
+            on_new=row["on_new"],
+            entered=row["entered"],
+            stopping=row["stopping"],
+        )
+        for row in rows
+    )
+    canceller, keeper = ((rows[0][f"{which}_at"], rows[0][f"{which}_id"]) for which in ("canceller", "keeper"))
+    return Group(members, canceller if canceller[0] else None, keeper if keeper[0] else None)
 
 
 def _attempt_state(row: asyncpg.Record) -> AttemptState:

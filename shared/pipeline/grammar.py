@@ -3,7 +3,7 @@
 `load` walks it and `schema` prints it. A key named under `later` belongs to the language but is refused by name until it does something.
 """
 
-from shared.pipeline import globs, values
+from shared.pipeline import globs, templates, values
 from shared.pipeline.rules import Choice, Flag, Integer, List, Record, Switchable, Table, Text
 
 JOB_LIMIT = 100
@@ -17,9 +17,12 @@ TITLE_LIMIT = 200
 SERVICE_LIMIT = 20
 NODE_SELECTOR_LIMIT = 20
 INFRA_RETRY_LIMIT = 10
+GROUP_LIMIT = 100
+GROUP_NAME_LIMIT = 512
 IMAGE_LIMIT = 512
 FOLDER_LIMIT = 1024
 
+ON_NEW = ("queue", "cancel_older", "keep_latest_pending", "reject")
 PULL_REQUEST_TYPES = ("opened", "synchronize", "reopened", "closed")
 
 _EVENT_IN_ENVIRONMENT = "Event data is in the environment: $TOWPATH_BRANCH, $TOWPATH_SHA, $TOWPATH_EVENT …"
@@ -89,6 +92,17 @@ _on = Record(
         "tags": "push",
         "cron": "schedule",
     },
+)
+
+_concurrency = Record(
+    "a group of runs, with at least its name in `group`",
+    {
+        "group": Text("a group's name", templates.template, limit=GROUP_NAME_LIMIT, takes_expressions=True),
+        "limit": Integer("how many runs of the group may be under way", 1, GROUP_LIMIT),
+        "on_new": Choice("what happens when another run comes", "bad_on_new", ON_NEW),
+    },
+    required=("group",),
+    meant={"cancel-in-progress": "on_new", "cancel_in_progress": "on_new", "name": "group", "max": "limit", "policy": "on_new"},
 )
 
 _step = Record(
@@ -206,12 +220,13 @@ PIPELINE = Record(
             "a repository such as octo/web, or a list", Text("a repository", values.repository, values.REPOSITORY, 201), REPOSITORY_LIMIT, may_be_single=True
         ),
         "on": _on,
+        "concurrency": _concurrency,
         "env": _env,
         "timeout": _duration,
         "defaults": Record("what jobs have that say nothing else", {"image": _image, "timeout": _duration, "resources": _resources}),
         "jobs": Table("jobs by name", Text("a job's name", values.job_name, values.NAME), _job, JOB_LIMIT, 1),
     },
     required=("version", "repository", "on", "jobs"),
-    later=("priority", "concurrency"),
+    later=("priority",),
     meant={"run-name": "name", "repositories": "repository"},
 )

@@ -15,6 +15,7 @@ DEFAULT_RUN_TIMEOUT_SECONDS = 6 * 3600
 """What people know from GitHub; longer where a single job asks for more."""
 
 PullRequestType = Literal["opened", "synchronize", "reopened", "closed"]
+OnNew = Literal["queue", "cancel_older", "keep_latest_pending", "reject"]
 Shell = Literal["sh", "bash"]
 
 
@@ -41,6 +42,18 @@ class Triggers(_Model):
 
     push: PushTrigger | None = None
     pull_request: PullRequestTrigger | None = None
+
+
+class Concurrency(_Model):
+    """Of the runs with this group in a repository at most `limit` are under way. `group` is a template.
+
+    A run that comes waits for its turn (`queue`), stops all older ones (`cancel_older`) or those that wait (`keep_latest_pending`), or is stopped itself
+    where no place is free (`reject`).
+    """
+
+    group: str
+    limit: int = 1
+    on_new: OnNew = "queue"
 
 
 class Checkout(_Model):
@@ -120,6 +133,7 @@ class Pipeline(_Model):
     name: str | None = None
     repositories: tuple[str, ...]
     on: Triggers
+    concurrency: Concurrency | None = None
     env: dict[str, str] = {}
     timeout_seconds: int = DEFAULT_RUN_TIMEOUT_SECONDS
     jobs: tuple[Job, ...]

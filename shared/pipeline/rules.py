@@ -40,7 +40,8 @@ class Reading:
         self.places[spot.path] = spot.place
         if isinstance(node, Unreadable):
             return None
-        if isinstance(node, Scalar) and (expression := _EXPRESSION.search(node.text)):
+        takes_expressions = isinstance(rule, Text) and rule.takes_expressions
+        if isinstance(node, Scalar) and not takes_expressions and (expression := _EXPRESSION.search(node.text)):
             hint = rule.instead_of_expressions if isinstance(rule, Text) else None
             message = f"expressions such as {quotable(expression[0], 60)} are not supported yet"
             return self.refuse(Spot(spot.path, node.place), "not_supported", message, hint)
@@ -83,6 +84,8 @@ class Text:
     """The form that `parse` demands, for readers of the schema."""
     limit: int = 1024
     instead_of_expressions: str | None = None
+    takes_expressions: bool = False
+    """`parse` reads them."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":

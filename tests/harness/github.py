@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 ZERO = "0" * 40
+_seconds = itertools.count(1_700_000_000)
 
 
 @dataclass
@@ -31,7 +33,7 @@ class FakeRepository:
             "html_url": f"https://github.com/{self.full_name}",
             "clone_url": f"https://github.com/{self.full_name}.git",
             "default_branch": "main",
-            "pushed_at": secrets.randbelow(10**9) + 10**9,
+            "pushed_at": next(_seconds),  # no two pushes within one second: their order is known
         }
 
 

@@ -63,7 +63,7 @@ class Witness:
         app.router.add_post("/oracles/{name}", self._append)
         app.router.add_get("/oracles/{name}", self._spoke)
         app.router.add_get("/gates/{name}", self._opened)
-        app.router.add_route("*", "/git{path:/.*}", _git)
+        app.router.add_route("*", "/git{path:/.*}", lambda request: git_backend(request, Path("/"), request.match_info["path"]))
         return app
 
     async def _append(self, request: web.Request) -> web.Response:
@@ -90,18 +90,16 @@ async def serving(host: str) -> AsyncIterator[Witness]:
         await runner.cleanup()
 
 
-async def _git(request: web.Request) -> web.Response:
-    """`git http-backend`, for whoever asks."""
+async def git_backend(request: web.Request, root: Path, path: str) -> web.Response:
+    """What `git http-backend` answers for this path below the root, to whoever asks."""
     environment = {
         "PATH": os.environ["PATH"],
-        "GIT_PROJECT_ROOT": "/",
+        "GIT_PROJECT_ROOT": str(root),
         "GIT_HTTP_EXPORT_ALL": "1",
-        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",
-        "GIT_CONFIG_KEY_1": "uploadpack.allowAnySHA1InWant",
-        "GIT_CONFIG_VALUE_1": "true",
-        "PATH_INFO": request.match_info["path"],
+        "PATH_INFO": path,
         "QUERY_STRING": request.query_string,
         "REQUEST_METHOD": request.method,
         "CONTENT_TYPE": request.headers.get("Content-Type", ""),

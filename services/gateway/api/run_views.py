@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from services.gateway.answers import View
 from services.gateway.fields import Instant
+from shared.pipeline.model import OnNew
 from shared.statuses import AttemptStatus, Reason, Status, WaitingFor
 
 EventKind = Literal["push", "tag", "pull_request", "schedule", "manual"]
@@ -92,7 +93,7 @@ class Job(View):
     reason: Reason | None
     waiting_for: WaitingFor | None = Field(description="On the cluster too: for room, a node or an image.")
     retry_at: Instant | None = Field(description="Between two attempts: when the next may begin.")
-    place: int | None = Field(description="Waiting for a slot: how many jobs are before it, 1,000 at most.")
+    place: int | None = Field(description="Waiting for a slot: how many jobs are before it; for a place in its group: how many runs. 1,000 at most.")
     message: str | None
     cluster: str
     carried_from: int | None = Field(description="In a retry of what failed: the job whose success counts here.")
@@ -129,9 +130,19 @@ class Provenance(View):
     triggered_by: str
 
 
+class Concurrency(View):
+    """The group that the run is in."""
+
+    group: str
+    limit: int
+    on_new: OnNew
+    entered_at: Instant | None = Field(description="Since then it has a place, until its last attempt is over.")
+
+
 class Run(RunSummary):
     log_complete: bool = Field(description="The run is over and every log of it stored to its end.")
     provenance: Provenance
+    concurrency: Concurrency | None
     jobs: list[Job]
     transitions: list[Transition]
 
@@ -147,6 +158,13 @@ def run_view(row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[A
         row,
         log_complete=log_complete,
         provenance=Provenance.of(row, sender=row["sender_login"]),
+        concurrency=_concurrency(row),
         jobs=shown,
         transitions=[Transition.of(transition) for transition in transitions],
     )
+
+
+def _concurrency(row: Mapping[str, Any]) -> Concurrency | None:
+    if row["concurrency_group"] is None:
+        return None
+    return Concurrency(group=row["concurrency_group"], limit=row["concurrency_limit"], on_new=row["on_new"], entered_at=row["group_entered_at"])

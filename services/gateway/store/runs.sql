@@ -44,7 +44,8 @@ SELECT :run_columns FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r :wi
 
 -- name: one_run
 -- A run where the user may see it, with its provenance. $1 run, $2 user, $3 administrator. may_command: owner, maintainer or administrator.
-SELECT :run_columns, e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
+SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at,
+       e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
        $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command
   FROM pipeline_runs r
   :with_names
@@ -54,8 +55,8 @@ SELECT :run_columns, e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.s
  WHERE r.id = $1 AND r.expired_at IS NULL AND ($3 OR p.created_by = $2 OR g.user_id IS NOT NULL);
 
 -- name: run_jobs
--- The jobs of a run in the order of the document. place: how many stand before it in the queue, 1,000 at most. An admitted job waits for what its attempt
--- waits for; one whose pause before another attempt is over waits for a slot. $1 run.
+-- The jobs of a run in the order of the document. place: how many jobs stand before it in the queue, or runs in that of its group, 1,000 at most. An admitted
+-- job waits for what its attempt waits for; one whose pause before another attempt is over waits for a slot. $1 run.
 SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.cluster, j.carried_from, j.created_at, j.ready_at, j.admitted_at,
        j.cancel_requested_at, j.started_at, j.finished_at,
        CASE WHEN a.id IS NOT NULL THEN a.waiting_for WHEN j.waiting_for = 'retry_backoff' AND j.retry_at <= now() THEN 'slot' ELSE j.waiting_for END AS waiting_for,
@@ -63,7 +64,11 @@ SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.cluster, j.carri
        CASE WHEN j.status = 'pending' AND j.admitted_at IS NULL THEN j.retry_at END AS retry_at,
        CASE WHEN j.status = 'pending' AND j.ready_at IS NOT NULL AND j.admitted_at IS NULL AND coalesce(j.retry_at <= now(), true) THEN
          (SELECT count(*) FROM (SELECT FROM jobs w WHERE w.status = 'pending' AND w.ready_at IS NOT NULL AND w.admitted_at IS NULL AND coalesce(w.retry_at <= now(), true)
-                                   AND (w.order_key, w.id) < (j.order_key, j.id) LIMIT 1000) AS before) END AS place
+                                   AND (w.order_key, w.id) < (j.order_key, j.id) LIMIT 1000) AS before)
+            WHEN j.waiting_for = 'group' THEN
+         (SELECT count(*) FROM (SELECT FROM pipeline_runs w JOIN pipeline_runs r ON r.id = j.run_id
+                                 WHERE w.repository_id = r.repository_id AND w.concurrency_group = r.concurrency_group AND w.status = 'pending'
+                                   AND w.group_entered_at IS NULL AND (w.group_order_at, w.id) < (r.group_order_at, r.id) LIMIT 1000) AS before) END AS place
   FROM jobs j
   LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt AND j.admitted_at IS NOT NULL AND j.status IN ('pending', 'running') AND a.status <> 'finished'
  WHERE j.run_id = $1

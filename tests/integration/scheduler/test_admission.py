@@ -84,6 +84,7 @@ async def test_an_admission_waits_for_one_that_is_not_committed_yet(world: World
     """It could not see what that one has admitted."""
     await waiting(world, {"octo/web": 4})
     async with open_store(world.database).transaction() as under_way:
+        await under_way.lock_admission()
         await under_way.admit(global_limit=2, repository_limit=32, cluster="local")
         with pytest.raises(Transient):
             await limited(world, 2, 32).admission.admit()

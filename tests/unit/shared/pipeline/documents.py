@@ -105,6 +105,10 @@ _job = st.fixed_dictionaries(
         "kubernetes": st.fixed_dictionaries({"node_selector": _labels}),
     },
 )
+_group = st.fixed_dictionaries(
+    {"group": _line | st.just("${{ event.repository }}:${{ event.pull_request || event.branch || 'none' }}")},
+    optional={"limit": st.integers(1, 100), "on_new": st.sampled_from(["queue", "cancel_older", "keep_latest_pending", "reject"])},
+)
 _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
 
 
@@ -119,6 +123,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             jobs[name]["needs"] = needs
     optional = {
         "name": _line,
+        "concurrency": _group,
         "env": _env,
         "timeout": _duration,
         "defaults": st.fixed_dictionaries({}, optional={"image": _image, "timeout": _duration, "resources": _resources}),

@@ -15,6 +15,10 @@ def push(text: str) -> str:
     return MINIMAL.replace("push: {}", text)
 
 
+def group(text: str) -> str:
+    return with_top(f"concurrency: {text}")
+
+
 def needing(needs: str) -> str:
     return MINIMAL + f"  deploy: {{ needs: {needs}, steps: [{{ run: x }}] }}\n"
 
@@ -109,6 +113,20 @@ REFUSED = [
     (with_job("kubernetes: { node_selector: { -a: b } }"), "bad_label", f"{JOB}.kubernetes.node_selector.-a"),
     (with_job("kubernetes: { node_selector: { a: b/c } }"), "bad_label", f"{JOB}.kubernetes.node_selector.a"),
     (with_job("kubernetes: { tolerations: [] }"), "unknown_key", f"{JOB}.kubernetes.tolerations"),
+    # groups
+    (group("{}"), "missing_key", "concurrency"),
+    (group("{ group: '' }"), "bad_group", "concurrency.group"),
+    (group("{ group: 'a ${{ event.branch' }"), "bad_expression", "concurrency.group"),
+    (group("{ group: '${{ event.brunch }}' }"), "unknown_field", "concurrency.group"),
+    (group("{ group: '${{ matrix.python }}' }"), "not_supported", "concurrency.group"),
+    (group("{ group: '${{ event.branch && event.tag }}' }"), "not_supported", "concurrency.group"),
+    (group("{ group: '${{ }}' }"), "not_supported", "concurrency.group"),
+    (group("{ group: '${{ event.branch || }}' }"), "not_supported", "concurrency.group"),
+    (group("{ group: a, limit: 0 }"), "out_of_bounds", "concurrency.limit"),
+    (group("{ group: a, limit: 101 }"), "out_of_bounds", "concurrency.limit"),
+    (group("{ group: a, on_new: cancel }"), "bad_on_new", "concurrency.on_new"),
+    (group("{ group: a, cancel-in-progress: true }"), "unknown_key", "concurrency.cancel-in-progress"),
+    (group("a"), "wrong_type", "concurrency"),
     # the graph
     (needing("[tset]"), "unknown_job", "jobs.deploy.needs[0]"),
     (needing("[deploy]"), "self_need", "jobs.deploy.needs[0]"),
@@ -129,7 +147,7 @@ def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
 
 
 LATER = [
-    *[(key, with_top(f"{key}: x"), key) for key in ("priority", "concurrency")],
+    *[(key, with_top(f"{key}: x"), key) for key in ("priority",)],
     *[(key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}") for key in ("schedule", "manual")],
     ("paths", push("push: { paths: [src/**] }"), "on.push.paths"),
     *[(key, push(f"pull_request: {{ {key}: x }}"), f"on.pull_request.{key}") for key in ("paths", "forks")],
