@@ -16,9 +16,10 @@ ARGS ?=
 OVERLAY ?= dev
 # The benchmarks to run: make bench ONLY=B1,B2 (empty: all)
 ONLY ?=
-# The length and the seed of make chaos. (SECONDS is also a variable of bash, so it counts only where it was given to make.)
+# The length and the seed of make chaos, and how often each kind of fault has to come before it may end. (SECONDS is also a variable of bash, so it counts only where it was given to make.)
 CHAOS_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS))
 SEED ?=
+LEAST ?=
 
 .PHONY: help
 help: ## List the targets
@@ -95,9 +96,9 @@ e2e-kubernetes: $(VENV) ## The end-to-end tests with pods of the cluster that KU
 	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m pytest tests/e2e tests/chaos/test_crashpoints.py --timeout=480 $(ARGS)
 
 .PHONY: chaos
-chaos: $(VENV) ## Steady load under random faults of every kind; prints the table, writes .towpath/chaos.json (SECONDS=600 SEED=…)
+chaos: $(VENV) ## Steady load under random faults of every kind; prints the table, writes .towpath/chaos.json (SECONDS=600 SEED=… LEAST=0; CLUSTER=kubernetes)
 	@$(PYTHON) -m devstack install
-	@$(PYTHON) -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) $(if $(SEED),--seed $(SEED))
+	@$(if $(CLUSTER),TOWPATH_TEST_BACKEND=$(CLUSTER)) $(PYTHON) -m tests.chaos --seconds $(or $(CHAOS_SECONDS),600) $(if $(SEED),--seed $(SEED)) $(if $(LEAST),--least $(LEAST))
 
 .PHONY: chaos-mutants
 chaos-mutants: $(VENV) ## Take away each safeguard in turn, in a copy, and show that a named test fails

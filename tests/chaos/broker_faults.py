@@ -21,14 +21,14 @@ QUEUES = [queue for queue in (*topology.FIXED, topology.executor_queue(CLUSTER))
 async def killed(world: World) -> AsyncIterator[None]:
     await asyncio.to_thread(world.rabbit.kill)
     yield
-    await asyncio.to_thread(world.rabbit.start)
+    await world.up(world.rabbit)
 
 
 @asynccontextmanager
 async def restarted(world: World) -> AsyncIterator[None]:
     await asyncio.to_thread(world.rabbit.stop)
     yield
-    await asyncio.to_thread(world.rabbit.start)
+    await world.up(world.rabbit)
 
 
 @asynccontextmanager

@@ -2,23 +2,25 @@
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 
 import asyncpg
 
 from shared.statuses import ATTEMPT_MOVES, MOVES, TERMINAL, AttemptStatus, Status
-from tests.chaos.load import Journal, Load
-from tests.chaos.pipelines import BY_NAME, expected_log
+from tests.chaos.load import Journal, Load, Sent
+from tests.chaos.pipelines import BY_NAME, KINDS, expected_log
 from tests.chaos.recovery import Wait
 from tests.chaos.statements import LEFT_OVER, RUNS, TRANSITIONS, UNFINISHED
 from tests.chaos.world import World
-from tests.harness.client import Client
 
 STUCK_SECONDS = 60.0
 """So long after everything is whole a run has its verdict and its whole log, or it is stuck."""
 LOGS_AT_ONCE = 8
+_NO_FAULTS = {"untrue_runs", "platform_errors", "superseded"}
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Findings:
     illegal: list[str] = field(default_factory=list)
     overlap: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    superseded: list[int] = field(default_factory=list)
+    """Runs that a newer one ended, as they are meant to be."""
     untrue_runs: list[int] = field(default_factory=list)
     platform_errors: list[int] = field(default_factory=list)
     """Runs that say so themselves, and whose user code never started: true, though nothing to be proud of."""
@@ -42,7 +46,7 @@ class Findings:
         return {name: len(found) for name, found in vars(self).items() if name != "untrue_runs"}
 
     def sentences(self) -> list[str]:
-        return [f"{name}: {sentence}" for name, found in vars(self).items() if name not in {"untrue_runs", "platform_errors"} for sentence in found]
+        return [f"{name}: {sentence}" for name, found in vars(self).items() if name not in _NO_FAULTS for sentence in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,35 +80,59 @@ async def quiet(world: World, seconds: float = STUCK_SECONDS) -> float:
     return time.monotonic() - started
 
 
-async def findings(world: World, load: Load, told: list[Told], client: Client) -> Findings:
+async def findings(world: World, load: Load, told: list[Told]) -> Findings:
     """Every check."""
     for replica in world.database_proxies:
         world.expect_running(replica)
-    found = Findings(violations=list(world.violations))
+    found = Findings(violations=[*world.violations, *load.journal.given_up])
     async with world.database() as connection:
         runs = await connection.fetch(RUNS)
         found.stuck += [f"{row['count']} {row['what']}" for row in await connection.fetch(LEFT_OVER) if row["count"]]
         found.illegal += _illegal_moves(await connection.fetch(TRANSITIONS))
+    found.superseded += [run["id"] for run in runs if run["reason"] == "superseded"]
     by_sha: defaultdict[str, list[asyncpg.Record]] = defaultdict(list)
     for run in runs:
         by_sha[run["sha"]].append(run)
-    _check_events(found, load, by_sha, told)
+    lost_by_hand = world.cluster.deleted_runs if world.cluster else set()
+    _check_events(found, load, by_sha, told, lost_by_hand)
     _check_retries(found, load.journal, runs)
     _check_starts(found, told)
-    await _check_logs(found, load, runs, client)
+    _check_groups(found, load.journal, told)
+    await _check_logs(found, load, [run for run in runs if run["id"] not in lost_by_hand])
+    if world.cluster:
+        found.stuck += [f"pod {pod['metadata']['name']} is still there" for pod in await world.cluster.pods()]
     return found
 
 
 def waits(journal: Journal, told: list[Told], finished: dict[str, datetime]) -> list[Wait]:
-    """Of every event: for its start, and for its verdict."""
-    first: dict[str, float] = {}
-    last: dict[str, float] = {}
+    """Of every event: for its start, and for its verdict.
+
+    Whoever queues waits for the system only from the end of the one before. What a newer run may end says nothing of when the system came to it.
+    """
+    starts: dict[str, float] = {}
+    ends: dict[str, float] = {}
     for line in told:
-        first[line.sha] = min(line.at, first.get(line.sha, line.at))
-        last[line.sha] = max(line.at, last.get(line.sha, line.at))
-    starts = [Wait(event.accepted_at, first[event.sha]) for event in journal.events if event.sha in first]
-    ends = [Wait(last[event.sha], finished[event.sha].timestamp()) for event in journal.events if event.sha in last and event.sha in finished]
-    return starts + ends
+        if line.what == "start":
+            starts[line.sha] = min(line.at, starts.get(line.sha, line.at))
+        if line.what == "end":
+            ends[line.sha] = max(line.at, ends.get(line.sha, line.at))
+    found = [Wait(ends[event.sha], finished[event.sha].timestamp()) for event in journal.events if event.sha in ends and event.sha in finished]
+    alone = [event for event in journal.events if event.sha in starts and BY_NAME[event.kind].on_new is None]
+    found += [Wait(event.accepted_at, starts[event.sha]) for event in alone]
+    return found + _waits_in_queues(journal, starts, ends)
+
+
+def _waits_in_queues(journal: Journal, starts: dict[str, float], ends: dict[str, float]) -> list[Wait]:
+    found = []
+    for kind in KINDS:
+        if kind.on_new != "queue":
+            continue
+        queued = [event for event in journal.events if event.kind == kind.name and event.sha in starts]
+        before = 0.0
+        for event in sorted(queued, key=lambda event: starts[event.sha]):
+            found.append(Wait(max(event.accepted_at, before), starts[event.sha]))
+            before = ends.get(event.sha, starts[event.sha])
+    return found
 
 
 async def finished_at(world: World) -> dict[str, datetime]:
@@ -113,8 +141,9 @@ async def finished_at(world: World) -> dict[str, datetime]:
         return {row["sha"]: row["finished_at"] for row in reversed(await connection.fetch(RUNS)) if row["finished_at"] is not None and row["rerun"] == 0}
 
 
-def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Record]], told: list[Told]) -> None:
+def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Record]], told: list[Told], lost_by_hand: Collection[int] = ()) -> None:
     ended = {(line.sha, line.job) for line in told if line.what == "end"}
+    newest = {event.kind: event.order for event in sorted(load.journal.events, key=lambda event: event.order)}
     for event in load.journal.events:
         first_runs = [run for run in by_sha.get(event.sha, []) if run["rerun"] == 0]
         if not first_runs:
@@ -127,16 +156,26 @@ def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Re
         if Status(status) not in TERMINAL:
             found.stuck.append(f"run {run['id']} is {status}")
             continue
-        true = ("failed", "script_failed") if kind.fails else ("success", None)
-        if event.cancelled and status == "cancelled":
-            true = (status, reason)
+        true = _true_ends(event, newest[kind.name])
+        if run["id"] in lost_by_hand:
+            true.add(("error", "lost"))
         if (status, reason) == ("error", "platform") and not any(line.sha == event.sha and line.job == kind.jobs[-1] for line in told):
             found.platform_errors.append(run["id"])
-        elif (status, reason) != true:
+        elif (status, reason) not in true:
             found.untrue.append(f"run {run['id']} of {kind.name} is {status} ({reason}): {run['message']}")
             found.untrue_runs.append(run["id"])
         if status == "success" and {(event.sha, job) for job in kind.jobs} - ended:
             found.untrue.append(f"run {run['id']} is green, and not all of its user code came to its end")
+
+
+def _true_ends(event: Sent, newest: int) -> set[tuple[str, str | None]]:
+    kind = BY_NAME[event.kind]
+    true: set[tuple[str, str | None]] = {("failed", "script_failed") if kind.fails else ("success", None)}
+    if event.cancelled:
+        true.add(("cancelled", "cancelled_by_user"))
+    if kind.is_superseded and event.order < newest:
+        true.add(("cancelled", "superseded"))
+    return true
 
 
 def _check_retries(found: Findings, journal: Journal, runs: list[asyncpg.Record]) -> None:
@@ -163,14 +202,27 @@ def _check_starts(found: Findings, told: list[Told]) -> None:
             found.overlap.append(f"attempts of {job} in run {run_id}")
 
 
-async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record], client: Client) -> None:
+def _check_groups(found: Findings, journal: Journal, told: list[Told]) -> None:
+    """Of a group of one no two runs live at once, and where the newest counts no older one starts after a newer one."""
+    of_groups = {event.sha: event for event in journal.events if BY_NAME[event.kind].on_new}
+    found.overlap += [f"run {line.run_id} of {of_groups[line.sha].kind} found its group taken" for line in told if line.what == "overlap"]
+    for kind in KINDS:
+        lines = sorted((line for line in told if line.sha in of_groups and of_groups[line.sha].kind == kind.name), key=lambda line: line.at)
+        runs = [line.run_id for number, line in enumerate(lines) if number == 0 or lines[number - 1].run_id != line.run_id]
+        found.overlap += [f"run {run_id} of {kind.name} lived on beside another" for run_id, times in Counter(runs).items() if times > 1]
+        if kind.is_superseded:
+            orders = [of_groups[line.sha].order for line in lines if line.what == "start"]
+            found.untrue += [f"{kind.name}: push {after} started after push {before}, which is newer" for before, after in pairwise(orders) if after < before]
+
+
+async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record]) -> None:
     """Every line once and in order, of every job that came to its end."""
     kinds = {event.sha: BY_NAME[event.kind] for event in load.journal.events if not event.cancelled}
     at_once = asyncio.Semaphore(LOGS_AT_ONCE)
 
     async def check(run: asyncpg.Record, job: str, expected: bytes) -> None:
         async with at_once:
-            log = (await client.get(f"/runs/{run['id']}/logs?job={job}&container=job")).expect(200).raw
+            log = (await load.client().get(f"/runs/{run['id']}/logs?job={job}&container=job")).expect(200).raw
         if log != expected:
             found.log_errors.append(f"{job} in run {run['id']}: {len(log)} bytes instead of {len(expected)}")
 

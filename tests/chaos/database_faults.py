@@ -10,6 +10,8 @@ import asyncpg
 from tests.chaos.world import World
 
 MOST_CONNECTIONS = 210
+MOST_LOG_FILES = 200
+"""More than are kept for use again."""
 
 _SWITCH = """\
 CREATE TABLE broken_statements (code text NOT NULL, chance float NOT NULL);
@@ -58,17 +60,41 @@ async def _failing(world: World, code: str, chance: float) -> AsyncIterator[None
 
 
 @asynccontextmanager
+async def file_system_full(world: World) -> AsyncIterator[None]:
+    """Truly: no file of Postgres can grow."""
+    assert world.disk is not None
+    await asyncio.to_thread(world.disk.fill)
+    try:
+        yield
+    finally:
+        world.disk.empty()
+    await world.serves()
+
+
+@asynccontextmanager
+async def log_full(world: World) -> AsyncIterator[None]:
+    """Truly, and no room is left in the write-ahead log either: Postgres panics, and can't start again while it lasts."""
+    async with file_system_full(world):
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            async with world.database() as connection:
+                for _ in range(MOST_LOG_FILES):
+                    await connection.execute("SELECT pg_logical_emit_message(true, 'chaos', 'x')")
+                    await connection.execute("SELECT pg_switch_wal()")
+        yield
+
+
+@asynccontextmanager
 async def killed(world: World) -> AsyncIterator[None]:
     await asyncio.to_thread(world.postgres.kill)
     yield
-    await asyncio.to_thread(world.postgres.start)
+    await world.up(world.postgres)
 
 
 @asynccontextmanager
 async def restarted(world: World) -> AsyncIterator[None]:
     await asyncio.to_thread(world.postgres.stop)
     yield
-    await asyncio.to_thread(world.postgres.start)
+    await world.up(world.postgres)
 
 
 @asynccontextmanager

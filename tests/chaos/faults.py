@@ -12,10 +12,11 @@ from pathlib import Path
 
 from devstack import processes
 from devstack.stack import SERVICES
-from tests.chaos import broker_faults, database_faults
+from tests.chaos import broker_faults, cluster, cluster_faults, database_faults
+from tests.chaos.cluster import Replica
 from tests.chaos.points import points_of
 from tests.chaos.proxy import Mode, Proxy
-from tests.chaos.world import REPLICAS, Replica, World
+from tests.chaos.world import REPLICAS, World
 
 SKEW = Path(__file__).with_name("skew")
 HOUR_SECONDS = 3600
@@ -33,8 +34,16 @@ class Fault:
 
 
 def every_fault() -> list[Fault]:
-    """All kinds."""
-    return [*_services(), *_servers(), *_network(), *_messages()]
+    """All kinds there are."""
+    return [*_services(), *_servers(), *_full_disk(), *_network(), *_messages(), *_kubernetes()]
+
+
+def possible(world: World) -> tuple[list[Fault], list[str]]:
+    """The kinds that can be tried here, and which can't, with the reason. Those of Kubernetes belong to jobs that are pods."""
+    impossible = [] if world.disk else [fault.kind for fault in _full_disk()]
+    elsewhere = [] if world.cluster else [fault.kind for fault in _kubernetes()]
+    faults = [fault for fault in every_fault() if fault.kind not in {*impossible, *elsewhere}]
+    return faults, [f"{kind}: mounting a disk takes root" for kind in impossible]
 
 
 def _services() -> Iterator[Fault]:
@@ -53,7 +62,7 @@ def _servers() -> Iterator[Fault]:
     yield Fault("postgres backends terminated", database_faults.backends_terminated, (0, 0))
     yield Fault("postgres tables locked", database_faults.locked, (1, 4))
     yield Fault("postgres out of connections", database_faults.out_of_connections, (2, 5))
-    yield Fault("postgres disk full", database_faults.disk_full, (1, 4))
+    yield Fault("postgres refuses writes", database_faults.disk_full, (1, 4))
     yield Fault("postgres deadlocks", database_faults.deadlocks, (2, 5))
     yield Fault("broker killed", broker_faults.killed, (0.2, 2))
     yield Fault("broker restarted", broker_faults.restarted, (0.2, 3))
@@ -61,13 +70,33 @@ def _servers() -> Iterator[Fault]:
     yield Fault("broker alarmed", broker_faults.alarmed, (2, 5))
 
 
+def _full_disk() -> Iterator[Fault]:
+    yield Fault("postgres disk full", database_faults.file_system_full, (1, 4))
+    yield Fault("postgres disk full to the last log file", database_faults.log_full, (1, 3))
+
+
+_BAD_NETWORKS = {
+    Mode.REFUSE: ("cut", (0.5, 4.0)),
+    Mode.HOLD: ("half-open", (2.0, 10.0)),
+    Mode.DELAY: ("slow", (2.0, 6.0)),
+    Mode.TRUNCATE: ("truncated", (0.2, 2.0)),
+    Mode.DEAF: ("without answers", (0.5, 4.0)),
+}
+
+
 def _network() -> Iterator[Fault]:
     """Between a service and a server."""
-    seconds = {Mode.REFUSE: (0.5, 4.0), Mode.HOLD: (2.0, 10.0), Mode.DELAY: (2.0, 6.0), Mode.TRUNCATE: (0.2, 2.0), Mode.DEAF: (0.5, 4.0)}
-    words = {Mode.REFUSE: "cut", Mode.HOLD: "half-open", Mode.DELAY: "slow", Mode.TRUNCATE: "truncated", Mode.DEAF: "without answers"}
-    for mode, bounds in seconds.items():
-        yield Fault(f"network to postgres {words[mode]}", partial(_network_to_postgres, mode), bounds)
-        yield Fault(f"network to broker {words[mode]}", partial(_network_to_broker, mode), bounds)
+    for mode, (word, seconds) in _BAD_NETWORKS.items():
+        yield Fault(f"network to postgres {word}", partial(_network_to_postgres, mode), seconds)
+        yield Fault(f"network to broker {word}", partial(_network_to_broker, mode), seconds)
+
+
+def _kubernetes() -> Iterator[Fault]:
+    """Between a service and the cluster's API server, and among the pods."""
+    for mode, (word, seconds) in _BAD_NETWORKS.items():
+        yield Fault(f"network to cluster {word}", partial(_network_to_cluster, mode), seconds)
+    yield Fault("pod deleted by hand", cluster_faults.pod_deleted, (0, 0))
+    yield Fault("second pod for a running job", cluster_faults.pod_doubled, (0, 0))
 
 
 def _messages() -> Iterator[Fault]:
@@ -151,6 +180,12 @@ def _network_to_broker(mode: Mode, world: World) -> AbstractAsyncContextManager[
     return _bad_network(mode, world, [world.broker_proxies[replica] for replica in _one_or_both(world)])
 
 
+def _network_to_cluster(mode: Mode, world: World) -> AbstractAsyncContextManager[None]:
+    assert world.cluster is not None
+    service = world.chance.choice(cluster.SERVICES)
+    return _bad_network(mode, world, [world.cluster.proxies[replica] for replica in _one_or_both(world, service)])
+
+
 @asynccontextmanager
 async def _bad_network(mode: Mode, world: World, proxies: list[Proxy]) -> AsyncIterator[None]:
     delay_seconds = world.chance.uniform(0.02, 0.5)
@@ -161,7 +196,7 @@ async def _bad_network(mode: Mode, world: World, proxies: list[Proxy]) -> AsyncI
         proxy.become(Mode.PASS)
 
 
-def _one_or_both(world: World) -> list[tuple[str, int]]:
+def _one_or_both(world: World, service: str | None = None) -> list[tuple[str, int]]:
     """One replica of a service, or all there are."""
-    service, replica = world.some_replica()
+    service, replica = world.some_replica(service)
     return [(service, replica)] if world.chance.random() < 0.5 else [(service, number) for number in REPLICAS]

@@ -3,14 +3,17 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
 
 from tests.chaos.pipelines import KINDS, Kind, pipeline_text
 from tests.chaos.world import GITHUB_SECRET, World
+from tests.harness.backends import LocalBackend
 from tests.harness.client import Answer, Client
 from tests.harness.github import FakeRepository, push, signed_headers, to_bytes
 from tests.harness.oracle import Oracle
@@ -34,6 +37,8 @@ class Sent:
     sha: str
     delivery_id: str
     accepted_at: float
+    order: int = 0
+    """Which of two pushes of a repository is the newer one: what the forge says with `pushed_at`."""
     cancelled: bool = False
 
 
@@ -49,6 +54,8 @@ class Journal:
     """Answers other than 2xx, and none at all: these were sent again."""
     slow_refusals: list[float] = field(default_factory=list)
     """Seconds of those answers 503 that took longer than two."""
+    given_up: list[str] = field(default_factory=list)
+    """What a client waited for in vain."""
 
 
 class Load:
@@ -62,9 +69,14 @@ class Load:
         self._rate = rate
         self._asking: set[asyncio.Task[None]] = set()
         self._repositories: dict[str, FakeRepository] = {}
+        self._orders: dict[str, int] = {}
         self.journal = Journal()
         self.pipelines: dict[str, int] = {}
         """By kind, their ids."""
+
+    def client(self) -> Client:
+        """An administrator, of any gateway."""
+        return self._chance.choice(self._clients)
 
     async def prepare(self) -> None:
         """A repository and a pipeline of each kind."""
@@ -73,13 +85,21 @@ class Load:
             repository = self._repositories[kind.name] = FakeRepository(f"octo/{kind.name}")
             body = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id, "clone_url": repository.clone_url}
             (await admin.post("/repositories", body)).expect(201)
-            text = pipeline_text(kind, repository.full_name, self._oracle)
+            text = pipeline_text(kind, repository.full_name, self._oracle, self._lock(kind))
             self.pipelines[kind.name] = (await admin.post("/pipelines", {"name": kind.name, "yaml_config": text})).expect(201).json["id"]
 
-    async def run(self, seconds: float) -> None:
-        """Returns when all that was begun is accepted."""
-        ends_at = time.monotonic() + seconds
-        while time.monotonic() < ends_at:
+    def _lock(self, kind: Kind) -> Path | None:
+        """A file of that kind alone: the kernel lets go of its lock when whoever has it ends, however that is. Pods share none."""
+        if not isinstance(self._world.backend, LocalBackend):
+            return None
+        lock = self._world.backend.mounts / f"lock-{kind.name}"
+        lock.touch()
+        lock.chmod(0o644)
+        return lock
+
+    async def run(self, while_going_on: asyncio.Task[None]) -> None:
+        """As long as that. Returns when all that was begun is accepted."""
+        while not while_going_on.done():
             kind = self._chance.choices(KINDS, [kind.weight for kind in KINDS])[0]
             self._begin(self._push(kind))
             await asyncio.sleep(self._chance.expovariate(self._rate))
@@ -89,21 +109,29 @@ class Load:
         while self._asking:
             await asyncio.wait(self._asking)
 
-    def _begin(self, asking: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(asking)
+    def _begin(self, asking: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(asking)
         self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asking.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.journal.given_up.append(f"{type(error).__name__}: {error}")
 
     async def _push(self, kind: Kind) -> None:
         payload = push(self._repositories[kind.name])
+        order = self._orders[kind.name] = max(self._orders.get(kind.name, 0) + 1, int(time.time()))
+        payload["repository"]["pushed_at"] = order
         body, delivery_id = to_bytes(payload), str(uuid4())
         headers = signed_headers(GITHUB_SECRET, body, event="push", delivery_id=delivery_id)
 
         async def deliver() -> Answer:
-            return await self._chance.choice(self._clients).as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
+            return await self.client().as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
 
         await self._told(deliver)
-        sent = Sent(kind.name, payload["after"], delivery_id, time.time())
+        sent = Sent(kind.name, payload["after"], delivery_id, time.time(), order)
         self.journal.events.append(sent)
         if self._chance.random() < TWICE:
             await asyncio.sleep(self._chance.uniform(0, 3))
@@ -131,14 +159,14 @@ class Load:
         headers = {"Idempotency-Key": uuid4().hex}
         ends_at = time.monotonic() + 60
         while True:
-            answer = await self._told(lambda: self._chance.choice(self._clients).post(path, {}, headers=headers), also=409)
+            answer = await self._told(lambda: self.client().post(path, {}, headers=headers), also=409)
             if answer.status != 409 or not until_done or time.monotonic() > ends_at:
                 return answer
             await asyncio.sleep(0.5)
 
     async def _run_of(self, sent: Sent) -> int:
         async def look() -> int | None:
-            answer = await self._told(lambda: self._chance.choice(self._clients).get(f"/runs?sha={sent.sha}"))
+            answer = await self._told(lambda: self.client().get(f"/runs?sha={sent.sha}"))
             return next((int(run["id"]) for run in answer.json["items"]), None)
 
         return await until(look, within=120, what=f"a run of {sent.sha}")

@@ -13,7 +13,6 @@ import asyncpg
 from tests.chaos.world import GITHUB_SECRET, World
 from tests.harness.client import Answer, Client
 from tests.harness.github import FakeRepository, push, signed_headers, to_bytes
-from tests.harness.oracle import FileOracle
 from tests.harness.scenes import document, job
 from tests.harness.waiting import until
 
@@ -29,7 +28,7 @@ class Pushes:
     def __init__(self, world: World, session: aiohttp.ClientSession) -> None:
         self._world = world
         self._client = Client(session, world.stack.address(), (world.stack.directory / "token").read_text())
-        self._oracle = FileOracle(world.mounts)
+        self._oracle = world.backend.oracle()
         self._repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}")
         self.accepted: list[str] = []
         self.refused: set[str] = set()

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from shared import VERSION
 from tests.chaos.checks import Findings
 from tests.chaos.load import Journal
 from tests.chaos.recovery import Outage, middle
+from tests.chaos.trouble import Injected
 
 PROMISED_P50_SECONDS = 3.0
 PROMISED_MOST_SECONDS = 35.0
@@ -25,10 +25,15 @@ class Report:
     cycles: int
     """Rounds through all kinds of faults, the last one begun included."""
     faults: dict[str, int]
+    longest_seconds: dict[str, float]
+    """How long each kind lasted at most, until what was ended is up again."""
+    left_out: list[str]
+    """Kinds that could not be tried on this machine, and why."""
     events: int
     repeated: int
     commands: int
     refused: int
+    superseded: int
     lost: int
     doubled: int
     stuck: int
@@ -42,6 +47,7 @@ class Report:
     recovery_max_seconds: float
     recovery_max_kind: str
     not_injected: int
+    """Faults that failed because of another at the same time; each was tried again."""
     quiet_seconds: float
 
     @property
@@ -50,17 +56,24 @@ class Report:
         is_soon = self.recovery_p50_seconds <= PROMISED_P50_SECONDS and self.recovery_max_seconds <= PROMISED_MOST_SECONDS
         return nothing == 0 and is_soon and self.events > 0
 
+    @property
+    def least(self) -> int:
+        """How often the kind that came least was injected."""
+        return min(self.faults.values(), default=0)
+
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "as_promised": self.is_as_promised}
+        return {**asdict(self), "faults_of_each_kind_at_least": self.least, "as_promised": self.is_as_promised}
 
     def table(self) -> str:
         rows: list[tuple[str, object]] = [
             ("seed", self.seed),
             ("length", f"{self.seconds:.0f} s on {self.machine['cpus']} CPUs, {self.machine['memory_gib']} GiB"),
             ("events accepted", f"{self.events}, {self.repeated} of them sent again; {self.commands} retries"),
+            ("runs that a newer one superseded", self.superseded),
             ("answers that were no 2xx", f"{self.refused}, each sent again"),
-            ("faults", f"{sum(self.faults.values())} of {len(self.faults)} kinds"),
+            ("faults", f"{sum(self.faults.values())} of {len(self.faults)} kinds, each at least {self.least} times"),
             *((f"  {kind}", count) for kind, count in sorted(self.faults.items())),
+            *(("  left out", kind) for kind in self.left_out),
             ("lost", self.lost),
             ("doubled", self.doubled),
             ("stuck", self.stuck),
@@ -75,15 +88,6 @@ class Report:
         ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Injected:
-    """What was done to the system."""
-
-    outages: list[Outage]
-    not_injected: list[str]
-    kinds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,10 @@ def report(soak: Soak, journal: Journal, found: Findings, injected: Injected, re
         seed=soak.seed,
         seconds=soak.seconds,
         machine={**machine(), **soak.servers},
-        cycles=-(-len(injected.outages) // max(injected.kinds, 1)),
-        faults=dict(sorted(Counter(outage.kind for outage in injected.outages).items())),
+        cycles=-(-len(injected.outages) // max(len(injected.kinds), 1)),
+        faults=injected.counts(),
+        longest_seconds=injected.longest_seconds(),
+        left_out=injected.left_out,
         events=len(journal.events),
         repeated=journal.repeated,
         commands=len(journal.retries),

@@ -174,6 +174,23 @@ async def test_f57_writes_that_postgres_refuses_for_a_while_are_made_later(world
     await pushes.each_ran_once()
 
 
+@pytest.mark.parametrize("fault", [database_faults.file_system_full, database_faults.log_full], ids=["tables", "tables and log"])
+async def test_a_disk_of_postgres_that_is_truly_full_only_delays(world: World, pushes: Pushes, fault: Break) -> None:
+    if world.disk is None:
+        pytest.skip("mounting a disk takes root")
+    await pushes.prepare("sleep 0.3")
+    sending = asyncio.create_task(pushes.deliver(10))
+    await pushes.user_code_runs()
+    async with fault(world):
+        await pushes.deliver(5)
+        await asyncio.sleep(2)  # how long it lasts is what the test is about
+    await sending
+    await pushes.each_ran_once(within=60)
+    log = (world.postgres.directory / "postgres.log").read_text()
+    said = "automatic recovery in progress" if fault is database_faults.log_full else "No space left on device"  # a panic itself finds no room in that file
+    assert said in log
+
+
 async def test_f57_tables_that_stay_locked_only_delay(world: World, pushes: Pushes) -> None:
     await pushes.prepare()
     async with database_faults.locked(world):

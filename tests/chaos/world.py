@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +20,17 @@ from devstack.postgres import PostgresNode
 from devstack.processes import tail
 from devstack.rabbitmq import RabbitNode
 from devstack.stack import SERVICES, Stack
+from tests.chaos.cluster import Cluster, Replica, open_cluster
+from tests.chaos.disk import Disk, open_disk
 from tests.chaos.proxy import Mode, Proxy, open_proxy, through
+from tests.e2e.conftest import backend
+from tests.harness.backends import Backend, KubernetesBackend
 
 REPLICAS = (1, 2)
 GITHUB_SECRET = "It's a Secret to Everybody"
 DATABASE = "towpath"
 
-Replica = tuple[str, int]
-"""A service and the number of one of its processes."""
+_DATABASE_TRIES = 300
 
 
 @dataclass
@@ -37,15 +41,18 @@ class World:
     postgres: PostgresNode
     rabbit: RabbitNode
     chance: random.Random
+    backend: Backend
+    """What jobs run on."""
+    disk: Disk | None
+    """The one that Postgres has for itself; None where this machine allows none."""
+    cluster: Cluster | None
+    """Where jobs are pods of a real Kubernetes."""
     database_proxies: dict[Replica, Proxy] = field(default_factory=dict)
     broker_proxies: dict[Replica, Proxy] = field(default_factory=dict)
     _held: set[Replica] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
     """What is wrong in itself, whatever comes out in the end: a service that did not stop in order."""
-
-    @property
-    def mounts(self) -> Path:
-        return self.stack.directory / "mounts"
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def addresses(self) -> list[str]:
         """Of the gateways."""
@@ -77,6 +84,7 @@ class World:
         environment = {
             "TOWPATH_DATABASE_URL": through(self.stack.database_url, self.database_proxies[replica]),
             "TOWPATH_AMQP_URL": through(self.stack.amqp_url, self.broker_proxies[replica]),
+            **(self.cluster.environment(replica) if self.cluster else {}),
             **extra,
         }
         await asyncio.to_thread(self.stack.start, *replica, environment)
@@ -87,12 +95,31 @@ class World:
     async def kill(self, replica: Replica) -> None:
         await asyncio.to_thread(self.stack.kill, *replica)
 
+    async def up(self, server: PostgresNode | RabbitNode) -> None:
+        """Start it, or find it running. Two faults that end at once never start it twice."""
+        async with self._starting:
+            await asyncio.to_thread(server.start)
+
+    async def serves(self) -> None:
+        """Postgres is up and answers; it is started again where it has ended by itself. DevstackError when it does not within a minute."""
+        for _ in range(_DATABASE_TRIES):
+            await self.up(self.postgres)
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                async with self.database() as connection:
+                    await connection.execute("SELECT")
+                    return
+            await asyncio.sleep(0.2)
+        raise DevstackError("Postgres does not answer")
+
     async def mend(self) -> None:
-        """Whatever was broken and not mended: servers, networks, services."""
+        """Whatever was broken and not mended: the disk, servers, networks, services."""
+        if self.disk is not None:
+            self.disk.empty()
         for server in (self.postgres, self.rabbit):
             await asyncio.to_thread(server.resume)
-            await asyncio.to_thread(server.start)
-        for proxy in (*self.database_proxies.values(), *self.broker_proxies.values()):
+            await self.up(server)
+        await asyncio.to_thread(self.rabbit.control, "set_vm_memory_high_watermark", "0.4")
+        for proxy in (*self.database_proxies.values(), *self.broker_proxies.values(), *(self.cluster.proxies.values() if self.cluster else ())):
             proxy.become(Mode.PASS)
         async with self.database() as connection:
             await connection.execute("DELETE FROM broken_statements")
@@ -127,10 +154,13 @@ async def open_world(chance: random.Random) -> AsyncIterator[World]:
     """Started, with the first administrator's token in `stack.directory / token`; all of it is gone after the block."""
     directory = scratch_directory()
     postgres, rabbit = PostgresNode(directory / "postgres"), RabbitNode(directory / "rabbitmq")
+    stack_directory = directory / "stack"
+    stack_directory.mkdir(mode=0o711)
     try:
-        async with _servers(postgres, rabbit), AsyncExitStack() as open_ones:
+        async with _disk(postgres) as disk, _servers(postgres, rabbit), backend(stack_directory) as chosen, AsyncExitStack() as open_ones:
             await create_database(postgres.url("postgres"), DATABASE)
-            world = World(_stack(directory / "stack", postgres, rabbit), postgres, rabbit, chance)
+            cluster = await open_ones.enter_async_context(open_cluster(chosen, stack_directory, _replicas())) if isinstance(chosen, KubernetesBackend) else None
+            world = World(_stack(stack_directory, postgres, rabbit, chosen), postgres, rabbit, chance, chosen, disk, cluster)
             for replica in _replicas():
                 world.database_proxies[replica] = await open_ones.enter_async_context(open_proxy(world.stack.database_url))
                 world.broker_proxies[replica] = await open_ones.enter_async_context(open_proxy(world.stack.amqp_url))
@@ -141,6 +171,15 @@ async def open_world(chance: random.Random) -> AsyncIterator[World]:
                 await asyncio.to_thread(world.stack.stop_all)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _disk(postgres: PostgresNode) -> AsyncIterator[Disk | None]:
+    async with AsyncExitStack() as mounted:
+        disk = None
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            disk = mounted.enter_context(open_disk(postgres.directory))
+        yield disk
 
 
 @asynccontextmanager
@@ -156,12 +195,8 @@ def _replicas() -> Iterator[Replica]:
     return ((service, number) for service in SERVICES for number in REPLICAS)
 
 
-def _stack(directory: Path, postgres: PostgresNode, rabbit: RabbitNode) -> Stack:
-    mounts = directory / "mounts"
-    mounts.mkdir(parents=True)
-    directory.chmod(0o711)
-    mounts.chmod(0o777)
-    settings = {"TOWPATH_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET, "TOWPATH_LOCAL_MOUNTS": str(mounts), "TOWPATH_GRACE_SECONDS": "2"}
+def _stack(directory: Path, postgres: PostgresNode, rabbit: RabbitNode, chosen: Backend) -> Stack:
+    settings = {"TOWPATH_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET, "TOWPATH_GRACE_SECONDS": "2", **chosen.environment}
     return Stack(directory, postgres.url(DATABASE), rabbit.url(), settings)
 
 

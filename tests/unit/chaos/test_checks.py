@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.chaos.checks import Findings, Told, _check_events, _check_retries, _check_starts, _illegal_moves, read_oracle
+from tests.chaos.checks import Findings, Told, _check_events, _check_groups, _check_retries, _check_starts, _illegal_moves, read_oracle, waits
 from tests.chaos.load import Journal, Load, Sent
 
 
@@ -59,6 +59,50 @@ def test_a_cancelled_run_may_end_either_way_and_no_other() -> None:
     assert counts(event(cancelled=True), [run("cancelled", "cancelled_by_user")], []) == {}
     assert counts(event(cancelled=True), [run()], ENDED) == {}
     assert counts(event(), [run("cancelled", "cancelled_by_user")], []) == {"untrue": 1}
+
+
+NEWER = event("newest", sha="def", delivery_id="e", order=2)
+OLDER = event("newest", order=1)
+SUPERSEDED = run("cancelled", "superseded")
+
+
+def ends_of_two(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, int]:
+    found = Findings()
+    told = [*ENDED, Told("end", "def", 2, "only", 1, 4.0)]
+    _check_events(found, cast("Load", JournalOnly(NEWER, OLDER)), {"abc": cast("Any", [older]), "def": cast("Any", [newer | {"sha": "def", "id": 2}])}, told)
+    return {name: count for name, count in found.counts().items() if count}
+
+
+def test_only_what_a_newer_push_came_after_may_be_superseded() -> None:
+    assert ends_of_two(SUPERSEDED, run()) == {}
+    assert ends_of_two(run(), run()) == {}
+    assert ends_of_two(run(), SUPERSEDED)["untrue"] == 1
+    assert counts(event("short"), [SUPERSEDED], [])["untrue"] == 1
+    assert counts(event("queued"), [SUPERSEDED], [])["untrue"] == 1
+
+
+def groups(*lines: str) -> dict[str, int]:
+    found = Findings()
+    told = read_oracle([f"{what} {sha} {run_id} only 1 {number}.0" for number, (what, sha, run_id) in enumerate(line.split() for line in lines)])
+    _check_groups(found, Journal(events=[OLDER, NEWER]), told)
+    return {name: count for name, count in found.counts().items() if count}
+
+
+def test_two_live_runs_of_a_group_are_found() -> None:
+    assert groups("start abc 1", "alive abc 1", "end abc 1", "start def 2", "end def 2") == {}
+    assert groups("start abc 1", "start def 2", "alive abc 1") == {"overlap": 1}
+    assert groups("start abc 1", "overlap def 2", "start def 2", "end def 2") == {"overlap": 1}
+
+
+def test_an_older_push_that_starts_after_a_newer_one_is_found() -> None:
+    assert groups("start def 2", "start abc 1") == {"untrue": 1}
+
+
+def test_who_queues_waits_from_the_end_of_the_one_before_and_who_may_be_superseded_not_at_all() -> None:
+    first, second = event("queued", accepted_at=1.0), event("queued", sha="def", accepted_at=2.0)
+    told = read_oracle(["start abc 1 only 1 3.0", "end abc 1 only 1 9.0", "start def 2 only 1 11.0"])
+    assert [(wait.began_at, wait.ended_at) for wait in waits(Journal(events=[second, first]), told, {})] == [(1.0, 3.0), (9.0, 11.0)]
+    assert waits(Journal(events=[OLDER, NEWER]), told, {}) == []
 
 
 def test_a_retry_makes_one_run() -> None:

@@ -1,0 +1,33 @@
+"""What may happen between a service and a Kubernetes cluster, and to pods there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from devstack.errors import DevstackError
+from shared.kubernetes import Object
+from tests.chaos.cluster import Cluster
+from tests.chaos.world import World
+
+
+@asynccontextmanager
+async def pod_deleted(world: World) -> AsyncIterator[None]:
+    """By hand, while it runs: its run is `lost`, unless its end was seen before."""
+    cluster, pod = await _a_pod(world)
+    await cluster.delete(pod)
+    yield
+
+
+@asynccontextmanager
+async def pod_doubled(world: World) -> AsyncIterator[None]:
+    """A running Job gets a second pod: it is never released."""
+    cluster, pod = await _a_pod(world)
+    await cluster.double(pod)
+    yield
+
+
+async def _a_pod(world: World) -> tuple[Cluster, Object]:
+    assert world.cluster is not None
+    pods = await world.cluster.running()
+    if not pods:
+        raise DevstackError("no pod runs at the moment")
+    return world.cluster, world.chance.choice(pods)

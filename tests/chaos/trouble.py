@@ -1,0 +1,141 @@
+"""Breaks parts and mends them: which, in which order and for how long comes from the seed alone.
+
+Every kind comes once before any comes again. One that could not be injected comes again soon, so that no kind lags behind; nothing else changes the order.
+"""
+
+import asyncio
+import random
+import subprocess
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+from aio_pika.exceptions import AMQPError
+
+from devstack.errors import DevstackError
+from shared.errors import Transient
+from shared.kubernetes import ApiError
+from tests.chaos.faults import Fault, possible
+from tests.chaos.recovery import Outage
+from tests.chaos.world import World
+
+TOGETHER = 0.85
+"""How often two faults come at once."""
+REST_SECONDS = (0.3, 1.0)
+TRIES = 3
+"""So often in a round a kind is tried."""
+_MENDING_TRIES = 5
+_FAILURES = (
+    *(DevstackError, OSError, TimeoutError, subprocess.SubprocessError, RuntimeError, ValueError),
+    *(AMQPError, Transient, ApiError, asyncpg.PostgresError, asyncpg.InterfaceError),
+)
+
+
+@dataclass
+class Injected:
+    """What was done to the system."""
+
+    kinds: tuple[str, ...]
+    outages: list[Outage] = field(default_factory=list)
+    failed: list[Outage] = field(default_factory=list)
+    """What could not be injected as it was meant, though something may have been broken all the same."""
+    not_injected: list[str] = field(default_factory=list)
+    """Why, a line each."""
+    left_out: list[str] = field(default_factory=list)
+    """Kinds that this machine does not allow, and why."""
+
+    def counts(self) -> dict[str, int]:
+        """Of every kind, also where it is 0."""
+        found = Counter(outage.kind for outage in self.outages)
+        return {kind: found[kind] for kind in sorted(self.kinds)}
+
+    def longest_seconds(self) -> dict[str, float]:
+        """Of every kind that came: from the first breaking to the last mending, the start of what was ended included."""
+        longest: dict[str, float] = {}
+        for outage in self.outages:
+            longest[outage.kind] = max(round(outage.ended_at - outage.began_at, 1), longest.get(outage.kind, 0.0))
+        return dict(sorted(longest.items()))
+
+
+class Order:
+    """Which kind comes next."""
+
+    def __init__(self, faults: Sequence[Fault], chance: random.Random) -> None:
+        self._faults = faults
+        self._chance = chance
+        self._round: deque[Fault] = deque()
+        self._failures: Counter[str] = Counter()
+
+    def take(self, count: int) -> list[Fault]:
+        """So many, of different kinds."""
+        taken: list[Fault] = []
+        while len(taken) < count:
+            if not self._round:
+                self._failures.clear()
+                self._round.extend(fault for fault in self._chance.sample(self._faults, len(self._faults)) if fault not in taken)
+                self._round.extend(taken)
+            taken.append(self._round.popleft())
+        return taken
+
+    def again(self, fault: Fault) -> None:
+        """It could not be injected: it comes next, then at the end of the round, then not before the next round."""
+        self._failures[fault.kind] += 1
+        if self._failures[fault.kind] == 1:
+            self._round.appendleft(fault)
+        elif self._failures[fault.kind] < TRIES:
+            self._round.append(fault)
+
+
+class Trouble:
+    """One or two faults at a time, until it is told to stop."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        faults, left_out = possible(world)
+        self._chance = random.Random(world.chance.random())  # noqa: S311 - to be repeated, not to be secret
+        """Of its own: what faults draw from the world's depends on what they meet."""
+        self._order = Order(faults, self._chance)
+        self.now: list[str] = []
+        self.injected = Injected(tuple(fault.kind for fault in faults), left_out=left_out)
+
+    async def run(self, seconds: float, least: int = 0) -> None:
+        """So long, and until every kind was injected at least so often. Everything is whole again when it returns."""
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at or min(self.injected.counts().values()) < least:
+            chosen = [(fault, self._chance.uniform(*fault.seconds)) for fault in self._order.take(2 if self._chance.random() < TOGETHER else 1)]
+            rest_seconds = self._chance.uniform(*REST_SECONDS)
+            done = await asyncio.gather(*(self._inject(fault, seconds) for fault, seconds in chosen))
+            for (fault, _), is_done in zip(chosen, done, strict=True):
+                if not is_done:
+                    self._order.again(fault)
+            if not all(done):
+                await self._mend()
+            await asyncio.sleep(rest_seconds)
+
+    async def _inject(self, fault: Fault, seconds: float) -> bool:
+        began_at = time.time()
+        self.now.append(fault.kind)
+        try:
+            async with fault.broken(self._world):
+                await asyncio.sleep(seconds)
+        except _FAILURES as error:  # the other of two has broken what this one needs
+            self.injected.not_injected.append(f"{fault.kind}: {type(error).__name__} {error}")
+            self.injected.failed.append(Outage(fault.kind, began_at, time.time()))
+            return False
+        finally:
+            self.now.remove(fault.kind)
+        self.injected.outages.append(Outage(fault.kind, began_at, time.time()))
+        return True
+
+    async def _mend(self) -> None:
+        began_at = time.time()
+        for number in range(_MENDING_TRIES):
+            try:
+                await self._world.mend()
+                break
+            except _FAILURES:
+                if number == _MENDING_TRIES - 1:
+                    raise
+        self.injected.failed.append(Outage("mending", began_at, time.time()))

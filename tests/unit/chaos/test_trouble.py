@@ -1,0 +1,66 @@
+"""The order of faults: no kind lags behind, and a seed is a schedule."""
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.chaos.faults import Fault
+from tests.chaos.trouble import TRIES, Order
+from tests.chaos.world import World
+
+
+@contextlib.asynccontextmanager
+async def nothing(_world: World) -> AsyncIterator[None]:
+    yield
+
+
+FAULTS = [Fault(name, nothing, (0, 0)) for name in "abcdefg"]
+
+
+def order(seed: int = 1) -> Order:
+    return Order(FAULTS, random.Random(seed))  # noqa: S311 - to be repeated, not to be secret
+
+
+def kinds(order: Order, rounds: int, count: int = 1) -> list[str]:
+    return [fault.kind for _ in range(rounds) for fault in order.take(count)]
+
+
+def test_every_kind_comes_once_before_any_comes_again() -> None:
+    taken = kinds(order(), 21)
+    assert [sorted(taken[first : first + 7]) for first in (0, 7, 14)] == [list("abcdefg")] * 3
+    assert taken[:7] != taken[7:14]
+
+
+def test_the_same_seed_gives_the_same_order() -> None:
+    assert kinds(order(), 50) == kinds(order(), 50)
+    assert kinds(order(), 50) != kinds(order(2), 50)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_at_once_are_of_two_kinds_and_none_is_left_behind(seed: int) -> None:
+    wanted = order(seed)
+    pairs = [wanted.take(2) for _ in range(70)]
+    assert all(first.kind != second.kind for first, second in pairs)
+    assert set(Counter(fault.kind for pair in pairs for fault in pair).values()) == {20}
+
+
+def test_what_could_not_be_injected_comes_again_at_once() -> None:
+    wanted = order()
+    [failed] = wanted.take(1)
+    wanted.again(failed)
+    assert wanted.take(1) == [failed]
+
+
+def test_what_never_can_be_injected_holds_up_nobody() -> None:
+    wanted = order()
+    done: Counter[str] = Counter()
+    for _ in range(10 * (len(FAULTS) - 1 + TRIES)):
+        [fault] = wanted.take(1)
+        if fault.kind == "c":
+            wanted.again(fault)
+        else:
+            done[fault.kind] += 1
+    assert set(done.values()) == {10}
