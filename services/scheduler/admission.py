@@ -86,13 +86,16 @@ class Admission:
 async def arrange_groups(work: SchedulerWork) -> bool:
     """Gives places in concurrency groups to runs that wait, and stops those that a newer run replaces. True when something moved, and more may follow.
 
-    The caller holds the lock of admission. All these runs are locked at once and before any job is, so that nobody waits in a circle.
+    The caller holds the lock of admission, so nothing is waited for: a run that another transaction holds is left for the admission that this one wakes
+    when it has committed, or for a reconciler's.
     """
     arrangement = arrange(await work.groups_with_waiting())
     if arrangement == Arrangement():
         return False
-    runs = {run.id: run for run in await work.lock_runs((*arrangement.enter, *(one.run_id for one in arrangement.stop)))}
-    await enter_groups(work, [runs[run_id] for run_id in arrangement.enter], "group")
+    wanted = (*arrangement.enter, *(one.run_id for one in arrangement.stop))
+    runs = {run.id: run for run in await work.lock_runs(wanted, only_free=True)}
+    await enter_groups(work, [runs[run_id] for run_id in arrangement.enter if run_id in runs], "group")
     for one in arrangement.stop:
-        await stop_runs(work, [runs[one.run_id]], one.reason, one.cause)
-    return True
+        if one.run_id in runs:
+            await stop_runs(work, [runs[one.run_id]], one.reason, one.cause)
+    return bool(runs)

@@ -169,10 +169,17 @@ history AS (
   INSERT INTO transitions (run_id, to_status, reason, cause) SELECT id, status, reason, cause FROM new ORDER BY id)
 SELECT id, event_id, pipeline_config_id FROM new;
 
+-- part: held_runs
+SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at, finished_at, clock_timestamp() AS locked_at
+  FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
+
 -- name: lock_runs
 -- Runs, held until the end of the transaction; other services' references to them are not held up. $1 ids.
-SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at, finished_at, clock_timestamp() AS locked_at
-  FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE;
+:held_runs;
+
+-- name: lock_free_runs
+-- Those of them that nobody else holds. $1 ids.
+:held_runs SKIP LOCKED;
 
 -- name: lock_jobs
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about trying again where an attempt ended badly. $1 runs.

@@ -171,9 +171,12 @@ class SchedulerWork(Work):
         """Run ids by (event, pipeline)."""
         return {(row["event_id"], row["pipeline_config_id"]): row["id"] for row in await self._rows("insert_runs", runs, jobs)}
 
-    async def lock_runs(self, ids: Iterable[int]) -> list[LockedRun]:
-        """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so that two transactions can't block one another."""
-        runs = await self._rows("lock_runs", list(ids))
+    async def lock_runs(self, ids: Iterable[int], *, only_free: bool = False) -> list[LockedRun]:
+        """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so that two transactions can't block one another.
+
+        `only_free`: without those that another transaction holds.
+        """
+        runs = await self._rows("lock_free_runs" if only_free else "lock_runs", list(ids))
         rows = await self._rows("lock_jobs", [run["id"] for run in runs]) if runs else []
         return [_locked_run(run, [row for row in rows if row["run_id"] == run["id"]]) for run in runs]
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.github import push
+from services.scheduler.store import open_store
+from tests.harness.github import FakeRepository, push
 from tests.integration.scheduler.world import World
 
 GROUPED = """
@@ -191,6 +192,21 @@ async def test_many_schedulers_at_once_never_let_two_in(world: World, on_new: st
     assert await world.value("SELECT count(*) FROM pipeline_runs WHERE status IN ('pending', 'running')") == 0
     if on_new == "queue":
         assert finished == len(deliveries)
+
+
+async def test_a_run_that_somebody_holds_does_not_hold_up_the_others(world: World) -> None:
+    await grouped(world, "queue")
+    await world.deliver(push(world.octo_web))
+    await world.repository("octo/site")
+    await world.pipeline(GROUPED.format(on_new="queue", limit=1).replace("octo/web", "octo/site"))
+    await world.deliver(push(FakeRepository("octo/site")))
+    held, free = [row["id"] for row in await world.rows("SELECT id FROM pipeline_runs ORDER BY id")]
+    async with open_store(world.database).transaction() as elsewhere:
+        await elsewhere.lock_runs([held])
+        await admit(world)
+        assert await under_way(world) == [free]
+    await admit(world)
+    assert await under_way(world) == [held, free]
 
 
 async def test_a_reconciler_finds_runs_that_wait_for_their_group(world: World) -> None:
