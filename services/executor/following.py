@@ -13,8 +13,6 @@ from services.executor.store import Judged, Running, UnderWay
 from services.executor.verdict import StartLimits, too_slow, verdict
 from shared.crashpoint import crashpoint
 
-_NOTED_SECONDS = 2.0
-
 
 class Following:
     """Safe for concurrent use, by several processes."""
@@ -83,13 +81,6 @@ class Following:
 
 def _claimed_pod(row: UnderWay, look: Observation | None) -> Pod | None:
     return None if look is None else next((pod for pod in look.pods if pod.uid == row.pod_uid), None)
-
-
-def _waits_anew(row: UnderWay, pod: Pod) -> bool:
-    """Whether it is worth a write: every pod waits for a moment for one thing after the other."""
-    if pod.phase is not Phase.RELEASED or pod.waiting == row.waiting:
-        return False
-    return pod.waiting is None or pod.waiting.seconds >= _NOTED_SECONDS
 
 
 def _just_runs(look: Observation | None, uid: str) -> bool:

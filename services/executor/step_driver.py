@@ -12,6 +12,8 @@ Of the termination file a kubelet keeps 4096 bytes, and fewer where there are ma
 `<index> <end> <outcome><exit code>`, of which the index is written when it begins, at last `over`, and `limit` where the job's time was. Ends are in
 hundredths of a second since the driver began (from `/proc/uptime`: readable without starting a process, unlike `date`; `-` where it is not), and a step
 begins where the one before it ended. A line feed stands before each line: behind what user code may have left.
+
+A container's two outputs are read apart, and what comes by both at once loses its order, so where it is unsupervised the driver and all steps have one.
 """
 
 import shlex
@@ -53,6 +55,7 @@ class Unsupervised:
 
 
 _UNSUPERVISED = r"""
+exec 2>&1
 if ! mkdir -- "$towpath_started"; then
   printf '%s\n' 'towpath: this attempt can not be started, or was started before: no step is run'
   exit STARTED_TWICE_CODE

@@ -64,7 +64,8 @@ class KubernetesGround:
     api: KubernetesApi
     namespace: str
     witness: Witness
-    grace_seconds: float = 2
+    grace_seconds: float = 6
+    """Of a stop, the kubelet's way into the container is a part."""
 
     @asynccontextmanager
     async def executor(self, installation: str = INSTALLATION) -> AsyncIterator[Cluster]:

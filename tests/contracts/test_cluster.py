@@ -93,6 +93,11 @@ async def test_a_lot_of_output_is_kept_in_order(ground: Ground, cluster: Cluster
     assert log == "".join(f"{number}\n" for number in range(1, 200001)) + "x" * 70000 + "\nlast\n"
 
 
+async def test_what_a_job_says_on_both_of_its_outputs_is_kept_in_the_order_in_which_it_was_said(ground: Ground, cluster: Cluster) -> None:
+    _, log = await run(ground, cluster, spec("for i in $(seq 1 300); do echo out $i; echo err $i >&2; done"))
+    assert log == "".join(f"out {number}\nerr {number}\n" for number in range(1, 301))
+
+
 async def test_a_job_over_its_limit_is_ended(ground: Ground, cluster: Cluster) -> None:
     end, log = await run(ground, cluster, spec("trap 'echo cleaning; exit 0' TERM; echo begun; while :; do sleep 0.05; done", limit=1))
     assert (end.time_limit, log.splitlines()[0], "cleaning" in log.splitlines()) == ("job", "begun", True)

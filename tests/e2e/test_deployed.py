@@ -18,7 +18,7 @@ from devstack.servers import Rabbit
 from devstack.settings import ServerSources
 from devstack.stack import SERVICES
 from shared import VERSION
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes import KubernetesApi, Object
 from tests.conftest import fresh_vhost
 from tests.harness.backends import KubernetesBackend
 from tests.harness.deployment import Deployment, deployed, filled_in, reachable_from_pods, with_node_agent
@@ -26,7 +26,7 @@ from tests.harness.git import GitRepository
 from tests.harness.github import FakeRepository, push
 from tests.harness.installation import GITHUB_SECRET, Towpath, one_job
 from tests.harness.kubectl import find_kubectl, kubectl
-from tests.harness.kubernetes import JOB_IMAGE, host_for_pods
+from tests.harness.kubernetes import JOB_IMAGE, host_for_pods, nodes_for_pods
 from tests.harness.waiting import until
 from tests.harness.witness import serving
 
@@ -217,7 +217,7 @@ async def test_with_the_node_agent_a_log_is_read_on_its_node_and_is_exact(ours: 
     pipeline = await towpath.pipeline(person, one_job(repository, "for i in $(seq 1 2000); do echo line $i; done"))
     try:
         await deployment.apply(with_node_agent(deployment.overlay))
-        await kubectl("-n", "towpath", "rollout", "status", "daemonset/agent", "--timeout=180s")
+        await until(lambda: agents_run(deployment), within=180, what="an agent on every node that takes jobs")
         await towpath.deliver_push(repository)
         run = await towpath.only_run(pipeline, within=POD_SECONDS)
     finally:
@@ -235,6 +235,16 @@ def with_checkout(yaml: str) -> str:
 async def pod_of(ours: Deployed, run_id: int) -> dict[str, Any] | None:
     found = (await ours.deployment.api.get(f"/api/v1/namespaces/{BUILDS}/pods", labelSelector=f"towpath.dev/run={run_id}"))["items"]
     return found[0] if found else None
+
+
+async def agents_run(deployment: Deployment) -> bool:
+    """Whether all nodes that take jobs have one. The others may never get theirs: an agent tolerates more than a job, and has its own requests."""
+    ready = {pod["spec"].get("nodeName") for pod in await deployment.pods("agent") if is_ready(pod)}
+    return {node["metadata"]["name"] for node in await nodes_for_pods(deployment.api)} <= ready
+
+
+def is_ready(pod: Object) -> bool:
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in pod["status"].get("conditions") or ())
 
 
 async def accepted(towpath: Towpath, repository: FakeRepository) -> str:

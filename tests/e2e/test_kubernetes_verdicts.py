@@ -17,7 +17,7 @@ from tests.harness.backends import KubernetesBackend
 from tests.harness.git import GitRepository
 from tests.harness.github import new_sha
 from tests.harness.installation import Towpath
-from tests.harness.kubernetes import KUBELET_PID_FILE, SERVICE_IMAGE
+from tests.harness.kubernetes import KUBELET_PID_FILE, SERVICE_IMAGE, nodes_ready
 from tests.harness.registry import Registry, registry
 from tests.harness.scenes import Document, Scene, job, jobs_of, scene
 from tests.harness.waiting import until
@@ -279,13 +279,8 @@ async def test_the_node_is_lost(pods: Pods) -> None:
         found = await pods.towpath.finished(run["id"], within=60)
     finally:
         os.kill(kubelet, signal.SIGCONT)
-        await until(lambda: node_ready(pods.api), within=60, what="a node that is ready")
+        await until(lambda: nodes_ready(pods.api), within=60, what="a node that is ready")
     assert end(found) == ("error", "node_lost")
-
-
-async def node_ready(api: KubernetesApi) -> bool:
-    nodes = (await api.get("/api/v1/nodes"))["items"]
-    return all(condition["status"] == "True" for node in nodes for condition in node["status"]["conditions"] if condition["type"] == "Ready")
 
 
 # ---------------------------------------------------------------- a stop

@@ -57,6 +57,18 @@ async def namespace(api: KubernetesApi, security: str = "restricted") -> AsyncIt
         await api.delete(f"/api/v1/namespaces/{name}", {"propagationPolicy": "Background"})
 
 
+async def nodes_for_pods(api: KubernetesApi) -> list[Object]:
+    """The nodes that take pods which tolerate nothing, as jobs do; for the moment they may be cordoned or out of reach. Simulated nodes are none of them."""
+    nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
+    return [node for node in nodes if all(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints") or ())]
+
+
+async def nodes_ready(api: KubernetesApi) -> bool:
+    """Whether all of them are."""
+    conditions = [condition for node in await nodes_for_pods(api) for condition in node["status"]["conditions"] if condition["type"] == "Ready"]
+    return all(condition["status"] == "True" for condition in conditions)
+
+
 async def host_for_pods(api: KubernetesApi) -> str:
     """This machine's address as pods see it: TOWPATH_TEST_POD_HOST, else an address of a node, or the first of its pods' range, that is ours."""
     named = os.environ.get("TOWPATH_TEST_POD_HOST")

@@ -35,6 +35,8 @@ _CHANCE_SECONDS = 30.0
 _POD_NOT_MADE = Waiting(None, "The cluster has not made the Job's pod yet.")
 _GOING_SECONDS = 60.0
 """How long the garbage collector has to delete the pods of a Job that was deleted, before they count as left behind."""
+_TOLD_SECONDS = 30.0
+"""How long a watch may take to tell of a gate that was opened, before that is asked for again."""
 _STOP_SECONDS = 15.0
 """How long after its grace period a pod that was told to end may take until it is deleted."""
 
@@ -126,9 +128,17 @@ class KubernetesCluster:
         pod = await self._pod(name, pod_uid)
         if pod is None or not pod.gated:
             return
+        held = self._held_as(name, pod_uid) or Held(pod, time.monotonic())
+        if held.released_at is not None and time.monotonic() - held.released_at < _TOLD_SECONDS:
+            return
+        held.released_at, is_open = time.monotonic(), False  # a message, the watch and a reconciler may ask at once
         gates = [{"$patch": "delete", "name": GATE}]
-        crashpoint("kubernetes.gate_not_opened")
-        await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": gates}})
+        try:
+            crashpoint("kubernetes.gate_not_opened")
+            is_open = await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": gates}})
+        finally:
+            if not is_open:
+                held.released_at = None
         crashpoint("kubernetes.gate_opened_not_acked")
 
     async def stop(self, name: str, pod_uid: str) -> None:
@@ -273,11 +283,14 @@ class KubernetesCluster:
 
     async def _pod(self, name: str, pod_uid: str) -> PodSeen | None:
         """As the mirror has it, which may be old, else as it is."""
-        attempt = self._attempt(name)
-        held = None if attempt is None else next((held for held in self._pods.of(attempt) if held.seen.uid == pod_uid), None)
+        held = self._held_as(name, pod_uid)
         if held is None:
             return await self._fresh_pod(name, pod_uid)
         return held.seen if held.gone_at is None else None
+
+    def _held_as(self, name: str, pod_uid: str) -> Held[PodSeen] | None:
+        attempt = self._attempt(name)
+        return None if attempt is None else next((held for held in self._pods.of(attempt) if held.seen.uid == pod_uid), None)
 
     async def _fresh_pod(self, name: str, pod_uid: str) -> PodSeen | None:
         attempt = self._attempt(name)
@@ -289,9 +302,9 @@ class KubernetesCluster:
             refuse_for_now(error)
         return next((pod for pod in found.pods if pod.uid == pod_uid), None)
 
-    async def _change(self, pod: PodSeen, patch: Object) -> None:
+    async def _change(self, pod: PodSeen, patch: Object) -> bool:
         """A pod that is another by now is left alone."""
-        await self._left_alone(self._api.patch(f"{self._place.pods}/{pod.name}", patch, kind="strategic"))
+        return await self._left_alone(self._api.patch(f"{self._place.pods}/{pod.name}", patch, kind="strategic"))
 
     async def _delete(self, pod: PodSeen, preconditions: Object | None = None) -> bool:
         options = {"propagationPolicy": "Background", "preconditions": {"uid": pod.uid, **(preconditions or {})}}

@@ -195,11 +195,11 @@ def _of_exit(seen: PodSeen, ended: Terminated) -> PodEnd:
 
 
 def _of_failure(seen: PodSeen, ended: Terminated) -> Cause | None:
-    """What else than its script or its time may have made a job fail."""
-    if ended.reason == "OOMKilled":  # whatever its exit code: where control groups are of version 2 no script outlives a child without memory
-        return Cause(Reason.OOM_KILLED, "The job used more memory than it was given.")
+    """What else than its script or its time may have made a job fail. A script that outlived a child without memory, and says all is well, is believed."""
     if ended.exit_code == 0:
         return None
+    if ended.reason == "OOMKilled":
+        return Cause(Reason.OOM_KILLED, "The job used more memory than it was given.")
     if seen.job.restarts or started_twice(ended.exit_code, ended.message):
         return _FORGOTTEN
     if ended.reason in ("StartError", "ContainerCannotRun"):

@@ -38,6 +38,8 @@ class Held(Generic[S]):
     gone_at: float | None = None
     end: Pod | None = None
     """Its end, once somebody was certain of it: what happens to the object later does not change it."""
+    released_at: float | None = None
+    """When its gate was opened from here, or began to be, by the mirror's clock."""
 
 
 class Mirror(Generic[S]):

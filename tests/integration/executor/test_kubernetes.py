@@ -34,7 +34,7 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remot
 
 
 async def test_a_good_attempt_takes_four_writes_and_no_other_question(world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the list and the watch of Jobs and pods, which all attempts share."""
+    """But for the list and the watch of Jobs and pods, which all attempts share. Reconcilers look all the while; nothing is so old that it seems forgotten."""
     asked: list[str] = []
     send = KubernetesApi._send
 
@@ -44,8 +44,8 @@ async def test_a_good_attempt_takes_four_writes_and_no_other_question(world: Wor
         return await send(api, method, path, *rest, **options)
 
     monkeypatch.setattr(KubernetesApi, "_send", counted)
-    async with running(world, looks_every_seconds=1) as remote:
-        wanted = await world.job("sleep 3")
+    async with running(world, looks_every_seconds=0.5, reconcile_age_seconds=50) as remote:
+        wanted = await world.job("sleep 3", admitted_seconds_ago=0)
         await remote.consumers.on_messages([ready(wanted)])
         attempt = await world.judged_by_itself(wanted)
         name, pod = world.name(attempt["id"]), attempt["log_location"].split("/")[-2]

@@ -87,16 +87,17 @@ class World:
 
     # ------------------------------------------------ what a scheduler writes
 
-    async def job(self, script: str = ":", **fields: Any) -> Wanted:
+    async def job(self, script: str = ":", *, admitted_seconds_ago: float = 60, **fields: Any) -> Wanted:
         """An admitted job that wants its first attempt."""
         position = await self.sql.fetchval("SELECT count(*) FROM jobs")
         definition = Job(**{"name": f"job-{position}", "steps": (Step(run=script),), "checkout": None, **fields})
         job_id = await self.sql.fetchval(
             "INSERT INTO jobs (run_id, name, position, definition, repository_id, wanted_attempt, ready_at, admitted_at)"
-            " SELECT id, $1, $2, $3::text::jsonb, repository_id, 1, now(), now() - interval '1 minute' FROM pipeline_runs RETURNING id",
+            " SELECT id, $1, $2, $3::text::jsonb, repository_id, 1, now(), now() - $4 * interval '1 s' FROM pipeline_runs RETURNING id",
             definition.name,
             position,
             definition.model_dump_json(),
+            admitted_seconds_ago,
         )
         return job_id, 1
 
@@ -144,7 +145,7 @@ class World:
             attempt = await self.attempt(wanted)
             return attempt if attempt["status"] == "finished" else None
 
-        return await until(look, within=20, what="a verdict")
+        return await until(look, within=60, what="a verdict")
 
     async def ended(self, executor: Executor[Any], wanted: Wanted) -> None:
         """Until its pod has ended; the row does not know it yet."""

@@ -41,6 +41,7 @@ def reason_of(end: PodEnd) -> Reason | None:
         ("step_timed_out", 124, None),
         ("job_timed_out", 124, "job"),
         ("service_and_job_ended", 0, None),
+        ("oom_child_outlived", 0, None),
     ],
 )
 def test_a_job_that_ended_by_itself_is_believed_at_once(name: str, exit_code: int, time_limit: str | None) -> None:
@@ -56,7 +57,6 @@ def test_a_job_that_ended_by_itself_is_believed_at_once(name: str, exit_code: in
     [
         ("oom_main", NOW, Reason.OOM_KILLED, "The job used more memory"),
         ("oom_child", NOW, Reason.OOM_KILLED, "The job used more memory"),
-        ("oom_child_outlived", NOW, Reason.OOM_KILLED, "The job used more memory"),
         ("oom_service", NOW, Reason.OOM_KILLED, 'The service "db" used more memory'),
         ("evicted_after_a_trap", NOW, Reason.EVICTED, "ephemeral"),
         ("evicted_and_forgotten", NOW, Reason.EVICTED, "ephemeral"),
