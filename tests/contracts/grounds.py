@@ -10,7 +10,6 @@ from typing import Protocol
 
 from services.executor.cluster import AttemptSpec, Cluster, Observation, Phase, PodEnd
 from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
-from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.reading import Place
 from services.executor.local.cluster import LocalCluster
 from services.executor.local.sandbox import Sandbox
@@ -20,6 +19,7 @@ from shared.kubernetes import ApiError, KubernetesApi
 from tests.contracts import clusters
 from tests.contracts.clusters import INSTALLATION, LIMITS, TOKEN, Origin
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE
+from tests.harness.pods import pod_settings
 from tests.harness.waiting import until
 from tests.harness.witness import Witness
 
@@ -69,8 +69,8 @@ class KubernetesGround:
 
     @asynccontextmanager
     async def executor(self, installation: str = INSTALLATION) -> AsyncIterator[Cluster]:
-        settings = PodSettings(
-            installation=installation,
+        settings = pod_settings(
+            installation,
             namespace=self.namespace,
             towpath_image=TOWPATH_IMAGE,
             default_image=JOB_IMAGE,

@@ -11,13 +11,13 @@ import pytest
 
 from services.executor.cluster import Observation, Phase, PodEnd
 from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
-from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.reading import Place
 from services.executor.verdict import Claimed, verdict
 from shared.kubernetes import KubernetesApi, Object
 from shared.statuses import Reason
 from tests.contracts.clusters import spec
 from tests.harness.kubernetes import JOB_IMAGE, host_for_pods
+from tests.harness.pods import pod_settings
 from tests.harness.waiting import until
 from tests.harness.witness import HttpOracle, serving
 
@@ -29,9 +29,7 @@ CONTAINERD_SOCKET = os.environ.get("TOWPATH_TEST_CONTAINERD_SOCKET", "")
 
 @asynccontextmanager
 async def cluster_of(api: KubernetesApi, namespace: str, installation: str = "abcdefgh") -> AsyncIterator[KubernetesCluster]:
-    settings = PodSettings(
-        installation=installation, namespace=namespace, default_image=JOB_IMAGE, cpu_millis=20, memory_bytes=128 << 20, grace_seconds=3
-    )
+    settings = pod_settings(installation, namespace=namespace, default_image=JOB_IMAGE, cpu_millis=20, memory_bytes=128 << 20, grace_seconds=3)
     async with KubernetesCluster(api, Place(namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")) as cluster:
         yield cluster
 

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from services.executor.cluster import AttemptSpec, Clone
-from services.executor.kubernetes.manifest import PodSettings
 from services.executor.planning import name_of
 from shared.kubernetes import KubernetesApi
 from shared.pipeline.model import Job, Step
 from tests.harness.counting import VERBS, Counted
 from tests.harness.footprint import connections, memory_bytes
+from tests.harness.pods import pod_settings
 from tests.harness.scenes import scene
 from tests.harness.simulated import Made, all_running, made, none_succeeds, simulated_nodes
 from tests.harness.waiting import until
@@ -56,7 +56,7 @@ async def test_two_thousand_pods_are_watched_and_not_polled(nodes: list[str], co
     connection = await asyncpg.connect(stack.database_url)
     try:
         installation, specs = await rows(connection, run_id)
-        settings = PodSettings(installation=installation, namespace=counted.namespace)
+        settings = pod_settings(installation, namespace=counted.namespace)
         async with none_succeeds(kubernetes, settings, specs[0]):
             await claim(connection, counted.namespace, await made(kubernetes, specs, settings, nodes))
             try:

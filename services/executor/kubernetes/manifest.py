@@ -37,30 +37,29 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSettings:
-    """What the administrator decides about every pod."""
+    """What the administrator decides about every pod; see `services.executor.settings`."""
 
     installation: str
-    namespace: str = "towpath-builds"
-    towpath_image: str = "towpath:latest"
+    namespace: str
+    towpath_image: str
     """Of the container `clone`."""
-    default_image: str = "debian:bookworm-slim"
+    default_image: str
     """Of jobs that name none."""
-    image_pull_policy: Literal["IfNotPresent", "Always"] = "IfNotPresent"
-    cpu_millis: int = 500
-    memory_bytes: int = 512 << 20
+    cpu_millis: int
+    memory_bytes: int
     """Of a job that says nothing else, and of each of its services."""
-    ephemeral_storage_bytes: int = 4 << 30
+    ephemeral_storage_bytes: int
     """Of the job's container and each service: image layers written to, logs, and the workspace."""
-    node_lost_seconds: int = 300
+    node_lost_seconds: int
     """How long a node may be out of reach before its pods are given up."""
-    image_pull_seconds: float = 600
-    start_seconds: float = 300
-    grace_seconds: float = 10
-    clone_seconds: float = 600
-    clone_protocols: str = "https"
+    image_pull_seconds: float
+    start_seconds: float
+    grace_seconds: float
+    clone_seconds: float
+    clone_protocols: str
     """As in GIT_ALLOW_PROTOCOL."""
-    allow_root: Literal["never", "trusted"] = "never"
-    node_selector_keys: frozenset[str] = frozenset()
+    allow_root: Literal["never", "trusted"]
+    node_selector_keys: frozenset[str]
     """The labels of nodes that jobs may ask for."""
 
     @property
@@ -148,7 +147,7 @@ def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
 
 def _job_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
     return {
-        **_container(names.JOB_CONTAINER, spec.job.image or settings.default_image, settings),
+        **_container(names.JOB_CONTAINER, spec.job.image or settings.default_image),
         "command": ["/bin/sh", f"{_DRIVER_FOLDER}/{_DRIVER_KEY}"],
         "workingDir": _FOLDER,  # the image's own may be closed to this user
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _STOP]}}},
@@ -168,7 +167,7 @@ def _clone_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
     wanted = spec.job.resources
     memory = max(wanted.memory_bytes or settings.memory_bytes, _CLONE_MEMORY_BYTES)
     return {
-        **_container(names.CLONE_CONTAINER, settings.towpath_image, settings),
+        **_container(names.CLONE_CONTAINER, settings.towpath_image),
         "command": ["python", "-m", "services.executor.clone", f"{_CLONE_FOLDER}/{_CLONE_KEY}"],
         "resources": _resources(Resources(cpu_millis=wanted.cpu_millis, memory_bytes=memory), settings),
         "securityContext": {**_security(root=spec.job.user == "root"), "readOnlyRootFilesystem": True},
@@ -184,7 +183,7 @@ def _clone_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
 def _service_container(name: str, service: Service, settings: PodSettings) -> Manifest:
     """A native sidecar: it starts before the job and gets SIGTERM when the job has ended."""
     container = {
-        **_container(names.service_container(name), service.image, settings),
+        **_container(names.service_container(name), service.image),
         "restartPolicy": "Always",
         "env": [{"name": key, "value": _literal(value)} for key, value in service.env.items()],
         "resources": _resources(Resources(), settings),
@@ -196,8 +195,8 @@ def _service_container(name: str, service: Service, settings: PodSettings) -> Ma
     return container
 
 
-def _container(name: str, image: str, settings: PodSettings) -> Manifest:
-    return {"name": name, "image": image, "imagePullPolicy": settings.image_pull_policy}
+def _container(name: str, image: str) -> Manifest:
+    return {"name": name, "image": image, "imagePullPolicy": "IfNotPresent"}
 
 
 def _literal(value: str) -> str:

@@ -9,15 +9,16 @@ import pytest
 
 from services.executor.cluster import AttemptSpec, MustWait, NameTaken, Refused
 from services.executor.kubernetes.making import Maker
-from services.executor.kubernetes.manifest import PodSettings, objects_of
+from services.executor.kubernetes.manifest import objects_of
 from services.executor.kubernetes.reading import Place, weigh_complaint
 from shared.errors import Transient
 from shared.kubernetes import ApiUnavailable
 from shared.statuses import WaitingFor
 from tests.contracts.clusters import spec
 from tests.fakes.kubernetes_api import Answer, ScriptedApi, accepted, echoed, refusal, scripted_api
+from tests.harness.pods import pod_settings
 
-SETTINGS = PodSettings(installation="abcdefgh", namespace="builds")
+SETTINGS = pod_settings(namespace="builds")
 QUOTA = 'jobs.batch "tp-abcdefgh-1" is forbidden: exceeded quota: few, requested: count/jobs.batch=1, used: count/jobs.batch=9, limited: count/jobs.batch=9'
 TAKEN = refusal(409, "AlreadyExists")
 

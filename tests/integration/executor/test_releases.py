@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 
 from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
-from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.reading import Place
 from shared.errors import Transient
 from tests.fakes.kubernetes_api import Answer, ScriptedApi, accepted, events, page, refusal, scripted_api
+from tests.harness.pods import pod_settings
 from tests.harness.waiting import until
 from tests.unit.services.executor.kubernetes.recordings import recorded
 
@@ -46,7 +46,7 @@ def pods_alone() -> Answer:
 async def gated(tmp_path: Path) -> AsyncIterator[Gated]:
     async with scripted_api(tmp_path) as (script, api):
         script.lists, script.watches = [pods_alone()], [events()]
-        place, settings = Place("builds", "abcdefgh"), PodSettings(installation="abcdefgh", namespace="builds")
+        place, settings = Place("builds", "abcdefgh"), pod_settings(namespace="builds")
         async with KubernetesCluster(api, place, settings, Conduct(watch_seconds=100, log_scheme="kubernetes")) as cluster:
 
             async def knows_it() -> bool:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from services.executor.cluster import AttemptSpec, Clone
-from services.executor.kubernetes.manifest import Objects, PodSettings, objects_of, owned_by
+from services.executor.kubernetes.manifest import Objects, objects_of, owned_by
 from shared.pipeline.model import Job, Ready, Resources, Service, Step
+from tests.harness.pods import pod_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 JOB_UID = "11111111-2222-4333-8444-555555555555"
-SETTINGS = PodSettings(installation="abcdefgh", allow_root="trusted", node_selector_keys=frozenset({"kubernetes.io/arch"}))
+SETTINGS = pod_settings(allow_root="trusted", node_selector_keys=frozenset({"kubernetes.io/arch"}))
 
 PLAIN = AttemptSpec(
     name="tp-abcdefgh-7",
