@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(
         "the publisher confirm",
         (Change("shared/bus.py", "connection.channel(publisher_confirms=True, on_return_raises=True)", "connection.channel(publisher_confirms=False)"),),
-        "tests/integration/shared/test_bus.py::test_a_broker_killed_while_a_thousand_are_published_loses_nothing_confirmed",
+        "tests/integration/shared/test_bus.py::test_f17_a_broker_killed_while_a_thousand_are_published_loses_nothing_confirmed",
     ),
     Mutant(
         "the claim",
@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant(
         "the started mark",
         (Change("services/executor/step_driver.py", 'if ! mkdir -- "$towpath_started"; then', 'if ! mkdir -p -- "$towpath_started"; then'),),
-        "tests/unit/services/executor/test_step_driver.py::test_a_driver_that_is_started_again_runs_no_step",
+        "tests/unit/services/executor/test_step_driver.py::test_f63_a_driver_that_is_started_again_runs_no_step",
     ),
     Mutant(
         "the compare-and-set on an attempt's status",

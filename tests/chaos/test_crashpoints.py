@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,20 +31,61 @@ WALKED = ("executor",) if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes"
 POINTS = {service: points_of(service) for service in SERVICES}
 
 
+only_once = pytest.mark.skipif(WALKED != SERVICES, reason="what runs jobs makes a difference to the executor alone")
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("service", WALKED)
 async def test_a_service_that_dies_at_any_crash_point_loses_and_doubles_nothing(service: str, database_url: str, amqp_url: str) -> None:
+    assert await wrong_after(service, POINTS[service], database_url, amqp_url) == []
+
+
+@only_once
+async def test_f01_the_gateway_killed_between_signature_and_commit(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("gateway", [Point("gateway", "gateway.verified_not_stored")], database_url, amqp_url) == []
+
+
+@only_once
+async def test_f02_the_gateway_killed_between_commit_and_answer(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("gateway", [Point("gateway", "gateway.stored_not_answered")], database_url, amqp_url) == []
+
+
+@only_once
+async def test_f09_the_scheduler_killed_between_confirm_and_mark(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("scheduler", [Point("scheduler", "outbox.published_not_marked")], database_url, amqp_url) == []
+
+
+@only_once
+async def test_f11_the_scheduler_killed_before_its_commit(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("scheduler", [Point("scheduler", "store.before_commit")], database_url, amqp_url) == []
+
+
+@only_once
+async def test_f12_the_scheduler_killed_between_commit_and_acknowledgement(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("scheduler", [Point("scheduler", "consuming.handled_not_acked")], database_url, amqp_url) == []
+
+
+async def test_f19_the_executor_killed_before_it_makes_the_object(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("executor", [Point("executor", "executor.inserted_not_created")], database_url, amqp_url) == []
+
+
+async def test_f20_the_executor_killed_after_it_made_the_object(database_url: str, amqp_url: str) -> None:
+    assert await wrong_after("executor", [Point("executor", "executor.created_not_claimed")], database_url, amqp_url) == []
+
+
+async def wrong_after(service: str, points: Sequence[Point], database_url: str, amqp_url: str) -> list[str]:
+    """What is wrong when the service has died at each passage of each of these points, a line each."""
     quick = {"TOWPATH_RECONCILE_SECONDS": "1", "TOWPATH_RECONCILE_AGE_SECONDS": "1"}
     async with open_proxy(database_url) as proxy, installation(database_url, amqp_url, **quick) as towpath:
         walk = Walk(towpath, through(database_url, proxy), proxy)
-        await walk.prepare(FAILED_RUNS if service in {"gateway", "scheduler"} else 0)
+        await walk.prepare(FAILED_RUNS if len(points) > 1 and service in {"gateway", "scheduler"} else 0)
         await asyncio.to_thread(towpath.stack.kill, service)
-        for point in POINTS[service]:
+        for point in points:
             for passage in range(1, PASSAGES.get((service, point.name), 1) + 1):
                 await walk.die_at(point, passage)
         await walk.start(service)
         await asyncio.to_thread(towpath.stack.wait_ready, service)  # the proxy of the gateway's database runs in this loop
-        assert await walk.outcome() == []
+        return await walk.outcome()
 
 
 def test_every_crash_point_has_a_name_of_its_own() -> None:

@@ -165,7 +165,7 @@ async def test_jobs_outlive_their_executor(ground: Ground) -> None:
             await second.remove(one.name, one.object_uid)
 
 
-async def test_another_installations_pods_are_not_seen(ground: Ground, cluster: Cluster) -> None:
+async def test_f64_another_installations_pods_are_not_seen(ground: Ground, cluster: Cluster) -> None:
     made = await created(cluster, spec())
     async with ground.executor("zzzzzzzz") as another:
         await until(lambda: nothing_in(another), within=10, what="a look at nothing")

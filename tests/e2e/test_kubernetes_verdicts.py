@@ -121,7 +121,7 @@ async def test_a_step_and_a_job_over_their_time(pods: Pods) -> None:
 
 
 @pytest.mark.parametrize("script", [f"exec {HOG}", f"{HOG} & wait $!"], ids=["main", "child"])
-async def test_out_of_memory(pods: Pods, script: str) -> None:
+async def test_f25_out_of_memory(pods: Pods, script: str) -> None:
     one = await pods.one(job(script, resources={"memory": "64Mi"}))
     assert end(await one.ran()) == ("failed", "oom_killed")
 
@@ -269,7 +269,7 @@ async def test_deleted_by_hand(pods: Pods, what: str) -> None:
 
 
 @pytest.mark.skipif(not KUBELET_PID_FILE, reason="needs TOWPATH_TEST_KUBELET_PID_FILE: the kubelet is stopped for a while")
-async def test_the_node_is_lost(pods: Pods) -> None:
+async def test_f24_the_node_is_lost(pods: Pods) -> None:
     one = await pods.one(job("echo begun; sleep 300", timeout="5m"))
     run = await one.started()
     await pods.begun(run)

@@ -21,7 +21,7 @@ done
 """
 
 
-async def test_a_delivery_sent_fifty_times_at_once_starts_one_run(towpath: Towpath) -> None:
+async def test_f03_a_delivery_sent_fifty_times_at_once_starts_one_run(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
     oracle = towpath.oracle()
@@ -40,7 +40,7 @@ async def test_a_delivery_sent_fifty_times_at_once_starts_one_run(towpath: Towpa
     assert delivery["outcome"] == "event"
 
 
-async def test_a_body_replayed_under_a_new_delivery_id_is_the_first_delivery(towpath: Towpath) -> None:
+async def test_f04_a_body_replayed_under_a_new_delivery_id_is_the_first_delivery(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
     oracle = towpath.oracle()

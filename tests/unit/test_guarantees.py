@@ -15,6 +15,10 @@ def test_every_fault_has_its_row() -> None:
     assert {int(fault[1:]) for fault, _ in ROWS} >= TRIED
 
 
+def test_every_fault_has_a_test_of_its_name() -> None:
+    assert [fault for fault, tests in ROWS if f"::test_{fault.lower()}_" not in tests] == []
+
+
 @pytest.mark.parametrize(("fault", "tests"), ROWS, ids=[fault for fault, _ in ROWS])
 def test_every_test_of_a_fault_is_there(fault: str, tests: str) -> None:
     named = re.findall(r"`([^`]+)::(test_\w+)`", tests)

@@ -41,7 +41,7 @@ async def test_a_definition_that_can_not_be_read_does_not_block_a_look(world: Wo
     assert (await world.finished(executor, good))["exit_code"] == 3
 
 
-async def test_a_second_attempt_waits_while_the_pod_of_the_first_may_run(world: World, executor: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(world: World, executor: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     first = await world.job("exit 3")
     second = (first[0], 2)
     await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=(first,))])

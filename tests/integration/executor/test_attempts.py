@@ -122,7 +122,7 @@ async def test_a_run_whose_time_is_over_starts_nothing(world: World, executor: L
     assert ((await world.attempt(wanted))["reason"], lines(world)) == ("timed_out", [])
 
 
-async def test_a_name_that_is_taken_is_a_fault_of_the_platform(world: World, executor: Local) -> None:
+async def test_f22_a_name_that_is_taken_is_a_fault_of_the_platform(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
     spec = await world.inserted(wanted)
     await executor.cluster.create(replace(spec, creation_token="another's"))
@@ -181,7 +181,7 @@ async def test_a_job_that_had_ended_keeps_its_verdict(world: World, executor: Lo
     assert (await world.finished(executor, wanted))["reason"] == "script_failed"
 
 
-async def test_starts_and_stops_at_once_give_one_verdict_each(world: World, executor: Local) -> None:
+async def test_f33_starts_and_stops_at_once_give_one_verdict_each(world: World, executor: Local) -> None:
     wanted = [await world.job("sleep 600") for _ in range(8)]
     for one in wanted:
         await world.request_stop(one)
@@ -226,7 +226,7 @@ async def test_an_executor_that_died_after_the_claim_is_replaced(world: World, e
     assert lines(world) == ["x"]
 
 
-async def test_jobs_go_on_while_no_executor_is_there(world: World) -> None:
+async def test_f27_jobs_go_on_while_no_executor_is_there(world: World) -> None:
     async with world.executor() as first:
         ends, goes_on = await world.job("exit 6"), await world.job("sleep 0.5; exit 7")
         await first.consumers.on_messages([ready(ends, goes_on)])
@@ -236,7 +236,7 @@ async def test_jobs_go_on_while_no_executor_is_there(world: World) -> None:
         assert (await world.finished(second, goes_on))["exit_code"] == 7
 
 
-async def test_a_pod_that_was_deleted_by_hand_is_lost(world: World, executor: Local) -> None:
+async def test_f26_a_pod_that_was_deleted_by_hand_is_lost(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}; sleep 600")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)

@@ -84,7 +84,7 @@ async def test_a_sealed_job_is_removed_with_all_that_was_made_for_it(world: Worl
 # ---------------------------------------------------------------- executors that die
 
 
-async def test_an_attempt_goes_on_from_wherever_an_executor_left_it(world: World, hand: Hand) -> None:
+async def test_f21_an_attempt_goes_on_from_wherever_an_executor_left_it(world: World, hand: Hand) -> None:
     """One has no Job yet, one a Job without its Secret, one all but a claim, one a claim and a gated pod; nobody hears any message."""
     oracle = hand.witness.oracle()
     jobs = [await world.job(oracle.append(f"job {number}")) for number in range(4)]

@@ -98,7 +98,7 @@ async def test_a_watch_that_is_cut_goes_on_from_its_last_bookmark(scripted: tupl
 
 
 @pytest.mark.parametrize("form", ["status", "event"])
-async def test_a_watch_that_is_too_old_is_replaced_by_a_new_list(scripted: tuple[ScriptedApi, KubernetesApi], form: str) -> None:
+async def test_f29_a_watch_that_is_too_old_is_replaced_by_a_new_list(scripted: tuple[ScriptedApi, KubernetesApi], form: str) -> None:
     script, api = scripted
     script.lists = [page([thing("a")]), page([thing("b")], version="9")]
     too_old = refusal(410, "Expired") if form == "status" else events(event("ADDED", "c"), GONE)
@@ -117,7 +117,7 @@ async def test_a_list_that_is_too_old_in_the_middle_begins_again(scripted: tuple
     assert "continue" not in script.asked[2]
 
 
-async def test_a_watch_that_falls_silent_is_noticed(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_f28_a_watch_that_falls_silent_is_noticed(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
     script, api = scripted
     script.lists = [page([thing("a")]), page([thing("b")])]
     script.watches = [events()]
@@ -125,7 +125,7 @@ async def test_a_watch_that_falls_silent_is_noticed(scripted: tuple[ScriptedApi,
         await ours.until({"b": "there"})
 
 
-async def test_a_server_that_asks_for_patience_gets_it(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_f30_a_server_that_asks_for_patience_gets_it(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
     script, api = scripted
     script.lists = [refusal(429, headers={"Retry-After": "1"}), refusal(503), page([thing("a")])]
     script.watches = [events()]

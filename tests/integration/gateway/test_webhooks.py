@@ -202,7 +202,7 @@ class TestARepositorysOwnHook:
         (await served.deliver(BODY, path=path, secret="the next one", X_GitHub_Delivery=str(uuid4()))).expect(401)
 
 
-async def test_one_bad_row_harms_no_other(served: Serving) -> None:
+async def test_f67_one_bad_row_harms_no_other(served: Serving) -> None:
     """The database refuses one delivery of a group; the others are accepted."""
     await served.rows("ALTER TABLE deliveries ADD CONSTRAINT no_bad_ones CHECK (delivery_id <> 'bad')")
     bodies = [to_bytes(push(FakeRepository("octo/web"))) for _ in range(20)]

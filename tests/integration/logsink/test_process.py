@@ -39,7 +39,7 @@ async def log_sink(database_url: str, amqp_url: str, module: str = "services.log
 
 
 @pytest.mark.slow
-async def test_killed_again_and_again_the_log_is_exact(database_url: str, amqp_url: str, record: Record, pod: FakePod) -> None:
+async def test_f34_killed_again_and_again_the_log_is_exact(database_url: str, amqp_url: str, record: Record, pod: FakePod) -> None:
     attempt_id = await record.attempt(pod.path)
     numbers = itertools.count(1)
     printed = b""

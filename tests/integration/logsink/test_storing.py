@@ -73,7 +73,7 @@ async def test_a_line_is_stored_soon_after_it_was_written(database_url: str, rec
 
 
 @pytest.mark.parametrize("text", [b"", b"no line feed", b"\n", b"\n\n\n", b"a\rb\r\n", "ü\n".encode(), b"\x00\xff\xfe\n", b'{"log":"x"}\n'])
-async def test_small_and_odd_logs_are_exact(database_url: str, record: Record, pod: FakePod, text: bytes) -> None:
+async def test_f37_small_and_odd_logs_are_exact(database_url: str, record: Record, pod: FakePod, text: bytes) -> None:
     pod.write(text)
     pod.end()
     attempt_id = await record.attempt(pod.path)

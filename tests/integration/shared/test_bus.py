@@ -278,7 +278,7 @@ async def test_a_stopped_consumer_ends_also_while_the_broker_is_away(breakable_s
         breakable_servers.rabbit.resume()
 
 
-async def test_a_broker_killed_while_a_thousand_are_published_loses_nothing_confirmed(breakable_servers: Servers, breakable_amqp_url: str) -> None:
+async def test_f17_a_broker_killed_while_a_thousand_are_published_loses_nothing_confirmed(breakable_servers: Servers, breakable_amqp_url: str) -> None:
     async with open_bus(BusSettings(amqp_url=SecretStr(breakable_amqp_url)), "test") as bus:
         await bus.publish(DeliveryAccepted(delivery_ids=(0,)))
         confirmed: list[int] = []

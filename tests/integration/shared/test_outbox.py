@@ -125,7 +125,7 @@ async def test_when_the_mark_is_lost_it_is_published_again(database: Database, b
         await until(lambda: all_sent(database), within=5, what="marked")
 
 
-async def test_ids_committed_out_of_order_are_both_published(database: Database, bus: Bus, heard: Heard) -> None:
+async def test_f10_ids_committed_out_of_order_are_both_published(database: Database, bus: Bus, heard: Heard) -> None:
     store = store_of(database, None)
     async with running(OutboxRelay(database, bus, "gateway")):
         async with database.transaction() as connection:

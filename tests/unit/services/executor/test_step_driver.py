@@ -187,7 +187,7 @@ def test_it_prepares_its_own_container(shell: list[str], tmp_path: Path) -> None
     assert ran.output == f"{tmp_path}/workspace\n{tmp_path}/home\njob's\npath\n"
 
 
-def test_a_driver_that_is_started_again_runs_no_step(shell: list[str], tmp_path: Path) -> None:
+def test_f63_a_driver_that_is_started_again_runs_no_step(shell: list[str], tmp_path: Path) -> None:
     step = Step(run=f"echo x >> {tmp_path}/marks")
     assert run_alone(tmp_path, step, shell=shell).code == 0
     again = run_alone(tmp_path, step, shell=shell)

@@ -81,7 +81,7 @@ def test_stamps_are_those_of_a_lines_first_record() -> None:
 
 
 @pytest.mark.parametrize("part_bytes", [16_384, 30 << 20])
-def test_a_line_of_20_mib_is_cut_and_its_neighbours_stay(part_bytes: int) -> None:
+def test_f36_a_line_of_20_mib_is_cut_and_its_neighbours_stay(part_bytes: int) -> None:
     data = cri(b"before\n" + b"x" * (20 << 20) + b"\nafter\n", part_bytes=part_bytes)
     reader = CriReader(Masker([]))
     text = b""

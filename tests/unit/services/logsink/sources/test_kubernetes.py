@@ -45,7 +45,7 @@ async def test_a_container_that_ended_before_anybody_looked_is_read_whole(fake: 
 
 
 @pytest.mark.parametrize(("status", "body"), [(400, b"container is waiting"), (404, b"not found"), (500, b"dial tcp: refused"), (503, b"<html>"), (204, b"")])
-async def test_an_answer_that_is_not_200_is_never_log_text(fake: FakeKubernetes, job: FakeContainer, reader: Reader, status: int, body: bytes) -> None:
+async def test_f38_an_answer_that_is_not_200_is_never_log_text(fake: FakeKubernetes, job: FakeContainer, reader: Reader, status: int, body: bytes) -> None:
     fake.refusals = [(status, body)]
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
