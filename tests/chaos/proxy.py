@@ -40,6 +40,7 @@ class Proxy:
         self._delay_seconds = 0.0
         self._changed = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._stranded: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -60,6 +61,10 @@ class Proxy:
         """Reset every connection; new ones are made as the mode says."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def strand(self) -> None:
+        """Connections that are open lead nowhere from now on, and are never closed; new ones work."""
+        self._stranded |= self._writers
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -94,7 +99,7 @@ class Proxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         while data := await reader.read(_CHUNK_BYTES):
-            while self._mode is Mode.HOLD:
+            while self._mode is Mode.HOLD or writer in self._stranded:
                 await self._changed.wait()
             if self._mode is Mode.DEAF and is_answer:
                 continue

@@ -96,6 +96,16 @@ async def test_a_truncated_answer_is_half_and_the_last(proxy: Proxy) -> None:
             assert await reader.read() == b"1234"
 
 
+async def test_stranded_connections_stay_open_and_say_nothing_while_new_ones_work(proxy: Proxy) -> None:
+    async with connected(proxy) as old:
+        assert await said(*old) == b"hello\n"
+        proxy.strand()
+        with pytest.raises(TimeoutError):
+            await said(*old)
+        async with connected(proxy) as new:
+            assert await said(*new) == b"hello\n"
+
+
 async def test_a_slow_network_loses_nothing(proxy: Proxy) -> None:
     proxy.become(Mode.DELAY, delay_seconds=0.05)
     async with connected(proxy) as ends:
