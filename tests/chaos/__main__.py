@@ -72,7 +72,7 @@ async def judged(world: World, load: Load, trouble: Trouble, said: Soak, told: l
     for sentence in found.sentences():
         say(f"NOT AS PROMISED: {sentence}")
     for run_id in (*found.untrue_runs, *found.platform_errors):
-        log = (await load.client().get(f"/runs/{run_id}/logs")).raw
+        log = (await load.read(f"/runs/{run_id}/logs")).raw
         say(f"the log of run {run_id}: {log[:2000]!r}")
     for sentence in trouble.injected.not_injected:
         say(f"not injected, and tried again: {sentence.splitlines()[0]}")

@@ -12,7 +12,7 @@ from uuid import uuid4
 import aiohttp
 
 from tests.chaos.pipelines import KINDS, Kind, pipeline_text
-from tests.chaos.world import GITHUB_SECRET, World
+from tests.chaos.world import GITHUB_SECRET, REPLICAS, World
 from tests.harness.backends import LocalBackend
 from tests.harness.client import Answer, Client
 from tests.harness.github import FakeRepository, push, signed_headers, to_bytes
@@ -64,7 +64,8 @@ class Load:
     def __init__(self, world: World, session: aiohttp.ClientSession, oracle: Oracle, rate: float) -> None:
         self._world = world
         self._chance = random.Random(world.chance.random())  # noqa: S311 - to be repeated, not to be secret
-        self._clients = [Client(session, url, (world.stack.directory / "token").read_text()) for url in world.addresses()]
+        self._session = session
+        self._token = (world.stack.directory / "token").read_text()
         self._oracle = oracle
         self._rate = rate
         self._asking: set[asyncio.Task[None]] = set()
@@ -76,11 +77,15 @@ class Load:
 
     def client(self) -> Client:
         """An administrator, of any gateway."""
-        return self._chance.choice(self._clients)
+        return Client(self._session, self._world.stack.address("gateway", self._chance.choice(REPLICAS)), self._token)
+
+    async def read(self, path: str) -> Answer:
+        """Asked until there is an answer; 404 is one."""
+        return await self._told(lambda: self.client().get(path), also=404)
 
     async def prepare(self) -> None:
         """A repository and a pipeline of each kind."""
-        admin = self._clients[0]
+        admin = self.client()
         for kind in KINDS:
             repository = self._repositories[kind.name] = FakeRepository(f"octo/{kind.name}")
             body = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id, "clone_url": repository.clone_url}

@@ -54,10 +54,6 @@ class World:
     """What is wrong in itself, whatever comes out in the end: a service that did not stop in order."""
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def addresses(self) -> list[str]:
-        """Of the gateways."""
-        return [self.stack.address("gateway", replica) for replica in REPLICAS]
-
     def some_replica(self, service: str | None = None) -> Replica:
         return service or self.chance.choice(SERVICES), self.chance.choice(REPLICAS)
 

@@ -98,6 +98,10 @@ def test_an_older_push_that_starts_after_a_newer_one_is_found() -> None:
     assert groups("start def 2", "start abc 1") == {"untrue": 1}
 
 
+def test_what_is_heard_twice_was_said_once() -> None:
+    assert len(read_oracle(["start abc 1 only 1 1.5", "start abc 1 only 1 1.5", "start abc 1 only 1 2.5"])) == 2
+
+
 def test_who_queues_waits_from_the_end_of_the_one_before_and_who_may_be_superseded_not_at_all() -> None:
     first, second = event("queued", accepted_at=1.0), event("queued", sha="def", accepted_at=2.0)
     told = read_oracle(["start abc 1 only 1 3.0", "end abc 1 only 1 9.0", "start def 2 only 1 11.0"])
