@@ -139,6 +139,14 @@ class Bus:
         except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
             raise Transient(f"bus: {type(error).__name__}: {error}") from error
 
+    async def put_back(self, queue: topology.Queue, message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        """A copy at the end of this queue alone, persistent and confirmed, that counts as never delivered. Raises Transient."""
+        await self._publishing_exchange()
+        assert self._channel is not None  # noqa: S101 - the line before opened it
+        copy = aio_pika.Message(message.body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type=message.content_type, type=message.type)
+        with bus_faults():
+            await self._channel.default_exchange.publish(copy, queue.name, mandatory=True, timeout=self._settings.amqp_publish_seconds)
+
     async def open_channel(self, prefetch: int) -> AbstractChannel:
         """A channel of its own for a consumer. Raises Transient."""
         connection = await self._consuming.connection()

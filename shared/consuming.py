@@ -31,11 +31,8 @@ _seconds = Histogram("towpath_handler_seconds", "A handler's time for one batch"
 
 _BROKER_FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)  # RuntimeError: aio-pika's word for a connection closed under a call
 _PATIENCE_SECONDS = 600.0
+"""A broker closes the channel of a message that nobody has settled for half an hour, and counts that as a failed delivery."""
 _CHECK_SECONDS = 10.0
-
-
-class _GiveUp(Exception):
-    """What the handler needs stayed away too long: the channel is closed, its messages go back to the queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ class Consumer:
             started = time.monotonic()
             try:
                 await self._consume_until_lost()
-            except (Transient, _GiveUp) as error:
+            except Transient as error:
                 _log.warning("consumer_lost", queue=self._queue.name, why=str(error))
             failures = 1 if time.monotonic() - started > 30 else failures + 1
             await asyncio.sleep(backoff(failures))
@@ -170,7 +167,7 @@ class Consumer:
         started = time.monotonic()
         crashpoint("consuming.taken_not_handled")
         outcome = await self._outcome_of([message for _, message in known])
-        if outcome != "handled" and len(known) > 1:
+        if outcome not in {"handled", "put_back"} and len(known) > 1:
             for one in known:
                 await self._handle([one])
             return
@@ -186,7 +183,7 @@ class Consumer:
                 await self._end(incoming, outcome)
 
     async def _outcome_of(self, messages: list[Message]) -> str:
-        """handled, dropped, rejected or failed. Waits in place while what the handler needs is away."""
+        """handled, dropped, rejected, failed or put_back. Waits in place while what the handler needs is away; the last is for when that takes too long."""
         first_failure: float | None = None
         failures = 0
         while True:
@@ -196,7 +193,8 @@ class Consumer:
             except Transient as error:
                 first_failure = first_failure or time.monotonic()
                 if time.monotonic() - first_failure > _PATIENCE_SECONDS:
-                    raise _GiveUp(str(error)) from error
+                    _log.warning("message_put_back", queue=self._queue.name, why=str(error))
+                    return "put_back"
                 failures += 1
                 _log.info("handler_waits", queue=self._queue.name, failures=failures, why=str(error))
                 await asyncio.sleep(backoff(failures))
@@ -234,6 +232,9 @@ class Consumer:
                 before = incoming.headers.get("x-delivery-count") or 0
                 await asyncio.sleep(backoff(int(str(before)) + 1))  # a returned message comes back at once
                 await incoming.nack(requeue=True)
+            elif outcome == "put_back":
+                await self._bus.put_back(self._queue, incoming)
+                await incoming.ack()
             else:
                 await incoming.ack()
         except (AMQPError, OSError, RuntimeError) as error:

@@ -97,6 +97,15 @@ async def test_what_is_away_for_a_while_costs_no_redelivery(bus: Bus, listener: 
     assert await depth(bus, QUEUE.dead_name) == 0
 
 
+async def test_what_is_away_for_longer_than_a_consumer_waits_is_handled_by_the_next(bus: Bus, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consuming, "_PATIENCE_SECONDS", 0.0)
+    listener.faults[1] = [Transient("away")] * 20
+    async with running(bus.consumer(QUEUE, listener)):
+        await say(bus, 1)
+        await handled(listener, [1], within=60)
+    assert await depth(bus, QUEUE.dead_name) == 0
+
+
 @pytest.mark.parametrize("fault", [Rejected("bad"), ValueError("a bug")], ids=["rejected", "bug"])
 async def test_one_bad_message_harms_no_other_of_its_batch(bus: Bus, listener: Listener, fault: Exception) -> None:
     listener.faults[5] = [fault] * 100
