@@ -24,6 +24,8 @@ _MS_REC = 0x4000
 _MS_PRIVATE = 0x40000
 _MNT_DETACH = 2
 _FLEETING = ("/run/", "/var/lib/containerd/", "/var/lib/docker/", "/var/lib/kubelet/")
+_VOLUME = "/volumes/kubernetes.io~"
+"""Part of the mount point of every volume of a pod, wherever its kubelet keeps its files."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -54,12 +56,16 @@ def settle_mounts(needed: Sequence[str]) -> None:
     `needed`: paths that stay as they are. Only root can do this; for others, and where there are no such mounts, nothing changes.
     """
     mounted = [line.split(" ")[4] for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines()]  # proc(5): the mount point
-    fleeting = [point for point in mounted if point.startswith(_FLEETING) and not any(path == point or path.startswith(f"{point}/") for path in needed)]
+    fleeting = [point for point in mounted if _is_fleeting(point) and not any(path == point or path.startswith(f"{point}/") for path in needed)]
     if not fleeting or os.geteuid() != 0 or _libc.unshare(_CLONE_NEWNS) != 0:
         return
     _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
     for point in reversed(fleeting):
         _libc.umount2(os.fsencode(point), _MNT_DETACH)
+
+
+def _is_fleeting(mount_point: str) -> bool:
+    return mount_point.startswith(_FLEETING) or _VOLUME in mount_point
 
 
 def set_name(name: str) -> None:

@@ -10,20 +10,19 @@ import pytest
 
 from services.executor.local.processes import settle_mounts
 
-FOLDER = Path("/run/towpath-test-mounts")
 
-
-@pytest.fixture
-def mounted() -> Iterator[Path]:
-    """A mount below /run."""
-    FOLDER.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "none", str(FOLDER)], capture_output=True, text=True, check=False)
+@pytest.fixture(params=["/run/towpath-test-mounts", "kubelet/pods/1/volumes/kubernetes.io~secret/driver"], ids=["below run", "a pod's volume"])
+def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A mount as container runtimes make them."""
+    folder = tmp_path / request.param
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        FOLDER.rmdir()
+        folder.rmdir()
         pytest.skip(f"only who may mount can try this: {done.stderr.strip()}")
-    yield FOLDER
-    subprocess.run(["umount", str(FOLDER)], check=True)
-    FOLDER.rmdir()
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+    folder.rmdir()
 
 
 def points_seen_after_settling(needed: list[str]) -> set[str]:
