@@ -85,16 +85,20 @@ class KubernetesGround:
             yield cluster
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
-        text = b""
+        """Read until it says the same twice: an answer may be cut where nobody sees it."""
+        before, text = None, b""
         try:
-            async with self.api.stream(f"{self._pod(made)}/log", idle_seconds=10, container=container) as chunks:
-                async for chunk in chunks:
-                    text += chunk
+            while text != before:
+                before, text = text, await self._answer(made, container)
         except ApiError as error:
             if error.status not in (204, 400, 404):  # without a node, not begun, or gone
                 raise
             return ""
         return step_markers.strip(text, step_markers.nonce(TOKEN)).decode()
+
+    async def _answer(self, made: Observation, container: str) -> bytes:
+        async with self.api.stream(f"{self._pod(made)}/log", idle_seconds=10, container=container) as chunks:
+            return b"".join([chunk async for chunk in chunks])
 
     async def destroy(self, made: Observation) -> None:
         await self.api.delete(self._pod(made), {"propagationPolicy": "Background", "gracePeriodSeconds": 0})

@@ -16,6 +16,8 @@ from tests.harness.scenes import job, scene
 HERE = Path(__file__).parent
 SEED = 20261123
 """One seed for all: what is found once is found again."""
+FAULT_OF_PYTHON = "AST constructor recursion depth mismatch"
+"""What CPython 3.11 may answer to a program that parses Python while it parses Python (github.com/python/cpython/issues/106905): it says nothing about us."""
 
 
 async def test_the_document_is_valid_openapi_31(towpath: Towpath) -> None:
@@ -33,7 +35,7 @@ async def test_every_operation_has_a_name_a_summary_and_described_answers(towpat
     assert all(operation["summary"] and all(answer["description"] for answer in operation["responses"].values()) for operation in operations)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 async def test_generated_requests_find_nothing_that_differs_from_the_document(own_towpath: Towpath, tmp_path: Path) -> None:
     """In an installation of its own: it may delete all there is, and the same ids make the same requests."""
     towpath = own_towpath
@@ -46,6 +48,8 @@ async def test_generated_requests_find_nothing_that_differs_from_the_document(ow
     config.write_text(Template((HERE / "schemathesis.toml").read_text()).substitute(known))
 
     done = await asyncio.to_thread(ask, config, towpath, tmp_path)
+    if FAULT_OF_PYTHON in done.stdout:
+        done = await asyncio.to_thread(ask, config, towpath, tmp_path)
 
     assert done.returncode == 0, f"seed {SEED}\n{done.stdout}\n{done.stderr}"
     assert "Tested: " in done.stdout
