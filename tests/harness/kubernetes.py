@@ -8,6 +8,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,6 +80,7 @@ async def host_for_pods(api: KubernetesApi) -> str:
     addresses = [address["address"] for node in nodes for address in node["status"].get("addresses", []) if address["type"] == "InternalIP"]
     for address in (*(str(next(pods.hosts())) for pods in ranges), *addresses):
         if _is_ours(address):
+            _keep_hardware_address(address)
             return address
     raise AssertionError("pods can't reach this machine: set TOWPATH_TEST_POD_HOST to its address as they see it")
 
@@ -90,6 +92,15 @@ def _is_ours(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _keep_hardware_address(address: str) -> None:
+    """Of the bridge that has this address: otherwise it takes that of a port, and another when the port goes with its pod. Pods that know the old one then talk
+    to nobody for half a minute. Only root can; nothing changes where it is no bridge."""
+    shown = subprocess.run(["ip", "-o", "address", "show", "to", address], capture_output=True, text=True, check=False).stdout.split()
+    device = Path("/sys/class/net") / (shown[1] if len(shown) > 1 else "none")
+    if os.geteuid() == 0 and (device / "bridge").is_dir():
+        subprocess.run(["ip", "link", "set", "dev", device.name, "address", (device / "address").read_text().strip()], check=True)
 
 
 def main() -> None:
