@@ -88,8 +88,9 @@ async def pods(template: Template, kubernetes: KubernetesApi, request: pytest.Fi
             yield Pods(towpath, kubernetes, towpath.backend.namespace)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def images() -> AsyncIterator[Registry]:
+    """One for each test, for kubelets pull one image at a time: a pull that hangs holds up all others until its registry is gone."""
     async with registry() as served:
         yield served
 
