@@ -20,6 +20,7 @@ from services.executor.clone_order import Order
 STOPPED_CODE = 143
 STARTED_CODE = 97
 _CHUNK_BYTES = 64 << 10
+_ENDS = (signal.SIGTERM, signal.SIGALRM)
 
 
 def main() -> int:
@@ -64,18 +65,10 @@ class _Git:
         self._workspace = workspace
 
     def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], sink: Sink) -> int:
-        own = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null"}
-        process = subprocess.Popen(  # noqa: S603 - the arguments are git's, checked by their maker
-            ("git", *arguments),  # noqa: S607 - where git is, is the image's affair
-            cwd=self._workspace,
-            env={**variables, **own},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        assert process.stdout is not None  # noqa: S101 - asked for above
+        process = self._started(arguments, variables)
+        assert process.stdout is not None  # noqa: S101 - asked for
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
             while chunk := os.read(process.stdout.fileno(), _CHUNK_BYTES):
                 sink(chunk)
             exit_code = process.wait()
@@ -84,6 +77,24 @@ class _Git:
             process.wait()
             raise
         return exit_code if exit_code >= 0 else 128 - exit_code
+
+    def _started(self, arguments: Sequence[str], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        """Until the caller lets them through, no signal ends this program: one that came while git is being started would leave it behind."""
+        own = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null"}
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        try:
+            return subprocess.Popen(  # noqa: S603 - the arguments are git's, checked by their maker
+                ("git", *arguments),  # noqa: S607 - where git is, is the image's affair
+                cwd=self._workspace,
+                env={**variables, **own},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+            raise
 
 
 def _make_workspace(workspace: Path, commit: Commit) -> None:
