@@ -66,7 +66,7 @@ class _Git:
 
     def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], sink: Sink) -> int:
         process = self._started(arguments, variables)
-        assert process.stdout is not None  # noqa: S101 - asked for
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
             while chunk := os.read(process.stdout.fileno(), _CHUNK_BYTES):

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.executor.checkout import Commit
+from services.executor import clone
+from services.executor.checkout import Commit, GaveUp
 from services.executor.clone_order import Order
 from tests.contracts.clusters import Origin
 from tests.harness.waiting import until
@@ -115,6 +117,25 @@ async def test_a_stop_ends_git_too(order: Order, tmp_path: Path) -> None:
         return not Path(f"/proc/{git}").exists()  # noqa: ASYNC240 - the kernel answers at once
 
     await until(gone, within=10, what="the end of git")
+
+
+def test_a_stop_that_comes_while_git_is_being_started_ends_git_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start_program = subprocess.Popen
+
+    def stopped_meanwhile(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
+        started.append(start_program(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", stopped_meanwhile)
+    before = signal.signal(signal.SIGTERM, clone._stop)
+    try:
+        with pytest.raises(GaveUp):
+            clone._Git(str(tmp_path))(["-c", "alias.hang=!sleep 60", "hang"], {}, lambda _: None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def hanging(folder: Path) -> str:
