@@ -3,7 +3,10 @@
 `load` walks it and `schema` prints it. A key named under `later` belongs to the language but is refused by name until it does something.
 """
 
+from typing import get_args
+
 from shared.pipeline import globs, templates, values
+from shared.pipeline.model import OnNew, PullRequestType
 from shared.pipeline.rules import Choice, Flag, Integer, List, Record, Switchable, Table, Text
 
 JOB_LIMIT = 100
@@ -22,8 +25,8 @@ GROUP_NAME_LIMIT = 512
 IMAGE_LIMIT = 512
 FOLDER_LIMIT = 1024
 
-ON_NEW = ("queue", "cancel_older", "keep_latest_pending", "reject")
-PULL_REQUEST_TYPES = ("opened", "synchronize", "reopened", "closed")
+ON_NEW: tuple[str, ...] = get_args(OnNew)
+PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
 
 _EVENT_IN_ENVIRONMENT = "Event data is in the environment: $TOWPATH_BRANCH, $TOWPATH_SHA, $TOWPATH_EVENT …"
 
