@@ -14,6 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NAME_LIMIT = 120
 _BEGIN = re.compile(r"begin ([0-9]{1,9}) (.*)", re.DOTALL)
 _END = re.compile(r"end ([0-9]{1,9}) ([0-9]{1,9})(?: (.*))?", re.DOTALL)
+_FIRST = re.compile(rb"\A::towpath-[0-9a-f]{16}::begin |^::towpath-[0-9a-f]{16}::begin 1 ", re.MULTILINE)
 _OUTCOMES: dict[str | None, str] = {"s": "success", "f": "failed", "t": "timed_out", "x": "cancelled"}
 
 
@@ -44,6 +45,11 @@ def one_line(name: str) -> str:
 def begin(marker_nonce: str, index: int, name: str) -> str:
     """The line, without its line feed, that stands before a step's output."""
     return f"::towpath-{marker_nonce}::begin {index} {one_line(name)}"
+
+
+def has_first(log: bytes) -> bool:
+    """Whether these lines are a log's first: with a step at their very beginning, or the first step among them (its shell may have had a warning before)."""
+    return _FIRST.search(log) is not None
 
 
 def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:

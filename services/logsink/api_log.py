@@ -5,12 +5,13 @@ What can't be proven to follow them is told as a gap, and nothing is dropped tha
 kubelet writes into an answer when it fails.
 
 The kubelet reads only the newest of the files that it rotates. While it follows, it goes on from a rotated file to the newest one, and never says when there
-was one in between: lines of seconds are missing then, of seconds that were over when the line before them was read.
+was one in between. That takes a reader that was held up: lines of seconds are missing then, and the line before them is read seconds late. Such a place is
+doubted, and asked about in a new answer: of what had been printed when an answer began, nothing is passed over in it.
 """
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -30,6 +31,8 @@ _STAMP_BYTES = 30
 _MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
 _SKIPPED_SECONDS = 3
 """A kubelet looks for logs to rotate this often at most, so a file that was never read spans so long at least."""
+_LATE_SECONDS = 2
+"""The line before such a file is read at least that span late; less a second, for the clocks of two machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Broken(Enum):
     """The lines that were taken last are not there: the files they stood in were rotated away, or lost."""
     WENT_BACK = auto()
     """Lines come from an earlier second than those before: again, or of a clock that was set back. An answer from the log's beginning tells which."""
+    DOUBTFUL = auto()
+    """Files may have been passed over before the next line. A new answer that is `whole_until` tells."""
 
 
 class Mode(Enum):
@@ -75,21 +80,20 @@ class Piece:
 
     lines: Lines
     tail: Tail
-    gap: str | None = None
-    """Why lines may be missing before these."""
 
 
 class Answer:
     """One answer, read forward."""
 
-    def __init__(self, masker: Masker, tail: Tail | None, mode: Mode = Mode.SEEK, *, can_skip_files: bool = False) -> None:
-        """`can_skip_files`: whether the log is long enough to have been rotated."""
+    def __init__(self, masker: Masker, tail: Tail | None, mode: Mode = Mode.SEEK, *, can_skip_files: bool = False, whole_until: float = 0) -> None:
+        """`can_skip_files`: whether the log is long enough to have been rotated. `whole_until`: no file is passed over among lines up to then (Unix time)."""
         self._masker = masker
         self._long = LongLines(masker)
         self._tail = tail
         self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # until it is found
         self._known = list(tail.digests) if tail and mode is Mode.SKIP else []
         self.can_skip_files = can_skip_files
+        self.whole_until = whole_until
         self._rest = b""
         self._swallowed: _LongLine | None = None
         self._is_first = tail is not None  # of an answer that may begin within a line
@@ -105,6 +109,11 @@ class Answer:
     def is_seeking(self) -> bool:
         """Whether the tail has not been found."""
         return self._seek is not None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the last line was read so late that files may be passed over behind it."""
+        return self.can_skip_files and self._is_late(self._received_at)
 
     def feed(self, data: bytes, now: float) -> list[Piece]:
         """The lines that end in these bytes, received at `now` (Unix time); none after `broken`."""
@@ -148,10 +157,10 @@ class Answer:
     def _take(self, lines: list[bytes], now: float, long: "_LongLine | None" = None) -> list[Piece]:
         lines = self._with_stamps(lines)
         if self._seek or self._known:
-            lines = self._unseen(lines, long)
-        pieces = [self._piece(part, gap, long) for gap, part in self._parts(lines, now)] if lines else []
+            lines = self._unseen(lines, long, now)
+        lines = self._forward(lines, now)
         self._received_at = now
-        return pieces
+        return [self._piece(lines, long)] if lines else []
 
     def _with_stamps(self, lines: list[bytes]) -> list[bytes]:
         """These lines as far as they are log text."""
@@ -169,7 +178,7 @@ class Answer:
                 return lines[:index]
         return lines
 
-    def _unseen(self, lines: list[bytes], long: "_LongLine | None") -> list[bytes]:
+    def _unseen(self, lines: list[bytes], long: "_LongLine | None", now: float) -> list[bytes]:
         """Without those that were taken before."""
         taken: list[bytes] = []
         before = self._stamp, self._run
@@ -179,7 +188,7 @@ class Answer:
             self._stamp, self._run = _stamp_of(line), run
             if self._seek:
                 if self._seek.is_found(digest):
-                    self._seek = None
+                    self._seek, self._received_at = None, now
                     return lines[index + 1 :]
                 if self._seek.is_past(line):
                     self.broken = Broken.TAIL_MISSING
@@ -192,29 +201,29 @@ class Answer:
             self._stamp, self._run = before
         return taken
 
-    def _parts(self, lines: list[bytes], now: float) -> Iterator[tuple[str | None, list[bytes]]]:
-        """(gap before them, consecutive lines), as far as they go forward."""
-        if self._second == _second_of(lines[0]) and len({line[:19] for line in lines}) == 1:
-            yield None, lines
-            return
-        start, gap = 0, None
+    def _forward(self, lines: list[bytes], now: float) -> list[bytes]:
+        """These lines, as far as they go forward and nothing between them is in doubt."""
+        if not lines or (self._second == _second_of(lines[0]) and len({line[:19] for line in lines}) == 1):
+            return lines
         for index, line in enumerate(lines):
             second = _second_of(line)
-            if self._second is not None:
-                if second < self._second - 1:
-                    self.broken = Broken.WENT_BACK
-                    lines = lines[:index]
-                    break
-                received_at = now if index else self._received_at
-                if self.can_skip_files and second - self._second >= _SKIPPED_SECONDS and second <= received_at - 1:
-                    if index > start:
-                        yield gap, lines[start:index]
-                    start, gap = index, "the log was rotated faster than it could be read"
-            self._second = second
-        if len(lines) > start:
-            yield gap, lines[start:]
+            if self._second is not None and second < self._second - 1:
+                self.broken = Broken.WENT_BACK
+                return lines[:index]
+            if self._is_doubtful(second, now if index else self._received_at):
+                self.broken, self.whole_until = Broken.DOUBTFUL, second
+                return lines[:index]
+            self._second, self.whole_until = second, max(self.whole_until, second)
+        return lines
 
-    def _piece(self, lines: list[bytes], gap: str | None, long: "_LongLine | None") -> Piece:
+    def _is_doubtful(self, second: int, received_at: float) -> bool:
+        """`received_at`: when the line before was."""
+        return self.can_skip_files and self._is_late(received_at) and second - self.whole_until >= _SKIPPED_SECONDS
+
+    def _is_late(self, received_at: float) -> bool:
+        return received_at - self.whole_until >= _LATE_SECONDS
+
+    def _piece(self, lines: list[bytes], long: "_LongLine | None") -> Piece:
         self._tail = tail = self._tail_with(lines, long)
         text: list[bytes] = []
         for line in lines:
@@ -224,7 +233,7 @@ class Answer:
                 content = self._long.cut(content[: self._long.kept_bytes], total)
             text.append(content)
         text.append(b"")
-        return Piece(Lines(self._masker.mask(b"\n".join(text)), lines), tail, gap)
+        return Piece(Lines(self._masker.mask(b"\n".join(text)), lines), tail)
 
     def _tail_with(self, lines: list[bytes], long: "_LongLine | None") -> Tail:
         """The tail with these lines behind it."""

@@ -14,11 +14,12 @@ from services.logsink.sink import StreamUnreadable
 from services.logsink.sources import End, Source
 from services.logsink.sources.cri_files import CriFileSource
 from services.logsink.sources.ended import Ended
-from services.logsink.sources.kubernetes import KubernetesSource
+from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
 from services.logsink.store import LogStore, Stream
 from services.logsink.wakeups import Wakeups
 from shared.crypto import DecryptionFailed, Keyring
 
+_STEPS_CONTAINER = "job"
 SourceOf = Callable[[Stream, Masker], Source]
 """Raises StreamUnreadable where the location is of a kind that is not read here."""
 
@@ -41,7 +42,7 @@ def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
 
 
 def read_here(wakeups: Wakeups, clusters: Mapping[str, KubernetesCluster], rotated_bytes: int) -> SourceOf:
-    """The log sink's own sources: files of the local cluster, and logs through API servers. `rotated_bytes`: see `KubernetesSource`."""
+    """The log sink's own sources: files of the local cluster, and logs through API servers. `rotated_bytes`: see `ContainerLog`."""
 
     def source_of(stream: Stream, masker: Masker) -> Source:
         place = parse(stream.location)
@@ -51,7 +52,8 @@ def read_here(wakeups: Wakeups, clusters: Mapping[str, KubernetesCluster], rotat
         elif place is None or stream.location.startswith(NODE_SCHEME) or stream.cluster not in clusters:
             raise StreamUnreadable(f"no source for {stream.location} of the cluster {stream.cluster}")
         else:
-            source = KubernetesSource(clusters[stream.cluster], place, stream.container, masker, rotated_bytes=rotated_bytes)
+            log = ContainerLog(place, stream.container, rotated_bytes, has_steps=stream.container == _STEPS_CONTAINER)
+            source = KubernetesSource(clusters[stream.cluster], log, masker)
         source.start_at(stream.cursor)
         return source
 

@@ -21,7 +21,7 @@ from services.logsink.pod_directory import PodDirectory
 from services.logsink.pod_watch import OURS
 from services.logsink.sources import Cursor, Source
 from services.logsink.sources.cri_files import CriFileSource
-from services.logsink.sources.kubernetes import KubernetesSource
+from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
 from services.logsink.wakeups import Wakeups
 from shared.kubernetes import ApiError, KubernetesApi, Object, open_kubernetes
 from tests.fakes.kubernetes_logs import FakeContainer, FakeKubernetes
@@ -210,7 +210,7 @@ async def api_server(folder: Path, _api: KubernetesApi | None) -> AsyncIterator[
         pod = await fake.make("pod-1")
         await pod.containers["job"].start()
         name = PodName("builds", "pod-1", pod.uid)
-        yield Imitated(fake, pod.containers["job"]), lambda masker: KubernetesSource(cluster, name, "job", masker, rotated_bytes=ROTATED_BYTES)
+        yield Imitated(fake, pod.containers["job"]), lambda masker: KubernetesSource(cluster, ContainerLog(name, "job", ROTATED_BYTES), masker)
 
 
 @asynccontextmanager
@@ -228,7 +228,7 @@ async def node_files(folder: Path, _api: KubernetesApi | None) -> AsyncIterator[
 async def real_api_server(_folder: Path, api: KubernetesApi | None) -> AsyncIterator[tuple[Container, MakeSource]]:
     assert api is not None
     async with cluster_of(api) as cluster, real_pod(api) as (container, name):
-        yield container, lambda masker: KubernetesSource(cluster, name, "job", masker, rotated_bytes=ROTATED_BYTES)
+        yield container, lambda masker: KubernetesSource(cluster, ContainerLog(name, "job", ROTATED_BYTES), masker)
 
 
 @asynccontextmanager

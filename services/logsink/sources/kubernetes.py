@@ -6,6 +6,7 @@ be over, and only the pod's own state is evidence of it. An answer that is not 2
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,15 +14,17 @@ from functools import partial
 
 import structlog
 
-from services.logsink.api_log import Answer, Broken, Mode, Piece, Tail
+from services.logsink.api_log import Answer, Broken, Mode, Piece
 from services.logsink.clusters import KubernetesCluster
 from services.logsink.lines import NO_LINES, Lines
 from services.logsink.locations import PodName
 from services.logsink.masking import Masker
 from services.logsink.pod_state import ContainerState, Where
 from services.logsink.sources import Cursor, End, Reading
+from services.logsink.sources.api_place import Place
 from services.logsink.sources.inbox import Inbox
 from services.logsink.threads import in_thread
+from shared import step_markers
 from shared.errors import Transient
 from shared.kubernetes import ApiError
 from shared.patience import backoff
@@ -33,6 +36,8 @@ _ANSWER_SECONDS = 30.0
 """Until the first byte of an answer: a node that is gone keeps the API server waiting."""
 _SILENT_SECONDS = (15.0, 300.0)
 """A follow without a byte is opened anew after so long: the first where the kubelet may have missed that the file was rotated, doubling to the second."""
+_LATE_SILENT_SECONDS = 0.5
+"""The same after a line that was read late: opened anew before the kubelet rotates the file, the follow is known to have passed over nothing."""
 _OVER_SECONDS = 5.0
 """What a follow may still be silent when the container is over."""
 _STATE_SECONDS = 1.0
@@ -40,7 +45,7 @@ _STATE_SECONDS = 1.0
 REFUSED_SECONDS = (0.2, 5.0, 15.0)
 """That there is no log of a container that is over is evidence when it is answered again after each of these: a kubelet that was just started says it too."""
 _REFUSALS = frozenset({400, 404})
-_LATE_SECONDS = 3.5
+_LATE_BEGIN_SECONDS = 3.5
 _ROTATED = "the log was rotated before it was read"
 
 
@@ -49,55 +54,43 @@ class _NoLogText(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in the log reading stands."""
+class ContainerLog:
+    """Which log is read."""
 
-    tail: Tail | None = None
-    read_bytes: int = 0
-    restarts: int = 0
-    """Which start of the container the tail is of."""
-
-    @classmethod
-    def from_cursor(cls, cursor: Cursor | None) -> "_Place":
-        if cursor is None:
-            return cls()
-        digests = bytes.fromhex(cursor["digests"])
-        stamps = cursor["stamp"].encode(), cursor["greatest"].encode()
-        tail = Tail(*stamps, cursor["run"], tuple(digests[at : at + 6] for at in range(0, len(digests), 6)))
-        return cls(tail, cursor["bytes"], cursor["restarts"])
-
-    def cursor(self) -> Cursor | None:
-        if self.tail is None:
-            return None
-        stamps = {"stamp": self.tail.stamp.decode(), "greatest": self.tail.greatest.decode(), "run": self.tail.run}
-        return stamps | {"digests": b"".join(self.tail.digests).hex(), "bytes": self.read_bytes, "restarts": self.restarts}
+    pod: PodName
+    container: str
+    rotated_bytes: int
+    """The size at which the kubelets rotate log files."""
+    has_steps: bool = False
+    """Whether the container runs steps, so that its log begins with a step's marker."""
 
 
 class KubernetesSource:
     """A `Source` over the log of one container of one pod."""
 
-    def __init__(self, cluster: KubernetesCluster, pod: PodName, container: str, masker: Masker, *, rotated_bytes: int) -> None:
-        """`rotated_bytes`: the size at which the kubelets rotate log files."""
+    def __init__(self, cluster: KubernetesCluster, log: ContainerLog, masker: Masker) -> None:
         self._cluster = cluster
-        self._container = container
+        self._container = log.container
+        self._has_steps = log.has_steps
         self._masker = masker
-        self._least_rotated_bytes = rotated_bytes * 7 // 10  # the API's form of short lines is shorter than the file's
+        self._least_rotated_bytes = log.rotated_bytes * 7 // 10  # the API's form of short lines is shorter than the file's
         self._bell = asyncio.Event()
         self._inbox = Inbox(cluster.room, self._bell)
         self._news = asyncio.Event()
-        self._pod = cluster.watched(pod, self._news)
+        self._pod = cluster.watched(log.pod, self._news)
         self._tasks: list[asyncio.Task[None]] = []
-        self._place = _Place()
+        self._place = Place()
         self._mode = Mode.SEEK
         self._from_beginning = False
         self._gap: str | None = None  # to be told with the next lines
+        self._whole_until = 0.0  # what was doubted, and is asked about again
         self._unended = NO_LINES  # the line under way when a stream ended
         self._silent_seconds = 0.0
         self._refusals = 0
 
     def start_at(self, cursor: Cursor | None) -> None:
         """Where to read on; before the first `read`."""
-        self._place = _Place.from_cursor(cursor)
+        self._place = Place.from_cursor(cursor)
 
     async def read(self) -> Reading:
         if not self._tasks:
@@ -177,7 +170,7 @@ class KubernetesSource:
 
     async def _follow(self) -> None:
         """Reads lines as they are printed, until the stream ends or is silent for too long."""
-        answer = self._answer()
+        answer = self._answer(follows=True)
         loop = asyncio.get_running_loop()
         async with self._cluster.follow():
             if self._seen() is not Where.RUNNING:  # while it waited for its turn
@@ -250,11 +243,11 @@ class KubernetesSource:
                     await self._inbox.put(rest.ended(), None)
             except (ApiError, _NoLogText) as error:
                 self._gap = f"the log before the container's last start can't be read: {error}"
-        self._place, self._mode = _Place(restarts=state.restarts), Mode.SEEK
+        self._place, self._mode = Place(restarts=state.restarts), Mode.SEEK
 
     async def _read_once(self, *, previous: bool = False) -> tuple[Lines, bool]:
         """(the line without a line feed at the log's end, whether lines were taken that may be followed by others)."""
-        answer = self._answer()
+        answer = self._answer(follows=False)
         before = self._place
         query = self._query() | ({"previous": True} if previous else {})
         async with self._cluster.api.stream(f"{self._pod.path}/log", idle_seconds=_ANSWER_SECONDS, **query) as chunks:
@@ -267,9 +260,15 @@ class KubernetesSource:
         self._refusals = 0
         return answer.rest(), self._place != before or answer.broken is not None
 
-    def _answer(self) -> Answer:
-        is_long = self._place.read_bytes >= self._least_rotated_bytes
-        return Answer(self._masker, self._place.tail, self._mode, can_skip_files=is_long)
+    def _answer(self, *, follows: bool) -> Answer:
+        """Only one that follows goes from file to file."""
+        whole_until = max(time.time(), self._whole_until) if follows else math.inf
+        return Answer(self._masker, self._place.tail, self._mode, can_skip_files=self._is_long, whole_until=whole_until)
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether the log may have been rotated."""
+        return self._place.read_bytes >= self._least_rotated_bytes
 
     def _query(self) -> dict[str, object]:
         since = self._place.tail.since() if self._place.tail and not self._from_beginning else None
@@ -283,16 +282,18 @@ class KubernetesSource:
             if self._place.tail is None:
                 self._gap = self._gap or self._late(piece)
             place = replace(self._place, tail=piece.tail, read_bytes=self._place.read_bytes + len(piece.lines.text) + 31 * piece.lines.count)
-            await self._inbox.put(piece.lines, place.cursor(), self._gap or piece.gap)
+            await self._inbox.put(piece.lines, place.cursor(), self._gap)
             self._place, self._gap, self._mode, self._from_beginning = place, None, Mode.SEEK, False
-        answer.can_skip_files = self._place.read_bytes >= self._least_rotated_bytes
+        answer.can_skip_files = self._is_long
 
     def _late(self, piece: Piece) -> str | None:
-        """Whether lines may have been there before the first that was read: it was printed long after the start, and before it was asked for."""
+        """Whether lines were there before the first that was read; without steps: whether it was printed long after the start, and before it was asked for."""
+        if self._has_steps:
+            return None if step_markers.has_first(piece.lines.text) else _ROTATED
         state, first_at = self._state(), piece.lines.at(0)
         if state is None or state.started_at is None or first_at is None:
             return None
-        is_late = (first_at - state.started_at).total_seconds() >= _LATE_SECONDS and (datetime.now(UTC) - first_at).total_seconds() >= _LATE_SECONDS
+        is_late = (first_at - state.started_at).total_seconds() >= _LATE_BEGIN_SECONDS and (datetime.now(UTC) - first_at).total_seconds() >= _LATE_BEGIN_SECONDS
         return _ROTATED if is_late else None
 
     def _judge(self, answer: Answer) -> None:
@@ -303,6 +304,8 @@ class KubernetesSource:
             self._gap, self._mode = self._gap or _ROTATED, Mode.SKIP
         elif answer.broken is Broken.WENT_BACK:
             self._from_beginning = True
+        elif answer.broken is Broken.DOUBTFUL:
+            self._whole_until = answer.whole_until
 
     async def _give_up(self, error: Transient | ApiError | _NoLogText) -> bool:
         """Whether this failure is evidence that no more of the log will ever be read; then that is its end."""
@@ -326,6 +329,8 @@ class KubernetesSource:
         if self._pod.node_is_lost or self._seen() is not Where.RUNNING:
             return _OVER_SECONDS
         first, most = _SILENT_SECONDS
+        if answer.is_late:
+            first = _LATE_SILENT_SECONDS
         return min(most, max(self._silent_seconds, first) if answer.can_skip_files else most)
 
     async def _shorten(self, limit: asyncio.Timeout) -> None:

@@ -194,20 +194,44 @@ def test_a_clock_that_was_set_back_is_followed_when_the_tail_was_found() -> None
 
 
 @pytest.mark.parametrize(
-    ("is_long", "seconds", "read_at", "is_gap"),
+    ("is_long", "seconds", "read_at", "whole_until", "is_doubtful"),
     [
-        (True, 5, 60, True),  # the line before was read long after the next one was written: a file was passed over
-        (False, 5, 60, False),  # too short to have been rotated
-        (True, 1, 60, False),
-        (True, 5, 2, False),  # read before the next line was written: the container was quiet
+        (True, 5, 60, 0, True),  # the line before was read long after the next one was written
+        (True, 5, 5, 0, True),  # or about then
+        (True, 40, 3, 0, True),  # or long before, and yet late: there may have been nothing in the newest file
+        (False, 5, 60, 0, False),  # too short to have been rotated
+        (True, 2, 60, 0, False),
+        (True, 40, 1, 0, False),  # read when it was written: the container was quiet
+        (True, 5, 60, 5, False),  # both were there when the answer began
+        (True, 5, 60, 3, False),
+        (True, 6, 60, 3, True),
     ],
 )
-def test_seconds_that_are_missing_in_the_middle_are_a_gap(is_long: bool, seconds: int, read_at: int, is_gap: bool) -> None:
-    answer = Answer(NO_MASK, None, can_skip_files=is_long)
+def test_where_seconds_are_missing_after_a_line_that_was_read_late_is_doubted(
+    is_long: bool, seconds: int, read_at: int, whole_until: int, is_doubtful: bool
+) -> None:
     began = NOW - 3600
-    pieces = answer.feed(second(0, b"one"), began + read_at) + answer.feed(second(seconds, b"two"), began + 61)
-    assert text_of(pieces) == b"one\ntwo\n"
-    assert [piece.gap is not None for piece in pieces] == [False, is_gap]
+    lines = [second(0, b"zero"), second(0, b"one"), second(seconds, b"two")]
+    for chunks in (lines, [b"".join(lines)]):
+        answer = Answer(NO_MASK, None, can_skip_files=is_long, whole_until=began + whole_until)
+        text = b"".join(text_of(answer.feed(chunk, began + read_at)) for chunk in chunks)
+        if is_doubtful:
+            assert (text, answer.broken, answer.whole_until) == (b"zero\none\n", Broken.DOUBTFUL, began + seconds)
+        else:
+            assert (text, answer.broken) == (b"zero\none\ntwo\n", None)
+
+
+@pytest.mark.parametrize("is_one_chunk", [False, True])
+def test_what_follows_the_tail_is_doubted_too(is_one_chunk: bool) -> None:
+    began = NOW - 3600
+    data = second(0, b"one"), second(40, b"two")
+    answer = Answer(NO_MASK, tail_after(data[0]), can_skip_files=True, whole_until=began + 10)
+    for chunk in [b"".join(data)] if is_one_chunk else data:
+        assert not answer.feed(chunk, began + 41)
+    assert answer.broken is Broken.DOUBTFUL
+    again = Answer(NO_MASK, tail_after(data[0]), can_skip_files=True, whole_until=answer.whole_until)
+    assert text_of(again.feed(b"".join(data), began + 42)) == b"two\n"
+    assert again.broken is None
 
 
 def test_times_in_other_zones_and_with_fewer_digits_are_read() -> None:

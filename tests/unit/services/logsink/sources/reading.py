@@ -6,17 +6,16 @@ from services.logsink.clusters import KubernetesCluster
 from services.logsink.locations import PodName
 from services.logsink.masking import Masker
 from services.logsink.sources import Cursor, SourceAway
-from services.logsink.sources.kubernetes import KubernetesSource
+from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
 from tests.harness.waiting import until
 
 
 class Reader:
     """Reads as a follower does, and keeps what a log sink would store."""
 
-    def __init__(self, cluster: KubernetesCluster, container: str = "job", rotated_bytes: int = 10 << 20) -> None:
-        self._make: Callable[[], KubernetesSource] = lambda: KubernetesSource(
-            cluster, PodName("builds", "pod-1", "uid-1"), container, Masker([]), rotated_bytes=rotated_bytes
-        )
+    def __init__(self, cluster: KubernetesCluster, container: str = "job", rotated_bytes: int = 10 << 20, *, has_steps: bool = False) -> None:
+        log = ContainerLog(PodName("builds", "pod-1", "uid-1"), container, rotated_bytes, has_steps=has_steps)
+        self._make: Callable[[], KubernetesSource] = lambda: KubernetesSource(cluster, log, Masker([]))
         self.source: KubernetesSource = self._make()
         self.text = b""
         self.gaps: list[str] = []
