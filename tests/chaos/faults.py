@@ -20,6 +20,8 @@ from tests.chaos.world import REPLICAS, World
 
 SKEW = Path(__file__).with_name("skew")
 HOUR_SECONDS = 3600
+AWAY_SECONDS = 20
+"""What stands for an outage of ten minutes."""
 
 Break = Callable[[World], AbstractAsyncContextManager[None]]
 
@@ -58,6 +60,7 @@ def _services() -> Iterator[Fault]:
 def _servers() -> Iterator[Fault]:
     yield Fault("postgres killed", database_faults.killed, (0.2, 2))
     yield Fault("postgres restarted", database_faults.restarted, (0.2, 3))
+    yield Fault("postgres away", database_faults.restarted, (AWAY_SECONDS, AWAY_SECONDS))
     yield Fault("postgres paused", database_faults.paused, (2, 8))
     yield Fault("postgres backends terminated", database_faults.backends_terminated, (0, 0))
     yield Fault("postgres tables locked", database_faults.locked, (1, 4))
@@ -66,6 +69,7 @@ def _servers() -> Iterator[Fault]:
     yield Fault("postgres deadlocks", database_faults.deadlocks, (2, 5))
     yield Fault("broker killed", broker_faults.killed, (0.2, 2))
     yield Fault("broker restarted", broker_faults.restarted, (0.2, 3))
+    yield Fault("broker away", broker_faults.restarted, (AWAY_SECONDS, AWAY_SECONDS))
     yield Fault("broker paused", broker_faults.paused, (2, 8))
     yield Fault("broker alarmed", broker_faults.alarmed, (2, 5))
 

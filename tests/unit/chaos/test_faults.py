@@ -12,7 +12,9 @@ def table() -> str:
 
 
 def _length(shortest: float, longest: float) -> str:
-    return f"{shortest:g} to {longest:g} s" if longest else "a moment"
+    if shortest == longest:
+        return f"{longest:g} s" if longest else "a moment"
+    return f"{shortest:g} to {longest:g} s"
 
 
 def test_every_kind_has_a_name_of_its_own() -> None:
