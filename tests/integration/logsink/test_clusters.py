@@ -26,6 +26,8 @@ from tests.integration.logsink.running import Record, RunningSink, running_sink
 NAMESPACE = "builds"
 POD = PodName(NAMESPACE, "pod-1", "uid-1")
 API_LOCATION = f"kubernetes:///{NAMESPACE}/pod-1/uid-1"
+STEP = b"::towpath-0123456789abcdef::begin 1 test\n"
+"""As every job's log begins."""
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ async def test_a_log_is_read_through_the_api_server_and_sealed(database_url: str
     async with log_sink(database_url, far.wakeups, far.cluster) as running:
         await running.sink.open([attempt_id])
         await job.start()
-        await job.prints(b"one\n")
+        await job.prints(STEP + b"one\n")
         running.kill()
     await job.prints(b"two\n")
     await record.connection.execute("UPDATE log_streams SET lease_until = now() - interval '1 s'")
@@ -99,7 +101,7 @@ async def test_a_log_is_read_through_the_api_server_and_sealed(database_url: str
         assert await running.sink.take_over() == 1
         await job.end()
         stream = await record.sealed(attempt_id)
-    assert (await record.text(attempt_id), stream["gaps"]) == (b"one\ntwo\n", [])
+    assert (await record.text(attempt_id), stream["gaps"]) == (STEP + b"one\ntwo\n", [])
 
 
 async def test_a_verdict_seals_what_never_began(database_url: str, record: Record, far: Far) -> None:
