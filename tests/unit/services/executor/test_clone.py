@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def test_a_stop_that_comes_while_git_is_being_started_ends_git_too(monkeypatch: 
 
     def stopped_meanwhile(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
         started.append(start_program(*arguments, **options))
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # other threads of the tests would take it; a clone has none
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", stopped_meanwhile)
