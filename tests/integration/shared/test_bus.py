@@ -299,8 +299,11 @@ async def test_f17_a_broker_killed_while_a_thousand_are_published_loses_nothing_
         listener = Listener()
         publishing = asyncio.gather(*(one(number) for number in range(1000)), return_exceptions=True)
         await until(lambda: _some(confirmed), within=20, what="some are confirmed")
+        breakable_servers.rabbit.pause()
+        lost = asyncio.gather(*(one(number) for number in range(1000, 1100)), return_exceptions=True)
+        await asyncio.wait([lost], timeout=0.5)
         await asyncio.to_thread(breakable_servers.rabbit.kill)
-        await publishing
+        await asyncio.gather(publishing, lost)
         await asyncio.to_thread(breakable_servers.rabbit.start)
         async with running(bus.consumer(QUEUE, listener, batch=100)):
 

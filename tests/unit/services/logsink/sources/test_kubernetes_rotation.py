@@ -46,15 +46,20 @@ async def long_log(cluster: KubernetesCluster) -> AsyncIterator[Reader]:
     await made.source.close()
 
 
+async def late(job: FakeContainer, clock: Clock, long_log: Reader, printed: float) -> None:
+    """The log has a line of the second 0, read at once, and one that is there to be read at 20."""
+    job.records = [(clock.stamp(0), b"zero\n")]
+    await long_log.until(lambda: long_log.text == b"zero\n")
+    clock.now = 20
+    job.records.append((clock.stamp(printed), b"one, read late\n"))
+    await job.wake()
+
+
 @pytest.mark.parametrize("is_passed_over", [False, True])
 async def test_where_a_file_may_have_been_passed_over_the_newest_one_is_asked(
     fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader, is_passed_over: bool
 ) -> None:
-    job.records = [(clock.stamp(0), b"zero\n")]
-    await long_log.until(lambda: long_log.text == b"zero\n")
-    clock.now = 20
-    job.records.append((clock.stamp(1), b"one, read late\n"))
-    await job.wake()
+    await late(job, clock, long_log, printed=1)
     await long_log.until(lambda: b"late" in long_log.text)
     if is_passed_over:
         job.records.append((clock.stamp(5), b"never read\n"))
@@ -78,11 +83,7 @@ async def test_a_container_that_is_quiet_is_not_asked_about(fake: FakeKubernetes
 async def test_a_line_read_late_before_a_silence_is_asked_about_before_its_file_is_rotated(
     fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader
 ) -> None:
-    job.records = [(clock.stamp(0), b"zero\n")]
-    await long_log.until(lambda: long_log.text == b"zero\n")
-    clock.now = 20
-    job.records.append((clock.stamp(18), b"one, read late\n"))
-    await job.wake()
+    await late(job, clock, long_log, printed=18)
     await long_log.until(lambda: fake.asked("follow=true") == 2, "another follow")
     clock.now = 40
     await job.rotate()
