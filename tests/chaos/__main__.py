@@ -74,8 +74,6 @@ async def judged(world: World, load: Load, trouble: Trouble, said: Soak, told: l
     for run_id in (*found.untrue_runs, *found.platform_errors):
         log = (await load.read(f"/runs/{run_id}/logs")).raw
         say(f"the log of run {run_id}: {log[:2000]!r}")
-    for sentence in trouble.injected.not_injected:
-        say(f"not injected, and tried again: {sentence.splitlines()[0]}")
     if found.sentences():
         keep_logs(world)
     for outage, took in sorted(recovered, key=lambda one: -one[1])[:5]:
@@ -84,10 +82,13 @@ async def judged(world: World, load: Load, trouble: Trouble, said: Soak, told: l
 
 
 async def show(load: Load, trouble: Trouble) -> None:
-    started = time.monotonic()
+    started, told = time.monotonic(), 0
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
         passed = time.monotonic() - started
+        for sentence in trouble.injected.notes[told:]:
+            say(f"        not done, and tried again: {sentence}")
+            told += 1
         done = len(trouble.injected.outages)
         say(f"{passed:4.0f} s  {len(load.journal.events)} accepted, {load.journal.refused} sent again, {done} faults; now: {', '.join(trouble.now) or 'whole'}")
 

@@ -119,7 +119,7 @@ def report(soak: Soak, journal: Journal, found: Findings, injected: Injected, re
         recovery_p50_seconds=round(middle([one for _, one in recovered]), 2),
         recovery_max_seconds=round(slowest[1], 2) if slowest else 0.0,
         recovery_max_kind=slowest[0].kind if slowest else "",
-        not_injected=len(injected.not_injected),
+        not_injected=injected.not_injected,
         quiet_seconds=round(soak.quiet_seconds, 1),
         **found.counts(),
     )

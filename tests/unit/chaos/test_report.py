@@ -13,7 +13,7 @@ KILL, PAUSE = Outage("broker killed", 1, 2), Outage("broker paused", 5, 9)
 
 def made(found: Findings | None = None, recovered: float = 1.0, events: int = 1) -> Report:
     journal = Journal(events=[Sent("short", f"sha-{number}", "d", 0.0) for number in range(events)])
-    injected = Injected(("broker killed", "broker paused"), [KILL, KILL, PAUSE], [PAUSE], ["x"], ["a full disk: no mounts"])
+    injected = Injected(("broker killed", "broker paused"), [KILL, KILL, PAUSE], [PAUSE], 1, ["broker paused: x"], ["a full disk: no mounts"])
     return report(Soak(7, 300, 0.5, {"postgresql": "15"}), journal, found or Findings(), injected, [(KILL, recovered), (PAUSE, 0.5)])
 
 

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.chaos import trouble
 from tests.chaos.faults import Fault
-from tests.chaos.trouble import TRIES, Order
+from tests.chaos.trouble import TRIES, Order, Trouble
 from tests.chaos.world import World
 
 
@@ -64,3 +65,37 @@ def test_what_never_can_be_injected_holds_up_nobody() -> None:
         else:
             done[fault.kind] += 1
     assert set(done.values()) == {10}
+
+
+class ManyTries(World):
+    """Mended at the third try; each part of it answers in its own way."""
+
+    def __init__(self) -> None:
+        self.chance = random.Random(1)  # noqa: S311 - to be repeated, not to be secret
+        self.tries = 0
+
+    async def mend(self) -> None:
+        self.tries += 1
+        if self.tries < 3:
+            raise EOFError(f"try {self.tries}\nmore of it")
+
+
+async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks = iter([LookupError("no such part"), None])
+
+    @contextlib.asynccontextmanager
+    async def sometimes(_world: World) -> AsyncIterator[None]:
+        error = next(breaks)
+        if error is not None:
+            raise error
+        yield
+
+    monkeypatch.setattr(trouble, "possible", lambda _world: ([Fault("a", sometimes, (0, 0))], []))
+    monkeypatch.setattr(trouble, "REST_SECONDS", (0, 0))
+    monkeypatch.setattr(trouble, "TOGETHER", 0)
+    monkeypatch.setattr(trouble, "_MENDING_PAUSE_SECONDS", 0)
+    world = ManyTries()
+    going_on = Trouble(world)
+    await going_on.run(0, least=1)
+    assert (going_on.injected.counts(), going_on.injected.not_injected, world.tries) == ({"a": 1}, 1, 3)
+    assert going_on.injected.notes == ["a: LookupError no such part", "mending: EOFError try 1", "mending: EOFError try 2"]
