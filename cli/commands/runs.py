@@ -118,6 +118,7 @@ def _print_run(run: dict[str, Any]) -> None:
         [
             ("run", f"{run['id']}: {run['pipeline']} #{run['number']}, revision {run['revision']}"),
             ("status", _with_reason(run)),
+            ("stopped for", _stopped_for(run)),
             ("repository", run["repository"]),
             ("event", f"{run['event_id']} {run['event']}"),
             ("branch", run["branch"]),
@@ -146,6 +147,14 @@ def _print_run(run: dict[str, Any]) -> None:
 
 def _with_reason(row: Row) -> str:
     return f"{row['status']} ({row['reason']})" if row["reason"] else str(row["status"])
+
+
+def _stopped_for(run: Row) -> str | None:
+    """What asked for the end of a run: `run 12`, `command 7`."""
+    if run["status"] != "cancelled":
+        return None
+    changes = [change for change in run["transitions"] if change["job_id"] is None and change["to_status"] == "cancelled"]
+    return changes[-1]["cause"].replace(":", " ") if changes else None
 
 
 def _group(run: Row) -> str | None:

@@ -47,6 +47,8 @@ class JobState:
     slot_freed_at: datetime | None = None
     cancel_reason: Reason | None = None
     """Its attempt was asked to stop, for this reason."""
+    cancel_cause: str | None = None
+    """What asked for that."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -87,9 +89,9 @@ def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> 
     return _settled(run, jobs, now)
 
 
-def stop(run: RunState, reason: Reason, now: datetime) -> RunState:
+def stop(run: RunState, reason: Reason, cause: str, now: datetime) -> RunState:
     """The run after a wish to end it: jobs without a slot end at once, attempts are asked to stop and keep their true verdict. The first wish counts."""
-    return _settled(run, [_after_stop(job, reason, now) for job in run.jobs], now)
+    return _settled(run, [_after_stop(job, reason, cause, now) for job in run.jobs], now)
 
 
 def enter(run: RunState, now: datetime) -> RunState:
@@ -141,11 +143,11 @@ def _verdict(job: JobState, outcome: Status, reason: Reason | None) -> tuple[Sta
     return outcome, reason
 
 
-def _after_stop(job: JobState, why: Reason, now: datetime) -> JobState:
+def _after_stop(job: JobState, why: Reason, cause: str, now: datetime) -> JobState:
     if job.is_over or job.cancel_reason is not None:
         return job
     if job.admitted:
-        return replace(job, cancel_reason=why)
+        return replace(job, cancel_reason=why, cancel_cause=cause)
     status, reason = _stopped(why)
     message = "It was stopped before it had started." if job.attempt == 1 else "It was stopped before it was tried again."
     return replace(job, status=status, reason=reason, message=message, waiting_for=None, finished_at=now)

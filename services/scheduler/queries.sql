@@ -183,7 +183,7 @@ SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group
 
 -- name: lock_jobs
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about trying again where an attempt ended badly. $1 runs.
-SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting_for, j.ready_at, j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason,
+SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting_for, j.ready_at, j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason, j.cancel_cause,
        j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position, CASE WHEN a.outcome = 'error' THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at, a.outcome AS attempt_outcome, a.reason AS attempt_reason,
        a.message AS attempt_message
@@ -197,12 +197,13 @@ SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting
 WITH jobs_changed AS (
   UPDATE jobs j
      SET status = c.status, reason = c.reason, message = c.message, waiting_for = c.waiting_for, slot_freed_at = c.slot_freed_at, cancel_reason = c.cancel_reason,
+         cancel_cause = c.cancel_cause,
          admitted_at = CASE WHEN c.admitted THEN j.admitted_at END, wanted_attempt = CASE WHEN c.attempt > 1 THEN c.attempt ELSE j.wanted_attempt END, retry_at = c.retry_at,
          ready_at = c.ready_at, order_key = c.ready_at - make_interval(mins => 5 * r.priority),
          cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL THEN coalesce(j.cancel_requested_at, now()) END,
          started_at = c.started_at, finished_at = c.finished_at
     FROM jsonb_to_recordset($1::jsonb) AS c (
-         id bigint, status status, reason reason, message text, waiting_for waiting_for, slot_freed_at timestamptz, cancel_reason reason, admitted boolean, attempt integer,
+         id bigint, status status, reason reason, message text, waiting_for waiting_for, slot_freed_at timestamptz, cancel_reason reason, cancel_cause text, admitted boolean, attempt integer,
          retry_at timestamptz, ready_at timestamptz, started_at timestamptz, finished_at timestamptz), pipeline_runs r
    WHERE j.id = c.id AND r.id = j.run_id AND j.status IN ('pending', 'running')),
 runs_changed AS (

@@ -63,7 +63,7 @@ async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
 
 async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
     """Folds what is known, then ends what has not begun and asks the rest to stop. True when admission may have something to do."""
-    return await _change_runs(work, runs, lambda state, now: stop(state, reason, now), cause)
+    return await _change_runs(work, runs, lambda state, now: stop(state, reason, cause, now), cause)
 
 
 async def enter_groups(work: SchedulerWork, runs: Iterable[LockedRun], cause: str) -> bool:
@@ -175,6 +175,7 @@ def _job_update(run: LockedRun, job: JobState) -> Row:
         "retry_at": job.retry_at,
         "slot_freed_at": job.slot_freed_at,
         "cancel_reason": job.cancel_reason,
+        "cancel_cause": job.cancel_cause,
         "ready_at": job.ready_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -193,8 +194,11 @@ def _run_update(run: LockedRun, state: RunState) -> Row:
 
 
 def _cause(run: LockedRun, state: RunState) -> str:
-    """What moved a run that was only folded: the newest attempt with news."""
-    moved = {after.name for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after}
+    """What moved a run that was only folded: whatever asked for the end of a job that has now ended so, else the newest attempt with news."""
+    moved = {after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after}
+    asked = next((job.cancel_cause for job in moved.values() if job.is_over and job.reason is job.cancel_reason and job.cancel_cause is not None), None)
+    if asked is not None:
+        return asked
     attempts = [place.attempt_id for name, place in run.places.items() if name in moved and place.attempt_id is not None]
     return f"attempt:{max(attempts)}" if attempts else f"run:{run.id}"
 

@@ -303,6 +303,7 @@ def _job_state(row: asyncpg.Record) -> JobState:
         retry_at=row["retry_at"],
         slot_freed_at=row["slot_freed_at"],
         cancel_reason=_enum(Reason, row["cancel_reason"]),
+        cancel_cause=row["cancel_cause"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )

@@ -113,7 +113,7 @@ class Transition(View):
     from_status: Status | None
     to_status: Status
     reason: Reason | None
-    cause: str
+    cause: str = Field(description="What moved it, with its id: event, command, attempt, run (a newer one of its group); or deadline, group.")
     at: Instant
 
 

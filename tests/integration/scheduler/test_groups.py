@@ -95,7 +95,7 @@ async def test_a_newer_run_stops_the_older_and_starts_when_its_attempt_is_over(w
     await world.tell_finished(attempt_id)
     await admit(world)
     assert (await run(world, older), await under_way(world)) == (("cancelled", "superseded"), [newer])
-    assert await world.value("SELECT cause FROM transitions WHERE run_id = $1 AND job_id IS NULL AND to_status = 'cancelled'", older) == f"attempt:{attempt_id}"
+    assert await world.value("SELECT cause FROM transitions WHERE run_id = $1 AND job_id IS NULL AND to_status = 'cancelled'", older) == f"run:{newer}"
 
 
 async def test_an_older_push_that_comes_late_does_not_stop_a_newer_one(world: World) -> None:

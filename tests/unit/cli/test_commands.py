@@ -303,3 +303,13 @@ JOB: dict[str, Any] = {"name": "build", "status": "pending", "place": None, "ret
 def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(api: FakeApi, towpath: Towpath, job: dict[str, Any], words: str) -> None:
     api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": [{**JOB, **job}]}))
     assert words in " ".join(towpath("runs", "show", "7").out.split())
+
+
+def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towpath) -> None:
+    begun = {"job_id": None, "to_status": "running", "cause": "attempt:5"}
+    ended = {"job_id": None, "to_status": "cancelled", "cause": "run:8"}
+    run = {**RUN, "status": "cancelled", "reason": "superseded", "jobs": [], "transitions": [begun, ended]}
+    api.answer("GET", "/runs/7", Told(body=run))
+    shown = " ".join(towpath("runs", "show", "7").out.split())
+    assert "cancelled (superseded)" in shown
+    assert "stopped for run 8" in shown

@@ -86,7 +86,7 @@ class Simulation:
         self.run = fold(self.run, wanted, self.now)
 
     def _stop(self) -> None:
-        self.run = stop(self.run, Reason.CANCELLED_BY_USER, self.now)
+        self.run = stop(self.run, Reason.CANCELLED_BY_USER, "command:1", self.now)
         self.messages += [("stop", (job.name, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None]
 
     def in_slots(self) -> int:

@@ -15,6 +15,7 @@ from shared.statuses import MOVES, REASONS_OF, TERMINAL, Reason, Status, Waiting
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)
+WISH = "command:7"
 VERDICTS = [(Status.SUCCESS, None), (Status.FAILED, Reason.SCRIPT_FAILED), (Status.ERROR, Reason.LOST), (Status.CANCELLED, Reason.CANCELLED_BY_USER)]
 LOSSES = [(Status.ERROR, reason) for reason in sorted(INFRA)]
 
@@ -101,12 +102,12 @@ def test_a_late_word_about_a_job_or_a_run_that_has_ended_is_not_heard() -> None:
     run = fold(admitted(run_of({"only": ()}), "only"), {"only": ended(Status.FAILED, Reason.SCRIPT_FAILED)}, LATER)
     assert fold(run, {"only": ended()}, LATER) == run
     assert fold(run, {"only": claimed()}, LATER) == run
-    assert stop(run, Reason.CANCELLED_BY_USER, LATER) == run
+    assert stop(run, Reason.CANCELLED_BY_USER, WISH, LATER) == run
     assert fold(changed(run, "only", status=Status.SUCCESS, reason=None), {}, LATER).status is Status.FAILED
 
 
 def test_a_stop_ends_what_has_no_slot_and_asks_the_rest() -> None:
-    run = stop(admitted(run_of(PAIR), "left"), Reason.CANCELLED_BY_USER, LATER)
+    run = stop(admitted(run_of(PAIR), "left"), Reason.CANCELLED_BY_USER, WISH, LATER)
     assert (job(run, "left").status, job(run, "left").cancel_reason) == (Status.PENDING, Reason.CANCELLED_BY_USER)
     assert (job(run, "right").status, job(run, "right").reason) == (Status.CANCELLED, Reason.CANCELLED_BY_USER)
     assert run.status is Status.PENDING
@@ -123,13 +124,13 @@ def test_a_stop_ends_what_has_no_slot_and_asks_the_rest() -> None:
     ],
 )
 def test_an_attempt_asked_to_stop_keeps_its_true_verdict(why: Reason, attempt: AttemptState, verdict: tuple[Status, Reason | None]) -> None:
-    run = fold(stop(admitted(run_of({"only": ()}), "only"), why, NOW), {"only": attempt}, LATER)
+    run = fold(stop(admitted(run_of({"only": ()}), "only"), why, WISH, NOW), {"only": attempt}, LATER)
     assert (run.status, run.reason) == verdict
 
 
 def test_the_first_wish_to_stop_counts() -> None:
-    run = stop(stop(admitted(run_of({"only": ()}), "only"), Reason.SUPERSEDED, NOW), Reason.TIMED_OUT, LATER)
-    assert job(run, "only").cancel_reason is Reason.SUPERSEDED
+    run = stop(stop(admitted(run_of({"only": ()}), "only"), Reason.SUPERSEDED, "run:8", NOW), Reason.TIMED_OUT, "deadline", LATER)
+    assert (job(run, "only").cancel_reason, job(run, "only").cancel_cause) == (Reason.SUPERSEDED, "run:8")
 
 
 def test_the_worst_end_is_the_runs_and_of_equals_the_first() -> None:
@@ -180,12 +181,12 @@ def test_the_loss_of_an_attempt_makes_one_new_attempt_however_often_it_is_heard_
 
 
 def test_an_attempt_that_was_asked_to_stop_is_not_tried_again() -> None:
-    run = lost(stop(trying_again(3), Reason.CANCELLED_BY_USER, NOW))
+    run = lost(stop(trying_again(3), Reason.CANCELLED_BY_USER, WISH, NOW))
     assert (run.status, run.reason) == (Status.ERROR, Reason.EVICTED)
 
 
 def test_a_stop_in_the_pause_ends_the_job_at_once() -> None:
-    run = stop(lost(trying_again(3)), Reason.CANCELLED_BY_USER, LATER)
+    run = stop(lost(trying_again(3)), Reason.CANCELLED_BY_USER, WISH, LATER)
     assert (run.status, run.reason) == (Status.CANCELLED, Reason.CANCELLED_BY_USER)
     assert job(run, "only").message == "It was stopped before it was tried again."
 
@@ -280,7 +281,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(reason=st.sampled_from([Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.TIMED_OUT]))
     def ask_to_stop(self, reason: Reason) -> None:
-        self.move(stop(self.run, reason, self.now))
+        self.move(stop(self.run, reason, WISH, self.now))
 
     @invariant()
     def folding_again_changes_nothing(self) -> None:
