@@ -157,13 +157,14 @@ async def test_a_job_that_fits_no_node(world: World, hand: Hand) -> None:
 
 
 async def test_a_job_whose_volume_never_comes(world: World, hand: Hand) -> None:
-    async with running(world, looks_every_seconds=1, kubernetes_start_seconds=3) as remote:
-        wanted = await world.job()
+    wanted = await world.job()
+    async with running(world) as remote:  # whoever looks while its row says `creating` makes the secret anew
         spec = await world.inserted(wanted)
         made = await remote.cluster.create(spec)
         await hand.api.delete(f"/api/v1/namespaces/{hand.namespace}/secrets/{spec.name}")
         async with world.store.transaction() as work:
             await work.note_created([made])
+    async with running(world, looks_every_seconds=1, kubernetes_start_seconds=3):
         attempt = await judged(world, wanted)
     assert word(attempt) == ("error", "start_timed_out")
 
