@@ -111,7 +111,9 @@ class Trouble:
         try:
             async with fault.broken(self._world):
                 await asyncio.sleep(seconds)
-        except Exception as error:  # noqa: BLE001 - the other of two has broken what this one needs; which error that is, a dozen libraries decide
+        except (Exception, asyncio.CancelledError) as error:  # the other of two has broken what this one needs; which error that is, a dozen libraries decide
+            if _is_to_end():
+                raise
             self.injected.not_injected += 1
             self._note(fault.kind, error)
             self.injected.failed.append(Outage(fault.kind, began_at, time.time()))
@@ -134,6 +136,12 @@ class Trouble:
             await asyncio.sleep(_MENDING_PAUSE_SECONDS)
         self.injected.failed.append(Outage("mending", began_at, time.time()))
 
-    def _note(self, what: str, error: Exception) -> None:
+    def _note(self, what: str, error: BaseException) -> None:
         first_line = next(iter(str(error).splitlines()), "")
-        self.injected.notes.append(f"{what}: {type(error).__name__} {first_line}")
+        self.injected.notes.append(f"{what}: {type(error).__name__} {first_line}".rstrip())
+
+
+def _is_to_end() -> bool:
+    """Whether this task was cancelled: a future that a library gave up raises the same error."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,5 +1,6 @@
 """The order of faults: no kind lags behind, and a seed is a schedule."""
 
+import asyncio
 import contextlib
 import random
 from collections import Counter
@@ -81,7 +82,7 @@ class ManyTries(World):
 
 
 async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    breaks = iter([LookupError("no such part"), None])
+    breaks = iter([LookupError("no such part"), asyncio.CancelledError(), None])
 
     @contextlib.asynccontextmanager
     async def sometimes(_world: World) -> AsyncIterator[None]:
@@ -97,5 +98,14 @@ async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_noth
     world = ManyTries()
     going_on = Trouble(world)
     await going_on.run(0, least=1)
-    assert (going_on.injected.counts(), going_on.injected.not_injected, world.tries) == ({"a": 1}, 1, 3)
-    assert going_on.injected.notes == ["a: LookupError no such part", "mending: EOFError try 1", "mending: EOFError try 2"]
+    assert (going_on.injected.counts(), going_on.injected.not_injected, world.tries) == ({"a": 1}, 2, 4)
+    assert going_on.injected.notes == ["a: LookupError no such part", "mending: EOFError try 1", "mending: EOFError try 2", "a: CancelledError"]
+
+
+async def test_a_soak_that_is_cancelled_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "possible", lambda _world: ([Fault("a", nothing, (60, 60))], []))
+    going_on = asyncio.create_task(Trouble(ManyTries()).run(60))
+    await asyncio.sleep(0)
+    going_on.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going_on
