@@ -150,11 +150,11 @@ def _with_reason(row: Row) -> str:
 
 
 def _stopped_for(run: Row) -> str | None:
-    """What asked for the end of a run: `run 12`, `command 7`."""
+    """What asked for the end of a cancelled run: `run 12`, `command 7`. The first of its jobs to end so names it: the last may have succeeded all the same."""
     if run["status"] != "cancelled":
         return None
-    changes = [change for change in run["transitions"] if change["job_id"] is None and change["to_status"] == "cancelled"]
-    return changes[-1]["cause"].replace(":", " ") if changes else None
+    verdict = ("cancelled", run["reason"])
+    return next((change["cause"].replace(":", " ") for change in run["transitions"] if (change["to_status"], change["reason"]) == verdict), None)
 
 
 def _group(run: Row) -> str | None:

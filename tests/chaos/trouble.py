@@ -111,9 +111,7 @@ class Trouble:
         try:
             async with fault.broken(self._world):
                 await asyncio.sleep(seconds)
-        except (Exception, asyncio.CancelledError) as error:  # the other of two has broken what this one needs; which error that is, a dozen libraries decide
-            if _is_to_end():
-                raise
+        except (Exception, asyncio.CancelledError) as error:  # the other of two has broken what this one needs; which error that is, a dozen libraries decide. Whoever cancels the soak ends it by the gather
             self.injected.not_injected += 1
             self._note(fault.kind, error)
             self.injected.failed.append(Outage(fault.kind, began_at, time.time()))
@@ -139,9 +137,3 @@ class Trouble:
     def _note(self, what: str, error: BaseException) -> None:
         first_line = next(iter(str(error).splitlines()), "")
         self.injected.notes.append(f"{what}: {type(error).__name__} {first_line}".rstrip())
-
-
-def _is_to_end() -> bool:
-    """Whether this task was cancelled: a future that a library gave up raises the same error."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""The order of faults: no kind lags behind, and a seed is a schedule."""
+"""The order of faults: no kind lags behind, and a seed is a schedule. What can not be broken or mended is told, and tried again."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from tests.chaos import trouble
 from tests.chaos.faults import Fault
 from tests.chaos.trouble import TRIES, Order, Trouble
 from tests.chaos.world import World
+from tests.harness.waiting import until
 
 
 @contextlib.asynccontextmanager
@@ -102,10 +103,15 @@ async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_noth
     assert going_on.injected.notes == ["a: LookupError no such part", "mending: EOFError try 1", "mending: EOFError try 2", "a: CancelledError"]
 
 
+async def something(now: list[str]) -> bool:
+    return bool(now)
+
+
 async def test_a_soak_that_is_cancelled_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trouble, "possible", lambda _world: ([Fault("a", nothing, (60, 60))], []))
-    going_on = asyncio.create_task(Trouble(ManyTries()).run(60))
-    await asyncio.sleep(0)
+    soak = Trouble(ManyTries())
+    going_on = asyncio.create_task(soak.run(60))
+    await until(lambda: something(soak.now), within=5, what="a fault")
     going_on.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going_on

@@ -306,9 +306,10 @@ def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(api: Fa
 
 
 def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towpath) -> None:
-    begun = {"job_id": None, "to_status": "running", "cause": "attempt:5"}
-    ended = {"job_id": None, "to_status": "cancelled", "cause": "run:8"}
-    run = {**RUN, "status": "cancelled", "reason": "superseded", "jobs": [], "transitions": [begun, ended]}
+    """Also where a job that was asked to stop came to its good end, which then ended the run."""
+    changes = [("running", None, "attempt:5"), ("cancelled", "superseded", "run:8"), ("success", None, "attempt:5"), ("cancelled", "superseded", "attempt:5")]
+    transitions = [{"to_status": status, "reason": reason, "cause": cause} for status, reason, cause in changes]
+    run = {**RUN, "status": "cancelled", "reason": "superseded", "jobs": [], "transitions": transitions}
     api.answer("GET", "/runs/7", Told(body=run))
     shown = " ".join(towpath("runs", "show", "7").out.split())
     assert "cancelled (superseded)" in shown
