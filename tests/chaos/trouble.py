@@ -111,7 +111,7 @@ class Trouble:
         try:
             async with fault.broken(self._world):
                 await asyncio.sleep(seconds)
-        except (Exception, asyncio.CancelledError) as error:  # the other of two has broken what this one needs; which error that is, a dozen libraries decide. Whoever cancels the soak ends it by the gather
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a dozen libraries decide which; who cancels the soak ends it by the gather
             self.injected.not_injected += 1
             self._note(fault.kind, error)
             self.injected.failed.append(Outage(fault.kind, began_at, time.time()))
