@@ -196,17 +196,21 @@ def _run_update(run: LockedRun, state: RunState) -> Row:
 def _cause(run: LockedRun, state: RunState) -> str:
     """What moved a run that was only folded: whatever asked for the end of a job that has now ended so, else the newest attempt with news."""
     moved = {after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after}
-    asked = next((job.cancel_cause for job in moved.values() if job.is_over and job.reason is job.cancel_reason and job.cancel_cause is not None), None)
-    if asked is not None:
+    if asked := next(filter(None, map(_asked_by, moved.values())), None):
         return asked
     attempts = [place.attempt_id for name, place in run.places.items() if name in moved and place.attempt_id is not None]
     return f"attempt:{max(attempts)}" if attempts else f"run:{run.id}"
 
 
+def _asked_by(job: JobState) -> str | None:
+    """What asked for the end of a job that has ended so."""
+    return job.cancel_cause if job.is_over and job.reason is job.cancel_reason else None
+
+
 def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: str) -> Row:
-    """A job that has an attempt moves because of it alone; one that goes back to wait does so for its attempt's reason."""
+    """A job that has an attempt moves because of it alone, unless it was asked to end; one that goes back to wait does so for its attempt's reason."""
     place = run.places[after.name]
-    by = cause if place.attempt_id is None else f"attempt:{place.attempt_id}"
+    by = _asked_by(after) or (cause if place.attempt_id is None else f"attempt:{place.attempt_id}")
     reason = run.attempts[after.name].reason if after.status is Status.PENDING else after.reason
     return _transition(run.id, before.status, after.status, reason, by) | {"job_id": place.id}
 
