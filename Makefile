@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 VENV := .venv/.complete
 export REPLICAS ?= 1
 export TOWPATH_REPLICAS ?= $(REPLICAS)
-# Arguments for pytest: make test ARGS="-k matching -x"
+# Arguments for pytest: make test ARGS="-k matching -x". Tests run on two workers per core; -n 0 runs them one after the other
 ARGS ?=
 # What `make deploy` applies: dev, external, production, or a folder
 OVERLAY ?= dev
@@ -83,17 +83,17 @@ fmt: $(VENV) ## Sort imports and fix what ruff can fix safely
 .PHONY: test
 test: $(VENV) ## All tests, with real PostgreSQL and RabbitMQ (installed where missing); with Kubernetes too where KUBECONFIG answers
 	@$(PYTHON) -m devstack install
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m tests $(ARGS)
 	@if $(PYTHON) -m tests.harness.kubernetes; then $(MAKE) e2e-kubernetes; fi
 
 .PHONY: e2e
 e2e: $(VENV) ## The end-to-end tests alone
 	@$(PYTHON) -m devstack install
-	@$(PYTHON) -m pytest tests/e2e $(ARGS)
+	@$(PYTHON) -m tests tests/e2e $(ARGS)
 
 .PHONY: e2e-kubernetes
-e2e-kubernetes: $(VENV) ## The end-to-end tests with pods of the cluster that KUBECONFIG names
-	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m pytest tests/e2e tests/chaos/test_crashpoints.py --timeout=480 $(ARGS)
+e2e-kubernetes: $(VENV) ## The end-to-end tests for which it matters what jobs run on, with pods of the cluster that KUBECONFIG names
+	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m tests tests/e2e tests/chaos/test_crashpoints.py -m pods --timeout=480 $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV) ## Steady load under random faults of every kind; prints the table, writes .towpath/chaos.json (SECONDS=600 SEED=… LEAST=0; CLUSTER=kubernetes)

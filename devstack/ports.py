@@ -7,12 +7,15 @@ import contextlib
 import json
 import secrets
 import socket
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
 from devstack.errors import DevstackError
+from devstack.settings import port_range
 
-LOWEST, HIGHEST = 20_000, 29_999
+_given: deque[int] = deque(maxlen=200)
+"""What this process has chosen last: nobody may listen there yet."""
 
 
 def kept_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
@@ -50,11 +53,13 @@ def is_free(port: int) -> bool:
 
 
 def _free_port(taken: set[int]) -> int:
+    lowest, highest = port_range()
     for _ in range(1000):
-        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST + 1)
-        if port not in taken and is_free(port):
+        port = lowest + secrets.randbelow(highest - lowest + 1)
+        if port not in taken and port not in _given and is_free(port):
+            _given.append(port)
             return port
-    raise DevstackError(f"no free port on 127.0.0.1 between {LOWEST} and {HIGHEST}")
+    raise DevstackError(f"no free port on 127.0.0.1 between {lowest} and {highest}")
 
 
 def _write(path: Path, ports: Mapping[str, int]) -> None:

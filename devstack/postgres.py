@@ -121,7 +121,7 @@ class PostgresNode:
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",  # a socket's path has room for 107 bytes: TCP on loopback has no such limit
-            "max_connections": 200,
+            "max_connections": 200 if self._durable else 600,  # tests run several installations at once
             "shared_buffers": "256MB" if self._durable else "128MB",
             "max_wal_size": "2GB",
             "fsync": durable,

@@ -53,6 +53,16 @@ class DevstackSettings(BaseSettings):
     """Where `make images` also writes the image as a docker-archive, for clusters that load one; None: nowhere."""
 
 
+class PortSettings(BaseSettings):
+    """Where ports that nobody configured are chosen from."""
+
+    model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, env_ignore_empty=True)
+
+    port_range: str = Field(default="20000-29999", pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")
+    """Both ends belong to it. The default lies below the range that the kernel gives to outgoing connections (32768 and up). Stacks that start at
+    the same moment are given ranges of their own, so that no two choose the same port."""
+
+
 class ServerSources(BaseSettings):
     """Servers that the tests are to use instead of private ones. Both are optional and independent."""
 
@@ -69,6 +79,12 @@ def inherited_environment(stack: Path, values: Mapping[str, str | Path | int]) -
     """What a started process gets: our environment without other servers' settings, these values, and the directory of the stack it belongs to."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "PG", "ERL_", "TOWPATH_TEST_"))}
     return ours | {name: str(value) for name, value in values.items()} | {STACK_VARIABLE: str(stack)}
+
+
+def port_range() -> tuple[int, int]:
+    """The lowest and the highest port of the range."""
+    lowest, _, highest = PortSettings().port_range.partition("-")
+    return int(lowest), int(highest)
 
 
 def system_variable(name: str) -> str:

@@ -1,27 +1,25 @@
 """Servers for tests: one private PostgreSQL and one RabbitMQ for the whole run, a fresh database and a virtual host for each test.
 
-Nothing is started before a test asks for it, and nothing is left afterwards, also after Ctrl-C or SIGTERM.
+Nothing is started before a test asks for it, and nothing is left afterwards, also after Ctrl-C or SIGTERM. Tests may run in several
+processes at once: tests/harness/workers.py says what these share.
 """
 
 import secrets
-import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
-from devstack import processes
 from devstack.databases import copy_database, create_database, drop_database, with_database
-from devstack.docker import DockerPostgres, DockerRabbit
-from devstack.places import scratch_directory
-from devstack.servers import Postgres, Rabbit, Servers, servers_for_tests
+from devstack.servers import Rabbit, Servers
 from devstack.settings import ServerSources
 from shared.kubernetes import KubernetesApi, open_kubernetes
 from shared.migrate import migrate
+from tests.harness import grouping, workers
 from tests.harness.kubernetes import kubeconfig, namespace, why_not
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -36,10 +34,23 @@ class Template:
     name: str
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _sigterm_ends_like_ctrl_c() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background, and our children would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background ignores it, and our children would
+    workers.configure(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    workers.tell(node.config, node.workerinput)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    grouping.arrange(items)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    workers.unconfigure(config)
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +59,9 @@ def server_sources() -> ServerSources:
 
 
 @pytest.fixture(scope="session")
-def servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
+def servers(pytestconfig: pytest.Config) -> workers.SharedServers:
     """The run's own servers, each started by the fixture that needs it."""
-    with private_servers(pytestconfig) as ours:
-        yield ours
+    return workers.SharedServers(pytestconfig)
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +69,8 @@ def server_url(server_sources: ServerSources, request: pytest.FixtureRequest) ->
     """A PostgreSQL server on which databases may be made; the path names one that is there."""
     if server_sources.database_url:
         return server_sources.database_url.get_secret_value()
-    postgres: Postgres = request.getfixturevalue("servers").postgres
-    postgres.start()
-    return postgres.url("postgres")
+    shared: workers.SharedServers = request.getfixturevalue("servers")
+    return shared.started("postgres").postgres.url("postgres")
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +101,8 @@ def rabbit(server_sources: ServerSources, request: pytest.FixtureRequest) -> Rab
     """The run's RabbitMQ; None where TOWPATH_TEST_AMQP_URL names another, whose one virtual host all tests share."""
     if server_sources.amqp_url:
         return None
-    node: Rabbit = request.getfixturevalue("servers").rabbit
-    node.start()
-    return node
+    shared: workers.SharedServers = request.getfixturevalue("servers")
+    return shared.started("rabbit").rabbit
 
 
 @pytest.fixture
@@ -112,8 +120,8 @@ def session_amqp_url(server_sources: ServerSources, rabbit: Rabbit | None) -> It
 
 
 @pytest.fixture(scope="session")
-def _second_servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
-    with private_servers(pytestconfig) as second:
+def _second_servers() -> Iterator[Servers]:
+    with workers.private_servers() as second:
         yield second
 
 
@@ -142,38 +150,6 @@ def breakable_amqp_url(breakable_servers: Servers) -> str:
     name = f"test_{secrets.token_hex(5)}"
     breakable_servers.rabbit.add_vhost(name)
     return breakable_servers.rabbit.url(name)
-
-
-@contextmanager
-def private_servers(pytestconfig: pytest.Config) -> Iterator[Servers]:
-    """Servers that are not started yet, in a directory of their own; all of it is gone after the block."""
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    directory = scratch_directory()
-
-    def say(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(line, flush=True)
-
-    try:
-        ours = servers_for_tests(directory, say)
-        try:
-            yield ours
-        finally:
-            _end(ours, directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _end(servers: Servers, directory: Path) -> None:
-    """By SIGKILL first: nobody needs the data, and an orderly stop takes seconds."""
-    servers.rabbit.kill()
-    servers.postgres.kill()
-    for server in (servers.rabbit, servers.postgres):
-        if isinstance(server, DockerPostgres | DockerRabbit):
-            server.remove()
-        else:
-            server.stop()
-    processes.kill(processes.of_stack(directory))
 
 
 @pytest.fixture(scope="session")

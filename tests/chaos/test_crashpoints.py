@@ -1,10 +1,8 @@
 """Die at every crash point there is, one after the other: every accepted delivery still becomes one run whose user code starts once."""
 
 import asyncio
-import os
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,8 @@ from tests.chaos.points import Point, every_name, names_in, points_of
 from tests.chaos.proxy import open_proxy, through
 from tests.chaos.walking import Walk
 from tests.e2e.conftest import installation
+
+pytestmark = pytest.mark.timeout(400)
 
 PASSAGES = {
     ("scheduler", "store.before_commit"): 4,
@@ -26,66 +26,89 @@ PASSAGES = {
 """How often one delivery passes a point, where it is more than once: decided, admitted, begun and ended; claimed and ended; told of both."""
 
 FAILED_RUNS = 6
-WALKED = ("executor",) if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else SERVICES
-"""What runs jobs makes a difference to the executor alone."""
 POINTS = {service: points_of(service) for service in SERVICES}
 
+_walked: dict[str, list[str]] = {}
+"""What was wrong after each service's walk: one walk serves all tests of a service, which run on one worker."""
 
-only_once = pytest.mark.skipif(WALKED != SERVICES, reason="what runs jobs makes a difference to the executor alone")
+
+def walked(service: str) -> pytest.MarkDecorator:
+    """The mark of tests that look at this service's walk."""
+    return pytest.mark.xdist_group(f"crashpoints-{service}")
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("service", WALKED)
+def of_pods(service: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.pods("the executor makes pods")] if service == "executor" else []
+
+
+@pytest.mark.parametrize("service", [pytest.param(name, marks=[walked(name), *of_pods(name)]) for name in SERVICES])
 async def test_a_service_that_dies_at_any_crash_point_loses_and_doubles_nothing(service: str, database_url: str, amqp_url: str) -> None:
-    assert await wrong_after(service, POINTS[service], database_url, amqp_url) == []
+    assert await wrong_after(service, database_url, amqp_url) == []
 
 
-@only_once
+@walked("gateway")
 async def test_f01_the_gateway_killed_between_signature_and_commit(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("gateway", [Point("gateway", "gateway.verified_not_stored")], database_url, amqp_url) == []
+    assert await wrong_at(Point("gateway", "gateway.verified_not_stored"), database_url, amqp_url) == []
 
 
-@only_once
+@walked("gateway")
 async def test_f02_the_gateway_killed_between_commit_and_answer(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("gateway", [Point("gateway", "gateway.stored_not_answered")], database_url, amqp_url) == []
+    assert await wrong_at(Point("gateway", "gateway.stored_not_answered"), database_url, amqp_url) == []
 
 
-@only_once
+@walked("scheduler")
 async def test_f09_the_scheduler_killed_between_confirm_and_mark(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("scheduler", [Point("scheduler", "outbox.published_not_marked")], database_url, amqp_url) == []
+    assert await wrong_at(Point("scheduler", "outbox.published_not_marked"), database_url, amqp_url) == []
 
 
-@only_once
+@walked("scheduler")
 async def test_f11_the_scheduler_killed_before_its_commit(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("scheduler", [Point("scheduler", "store.before_commit")], database_url, amqp_url) == []
+    assert await wrong_at(Point("scheduler", "store.before_commit"), database_url, amqp_url) == []
 
 
-@only_once
+@walked("scheduler")
 async def test_f12_the_scheduler_killed_between_commit_and_acknowledgement(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("scheduler", [Point("scheduler", "consuming.handled_not_acked")], database_url, amqp_url) == []
+    assert await wrong_at(Point("scheduler", "consuming.handled_not_acked"), database_url, amqp_url) == []
 
 
+@walked("executor")
+@pytest.mark.pods("the executor makes pods")
 async def test_f19_the_executor_killed_before_it_makes_the_object(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("executor", [Point("executor", "executor.inserted_not_created")], database_url, amqp_url) == []
+    assert await wrong_at(Point("executor", "executor.inserted_not_created"), database_url, amqp_url) == []
 
 
+@walked("executor")
+@pytest.mark.pods("the executor makes pods")
 async def test_f20_the_executor_killed_after_it_made_the_object(database_url: str, amqp_url: str) -> None:
-    assert await wrong_after("executor", [Point("executor", "executor.created_not_claimed")], database_url, amqp_url) == []
+    assert await wrong_at(Point("executor", "executor.created_not_claimed"), database_url, amqp_url) == []
 
 
-async def wrong_after(service: str, points: Sequence[Point], database_url: str, amqp_url: str) -> list[str]:
-    """What is wrong when the service has died at each passage of each of these points, a line each."""
+async def wrong_at(point: Point, database_url: str, amqp_url: str) -> list[str]:
+    """What is wrong with what was asked while the service died at this point."""
+    assert point in POINTS[point.service]
+    found = await wrong_after(point.service, database_url, amqp_url)
+    return [line for line in found if line.startswith(f"{point}: ")]
+
+
+async def wrong_after(service: str, database_url: str, amqp_url: str) -> list[str]:
+    """What is wrong when the service has died at each passage of each of its points, a line each that begins with the point."""
+    if service not in _walked:
+        _walked[service] = await walk(service, database_url, amqp_url)
+    return _walked[service]
+
+
+async def walk(service: str, database_url: str, amqp_url: str) -> list[str]:
     quick = {"TOWPATH_RECONCILE_SECONDS": "1", "TOWPATH_RECONCILE_AGE_SECONDS": "1"}
     async with open_proxy(database_url) as proxy, installation(database_url, amqp_url, **quick) as towpath:
-        walk = Walk(towpath, through(database_url, proxy), proxy)
-        await walk.prepare(FAILED_RUNS if len(points) > 1 and service in {"gateway", "scheduler"} else 0)
+        on_the_way = Walk(towpath, through(database_url, proxy), proxy)
+        await on_the_way.prepare(FAILED_RUNS if service in {"gateway", "scheduler"} else 0)
         await asyncio.to_thread(towpath.stack.kill, service)
-        for point in points:
+        for point in POINTS[service]:
             for passage in range(1, PASSAGES.get((service, point.name), 1) + 1):
-                await walk.die_at(point, passage)
-        await walk.start(service)
+                await on_the_way.die_at(point, passage)
+        await on_the_way.start(service)
         await asyncio.to_thread(towpath.stack.wait_ready, service)  # the proxy of the gateway's database runs in this loop
-        return await walk.outcome()
+        return await on_the_way.outcome()
 
 
 def test_every_crash_point_has_a_name_of_its_own() -> None:

@@ -17,7 +17,7 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
 
-OUTAGE_SECONDS = 20
+OUTAGE_SECONDS = 8
 """Ten minutes differ from it in nothing but their length: publishers and consumers try again every few seconds, and nothing gives up in between."""
 SERVICES_OF_A_RUN = ("scheduler", "executor", "logsink")
 

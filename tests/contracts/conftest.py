@@ -17,6 +17,7 @@ from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, Origin
 from tests.contracts.grounds import Ground, KubernetesGround, LocalGround
 from tests.harness.kubernetes import host_for_pods, namespace
 from tests.harness.witness import serving
+from tests.harness.workers import clone_uid, job_uid
 
 LOCAL = ("bubblewrap", "none")
 
@@ -35,7 +36,7 @@ async def local_sandbox(wanted: str, folder: Path) -> Sandbox:
     mount.mkdir()
     mount.chmod(0o777)
     hidden, masked = private_folders(None, local)
-    users = (User(65530, 65530), User(65531, 65531)) if AS_ROOT else (None, None)
+    users = (User(job_uid(), job_uid()), User(clone_uid(), clone_uid())) if AS_ROOT else (None, None)
     try:
         return await choose(wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked), local)
     except SandboxUnusable as error:

@@ -9,6 +9,7 @@ import pytest
 from services.executor.local.cluster import LocalCluster
 from services.executor.local.sandbox import Sandbox
 from tests.contracts.clusters import AS_ROOT, begin, command_lines, files_with, run, said, spec, supervisor_of
+from tests.harness.workers import job_uid
 
 
 async def test_a_jobs_environment_is_clean(local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +35,7 @@ async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalCl
         local_cluster, spec("echo x > file; echo y > $HOME/file; mkdir -p $HOME/.local/bin; : > /tmp/$$; rm /tmp/$$; cat file $HOME/file; id -u")
     )
     assert end.exit_code == 0
-    assert log.splitlines() == ["x", "y", "65530" if AS_ROOT else str(os.getuid())]
+    assert log.splitlines() == ["x", "y", str(job_uid()) if AS_ROOT else str(os.getuid())]
 
 
 async def test_variables_are_in_no_file_and_on_no_command_line(local_cluster: LocalCluster) -> None:

@@ -118,6 +118,7 @@ def in_order(*instants: str) -> None:
     assert all(instant.endswith("Z") and len(instant) == len("2026-01-01T00:00:00.000000Z") for instant in instants)
 
 
+@pytest.mark.pods("containers of pods have names of their own")
 @covers("GET /runs/{id}/logs 200 404 422", "GET /runs/{id}/logs/stream 200 400")
 async def test_a_log_is_named_by_job_attempt_and_container(towpath: Towpath) -> None:
     one = await scene(towpath, {"a": job("echo from a"), "b": job("echo from b")})
@@ -232,6 +233,7 @@ async def first_line(one: Scene, run: Document) -> bytes:
     return await until(printed, within=15, what="the first line")
 
 
+@pytest.mark.pods("a stop goes through the kubelet")
 @covers("POST /runs/{id}/cancel 200 409", "GET /commands/{id} 200")
 async def test_a_cancelled_run_has_ended_its_processes_and_kept_its_log(towpath: Towpath) -> None:
     """Also what the script started in the background and told to ignore SIGTERM."""

@@ -97,6 +97,7 @@ async def project(towpath: Towpath, forge: Forge, scratch: Path) -> Project:
     return Project(towpath, forge, record["full_name"], work, person, pipeline)
 
 
+@pytest.mark.pods("pods clone over the network")
 async def test_a_push_to_a_real_forge_ends_in_a_green_run_with_its_tests_output(project: Project) -> None:
     sha = project.work.commit(FILES)
     project.work.git("push", "-q", "origin", "main")

@@ -12,6 +12,8 @@ from tests.harness.oracle import Oracle
 from tests.harness.scenes import Document, Scene, document, job, scene
 from tests.harness.waiting import until
 
+pytestmark = pytest.mark.pods("a place in a group is free once the pod is gone")
+
 GROUP = {"group": "${{ event.repository }}:${{ event.pull_request || event.branch }}", "limit": 1}
 DEAF = "trap '' TERM; i=0; while [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done"
 """For half a minute; SIGTERM does not end it."""

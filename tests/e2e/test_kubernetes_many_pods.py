@@ -24,6 +24,8 @@ from tests.harness.simulated import Made, all_running, made, none_succeeds, simu
 from tests.harness.waiting import until
 
 pytestmark = [
+    pytest.mark.alone("counts requests"),
+    pytest.mark.pods("two thousand pods are watched"),
     pytest.mark.kubernetes,
     pytest.mark.slow,
     pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),

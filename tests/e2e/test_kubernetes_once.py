@@ -11,6 +11,7 @@ from tests.harness.scenes import job, scene
 from tests.harness.waiting import until
 
 pytestmark = [
+    pytest.mark.pods("a second pod is made by hand"),
     pytest.mark.kubernetes,
     pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
 ]

@@ -11,6 +11,8 @@ from tests.harness.scenes import job, scene
 from tests.harness.waiting import until
 
 pytestmark = [
+    pytest.mark.alone("counts requests"),
+    pytest.mark.pods("requests to the API server are counted"),
     pytest.mark.kubernetes,
     pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
 ]

@@ -3,8 +3,12 @@
 import asyncio
 import json
 
+import pytest
+
 from tests.harness.installation import Towpath, one_job
 from tests.harness.waiting import until
+
+pytestmark = pytest.mark.pods("logs are read through the API server")
 
 COUNT = 100_000
 EXPECTED = b"".join(b"line %d of the log\n" % number for number in range(1, COUNT + 1))

@@ -10,6 +10,8 @@ from tests.harness.github import push
 from tests.harness.installation import Towpath, one_job
 from tests.harness.waiting import until
 
+pytestmark = pytest.mark.pods("pods are made and claimed while services die")
+
 NUMBERED = """\
 {mark}
 i=0

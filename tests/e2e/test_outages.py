@@ -74,6 +74,7 @@ async def breakable(servers: Breakable) -> AsyncIterator[Breakable]:
     await asyncio.gather(asyncio.to_thread(servers.postgres.start), asyncio.to_thread(servers.rabbit.start))
 
 
+@pytest.mark.pods("pods end while the executor can't store it")
 async def test_f05_webhooks_sent_while_postgres_is_away_become_one_run_each(breakable: Breakable) -> None:
     assert await breakable.deliver(3) == [202] * 3
     await asyncio.to_thread(breakable.postgres.stop)

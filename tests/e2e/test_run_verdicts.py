@@ -3,11 +3,15 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.harness.git import GitRepository
 from tests.harness.github import new_sha
 from tests.harness.installation import Towpath
 from tests.harness.oracle import Oracle
 from tests.harness.scenes import Document, Scene, document, job, jobs_of, scene, steps_of
+
+pytestmark = pytest.mark.pods("verdicts are read from pods")
 
 
 def ends(run: Document) -> dict[str, tuple[str, str | None]]:

@@ -6,14 +6,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 HERE = Path(__file__).parent
 _INDEX = HERE / "node_modules" / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"
 
 
 @functools.cache
 def _all_examples() -> dict[str, list[dict[str, Any]]]:
-    if not _INDEX.exists():
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True, timeout=100)
+    with FileLock(HERE / ".fetching"):  # workers begin together
+        if not _INDEX.exists():
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True, timeout=100)
     return {event["name"]: event["examples"] for event in json.loads(_INDEX.read_text(encoding="utf-8"))}
 
 

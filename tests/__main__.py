@@ -1,0 +1,70 @@
+"""`python -m tests [arguments of pytest]`: all tests, those that may run side by side on several workers, then the others one after the other.
+
+A test is marked `alone` where it measures time or counts requests, or changes something that the whole machine or node has. Arguments are
+pytest's own, `-m` and `-n` included. Ends with the worst exit status of the two calls; that there is nothing to run counts only if it holds
+for both.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from devstack.settings import ServerSources
+
+NOTHING_TO_RUN = 5
+"""pytest's exit status where no test was collected or chosen."""
+WORKERS_PER_CORE = 2
+"""Most tests wait for other processes half of their time."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests", add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", dest="marks", default="")
+    parser.add_argument("-n", dest="workers", type=int, default=default_workers())
+    own, rest = parser.parse_known_args(arguments)
+    parallel = ["-n", str(own.workers), "--dist=loadgroup", "--no-loadscope-reorder"] if own.workers else []
+    statuses = [
+        call("side by side", [*parallel, "-m", both(own.marks, "not alone"), *rest]),
+        call("alone", ["-n0", "-m", both(own.marks, "alone"), *rest]),
+    ]
+    return verdict(statuses)
+
+
+def default_workers() -> int:
+    """None where a broker's only virtual host was given, which all tests then use."""
+    return 0 if ServerSources().amqp_url else WORKERS_PER_CORE * len(os.sched_getaffinity(0))
+
+
+def both(marks: str, ours: str) -> str:
+    """A marker expression that holds where both hold."""
+    return f"({marks}) and {ours}" if marks else ours
+
+
+def verdict(statuses: Sequence[int]) -> int:
+    """The worst status; NOTHING_TO_RUN only where no call had anything to run."""
+    told = [status for status in statuses if status != NOTHING_TO_RUN]
+    return max(told) if told else NOTHING_TO_RUN
+
+
+def call(title: str, arguments: Sequence[str]) -> int:
+    """Run pytest in a process of its own, and print how long it took. A signal counts as status 2, as pytest counts an interrupt.
+
+    Where TOWPATH_TEST_REPORTS names a folder, a JUnit report of the call is written there.
+    """
+    began_at = time.monotonic()
+    folder = os.environ.get("TOWPATH_TEST_REPORTS")
+    report = [f"--junitxml={folder}/{time.time_ns()}.xml"] if folder else []
+    with subprocess.Popen([sys.executable, "-m", "pytest", *report, *arguments]) as pytest:
+        try:
+            status = pytest.wait()
+        except KeyboardInterrupt:  # pytest has the signal too, and ends what it started
+            status = pytest.wait()
+    print(f"---- tests {title}: {time.monotonic() - began_at:.0f} s, exit status {status}", flush=True)
+    return status if status >= 0 else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
