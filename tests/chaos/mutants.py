@@ -1,9 +1,12 @@
-"""`python -m tests.chaos.mutants [WORD …]`: takes away, one at a time, what a promise rests on, in a copy of the tree, and shows that a named test then fails.
+"""`python -m tests.chaos.mutants [WORD …]`: removes one safeguard at a time; a named test has to notice.
 
-A word chooses the safeguards that have it in their names. Ends 1 where a test does not fail, or does not pass in the untouched copy: then nobody would notice
-the loss of that safeguard.
+It works in a copy of the tree. A mutant counts as found only if the changed files are still valid (Python
+compiles, PostgreSQL plans every statement), a control, which is a test of the normal case, still passes, and
+the named test fails by an assertion of its own (`tests.chaos.verdicts`). A word chooses the safeguards that
+have it in their names. Prints a table. Ends 1 if a mutant is not found, or if a test fails in the untouched copy.
 """
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -13,14 +16,20 @@ from pathlib import Path
 
 from devstack.places import scratch_directory
 from devstack.stack import CHECKOUT
+from tests.chaos.outcomes import Outcome, read_outcomes
+from tests.chaos.verdicts import WRONG_REASON, Verdict, passed, short, table, verdict
 
 SECONDS = 300
-_LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".towpath", "__pycache__", ".*_cache", ".hypothesis", "node_modules")
+"""How long each test of a pytest call may take on average, the start of its servers included."""
+STATEMENTS = "tests/integration/shared/test_statements.py::test_every_statement_can_be_planned"
+_LEFT_BEHIND = shutil.ignore_patterns(
+    ".git", ".venv", ".towpath", "__pycache__", ".*_cache", ".hypothesis", "node_modules"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """In a file, this text (which stands there once) becomes that."""
+    """In a file, the text `old`, which is there exactly once, becomes `new`."""
 
     path: str
     old: str
@@ -29,57 +38,98 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A safeguard that is missing, and the test that finds it out."""
+    """A safeguard that is removed, the test that has to notice, and a test that does not need it."""
 
     without: str
     changes: tuple[Change, ...]
     test: str
+    control: str
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The tests that have to pass with the change; if it is in SQL, all statements are planned too."""
+        changes_sql = any(change.path.endswith(".sql") for change in self.changes)
+        return (self.control, STATEMENTS) if changes_sql else (self.control,)
 
 
 MUTANTS = (
     Mutant(
         "the unique key of deliveries",
         (
-            Change("shared/sql/0001_initial.sql", "CONSTRAINT deliveries_by_id UNIQUE (source, delivery_id)", "CONSTRAINT deliveries_by_id CHECK (true)"),
-            Change("shared/sql/0001_initial.sql", "CREATE UNIQUE INDEX deliveries_by_body", "CREATE INDEX deliveries_by_body"),
+            Change(
+                "shared/sql/0001_initial.sql",
+                "CONSTRAINT deliveries_by_id UNIQUE (source, delivery_id)",
+                "CONSTRAINT deliveries_by_id CHECK (true)",
+            ),
+            Change(
+                "shared/sql/0001_initial.sql",
+                "CREATE UNIQUE INDEX deliveries_by_body",
+                "CREATE INDEX deliveries_by_body",
+            ),
         ),
         "tests/integration/gateway/test_webhooks.py::test_a_delivery_sent_fifty_times_at_once_is_stored_once",
+        "tests/integration/gateway/test_webhooks.py::test_of_many_different_deliveries_at_once_each_is_stored",
     ),
     Mutant(
         "the unique key of runs",
-        (Change("shared/sql/0001_initial.sql", "UNIQUE (event_id, pipeline_config_id, rerun)", "CHECK (rerun >= 0)"),),
+        (
+            Change(
+                "shared/sql/0001_initial.sql",
+                "UNIQUE (event_id, pipeline_config_id, rerun)",
+                "CHECK (rerun >= 0)",
+            ),
+        ),
         "tests/integration/scheduler/test_keys.py::test_a_second_run_for_one_event_and_pipeline_is_refused_by_the_table",
+        "tests/integration/scheduler/test_deliveries.py::test_a_push_starts_a_run",
     ),
     Mutant(
         "the outbox's transaction",
         (
             Change(
                 "shared/db.py",
-                "            stored = await self._store_outgoing(connection, work.outgoing)\n            if stored:\n",
+                "            stored = await self._store_outgoing(connection, work.outgoing)\n"
+                "            if stored:\n",
                 "            if False:\n",
             ),
             Change(
                 "shared/db.py",
                 '        if stored:\n            crashpoint("store.committed_not_handed_over")\n',
-                "        async with self._database.connection() as another:\n            stored = await self._store_outgoing(another, work.outgoing)\n",
+                "        async with self._database.connection() as another:\n"
+                "            stored = await self._store_outgoing(another, work.outgoing)\n",
             ),
         ),
         "tests/integration/shared/test_one_transaction.py::test_a_message_and_what_it_tells_of_are_one_transaction",
+        "tests/integration/shared/test_outbox.py::test_what_is_committed_is_published_at_once_and_marked",
     ),
     Mutant(
         "the publisher confirm",
-        (Change("shared/bus.py", "connection.channel(publisher_confirms=True, on_return_raises=True)", "connection.channel(publisher_confirms=False)"),),
+        (
+            Change(
+                "shared/bus.py",
+                "connection.channel(publisher_confirms=True, on_return_raises=True)",
+                "connection.channel(publisher_confirms=False)",
+            ),
+        ),
         "tests/integration/shared/test_bus.py::test_a_broker_that_says_nothing_is_noticed_and_used_again_when_it_speaks",
+        "tests/integration/shared/test_bus.py::test_a_message_is_handled_once_and_gone",
     ),
     Mutant(
         "the claim",
         (Change("services/executor/queries.sql", " AND coalesce(a.pod_uid, w.pod_uid) = w.pod_uid", ""),),
         "tests/integration/executor/test_claims.py::test_f23_a_second_pod_of_an_attempt_never_gets_the_claim",
+        "tests/integration/executor/test_attempts.py::test_an_admitted_job_runs_and_succeeds",
     ),
     Mutant(
         "the started mark",
-        (Change("services/executor/step_driver.py", 'if ! mkdir -- "$towpath_started"; then', 'if ! mkdir -p -- "$towpath_started"; then'),),
+        (
+            Change(
+                "services/executor/step_driver.py",
+                'if ! mkdir -- "$towpath_started"; then',
+                'if ! mkdir -p -- "$towpath_started"; then',
+            ),
+        ),
         "tests/unit/services/executor/test_step_driver.py::test_f63_a_driver_that_is_started_again_runs_no_step",
+        "tests/unit/services/executor/test_step_driver.py::test_steps_run_in_order_and_their_success_is_the_jobs",
     ),
     Mutant(
         "the compare-and-set on an attempt's status",
@@ -96,11 +146,19 @@ MUTANTS = (
             ),
         ),
         "tests/integration/executor/test_attempts.py::test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged",
+        "tests/integration/executor/test_attempts.py::test_an_admitted_job_runs_and_succeeds",
     ),
     Mutant(
         "the admission lock",
-        (Change("services/scheduler/queries.sql", "SELECT pg_advisory_xact_lock(1, 0) FROM limits;", "SELECT 1 FROM limits;"),),
+        (
+            Change(
+                "services/scheduler/queries.sql",
+                "SELECT pg_advisory_xact_lock(1, 0) FROM limits;",
+                "SELECT 1 FROM limits;",
+            ),
+        ),
         "tests/integration/scheduler/test_admission.py::test_an_admission_waits_for_one_that_is_not_committed_yet",
+        "tests/integration/scheduler/test_admission.py::test_no_more_are_admitted_than_there_are_slots",
     ),
     Mutant(
         "the ack after commit",
@@ -112,64 +170,113 @@ MUTANTS = (
             ),
             Change(
                 "shared/consuming.py",
-                '            await self._acknowledge([incoming for incoming, _ in known])\n            crashpoint("consuming.acked")\n',
+                "            await self._acknowledge([incoming for incoming, _ in known])\n"
+                '            crashpoint("consuming.acked")\n',
                 "            pass\n",
             ),
         ),
         "tests/integration/shared/test_one_transaction.py::test_what_a_handler_had_in_hand_when_its_process_died_is_handled_by_another",
+        "tests/integration/shared/test_bus.py::test_a_message_is_handled_once_and_gone",
     ),
     Mutant(
         "the cursor in the segment's transaction",
-        (Change("services/logsink/queries.sql", "SET cursor = coalesce(given.cursor::jsonb, log_streams.cursor)", "SET cursor = log_streams.cursor"),),
+        (
+            Change(
+                "services/logsink/queries.sql",
+                "SET cursor = coalesce(given.cursor::jsonb, log_streams.cursor)",
+                "SET cursor = log_streams.cursor",
+            ),
+        ),
         "tests/integration/logsink/test_leases.py::test_killed_at_any_moment_the_log_is_exact",
+        "tests/integration/logsink/test_storing.py::test_lines_are_stored_while_the_container_runs",
     ),
 )
 
 
 def misplaced(mutant: Mutant, root: Path) -> list[str]:
-    """Texts of the mutant that do not stand exactly once where it wants to change them."""
-    found = [(change, (root / change.path).read_text(encoding="utf-8").count(change.old)) for change in mutant.changes]
-    return [f"{mutant.without}: {change.path} has {count} times {change.old!r}" for change, count in found if count != 1]
+    """Texts of the mutant that are not there exactly once in the file that it changes."""
+    found = [
+        (change, (root / change.path).read_text(encoding="utf-8").count(change.old))
+        for change in mutant.changes
+    ]
+    return [
+        f"{mutant.without}: {change.path} has {count} times {change.old!r}"
+        for change, count in found
+        if count != 1
+    ]
 
 
-def any_fails(root: Path, tests: Sequence[str]) -> bool:
-    """Whether one of these tests fails in this tree."""
-    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
-    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=SECONDS * len(tests), check=False)
-    if done.returncode not in {0, 1}:
-        raise RuntimeError(f"pytest ended {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return done.returncode == 1
+def why_not_compiled(mutant: Mutant, root: Path) -> str:
+    """The syntax error in a Python file that the mutant has changed, else an empty string."""
+    for path in sorted({change.path for change in mutant.changes if change.path.endswith(".py")}):
+        try:
+            compile((root / path).read_text(encoding="utf-8"), path, "exec")
+        except SyntaxError as error:
+            return f"{path}:{error.lineno} does not compile: {error.msg}"
+    return ""
 
 
-def found_out(mutant: Mutant, root: Path) -> bool:
-    """Whether its test fails when the safeguard is missing; the tree is whole again afterwards."""
+def run(root: Path, tests: Sequence[str]) -> list[Outcome]:
+    """The outcomes of these tests in this tree, one after the other in one process."""
+    results = root.with_name("outcomes.json")
+    results.unlink(missing_ok=True)
+    serial = ["-n", "0"] if importlib.util.find_spec("xdist") else []
+    ours = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "-p",
+        "tests.chaos.outcomes",
+        "--outcomes",
+        str(results),
+    ]
+    argv = [sys.executable, "-m", "pytest", "-q", *serial, *ours, *tests]
+    done = subprocess.run(
+        argv, cwd=root, capture_output=True, text=True, timeout=SECONDS * len(tests), check=False
+    )
+    if not results.exists():  # it ended before its first test, or pytest-timeout ended the process
+        last_line = next(reversed((done.stdout + done.stderr).strip().splitlines()), "")
+        message = f"pytest ended {done.returncode}: {last_line}"
+        return [Outcome(test="", phase="collect", result="failed", message=message)]
+    return read_outcomes(results)
+
+
+def judge(mutant: Mutant, root: Path) -> Verdict:
+    """Whether its test notices that the safeguard is missing. The tree is as before afterwards."""
     before = {change.path: (root / change.path).read_text(encoding="utf-8") for change in mutant.changes}
     for change in mutant.changes:
         path = root / change.path
         path.write_text(path.read_text(encoding="utf-8").replace(change.old, change.new), encoding="utf-8")
     try:
-        return any_fails(root, [mutant.test])
+        if why := why_not_compiled(mutant, root):
+            return Verdict(WRONG_REASON, "SyntaxError", why)
+        return verdict(mutant.test, mutant.controls, run(root, [*mutant.controls, mutant.test]))
     finally:
         for name, text in before.items():
             (root / name).write_text(text, encoding="utf-8")
 
 
-def main() -> int:
-    chosen = [mutant for mutant in MUTANTS if not sys.argv[1:] or any(word in mutant.without for word in sys.argv[1:])]
+def main(words: Sequence[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.without for word in words)]
     root = scratch_directory() / "towpath"
     shutil.copytree(CHECKOUT, root, ignore=_LEFT_BEHIND)
     try:
-        wrong = [sentence for mutant in chosen for sentence in misplaced(mutant, root)]
-        if wrong or any_fails(root, list(dict.fromkeys(mutant.test for mutant in chosen))):
-            say("\n".join(wrong) or "the tests do not pass in the untouched copy")
+        tests = list(dict.fromkeys(test for mutant in chosen for test in (*mutant.controls, mutant.test)))
+        broken = [sentence for mutant in chosen for sentence in misplaced(mutant, root)] or passed(
+            tests, run(root, tests)
+        )
+        if broken:
+            say("\n".join(["the untouched copy does not fit or does not pass:", *broken]))
             return 1
-        say(f"{len(chosen)} tests pass in the untouched copy")
-        survivors = 0
+        say(f"all {len(tests)} tests pass in the untouched copy")
+        rows = []
         for mutant in chosen:
-            found = found_out(mutant, root)
-            survivors += not found
-            say(f"{'found out' if found else 'NOT FOUND OUT'}  without {mutant.without}: {mutant.test.rpartition('::')[2]}")
-        return 1 if survivors else 0
+            found = judge(mutant, root)
+            rows.append((mutant.without, mutant.test, found))
+            say(f"{found.word}: without {mutant.without}: {short(mutant.test)}: {found.message}")
+        say(f"\n{table(rows)}\n\n{sum(found.is_found for *_, found in rows)} of {len(rows)} mutants found")
+        return 0 if all(found.is_found for *_, found in rows) else 1
     finally:
         shutil.rmtree(root.parent, ignore_errors=True)
 
@@ -179,4 +286,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
