@@ -1,17 +1,21 @@
 """`python -m tests.chaos [--seconds N] [--seed N] [--rate N] [--least N]`: steady load, random faults of every kind,
 two replicas of everything; then every check.
 
-Ends 1 where anything is not as promised. The same seed breaks the same parts in the same order for the same times.
+Ends 1 where anything is not as promised, and where an exception of the soak's own ends it: the last
+lines of the output then name its file and line. The same seed breaks the same parts in the same order for the
+same times.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -24,6 +28,7 @@ from tests.chaos.checks import Told, findings, finished_at, quiet, read_oracle, 
 from tests.chaos.load import Load
 from tests.chaos.recovery import recoveries
 from tests.chaos.report import Report, Soak, report
+from tests.chaos.tracebacks import closing_lines, whole_lines
 from tests.chaos.trouble import Trouble
 from tests.chaos.world import World, open_world
 
@@ -53,14 +58,21 @@ async def soak(wanted: Wanted) -> Report:
         kinds = len(trouble.injected.kinds)
         say(f"seed {wanted.seed}: {wanted.seconds:.0f} s, {wanted.rate:g} events a second, {kinds} kinds of faults; logs in {world.stack.directory / 'logs'}")
         started = time.monotonic()
-        showing = asyncio.create_task(show(load, trouble))
-        breaking = asyncio.create_task(trouble.run(wanted.seconds, wanted.least))
-        await asyncio.gather(breaking, load.run(breaking))
-        showing.cancel()
+        await break_under_load(wanted, load, trouble)
         seconds = time.monotonic() - started
         say("whole again; waiting for the last runs")
         quiet_seconds = await quiet(world)
         return await judged(world, load, trouble, Soak(wanted.seed, round(seconds), quiet_seconds, await world.versions()), read_oracle(oracle.lines))
+
+
+async def break_under_load(wanted: Wanted, load: Load, trouble: Trouble) -> None:
+    """Faults, load and lines of progress, all at once. An exception of one of them ends all."""
+    async with asyncio.TaskGroup() as tasks:
+        showing = tasks.create_task(show(load, trouble))
+        breaking = tasks.create_task(trouble.run(wanted.seconds, wanted.least))
+        await load.run(breaking)
+        breaking.result()
+        showing.cancel()
 
 
 async def judged(world: World, load: Load, trouble: Trouble, said: Soak, told: list[Told]) -> Report:
@@ -106,20 +118,36 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rate", type=float, default=None, help="events a second: 3, or 0.5 where jobs are pods")
     parser.add_argument("--least", type=int, default=0, help="go on until every kind of fault was injected so often")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
-    done = asyncio.run(soak(Wanted(seed, given.seconds, given.rate or (0.5 if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else 3), given.least)))
+    usual_rate = 0.5 if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else 3
+    try:
+        return ended(asyncio.run(soak(Wanted(seed, given.seconds, given.rate or usual_rate, given.least))))
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any bug of the soak
+        whole, closing = whole_lines(error), closing_lines(error)
+    gc.collect()  # asyncio logs errors of abandoned tasks when they are collected: before the last lines
+    complain([] if closing == whole else whole)
+    complain([f"the soak with seed {seed} ended by an error of its own", *closing])
+    return 1
+
+
+def ended(done: Report) -> int:
+    """Prints and stores the report. The exit status."""
     path = state_directory(CHECKOUT) / "chaos.json"
     path.write_text(json.dumps(done.as_json(), indent=2) + "\n")
     say(f"\n{done.table()}\n\nwritten to {path}\n{'as promised' if done.is_as_promised else 'NOT AS PROMISED'}")
     return 0 if done.is_as_promised else 1
 
 
+def complain(lines: Sequence[str]) -> None:
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

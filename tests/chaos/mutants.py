@@ -3,7 +3,7 @@
 It works in a copy of the tree. A mutant counts as found only if the changed files are still valid (Python
 compiles, PostgreSQL plans every statement), a control, which is a test of the normal case, still passes, and
 the named test fails by an assertion of its own (`tests.chaos.verdicts`). A word chooses the safeguards that
-have it in their names. Prints a table. Ends 1 if a mutant is not found, or if a test fails in the untouched copy.
+have it in their names. Prints a table. Ends 1 if a mutant is not found or a test fails in the untouched copy.
 """
 
 import importlib.util
