@@ -2,18 +2,22 @@
 
 A test is marked `alone` where it measures time or counts requests, or changes something that the whole machine or node has. Arguments are
 pytest's own, `-m` and `-n` included. Ends with the worst exit status of the two calls; that there is nothing to run counts only if it holds
-for both.
+for both. The last lines name what failed in either. Where TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from devstack.settings import ServerSources
 
+CLOSING_LINES = "closing-lines"
+"""The file in the folder of reports that names what failed."""
 NOTHING_TO_RUN = 5
 """pytest's exit status where no test was collected or chosen."""
 WORKERS_PER_CORE = 2
@@ -25,12 +29,24 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-m", dest="marks", default="")
     parser.add_argument("-n", dest="workers", type=int, default=default_workers())
     own, rest = parser.parse_known_args(arguments)
-    parallel = ["-n", str(own.workers), "--dist=loadgroup", "--no-loadscope-reorder"] if own.workers else []
-    statuses = [
-        call("side by side", [*parallel, "-m", both(own.marks, "not alone"), *rest]),
-        call("alone", ["-n0", "-m", both(own.marks, "alone"), *rest]),
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        reports = Path(os.environ.get("TOWPATH_TEST_REPORTS") or folder)
+        reports.mkdir(exist_ok=True)
+        statuses = calls(own, rest, reports)
+        closing = reports / CLOSING_LINES
+        if closing.exists():
+            print(closing.read_text(encoding="utf-8"), end="", flush=True)
     return verdict(statuses)
+
+
+def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[int]:
+    """The exit statuses of both calls. `reports` gets a JUnit report of each, and the names of what failed."""
+    parallel = ["-n", str(own.workers), "--dist=loadgroup", "--no-loadscope-reorder"] if own.workers else []
+    shared = [f"--closing-lines={reports / CLOSING_LINES}", *rest]
+    return [
+        call("side by side", reports, [*parallel, "-m", both(own.marks, "not alone"), *shared]),
+        call("alone", reports, ["-n0", "-m", both(own.marks, "alone"), *shared]),
+    ]
 
 
 def default_workers() -> int:
@@ -49,15 +65,11 @@ def verdict(statuses: Sequence[int]) -> int:
     return max(told) if told else NOTHING_TO_RUN
 
 
-def call(title: str, arguments: Sequence[str]) -> int:
-    """Run pytest in a process of its own, and print how long it took. A signal counts as status 2, as pytest counts an interrupt.
-
-    Where TOWPATH_TEST_REPORTS names a folder, a JUnit report of the call is written there.
-    """
+def call(title: str, reports: Path, arguments: Sequence[str]) -> int:
+    """Run pytest in a process of its own, and print how long it took. A signal counts as status 2, as pytest counts an interrupt."""
     began_at = time.monotonic()
-    folder = os.environ.get("TOWPATH_TEST_REPORTS")
-    report = [f"--junitxml={folder}/{time.time_ns()}.xml"] if folder else []
-    with subprocess.Popen([sys.executable, "-m", "pytest", *report, *arguments]) as pytest:
+    report = f"--junitxml={reports / str(time.time_ns())}.xml"
+    with subprocess.Popen([sys.executable, "-m", "pytest", report, *arguments]) as pytest:
         try:
             status = pytest.wait()
         except KeyboardInterrupt:  # pytest has the signal too, and ends what it started
