@@ -3,12 +3,12 @@
 import os
 import sys
 
-from cli.errors import FAILED, CommandError
-from cli.inert import one_line
+from .errors import FAILED, CommandError
+from .inert import one_line
 
 
 def main() -> None:
-    from cli.app import build  # noqa: PLC0415 - an interrupt while it loads is caught below
+    from .app import build  # noqa: PLC0415 - an interrupt while it loads is caught below
 
     try:
         build()(prog_name="towpath")

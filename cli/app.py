@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import dead_letters, deliveries, events, pipelines, repositories, runs, tokens, users, validate
-from cli.output import say
-from shared import VERSION
+from .commands import dead_letters, deliveries, events, pipelines, repositories, runs, tokens, users, validate
+from .output import say
+from .version import VERSION
 
 
 def _print_version(wanted: bool) -> None:

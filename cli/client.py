@@ -12,8 +12,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from cli.errors import NotAllowed, Refused, Unreachable
-from cli.settings import Settings
+from .errors import NotAllowed, Refused, Unreachable
+from .settings import Settings
 
 TIMEOUT_SECONDS = 30.0
 PAGE = 200

@@ -26,3 +26,8 @@ def log_line(text: str, *, coloured: bool) -> str:
 def one_line(text: str) -> str:
     """A name, title or message in a table: one line, no colours, no marks that turn the direction of writing."""
     return _DIRECTION.sub("", _LINE_ENDS.sub(" ", _HOSTILE.sub("", text))).strip()
+
+
+def in_columns(text: str) -> str:
+    """A line of the same length: a tab becomes a space, every other unprintable character becomes `�`."""
+    return "".join(sign if sign.isprintable() else " " if sign == "\t" else "�" for sign in text)

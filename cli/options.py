@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.client import Client
-from cli.errors import CommandError
-from cli.settings import read_settings
+from .client import Client
+from .errors import CommandError
+from .settings import read_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most, the newest first.")]

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from cli.inert import one_line
-from cli.settings import is_coloured
+from .inert import one_line
+from .settings import is_coloured
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], object]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cli.errors import NotConfigured
+from .errors import NotConfigured
 
 ENVIRONMENT_FILE = Path(".towpath/env")
 

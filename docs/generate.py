@@ -1,16 +1,19 @@
 """`python -m docs.generate`: writes the parts of the documents that follow from the code, so that they are never wrong.
 
 These are docs/statuses.md, the table of docs/messages.md, and the code map of ARCHITECTURE.md. A test compares each with what stands there.
+It also writes the two files that `cli/` needs from `shared`, which the command's own wheel does not contain.
 """
 
 import ast
+import json
 import re
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from shared import topology
+from shared import VERSION, topology
 from shared.messages import Message
+from shared.pipeline.schema import json_schema
 from shared.statuses import ATTEMPT_MOVES, MOVES, REASONS_OF, TERMINAL, AttemptStatus, Status, WaitingFor
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +126,17 @@ def code_map() -> str:
     return "\n".join(parts).rstrip()
 
 
+def cli_version() -> str:
+    """cli/version.py."""
+    title = "The version of the command. `python -m docs.generate` writes this file from `shared.VERSION`."
+    return f'"""{title}"""\n\nVERSION = "{VERSION}"\n'
+
+
+def pipeline_schema() -> str:
+    """cli/pipeline.schema.json: the JSON Schema of the pipeline language."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
 def with_part(document: str, name: str, text: str) -> str:
     """The document with what stands between the marks of this part replaced."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
@@ -134,12 +148,14 @@ def with_part(document: str, name: str, text: str) -> str:
 
 
 def documents() -> dict[Path, str]:
-    """Each document that is made from the code, as it has to be."""
+    """Each file that is made from the code, as it has to be."""
     architecture, bus = ROOT / "ARCHITECTURE.md", ROOT / "docs/messages.md"
     return {
         ROOT / "docs/statuses.md": statuses(),
         bus: with_part(bus.read_text(encoding="utf-8"), "messages", messages()),
         architecture: with_part(architecture.read_text(encoding="utf-8"), "code map", code_map()),
+        ROOT / "cli/version.py": cli_version(),
+        ROOT / "cli/pipeline.schema.json": pipeline_schema(),
     }
 
 

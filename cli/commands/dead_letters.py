@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, Limit, api
-from cli.output import instant, key, print_fields, print_json, print_table, say, short_instant
+from ..options import AsJson, Limit, api
+from ..output import instant, key, print_fields, print_json, print_table, say, short_instant
 
 app = typer.Typer(help="Dead letters: messages that no handler could take. For administrators.")
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.client import segment
-from cli.options import AsJson, Limit, api
-from cli.output import instant, key, print_fields, print_json, print_table, short_instant
+from ..client import segment
+from ..options import AsJson, Limit, api
+from ..output import instant, key, print_fields, print_json, print_table, short_instant
 
 app = typer.Typer(help="Deliveries: accepted webhooks, and what became of each.")
 

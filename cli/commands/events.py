@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.inert import one_line
-from cli.options import AsJson, Limit, api
-from cli.output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha
+from ..inert import one_line
+from ..options import AsJson, Limit, api
+from ..output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha
 
 app = typer.Typer(help="Events: what happened at the forges, and what was decided for each pipeline.")
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.client import Client
-from cli.commands.validate import explained, print_warnings, read_yaml
-from cli.errors import Refused, WrongUsage
-from cli.options import AsJson, Limit, PipelineRef, api, pipeline_id
-from cli.output import instant, key, print_fields, print_json, print_table, say, short_instant
+from ..client import Client
+from ..errors import Refused, WrongUsage
+from ..options import AsJson, Limit, PipelineRef, api, pipeline_id
+from ..output import instant, key, print_fields, print_json, print_table, say, short_instant
+from .validate import explained, print_warnings, read_yaml
 
 app = typer.Typer(help="Pipelines: stored definitions. Each save of another YAML makes a revision.")
 

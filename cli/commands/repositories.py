@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.errors import WrongUsage
-from cli.options import AsJson, Limit, RepositoryRef, api, repository_id
-from cli.output import key, print_fields, print_json, print_table, say
+from ..errors import WrongUsage
+from ..options import AsJson, Limit, RepositoryRef, api, repository_id
+from ..output import key, print_fields, print_json, print_table, say
 
 app = typer.Typer(help="Repositories: which may start runs, and who may use them.")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import typer
 
-from cli.client import Client
-from cli.errors import FAILED, Refused, Unreachable
-from cli.inert import log_line, one_line
-from cli.output import say, warn
-from cli.settings import is_coloured
-from cli.sse import ServerSentEvent, events
+from ..client import Client
+from ..errors import FAILED, Refused, Unreachable
+from ..inert import log_line, one_line
+from ..output import say, warn
+from ..settings import is_coloured
+from ..sse import ServerSentEvent, events
 
 LAST_EVENT_ID = "Last-Event-ID"
 MOST_TRIES = 10

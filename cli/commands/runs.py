@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.commands.run_logs import print_log
-from cli.errors import FAILED, WrongUsage
-from cli.inert import one_line
-from cli.options import AsJson, Limit, RunId, api, pipeline_id
-from cli.output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha, warn
+from ..errors import FAILED, WrongUsage
+from ..inert import one_line
+from ..options import AsJson, Limit, RunId, api, pipeline_id
+from ..output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha, warn
+from .run_logs import print_log
 
 app = typer.Typer(help="Runs: executions of pipelines.")
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import AsJson, Limit, api
-from cli.output import Row, key, print_json, print_table, say, short_instant, warn
+from ..options import AsJson, Limit, api
+from ..output import Row, key, print_json, print_table, say, short_instant, warn
 
 app = typer.Typer(help="Tokens: what people and programs show the API.")
 

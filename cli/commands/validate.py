@@ -1,5 +1,6 @@
 """`towpath validate`: what is wrong in a pipeline's file, where, and how to mend it. Nothing is stored."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.errors import FAILED, CommandError, Refused, WrongUsage
-from cli.inert import one_line
-from cli.options import AsJson, api
-from cli.output import print_json, say, warn
+from ..errors import FAILED, CommandError, Refused, WrongUsage
+from ..faults import Fault, is_placed, render
+from ..inert import one_line
+from ..options import AsJson, api
+from ..output import print_json, say, warn
 
 File = Annotated[str | None, typer.Argument(metavar="FILE", help="The pipeline's YAML; - reads standard input.")]
 _LONGEST_BYTES = 1 << 20
+_SCHEMA = Path(__file__).parents[1] / "pipeline.schema.json"
+"""`python -m docs.generate` writes it from the grammar."""
 
 
 Schema = Annotated[bool, typer.Option("--schema", help="Print the language's JSON Schema, for editors, and check nothing.")]
@@ -22,9 +26,7 @@ Schema = Annotated[bool, typer.Option("--schema", help="Print the language's JSO
 def validate(file: File = None, schema: Schema = False, as_json: AsJson = False) -> None:
     """Check a pipeline. Exits 1 when it is not valid."""
     if schema:
-        from shared.pipeline.schema import json_schema  # noqa: PLC0415 - loads the grammar, which only this needs
-
-        print_json(json_schema())
+        print_json(json.loads(_SCHEMA.read_text(encoding="utf-8")))
         return
     if file is None:
         raise WrongUsage("no FILE is named", "- reads standard input; --schema prints the language's JSON Schema")
@@ -55,15 +57,12 @@ def read_yaml(file: str) -> str:
         raise WrongUsage(f"{file}: not UTF-8: byte {error.start} is {raw[error.start]:#04x}") from error
 
 
-def print_faults(faults: Sequence[dict[str, Any]], text: str, file: str) -> None:
+def print_faults(faults: Sequence[Fault], text: str, file: str) -> None:
     """On stderr, each with its line of the file and a mark under the word."""
-    from shared.pipeline.errors import PipelineProblem, render  # noqa: PLC0415 - loads pydantic, which only this needs
-
     name = "<stdin>" if file == "-" else file
-    placed = [PipelineProblem.model_validate(fault) for fault in faults if fault.get("line") is not None]
-    warn(render(placed, text, name))
+    warn(render(filter(is_placed, faults), text, name))
     for fault in faults:
-        if fault.get("line") is None:
+        if not is_placed(fault):
             warn(f"{name}  {fault['path']}: {fault['message']}")
 
 
@@ -75,7 +74,7 @@ def print_warnings(answer: dict[str, Any]) -> None:
 
 def explained(refused: Refused, text: str, file: str) -> CommandError:
     """The error to end with; where the pipeline is what was refused, its faults are printed first."""
-    if not any(fault.get("line") is not None for fault in refused.faults):
+    if not any(map(is_placed, refused.faults)):
         return refused
     print_faults(refused.faults, text, file)
     return CommandError(f"{file} is not a valid pipeline: nothing was stored")

@@ -3,8 +3,7 @@
 A problem never holds more of the user's text than a short excerpt, so that an error stays small whatever was sent.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -12,9 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 PROBLEM_LIMIT = 100
 """More problems than anybody reads; looking stops there."""
-
-_EXCERPT = 120
-_TOKEN = re.compile(r"""\$\{\{.*?\}\}|"[^"]*"|'[^']*'|[^\s:,{}\[\]]+""")
 
 Path = tuple[str | int, ...]
 
@@ -100,28 +96,3 @@ def quotable(text: str, limit: int = 40) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
     return next(iter(get_close_matches(word, list(known), n=1)), None) if len(word) <= 64 else None
-
-
-def render(problems: Sequence[PipelineProblem], source: str | bytes, filename: str = "pipeline.yml") -> str:
-    """The problems as people read them: place, message, the line with a mark under the word, hint."""
-    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
-    lines = text.removeprefix("\ufeff").splitlines()  # breaks lines where the YAML parser does: all other separators of str are refused there
-    return "\n".join(_rendered(problem, lines, filename) for problem in problems)
-
-
-def _rendered(problem: PipelineProblem, lines: list[str], filename: str) -> str:
-    where = f"{filename}:{problem.line}:{problem.column}"
-    shown = [f"{where}  {problem.path}: {problem.message}" if problem.path else f"{where}  {problem.message}"]
-    if problem.line <= len(lines):
-        shown += _excerpt(lines[problem.line - 1], problem.line, problem.column - 1)
-    if problem.hint:
-        shown.append(f"   {problem.hint}")
-    return "\n".join(shown)
-
-
-def _excerpt(line: str, number: int, column: int) -> list[str]:
-    start = max(0, column - _EXCERPT // 2) if len(line) > _EXCERPT else 0
-    visible = quotable(line[start : start + _EXCERPT], _EXCERPT)
-    token = _TOKEN.match(line[column : column + _EXCERPT])
-    width = min(len(token[0]) if token else 1, max(1, len(visible) - (column - start)))
-    return [f"{number:>5} | {visible}", f"      | {' ' * (column - start)}^{'~' * (width - 1)}"]
