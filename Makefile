@@ -14,6 +14,8 @@ export TOWPATH_REPLICAS ?= $(REPLICAS)
 ARGS ?=
 # What `make deploy` applies: dev, external, production, or a folder
 OVERLAY ?= dev
+# With any value, `make release` only checks: make release DRY_RUN=1
+DRY_RUN ?=
 # The benchmarks to run: make bench ONLY=B1,B2 (empty: all)
 ONLY ?=
 # The length and the seed of make chaos, and how often each kind of fault has to come before it may end. (SECONDS is also a variable of bash, so it counts only where it was given to make.)
@@ -60,6 +62,16 @@ images: $(VENV) ## Build the container image (IMAGE=registry/name for another na
 .PHONY: deploy
 deploy: $(VENV) ## Apply an overlay of deploy/k8s to the cluster that kubectl talks to, and wait until it is ready (OVERLAY=dev)
 	@TOWPATH_OVERLAY=$(OVERLAY) $(PYTHON) -m devstack deploy
+
+# ---------------------------------------------------------------- releasing it
+
+.PHONY: wheel
+wheel: $(VENV) ## Build the towpath command alone as a wheel (package towpath_cli) into dist/
+	@$(PYTHON) -m devstack wheel
+
+.PHONY: release
+release: $(VENV) ## Make the wheel, the image and the tag of shared.VERSION; pushes nothing (DRY_RUN=1: only check)
+	@$(if $(DRY_RUN),TOWPATH_DRY_RUN=true) $(PYTHON) -m devstack release
 
 # ---------------------------------------------------------------- checking it
 
@@ -111,6 +123,9 @@ bench: $(VENV) ## Measure, and print the table (ONLY=B1,B2 for some)
 	@$(PYTHON) -m bench $(ONLY)
 
 # ---------------------------------------------------------------- the environment
+
+.PHONY: venv
+venv: $(VENV) ## Make .venv from the locked requirements, if it is missing or old
 
 $(VENV): requirements/dev.txt scripts/venv
 	@scripts/venv

@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `make down` and `make demo`: python -m devstack install|assets|images|deploy|up|down|status|demo."""
+"""The commands behind make: `python -m devstack COMMAND`."""
 
 import argparse
 import sys
@@ -10,14 +10,18 @@ from devstack.deploy import deploy
 from devstack.errors import DevstackError
 from devstack.images import build_images
 from devstack.install import install_missing
+from devstack.release import build_wheel, release
 from devstack.settings import DevstackSettings
+from devstack.stack import CHECKOUT
 from devstack.up import down, status, up
+
+COMMANDS = ("install", "assets", "images", "wheel", "release", "deploy", "up", "down", "status", "demo")
 
 
 def main() -> int:
     """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Towpath on this machine.")
-    parser.add_argument("command", choices=["install", "assets", "images", "deploy", "up", "down", "status", "demo"])
+    parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
     try:
         return _run(command, DevstackSettings())
@@ -36,10 +40,8 @@ def _run(command: str, settings: DevstackSettings) -> int:
         fetch_assets(_say)
     elif command == "assets":
         return 0 if fetch_assets(_say) else 1
-    elif command == "images":
-        build_images(settings, _say)
-    elif command == "deploy":
-        deploy(settings, _say)
+    elif command in {"images", "wheel", "release", "deploy"}:
+        _make(command, settings)
     elif command == "up":
         ours = up(settings, _say)
         _say(f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's TOWPATH_TOKEN in your shell")
@@ -52,6 +54,17 @@ def _run(command: str, settings: DevstackSettings) -> int:
 
         return demo(settings, _say)
     return 0
+
+
+def _make(command: str, settings: DevstackSettings) -> None:
+    if command == "images":
+        build_images(settings, _say)
+    elif command == "wheel":
+        build_wheel(CHECKOUT / "dist", _say)
+    elif command == "release":
+        release(settings, _say)
+    else:
+        deploy(settings, _say)
 
 
 def _say(line: str) -> None:

@@ -46,6 +46,9 @@ class DevstackSettings(BaseSettings):
     overlay: str = "dev"
     """What `make deploy` applies: a name below deploy/k8s/overlays, or a folder."""
 
+    dry_run: bool = False
+    """Whether `make release` only checks that it could."""
+
     image: str = Field(default="towpath", pattern=r"^[a-z0-9][\w./:-]*$")
     """What `make images` calls the image; with a registry's address before it where the image is to be pushed."""
 

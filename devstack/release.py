@@ -1,0 +1,116 @@
+"""`make wheel` and `make release`: the wheel of the `towpath` command, and a whole release of this checkout.
+
+A release is made from a clean commit whose version has no tag yet: first the wheel in `dist/`, then the
+container image, then the tag `v<version>`. The tag comes last, so a release that failed can be repeated.
+Nothing is pushed.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from devstack.errors import DevstackError
+from devstack.images import build_images, tags_of
+from devstack.settings import DevstackSettings
+from devstack.stack import CHECKOUT
+from shared import VERSION
+
+Say = Callable[[str], None]
+BuildImage = Callable[[DevstackSettings, Say], None]
+
+TAG = f"v{VERSION}"
+_NOT_PACKED = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+
+
+def build_wheel(directory: Path, say: Say, checkout: Path = CHECKOUT) -> Path:
+    """Build `towpath_cli-<version>-py3-none-any.whl` into the directory, with the LICENSE. Safe to repeat.
+
+    The build uses the locked setuptools of `.venv` and no network.
+    Raises DevstackError if the build fails or if the command has another version than `shared`.
+    """
+    with tempfile.TemporaryDirectory(prefix="towpath-wheel-") as scratch:
+        source = Path(scratch) / "source"  # a copy: setuptools writes into the folder that it builds
+        shutil.copytree(checkout / "cli", source, ignore=_NOT_PACKED)
+        shutil.copy(checkout / "LICENSE", source)
+        pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+        _output([*pip, "--quiet", "--wheel-dir", scratch, str(source)], checkout)
+        [wheel] = Path(scratch).glob("*.whl")
+        if wheel.name.split("-")[1] != VERSION:
+            raise DevstackError(f"{wheel.name} is not {VERSION}: run .venv/bin/python -m docs.generate")
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copy(wheel, directory)
+    say(f"built {directory / wheel.name}")
+    return directory / wheel.name
+
+
+def release(
+    settings: DevstackSettings, say: Say, checkout: Path = CHECKOUT, build_image: BuildImage = build_images
+) -> None:
+    """Make the wheel, the image and the tag of `shared.VERSION`.
+
+    With `settings.dry_run` it only checks, and builds the wheel in a temporary folder.
+    Raises DevstackError with every obstacle, before anything is made.
+    """
+    found = obstacles(checkout)
+    if found:
+        listed = "".join(f"\n  - {obstacle}" for obstacle in found)
+        raise DevstackError(f"{VERSION} can't be released from this checkout:{listed}")
+    commit = _git(checkout, "rev-parse", "--short=12", "HEAD")
+    if settings.dry_run:
+        with tempfile.TemporaryDirectory(prefix="towpath-release-") as scratch:
+            wheel = build_wheel(Path(scratch), lambda _: None, checkout)
+        image = " and ".join(tags_of(settings.image))
+        say(f"dry run: commit {commit} would give dist/{wheel.name}, the image {image}, and the tag {TAG}")
+        return
+    build_wheel(checkout / "dist", say, checkout)
+    build_image(settings, say)
+    _git(checkout, "tag", "--annotate", TAG, "--message", f"Towpath {VERSION}")
+    say(f"tagged commit {commit} as {TAG}; nothing is pushed: git push origin {TAG}")
+
+
+def obstacles(checkout: Path) -> list[str]:
+    """Why `shared.VERSION` can't be released from this checkout; empty when it can."""
+    found = changelog_obstacles((checkout / "CHANGELOG.md").read_text(encoding="utf-8"), VERSION)
+    changed = _git(checkout, "status", "--porcelain").splitlines()
+    if changed:
+        names = ", ".join(line.split()[-1] for line in changed[:5])
+        found.append(f"{len(changed)} files are not committed: {names}")
+    if _git(checkout, "tag", "--list", TAG):
+        found.append(f"the tag {TAG} exists: shared.VERSION has to be the next one")
+    return found
+
+
+def changelog_obstacles(text: str, version: str) -> list[str]:
+    """Why this CHANGELOG is not that of the version, which must be the newest, with nothing left unreleased."""
+    parts = re.findall(r"^## (\S+)(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    entries = {title: re.findall(r"^- ", part, flags=re.MULTILINE) for title, part in parts}
+    newest = next((title for title in entries if title != "Unreleased"), "nothing")
+    unreleased = entries.get("Unreleased", [])
+    found = []
+    if newest != version:
+        found.append(f"shared.VERSION is {version}, but the newest version of CHANGELOG.md is {newest}")
+    elif not entries[version]:
+        found.append(f"CHANGELOG.md says nothing of {version}")
+    if unreleased:
+        found.append(
+            f"CHANGELOG.md has {len(unreleased)} entries under Unreleased: move them below the version"
+        )
+    return found
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    return _output(["git", *arguments], checkout)
+
+
+def _output(argv: list[str], directory: Path) -> str:
+    """What the program prints. Raises DevstackError with its error output if it fails."""
+    done = subprocess.run(
+        argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise DevstackError(f"`{' '.join(argv[:4])}` failed:\n{(done.stderr or done.stdout).strip()}")
+    return done.stdout.strip()

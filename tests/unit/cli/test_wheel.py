@@ -1,0 +1,171 @@
+"""The command as a wheel of its own: it needs no other code of this repository and collides with nothing."""
+
+import ast
+import email
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from devstack.release import build_wheel
+from shared import VERSION
+from tests.unit.cli.fake_api import FakeApi, Told
+
+ROOT = Path(__file__).parents[3]
+CLI = ROOT / "cli"
+PROJECT = tomllib.loads((CLI / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DEPENDENCIES = {Requirement(text).name for text in PROJECT["dependencies"]}
+FOREIGN = 'raise ImportError("this package belongs to somebody else")\n'
+
+
+def imported_by_the_command() -> Iterator[str]:
+    """The top-level packages that its modules name in absolute imports."""
+    for path in CLI.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                yield (node.module or "").split(".")[0]
+
+
+def test_the_command_imports_the_dependencies_of_its_wheel_and_nothing_else() -> None:
+    assert set(imported_by_the_command()) - sys.stdlib_module_names == DEPENDENCIES
+
+
+def test_the_wheel_wants_the_versions_that_the_project_wants() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(PROJECT["dependencies"]) <= set(project["dependencies"])
+    assert PROJECT["requires-python"] == project["requires-python"]
+    assert PROJECT["license"] == project["license"] == "Apache-2.0"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"), print)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_one_package_with_every_file_of_the_command(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packed = {name.removeprefix("towpath_cli/") for name in names if name.startswith("towpath_cli/")}
+    modules = {path.relative_to(CLI).as_posix() for path in CLI.rglob("*.py")}
+    assert packed == modules | {"pipeline.schema.json"}
+    information = f"towpath_cli-{VERSION}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"towpath_cli", information}
+    assert f"{information}/licenses/LICENSE" in names
+
+
+@pytest.mark.slow
+def test_the_wheel_says_what_it_is_and_what_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        said = email.message_from_bytes(archive.read(f"towpath_cli-{VERSION}.dist-info/METADATA"))
+    assert (said["Name"], said["Version"], said["License-Expression"]) == (
+        "towpath-cli",
+        VERSION,
+        "Apache-2.0",
+    )
+    assert {Requirement(text).name for text in said.get_all("Requires-Dist", [])} == DEPENDENCIES
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with foreign packages `cli` and `shared`, the wheel, and what the wheel needs."""
+    directory = tmp_path_factory.mktemp("environment")
+    venv.create(directory, symlinks=True)
+    for name in ("cli", "shared"):
+        (site_packages(directory) / name).mkdir()
+        (site_packages(directory) / name / "__init__.py").write_text(FOREIGN)
+    for name in with_their_needs(DEPENDENCIES):
+        copy_distribution(name, site_packages(directory))
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(directory),
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+    ]
+    subprocess.run([*pip, str(wheel)], check=True)
+    return directory
+
+
+def site_packages(environment: Path) -> Path:
+    [found] = environment.glob("lib/python3*/site-packages")
+    return found
+
+
+def with_their_needs(names: set[str]) -> set[str]:
+    """These distributions and all that they require on this Python."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            needs = map(Requirement, importlib.metadata.requires(name) or ())
+            waiting += [
+                need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})
+            ]
+    return found
+
+
+def copy_distribution(name: str, target: Path) -> None:
+    """The modules and metadata of a distribution of this environment, without its programs."""
+    for file in importlib.metadata.files(name) or ():
+        if ".." not in file.parts and file.suffix != ".pyc":
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), target / file)
+
+
+def run(
+    environment: Path, directory: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """The installed command, in another folder and without this process's environment."""
+    program = [environment / "bin" / "towpath", *arguments]
+    return subprocess.run(program, cwd=directory, env=variables, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_installed_command_says_its_version(environment: Path, tmp_path: Path) -> None:
+    done = run(environment, tmp_path, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"towpath {VERSION}\n", "")
+
+
+@pytest.mark.slow
+def test_the_installed_command_needs_no_foreign_package_and_changes_none(
+    environment: Path, tmp_path: Path
+) -> None:
+    done = run(environment, tmp_path, "validate", "--schema")
+    assert done.stdout == (CLI / "pipeline.schema.json").read_text(encoding="utf-8")
+    for name in ("cli", "shared"):
+        assert [path.name for path in (site_packages(environment) / name).iterdir()] == ["__init__.py"]
+        assert (site_packages(environment) / name / "__init__.py").read_text() == FOREIGN
+
+
+@pytest.mark.slow
+def test_the_installed_command_shows_tables_and_errors(
+    environment: Path, api: FakeApi, tmp_path: Path
+) -> None:
+    access = {"TOWPATH_URL": api.url, "TOWPATH_TOKEN": "tp_0123456789012345678901234567890000001"}
+    fault = {"path": "on", "code": "c", "message": "not like this", "hint": None, "line": 1, "column": 1}
+    api.answer("POST", "/pipelines/validate", Told(body={"valid": False, "errors": [fault]}))
+    user = {"id": 7, "name": "ada", "email": "ada@example.org", "is_admin": True, "disabled_at": None}
+    api.answer("GET", "/users", Told(body={"items": [user], "next_cursor": None}))
+    (tmp_path / "pipeline.yml").write_text("on: {}\n")
+
+    done = run(environment, tmp_path, "validate", "pipeline.yml", **access)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "pipeline.yml:1:1  on: not like this")
+    done = run(environment, tmp_path, "users", "list", **access)
+    assert (done.returncode, done.stdout.split()[-4:-2], done.stderr) == (0, ["ada", "ada@example.org"], "")
