@@ -95,6 +95,16 @@ def test_make_passes_the_dry_run_on(argument: str, dry: bool) -> None:
     assert found == ["TOWPATH_DRY_RUN=true " if dry else ""]
 
 
+def test_what_is_deployed_is_this_version() -> None:
+    found = {}
+    for path in [*ROOT.glob("docker-compose*.yml"), *(ROOT / "deploy").rglob("*.yaml")]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for version in re.findall(r"\b(?:towpath:|newTag: |VERSION: )(\d+\.\d+\.\d+)", line):
+                found[f"{path.relative_to(ROOT)}:{number}"] = version
+    assert len(found) >= 5
+    assert {place: version for place, version in found.items() if version != VERSION} == {}
+
+
 def test_what_is_not_committed_is_named(checkout: Path) -> None:
     assert obstacles(checkout) == []
     (checkout / "cli/app.py").write_text("changed\n")
