@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 VENV := .venv/.complete
 export REPLICAS ?= 1
 export TOWPATH_REPLICAS ?= $(REPLICAS)
-# Arguments for pytest: make test ARGS="-k matching -x". Tests run on two workers per core; -n 0 runs them one after the other
+# Arguments for pytest: make test ARGS="-k matching -x". Tests run on one worker more than there are cores; -n 0 runs them one after the other
 ARGS ?=
 # What `make deploy` applies: dev, external, production, or a folder
 OVERLAY ?= dev

@@ -20,8 +20,8 @@ CLOSING_LINES = "closing-lines"
 """The file in the folder of reports that names what failed."""
 NOTHING_TO_RUN = 5
 """pytest's exit status where no test was collected or chosen."""
-WORKERS_PER_CORE = 2
-"""Most tests wait for other processes half of their time."""
+MORE_WORKERS = 1
+"""Than cores: most tests wait for other processes half of their time."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,8 +50,8 @@ def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[i
 
 
 def default_workers() -> int:
-    """None where a broker's only virtual host was given, which all tests then use."""
-    return 0 if ServerSources().amqp_url else WORKERS_PER_CORE * len(os.sched_getaffinity(0))
+    """0 where a broker's only virtual host was given, which all tests then use."""
+    return 0 if ServerSources().amqp_url else len(os.sched_getaffinity(0)) + MORE_WORKERS
 
 
 def both(marks: str, ours: str) -> str:
