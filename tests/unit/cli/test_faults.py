@@ -53,7 +53,7 @@ def test_the_file_may_have_another_name() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ufeffcolour: red", "colour: red"])
-def test_the_mark_stands_under_the_word_whatever_begins_the_file(text: str) -> None:
+def test_the_mark_stands_under_the_word_also_after_a_byte_order_mark(text: str) -> None:
     assert "    1 | colour: red\n      | ^~~~~~\n" in shown(text)
 
 
