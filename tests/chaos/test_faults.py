@@ -31,6 +31,7 @@ async def test_f06_every_run_starts_after_an_outage_of_the_broker(world: World, 
     await pushes.each_ran_once(within=60)
 
 
+@pytest.mark.alone("measures time")
 async def test_f07_an_alarm_of_the_broker_leaves_acceptance_alone(world: World, pushes: Pushes) -> None:
     await pushes.prepare()
     async with broker_faults.alarmed(world):
@@ -257,6 +258,7 @@ async def test_messages_that_come_twice_and_late_change_nothing(world: World, pu
     await pushes.each_ran_once()
 
 
+@pytest.mark.alone("measures time")
 async def test_with_postgres_and_the_broker_away_the_answer_is_503_in_time(world: World, pushes: Pushes) -> None:
     await pushes.prepare()
     async with database_faults.paused(world), broker_faults.paused(world):

@@ -79,6 +79,7 @@ async def test_rabbitmq_keeps_confirmed_messages_through_kill(breakable_servers:
         assert queue.declaration_result.message_count == 1
 
 
+@pytest.mark.alone("measures time")
 async def test_starting_a_running_server_changes_nothing(breakable_servers: Servers) -> None:
     before = {process.pid for process in processes.of_stack(Path(breakable_servers.postgres.directory).parent)}
     started_at = time.monotonic()

@@ -15,6 +15,9 @@ from tests.integration.gateway.serving import Serving, make_settings, serving
 MEBIBYTE = 1 << 20
 
 
+pytestmark = pytest.mark.alone("webhooks are accepted or refused within fixed times")
+
+
 @pytest.fixture
 async def fragile(breakable_database_url: str, breakable_amqp_url: str, tmp_path: Path) -> AsyncIterator[Serving]:
     async with serving(make_settings(breakable_database_url, breakable_amqp_url, tmp_path, database_wait_seconds=0.8), None) as running:

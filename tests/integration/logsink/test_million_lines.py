@@ -8,6 +8,7 @@ from tests.fakes.pod_directory import FakePod, cri
 from tests.integration.logsink.running import Record, running_sink
 
 
+@pytest.mark.alone("measures time")
 @pytest.mark.slow
 async def test_a_million_lines_are_stored_in_seconds(database_url: str, record: Record, pod: FakePod) -> None:
     for first in range(0, 1_000_000, 100_000):

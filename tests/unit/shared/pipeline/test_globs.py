@@ -87,6 +87,7 @@ def test_any_pattern_is_either_refused_or_matched(pattern: str, name: str) -> No
     assert matches([pattern], name) in {True, False}
 
 
+@pytest.mark.alone("measures processor time")
 @pytest.mark.parametrize("pattern", ["*a" * 120 + "*b", "**a" * 80 + "b", "**/a/" * 50 + "b", "[ab]*" * 50 + "c", "?*" * 127])
 def test_a_hostile_pattern_costs_next_to_nothing(pattern: str) -> None:
     check_glob(pattern)

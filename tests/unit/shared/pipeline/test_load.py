@@ -211,6 +211,7 @@ def test_a_job_stored_before_it_could_have_services_can_be_read() -> None:
     assert (job(MINIMAL).services, job(MINIMAL).retry.infra, job(MINIMAL).user, job(MINIMAL).node_selector) == ({}, 0, None, {})
 
 
+@pytest.mark.alone("measures processor time")
 def test_a_page_loads_in_milliseconds() -> None:
     page = FULL + "".join(f"  extra{i}: {{ needs: [test], steps: [{{ run: x }}] }}\n" for i in range(10))
 

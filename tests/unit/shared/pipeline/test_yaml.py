@@ -174,6 +174,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.alone("measures processor time")
 @pytest.mark.parametrize("source", [pytest.param(source, id=name) for name, source in HOSTILE.items()])
 def test_hostile_yaml_is_refused_within_a_tenth_of_a_second(source: str) -> None:
     def seconds() -> float:
