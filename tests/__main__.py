@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[int]:
     """The exit statuses of both calls. `reports` gets a JUnit report of each, and the names of what failed."""
-    parallel = ["-n", str(own.workers), "--dist=loadgroup", "--no-loadscope-reorder"] if own.workers else []
+    parallel = ["-n", str(own.workers), "--dist=loadfile", "--no-loadscope-reorder"] if own.workers else []
     shared = [f"--closing-lines={reports / CLOSING_LINES}", *rest]
     return [
         call("side by side", reports, [*parallel, "-m", both(own.marks, f"not {ALONE}"), *shared]),

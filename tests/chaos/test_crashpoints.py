@@ -29,55 +29,43 @@ FAILED_RUNS = 6
 POINTS = {service: points_of(service) for service in SERVICES}
 
 _walked: dict[str, list[str]] = {}
-"""What was wrong after each service's walk: one walk serves all tests of a service, which run on one worker."""
-
-
-def walked(service: str) -> pytest.MarkDecorator:
-    """The mark of tests that look at this service's walk."""
-    return pytest.mark.xdist_group(f"crashpoints-{service}")
+"""What was wrong after each service's walk: one walk serves all tests of a service."""
 
 
 def of_pods(service: str) -> list[pytest.MarkDecorator]:
     return [pytest.mark.pods("the executor makes pods")] if service == "executor" else []
 
 
-@pytest.mark.parametrize("service", [pytest.param(name, marks=[walked(name), *of_pods(name)]) for name in SERVICES])
+@pytest.mark.parametrize("service", [pytest.param(name, marks=of_pods(name)) for name in SERVICES])
 async def test_a_service_that_dies_at_any_crash_point_loses_and_doubles_nothing(service: str, database_url: str, amqp_url: str) -> None:
     assert await wrong_after(service, database_url, amqp_url) == []
 
 
-@walked("gateway")
 async def test_f01_the_gateway_killed_between_signature_and_commit(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("gateway", "gateway.verified_not_stored"), database_url, amqp_url) == []
 
 
-@walked("gateway")
 async def test_f02_the_gateway_killed_between_commit_and_answer(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("gateway", "gateway.stored_not_answered"), database_url, amqp_url) == []
 
 
-@walked("scheduler")
 async def test_f09_the_scheduler_killed_between_confirm_and_mark(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("scheduler", "outbox.published_not_marked"), database_url, amqp_url) == []
 
 
-@walked("scheduler")
 async def test_f11_the_scheduler_killed_before_its_commit(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("scheduler", "store.before_commit"), database_url, amqp_url) == []
 
 
-@walked("scheduler")
 async def test_f12_the_scheduler_killed_between_commit_and_acknowledgement(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("scheduler", "consuming.handled_not_acked"), database_url, amqp_url) == []
 
 
-@walked("executor")
 @pytest.mark.pods("the executor makes pods")
 async def test_f19_the_executor_killed_before_it_makes_the_object(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("executor", "executor.inserted_not_created"), database_url, amqp_url) == []
 
 
-@walked("executor")
 @pytest.mark.pods("the executor makes pods")
 async def test_f20_the_executor_killed_after_it_made_the_object(database_url: str, amqp_url: str) -> None:
     assert await wrong_at(Point("executor", "executor.created_not_claimed"), database_url, amqp_url) == []

@@ -14,8 +14,6 @@ import pytest
 
 from shared.db import Queries
 
-pytestmark = pytest.mark.xdist_group("house_rules")  # one worker parses the whole tree, once
-
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("services", "shared", "cli", "devstack", "docs")
 ALL = (*PRODUCT, "tests", "bench", "scripts")
