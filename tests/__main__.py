@@ -1,9 +1,10 @@
 """`python -m tests [arguments of pytest]`: all tests, those that may run side by side on several workers, then the others one after the other.
 
-A test is marked `alone` where it measures time or counts requests, or changes something that the whole machine or node has; tests of a real
-Kubernetes, which share its node, run like these. Arguments are
-pytest's own, `-m` and `-n` included. Ends with the worst exit status of the two calls; that there is nothing to run counts only if it holds
-for both. The last lines name what failed in either. Where TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
+A test is marked `alone` if it measures time, counts requests, or changes something that the whole machine or node has. Tests of a real
+Kubernetes share its node, so they run one after the other too.
+
+Arguments are pytest's own, `-m` and `-n` included. The exit status is the worse one of the two calls; that there is nothing to run counts only
+if it holds for both. The last lines name what failed in either. If TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
 """
 
 import argparse
