@@ -28,6 +28,8 @@ _PATCH_TYPES = {
     "json": "application/json-patch+json",
 }
 _RETRY_AFTER_LIMIT_SECONDS = 300.0
+_PIECE_BYTES = 256 * 1024
+"""What is read at once of an answer without end: all that a connection buffers may be megabytes."""
 
 
 class ClusterUnusable(Exception):
@@ -77,7 +79,7 @@ class KubernetesApi:
 
     @asynccontextmanager
     async def stream(self, path: str, *, idle_seconds: float | None, **query: object) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of an answer without end, as they come: a watch, a log. `idle_seconds`: how long it may be silent (None: for ever).
+        """The bytes of an answer without end, as they come, at most 256 KiB at once: a watch, a log. `idle_seconds`: how long it may be silent (None: for ever).
 
         The end of the bytes is the end of the answer; a connection that is cut before raises ApiUnavailable.
         """
@@ -87,7 +89,7 @@ class KubernetesApi:
             try:
                 if response.status != 200:
                     raise _refusal(response, await response.read())
-                yield response.content.iter_any()
+                yield response.content.iter_chunked(_PIECE_BYTES)
             finally:
                 response.close()
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:

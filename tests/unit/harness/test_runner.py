@@ -45,7 +45,7 @@ def test_alone():
 
 
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOWPATH_"))}
     program = [sys.executable, "-m", "tests", "-p", "no:cacheprovider", "-v", "-c", str(ROOT / "pyproject.toml"), str(folder)]
     return subprocess.run([*program, *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=100, check=False)
 

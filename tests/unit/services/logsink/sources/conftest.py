@@ -1,7 +1,8 @@
 """A fake API server with one pod, and a reader of its container `job`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,19 @@ async def job(pod: FakeKubernetesPod) -> FakeContainer:
 
 
 @pytest.fixture
-async def reader(cluster: KubernetesCluster) -> AsyncIterator[Reader]:
-    made = Reader(cluster)
-    yield made
-    await made.source.close()
+async def readers(cluster: KubernetesCluster) -> AsyncIterator[Callable[..., Reader]]:
+    """Makes readers, from what `Reader` takes after the cluster; each is closed after the test."""
+    made: list[Reader] = []
+
+    def make(*arguments: Any, **options: Any) -> Reader:
+        made.append(Reader(cluster, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for reader in made:
+        await reader.source.close()
+
+
+@pytest.fixture
+async def reader(readers: Callable[..., Reader]) -> Reader:
+    return readers()

@@ -1,13 +1,12 @@
 """The Kubernetes source when the kubelet rotates the log, and never says so: what it may have passed over is asked about, and is a gap when it is not there."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
-from services.logsink.clusters import KubernetesCluster
 from services.logsink.sources import kubernetes
 from tests.fakes.kubernetes_logs import FakeContainer, FakeKubernetes
 from tests.unit.services.logsink.sources.reading import Reader
@@ -39,11 +38,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-async def long_log(cluster: KubernetesCluster) -> AsyncIterator[Reader]:
+async def long_log(readers: Callable[..., Reader]) -> Reader:
     """Reads a log of which every file is long enough to be rotated."""
-    made = Reader(cluster, rotated_bytes=1)
-    yield made
-    await made.source.close()
+    return readers(rotated_bytes=1)
 
 
 async def late(job: FakeContainer, clock: Clock, long_log: Reader, printed: float) -> None:
@@ -98,9 +95,9 @@ async def test_a_line_read_late_before_a_silence_is_asked_about_before_its_file_
     [(b"", [ROTATED]), (STEP, []), (b"sh: warning\n" + STEP, []), (SECOND_STEP, []), (b"text\n" + SECOND_STEP, [ROTATED])],
 )
 async def test_the_log_of_steps_that_does_not_begin_with_a_step_has_lost_its_beginning(
-    job: FakeContainer, cluster: KubernetesCluster, first: bytes, gaps: list[str]
+    job: FakeContainer, readers: Callable[..., Reader], first: bytes, gaps: list[str]
 ) -> None:
-    reader = Reader(cluster, has_steps=True)
+    reader = readers(has_steps=True)
     await job.prints(STEP + b"lost\n")
     await job.rotate()
     await job.prints(first + b"one\n")
@@ -113,8 +110,8 @@ async def test_the_log_of_steps_that_does_not_begin_with_a_step_has_lost_its_beg
     assert (reader.text, reader.gaps) == (first + b"one\ntwo\n", gaps)
 
 
-async def test_steps_that_print_nothing_have_lost_nothing(job: FakeContainer, cluster: KubernetesCluster) -> None:
-    reader = Reader(cluster, has_steps=True)
+async def test_steps_that_print_nothing_have_lost_nothing(job: FakeContainer, readers: Callable[..., Reader]) -> None:
+    reader = readers(has_steps=True)
     await job.end()
     await reader.to_the_end()
     assert (reader.text, reader.gaps) == (b"", [])
