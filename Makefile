@@ -107,6 +107,10 @@ e2e: $(VENV) ## The end-to-end tests alone
 e2e-kubernetes: $(VENV) ## The end-to-end tests for which it matters what jobs run on, with pods of the cluster that KUBECONFIG names
 	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m tests tests/e2e tests/chaos/test_crashpoints.py -m pods -n 0 --timeout=480 $(ARGS)
 
+.PHONY: test-containers
+test-containers: $(VENV) ## The tests marked `containers`, with PostgreSQL and RabbitMQ in containers of the Docker engine that DOCKER_HOST names
+	@TOWPATH_TEST_SERVERS=containers $(PYTHON) -m tests -m containers $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV) ## Steady load under random faults of every kind; prints the table, writes .towpath/chaos.json (SECONDS=600 SEED=… LEAST=0; CLUSTER=kubernetes)
 	@$(PYTHON) -m devstack install

@@ -24,11 +24,6 @@ def docker_works() -> bool:
     return shutil.which("docker") is not None and _docker("info", check=False).returncode == 0
 
 
-def images_are_here() -> bool:
-    """Whether both images are on this machine, so that nothing has to be fetched."""
-    return all(_docker("image", "inspect", image, check=False).returncode == 0 for image in (DockerPostgres.image, DockerRabbit.image))
-
-
 class _Container(ABC):
     image: ClassVar[str]
     inner_port: ClassVar[int]
@@ -83,7 +78,7 @@ class _Container(ABC):
 class DockerPostgres(_Container):
     """PostgreSQL in a container."""
 
-    image = "postgres:16"
+    image = "postgres:17.6-bookworm"
     inner_port = 5432
     ready_command = ("pg_isready", "-h", "127.0.0.1", "-U", USER)  # over TCP: the image's first start listens on its socket before it is set up
 
@@ -97,7 +92,7 @@ class DockerPostgres(_Container):
 class DockerRabbit(_Container):
     """RabbitMQ in a container."""
 
-    image = "rabbitmq:4"
+    image = "rabbitmq:4.1.4"
     inner_port = 5672
     ready_command = ("rabbitmq-diagnostics", "check_port_listener", "5672")
 

@@ -69,7 +69,7 @@ class RabbitNode:
     def start(self) -> None:
         """Start it, or find it running; returns when it speaks AMQP, which it does last."""
         server = self._server.read() or self._launch()
-        if not processes.wait_until(lambda: self._speaks() or not server.running(), READY_SECONDS) or not server.running():
+        if not processes.wait_until(lambda: speaks_amqp(self.port) or not server.running(), READY_SECONDS) or not server.running():
             raise DevstackError(f"RabbitMQ is not ready:\n{processes.tail(self._log)}")
         beam = Process.of(int((self.directory / "node" / "pid").read_text()))
         if beam:
@@ -242,10 +242,12 @@ class RabbitNode:
         }
         return inherited_environment(self.directory, values)
 
-    def _speaks(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(_AMQP_HEADER)
-                return connection.recv(1) == b"\x01"  # a method frame: Connection.Start
-        except OSError:
-            return False
+
+def speaks_amqp(port: int) -> bool:
+    """Whether a RabbitMQ on loopback takes connections: it answers the protocol's header."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(_AMQP_HEADER)
+            return connection.recv(1) == b"\x01"  # a method frame: Connection.Start
+    except OSError:
+        return False

@@ -1,17 +1,50 @@
 """Which PostgreSQL and RabbitMQ a stack uses: the machine's own programs run privately, else containers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from devstack.docker import DockerPostgres, DockerRabbit, docker_works, images_are_here
-from devstack.install import install_missing, missing_servers
+from devstack.docker import DockerPostgres, DockerRabbit
+from devstack.install import missing_servers
 from devstack.postgres import PostgresNode
-from devstack.rabbitmq import RabbitNode
+from devstack.rabbitmq import VHOST, RabbitNode
 from devstack.settings import DevstackSettings
 
-Postgres = PostgresNode | DockerPostgres
-Rabbit = RabbitNode | DockerRabbit
+
+class Server(Protocol):
+    """A private server on loopback. Every method may be repeated and blocks until it is done."""
+
+    directory: Path
+
+    @property
+    def port(self) -> int: ...
+    def running(self) -> bool: ...
+    def start(self) -> None:
+        """Start it, or find it running; returns when it takes connections."""
+
+    def stop(self) -> None:
+        """End it in order. Its data stays."""
+
+    def kill(self) -> None:
+        """End it at once, as a crash would. Its data stays."""
+
+    def pause(self) -> None:
+        """Stop it where it is: connections stay open and nothing answers."""
+
+    def resume(self) -> None: ...
+
+
+class Postgres(Server, Protocol):
+    def url(self, database: str) -> str: ...
+
+
+class Rabbit(Server, Protocol):
+    def url(self, vhost: str = VHOST) -> str: ...
+    def add_vhost(self, name: str) -> None:
+        """Make a virtual host on which the server's user may do everything."""
+
+    def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with all that is in it."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +71,3 @@ def servers_for_use(directory: Path, settings: DevstackSettings) -> Servers:
         return Servers(postgres, RabbitNode(directory / "rabbitmq", port=settings.rabbitmq_port))
     docker_postgres = DockerPostgres(directory / "docker-postgres", port=settings.postgres_port)
     return Servers(docker_postgres, DockerRabbit(directory / "docker-rabbitmq", port=settings.rabbitmq_port))
-
-
-def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
-    """Servers whose data may be lost: containers where Docker has the images, the machine's programs, or programs installed for it."""
-    if docker_works() and images_are_here():
-        return Servers(DockerPostgres(directory / "docker-postgres"), DockerRabbit(directory / "docker-rabbitmq"))
-    install_missing(say)
-    return Servers(PostgresNode(directory / "postgres", durable=False), RabbitNode(directory / "rabbitmq", management=True))

@@ -67,7 +67,7 @@ class PortSettings(BaseSettings):
 
 
 class ServerSources(BaseSettings):
-    """Servers that the tests are to use instead of private ones. Both are optional and independent."""
+    """Where the tests get PostgreSQL and RabbitMQ from. An address that is given here comes before `servers`."""
 
     model_config = SettingsConfigDict(env_prefix="TOWPATH_TEST_", frozen=True, env_ignore_empty=True)
 
@@ -76,6 +76,10 @@ class ServerSources(BaseSettings):
 
     amqp_url: SecretStr | None = None
     """A RabbitMQ whose user may do everything in the virtual host of the address; tests share it, so they run one at a time."""
+
+    servers: Literal["auto", "local", "containers"] = "auto"
+    """`local`: private servers, by the programs of this machine, which are installed where missing. `containers`: by testcontainers, with the
+    Docker engine that DOCKER_HOST names. `auto`: containers only where a program is missing and an engine answers; else as `local`."""
 
 
 def inherited_environment(stack: Path, values: Mapping[str, str | Path | int]) -> dict[str, str]:

@@ -21,7 +21,8 @@ from filelock import FileLock
 from devstack import processes
 from devstack.places import scratch_directory
 from devstack.pods import end_pods
-from devstack.servers import Servers, servers_for_tests
+from devstack.servers import Servers
+from tests.harness.servers import discard, servers_for_tests
 
 JOB_UID = 65530
 """Of the first worker, with the clones' one above it; each further worker has the next pair below."""
@@ -71,7 +72,7 @@ def unconfigure(config: pytest.Config) -> None:
         return
     directory = config.stash[_DIRECTORY]
     if (directory / SHARED).exists():
-        end(servers_for_tests(directory / SHARED, print))
+        discard(servers_for_tests(directory / SHARED, print))
     processes.kill(processes.of_stack(directory))
     for pods in {path.parents[1] for path in directory.rglob("supervisor.pid")}:  # supervisors carry no mark
         end_pods(pods)
@@ -111,16 +112,7 @@ def private_servers() -> Iterator[Servers]:
         try:
             yield ours
         finally:
-            end(ours)
+            discard(ours)
             processes.kill(processes.of_stack(directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def end(servers: Servers) -> None:
-    """By SIGKILL first: nobody needs the data, and an orderly stop takes seconds."""
-    servers.rabbit.kill()
-    servers.postgres.kill()
-    for server in (servers.rabbit, servers.postgres):
-        remove = getattr(server, "remove", server.stop)
-        remove()

@@ -19,6 +19,7 @@ from devstack.places import scratch_directory
 from devstack.ports import forget_port, is_free, kept_ports, prefer_port
 from devstack.servers import Servers
 from devstack.stack import Stack
+from tests.harness.servers import containers_are_chosen
 
 
 async def test_each_test_gets_a_migrated_database_of_its_own(database_url: str, session_database_url: str) -> None:
@@ -44,55 +45,27 @@ async def test_each_test_gets_a_virtual_host_of_its_own(amqp_url: str, session_a
             await channel.declare_queue("ours", passive=True)
 
 
-async def test_postgres_keeps_what_was_committed_through_kill_and_stop(breakable_servers: Servers, breakable_database_url: str) -> None:
-    postgres = breakable_servers.postgres
-    await _execute(breakable_database_url, "CREATE TABLE kept (n int)")
-    await _execute(breakable_database_url, "INSERT INTO kept VALUES (1)")
-    for end in (postgres.kill, postgres.stop):
-        await asyncio.to_thread(end)
-        assert not postgres.running()
-        with pytest.raises(ConnectionRefusedError):
-            await asyncpg.connect(breakable_database_url, timeout=5)
-        await asyncio.to_thread(postgres.start)
-        assert await _execute(breakable_database_url, "SELECT n FROM kept") == [(1,)]
-
-
-async def test_a_paused_postgres_answers_nothing_until_it_goes_on(breakable_servers: Servers, breakable_database_url: str) -> None:
-    await asyncio.to_thread(breakable_servers.postgres.pause)
-    with pytest.raises(TimeoutError):
-        await asyncpg.connect(breakable_database_url, timeout=0.3)
-    await asyncio.to_thread(breakable_servers.postgres.resume)
-    assert await _execute(breakable_database_url, "SELECT 1") == [(1,)]
-
-
-async def test_rabbitmq_keeps_confirmed_messages_through_kill(breakable_servers: Servers, breakable_amqp_url: str) -> None:
-    async with await aio_pika.connect(breakable_amqp_url) as connection:
-        channel = await connection.channel(publisher_confirms=True)
-        await channel.declare_queue("kept", durable=True)
-        await channel.default_exchange.publish(aio_pika.Message(b"x", delivery_mode=aio_pika.DeliveryMode.PERSISTENT), "kept")
-    await asyncio.to_thread(breakable_servers.rabbit.kill)
-    assert not breakable_servers.rabbit.running()
-    await asyncio.to_thread(breakable_servers.rabbit.start)
-    async with await aio_pika.connect(breakable_amqp_url) as connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue("kept", durable=True, passive=True)
-        assert queue.declaration_result.message_count == 1
+@pytest.fixture
+def private_processes(breakable_servers: Servers) -> Path:
+    """The directory whose processes the servers are, where they are programs of this machine."""
+    if containers_are_chosen():
+        pytest.skip("the servers are containers, not processes of this machine")
+    return Path(breakable_servers.postgres.directory).parent
 
 
 @pytest.mark.alone("measures time")
-async def test_starting_a_running_server_changes_nothing(breakable_servers: Servers) -> None:
-    before = {process.pid for process in processes.of_stack(Path(breakable_servers.postgres.directory).parent)}
+async def test_starting_a_running_server_changes_nothing(breakable_servers: Servers, private_processes: Path) -> None:
+    before = {process.pid for process in processes.of_stack(private_processes)}
     started_at = time.monotonic()
     await asyncio.to_thread(breakable_servers.start)
     assert time.monotonic() - started_at < 2
-    assert before <= {process.pid for process in processes.of_stack(Path(breakable_servers.postgres.directory).parent)}
+    assert before <= {process.pid for process in processes.of_stack(private_processes)}
 
 
-async def test_stopping_leaves_no_process(breakable_servers: Servers) -> None:
-    directory = Path(breakable_servers.postgres.directory).parent
-    assert processes.of_stack(directory)
+async def test_stopping_leaves_no_process(breakable_servers: Servers, private_processes: Path) -> None:
+    assert processes.of_stack(private_processes)
     await asyncio.to_thread(breakable_servers.stop)
-    assert processes.of_stack(directory) == []
+    assert processes.of_stack(private_processes) == []
 
 
 def test_a_port_is_chosen_once_and_kept(tmp_path: Path) -> None:
@@ -157,11 +130,3 @@ def test_only_the_gateway_gets_webhook_secrets(nowhere: Stack) -> None:
     assert "TOWPATH_GITHUB_WEBHOOK_SECRET" not in stack.environment("executor")
     assert stack.environment("executor")["TOWPATH_GRACE_SECONDS"] == "2"
     assert stack.environment("scheduler")["TOWPATH_HTTP_PORT"] == str(stack.port("scheduler"))
-
-
-async def _execute(url: str, statement: str) -> list[tuple[object, ...]]:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        return [tuple(row) for row in await connection.fetch(statement)]
-    finally:
-        await connection.close()

@@ -12,6 +12,8 @@ from tests.harness.github import FakeRepository, push, to_bytes
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving, make_settings, serving
 
+pytestmark = pytest.mark.containers
+
 MEBIBYTE = 1 << 20
 
 

@@ -18,6 +18,8 @@ from tests.harness.waiting import until
 from tests.integration.shared.listening import QUEUE, Listener, depth, handled, say
 from tests.integration.shared.running import running
 
+pytestmark = pytest.mark.containers
+
 
 @pytest.fixture
 def listener() -> Listener:

@@ -16,6 +16,8 @@ from shared.db import Database, Queries, open_database
 from shared.migrate import MigrationRefused, migrate, migrations, until_migrated
 from shared.settings import DatabaseSettings
 
+pytestmark = pytest.mark.containers
+
 ROOT = Path(__file__).parents[3]
 QUERY_FILES = sorted([ROOT / "shared/queries.sql", *(ROOT / "services").rglob("*.sql")])
 

@@ -19,6 +19,8 @@ from shared.settings import BusSettings, DatabaseSettings
 from tests.harness.waiting import until
 from tests.integration.shared.running import running
 
+pytestmark = pytest.mark.containers
+
 NO_QUERIES = Queries("")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from devstack.docker import DockerPostgres
+from devstack.docker import DockerPostgres, DockerRabbit
 from shared import VERSION
 from tests.unit.deploy.rendered import ROOT, SERVICES, containers
 
@@ -41,7 +41,7 @@ def test_every_image_is_pinned() -> None:
 def test_the_servers_are_those_of_the_overlay_for_trying() -> None:
     images = {container["image"] for _, container in containers("dev")}
     assert {COMPOSE["postgres"]["image"], COMPOSE["rabbitmq"]["image"]} <= images
-    assert int(COMPOSE["postgres"]["image"].split(":")[1].split(".")[0]) >= int(DockerPostgres.image.split(":")[1].split(".")[0])
+    assert (COMPOSE["postgres"]["image"], COMPOSE["rabbitmq"]["image"]) == (DockerPostgres.image, DockerRabbit.image)
 
 
 def test_only_the_gateway_listens_and_on_loopback_alone() -> None:

@@ -1,0 +1,249 @@
+"""PostgreSQL and RabbitMQ as containers for tests, made by testcontainers: the same methods as `PostgresNode` and `RabbitNode`.
+
+The container's name and its port on this machine follow from the server's directory, so that another process that knows the directory finds
+the server running, and an address stays the same from one start to the next. `stop` and `kill` keep the container and its data; `remove`
+deletes both. Ryuk, the container by which testcontainers cleans up after a process that died, is off: the owner of the directory calls
+`remove`. The engine must be one of this machine: servers are reached on loopback.
+"""
+
+import hashlib
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.community.rabbitmq import RabbitMqContainer
+from testcontainers.core.config import ConnectionMode, testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from devstack.docker import DockerPostgres, DockerRabbit
+from devstack.errors import DevstackError
+from devstack.places import kept_secret
+from devstack.ports import is_free, kept_ports
+from devstack.postgres import USER
+from devstack.processes import wait_until
+from devstack.rabbitmq import VHOST, speaks_amqp
+
+LABEL = "dev.towpath.test-server"
+"""Marks the containers of tests; its value is the server's directory."""
+
+READY_SECONDS = 120
+"""5 to 10 s on an idle machine. A first start of an image that is not here yet takes as long as fetching it, which counts extra."""
+
+STOP_SECONDS = 60
+"""What an orderly stop may take before the container is killed; 1 to 8 s usually."""
+
+PAUSE_SECONDS = 20
+
+testcontainers_config.ryuk_disabled = True
+testcontainers_config.connection_mode_override = ConnectionMode.docker_host
+testcontainers_config.max_tries, testcontainers_config.sleep_time = READY_SECONDS * 5, 0.2
+
+
+class ContainerServer(ABC):
+    """One server in one container. Every method may be repeated."""
+
+    kind: ClassVar[str]
+    inner_port: ClassVar[int]
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def port(self) -> int:
+        return kept_ports(self.directory / "ports.json", {"server": None})["server"]
+
+    @property
+    def name(self) -> str:
+        digest = hashlib.sha256(str(self.directory.resolve()).encode()).hexdigest()[:16]
+        return f"towpath-test-{self.kind}-{digest}"
+
+    def running(self) -> bool:
+        found = self._found()
+        return found is not None and found.status in {"running", "paused"}
+
+    def start(self) -> None:
+        """Start it, or find it running; returns when it takes connections."""
+        found = self._found()
+        try:
+            if found is None:
+                made = self._make()
+                made.start()
+                made.get_docker_client().client.close()
+            elif found.status not in {"running", "paused"}:
+                found.start()
+            ready = wait_until(lambda: self._ready() or not self.running(), READY_SECONDS) and self.running()
+        except (DockerException, TimeoutError) as error:
+            raise DevstackError(f"the container {self.name} can't be started: {error}\n{self._log_end()}") from error
+        if not ready:
+            raise DevstackError(f"the container {self.name} is not ready:\n{self._log_end()}")
+
+    def stop(self) -> None:
+        """End it in order, by the image's own signal."""
+        self.resume()
+        found = self._found()
+        if found is not None:
+            found.stop(timeout=STOP_SECONDS)
+            self._wait_until_gone()
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes at once, also while it is paused."""
+        found = self._found()
+        if found is not None and found.status in {"running", "paused"}:
+            found.kill()
+            self._wait_until_gone()
+
+    def pause(self) -> None:
+        """Freeze all its processes where they are: connections stay open and nothing answers.
+
+        The engine gives up where a process is not frozen within milliseconds, which happens on a busy machine, so it is asked again.
+        """
+        refusals: list[APIError] = []
+
+        def paused() -> bool:
+            found = self._found()
+            try:
+                if found is not None and found.status == "running":
+                    found.pause()
+            except APIError as error:
+                refusals.append(error)
+                return False
+            return True
+
+        if not wait_until(paused, PAUSE_SECONDS):
+            raise DevstackError(f"the container {self.name} can't be paused: {refusals[-1]}")
+
+    def resume(self) -> None:
+        found = self._found()
+        if found is not None and found.status == "paused":
+            found.unpause()
+
+    def remove(self) -> None:
+        """Delete the container and its data, whatever it does at the moment."""
+        found = self._found()
+        if found is not None:
+            found.remove(force=True, v=True)
+
+    @abstractmethod
+    def _container(self) -> DockerContainer:
+        """What testcontainers is to start, without a name and a port of this machine."""
+
+    @abstractmethod
+    def _ready(self) -> bool:
+        """Whether it takes connections."""
+
+    @cached_property
+    def _engine(self) -> docker.DockerClient:
+        return engine()
+
+    def _found(self) -> Container | None:
+        """The container as it is now; None where none was made, or it was removed."""
+        try:
+            return self._engine.containers.get(self.name)
+        except NotFound:
+            return None
+
+    def _make(self) -> DockerContainer:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        container = self._container().with_name(self.name).with_kwargs(hostname=self.kind, labels={LABEL: str(self.directory)})
+        container.ports = {f"{self.inner_port}/tcp": ("127.0.0.1", self.port)}  # type: ignore[dict-item]  # docker's pair of address and port
+        return container
+
+    def _run(self, argv: Sequence[str]) -> tuple[int, str]:
+        """The exit status and the output of a program in the container; 126 where the container does not run."""
+        found = self._found()
+        if found is None:
+            return 126, "there is no container"
+        try:
+            done = found.exec_run(list(argv))
+        except APIError as error:
+            return 126, str(error)
+        return done.exit_code, done.output.decode(errors="replace")
+
+    def _wait_until_gone(self) -> None:
+        """The engine gives up the port of this machine a little later than the container ends."""
+        if not wait_until(lambda: not self.running() and is_free(self.port), STOP_SECONDS):
+            raise DevstackError(f"the container {self.name} does not end")
+
+    def _password(self) -> str:
+        return kept_secret(self.directory / "password")
+
+    def _log_end(self) -> str:
+        found = self._found()
+        return "  (no container)" if found is None else found.logs(tail=15).decode(errors="replace")
+
+
+class PostgresInContainer(ContainerServer):
+    """PostgreSQL. Its data survives SIGKILL, but not the machine's end: it is not flushed to disk."""
+
+    kind = "postgres"
+    inner_port = 5432
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(database)}"
+
+    def _container(self) -> DockerContainer:
+        settings = ("max_connections=600", "max_wal_size=2GB", "fsync=off", "full_page_writes=off", "timezone=UTC", "log_timezone=UTC")
+        container = PostgresContainer(DockerPostgres.image, username=USER, password=self._password(), dbname="postgres", driver=None)
+        return container.with_command(["postgres", *(word for setting in settings for word in ("-c", setting))])
+
+    def _ready(self) -> bool:
+        return self._run(["pg_isready", "--quiet", "--host=127.0.0.1", f"--username={USER}"])[0] == 0
+
+
+class RabbitInContainer(ContainerServer):
+    """RabbitMQ. Virtual hosts are made and deleted by `rabbitmqctl` in the container, about 0.6 s for each command."""
+
+    kind = "rabbitmq"
+    inner_port = 5672
+
+    def url(self, vhost: str = VHOST) -> str:
+        return f"amqp://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+
+    def add_vhost(self, name: str) -> None:
+        """Make a virtual host on which the server's user may do everything. Safe to repeat."""
+        commands = (["add_vhost", name], ["set_permissions", "-p", name, USER, ".*", ".*", ".*"])
+        self._checked(["sh", "-c", " && ".join(shlex.join(["rabbitmqctl", "--quiet", *command]) for command in commands)])
+
+    def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with all that is in it; nothing happens where there is none."""
+        argv = ["rabbitmqctl", "--quiet", "delete_vhost", name]
+        status, output = self._run(argv)
+        if status != 0 and name in self.control("list_vhosts", "--no-table-headers").splitlines():
+            raise DevstackError(f"{shlex.join(argv)} ended with {status}:\n{output}")
+
+    def control(self, *arguments: str) -> str:
+        """What `rabbitmqctl` prints."""
+        return self._checked(["rabbitmqctl", "--quiet", *arguments])
+
+    def _container(self) -> DockerContainer:
+        return RabbitMqContainer(DockerRabbit.image, port=self.inner_port, username=USER, password=self._password(), vhost=VHOST)
+
+    def _ready(self) -> bool:
+        return speaks_amqp(self.port)
+
+    def _checked(self, argv: Sequence[str]) -> str:
+        status, output = self._run(argv)
+        if status != 0:
+            raise DevstackError(f"{shlex.join(argv)} ended with {status}:\n{output}")
+        return output
+
+
+def engine() -> docker.DockerClient:
+    """The Docker engine that DOCKER_HOST names, else the one of this machine.
+
+    Raises DevstackError where none answers.
+    """
+    try:
+        client = docker.from_env(timeout=STOP_SECONDS + 30)
+        client.ping()
+    except DockerException as error:
+        raise DevstackError(f"no Docker engine answers: {error}") from error
+    return client

@@ -1,0 +1,51 @@
+"""Which PostgreSQL and RabbitMQ the tests use: the machine's own programs run privately, or containers. TOWPATH_TEST_SERVERS chooses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from devstack.docker import docker_works
+from devstack.errors import DevstackError
+from devstack.install import install_missing, missing_servers
+from devstack.postgres import PostgresNode
+from devstack.rabbitmq import RabbitNode
+from devstack.servers import Servers
+from devstack.settings import ServerSources
+
+
+def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
+    """Servers whose data may be lost, not started yet. Those of the directory that an earlier call started are found again.
+
+    Raises DevstackError where containers were chosen and no Docker engine answers.
+    """
+    if containers_are_chosen():
+        return in_containers(directory)
+    install_missing(say)
+    return Servers(PostgresNode(directory / "postgres", durable=False), RabbitNode(directory / "rabbitmq", management=True))
+
+
+def containers_are_chosen() -> bool:
+    """What the setting says; `auto` means containers only where they are the way to have both servers without installing a program."""
+    chosen = ServerSources().servers
+    if chosen == "auto":
+        return bool(missing_servers()) and docker_works()
+    return chosen == "containers"
+
+
+def in_containers(directory: Path) -> Servers:
+    """Raises DevstackError, which says what to do, where no Docker engine answers."""
+    from tests.harness.containers import PostgresInContainer, RabbitInContainer, engine  # noqa: PLC0415 - takes 0.7 s, for few runs
+
+    try:
+        engine().close()
+    except DevstackError as error:
+        advice = "start Docker, set DOCKER_HOST, or run the tests without TOWPATH_TEST_SERVERS=containers"
+        raise DevstackError(f"the tests are to use PostgreSQL and RabbitMQ in containers, but {error}: {advice}") from error
+    return Servers(PostgresInContainer(directory / "postgres"), RabbitInContainer(directory / "rabbitmq"))
+
+
+def discard(servers: Servers) -> None:
+    """End both and delete their containers. By SIGKILL first: nobody needs the data, and an orderly stop takes seconds."""
+    for server in (servers.rabbit, servers.postgres):
+        server.kill()
+        remove = getattr(server, "remove", server.stop)
+        remove()
