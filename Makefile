@@ -109,7 +109,7 @@ e2e-kubernetes: $(VENV) ## The end-to-end tests for which it matters what jobs r
 
 .PHONY: test-containers
 test-containers: $(VENV) ## The tests marked `containers`, with PostgreSQL and RabbitMQ in containers of the Docker engine that DOCKER_HOST names
-	@TOWPATH_TEST_SERVERS=containers $(PYTHON) -m tests -m containers $(ARGS)
+	@TOWPATH_TEST_SERVERS=containers $(PYTHON) -m tests -m containers --timeout=300 $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV) ## Steady load under random faults of every kind; prints the table, writes .towpath/chaos.json (SECONDS=600 SEED=… LEAST=0; CLUSTER=kubernetes)

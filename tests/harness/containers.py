@@ -7,6 +7,7 @@ deletes both. Ryuk, the container by which testcontainers cleans up after a proc
 """
 
 import hashlib
+import logging
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ PAUSE_SECONDS = 20
 
 testcontainers_config.ryuk_disabled = True
 testcontainers_config.connection_mode_override = ConnectionMode.docker_host
-testcontainers_config.max_tries, testcontainers_config.sleep_time = READY_SECONDS * 5, 0.2
+testcontainers_config.max_tries, testcontainers_config.sleep_time = READY_SECONDS * 2, 0.5
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # testcontainers connects until the broker is up: each refusal is a page of errors
 
 
 class ContainerServer(ABC):
