@@ -1,9 +1,11 @@
 """A pod of the local cluster as the log sink sees it: a directory with logs, and the evidence that a log has ended.
 
-Reads only. The layout is the local cluster's, whose supervisors write it.
+Reads only. The layout is the local cluster's, whose supervisors write it. The log sink may run in another container than the executor: what it knows of
+a supervisor it knows from the lock that the supervisor holds, because process ids of another pid namespace say nothing here.
 """
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from services.logsink.sources.log_files import LogFiles
 
 
 class PodDirectory:
-    """`log/<container>.log`, `ended/<container>`, `status.json`, `pod.json`."""
+    """`log/<container>.log`, `ended/<container>`, `status.json`, `pod.json`, `supervisor.lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,9 +61,23 @@ class PodDirectory:
             supervisor = self._identity()
         except ValueError:
             return "the machine crashed while the pod was there"
-        if supervisor and start_time(supervisor[0]) != supervisor[1]:
+        if supervisor and not self._lives(*supervisor):
             return "the pod's supervisor ended before its log did"
         return None
+
+    def _lives(self, pid: int, started: int) -> bool:
+        """Whether the supervisor holds its lock. A pod of an older executor has no lock: then its process has to be there."""
+        try:
+            descriptor = os.open(self.path / "supervisor.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return start_time(pid) == started
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several log sinks may try at once
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def _identity(self) -> tuple[int, int] | None:
         """(pid, start time) of the supervisor, once it is known. Raises ValueError for half a file: put in place whole, it outlived a crash of the machine."""

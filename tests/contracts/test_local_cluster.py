@@ -13,6 +13,7 @@ from services.executor.cluster import Phase, Refused
 from services.executor.local.cluster import LocalCluster, LocalLimits
 from services.executor.local.processes import descendants, marked
 from services.executor.local.sandbox import Sandbox
+from services.logsink.pod_directory import PodDirectory
 from shared.errors import Transient
 from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, begin, create_again, end_of, log_of, run, said, spec, supervisor_of
 
@@ -108,6 +109,36 @@ async def test_a_killed_supervisor_loses_the_pod_and_leaves_no_process(local_clu
     os.kill(supervisor_of(made), signal.SIGKILL)
     assert (await end_of(local_cluster, made.name))[0] is Phase.LOST
     assert marked(made.pods[0].uid) == []
+
+
+async def test_a_log_sink_that_sees_no_process_of_the_pod_learns_of_its_end_from_the_lock(
+    local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.logsink.pod_directory.start_time", lambda _: None)
+    made = await local_cluster.create(spec("(sleep 600 &) ; echo begun; sleep 600"))
+    pod = PodDirectory(Path(made.log_location))
+    assert pod.evidence("job") is None
+    await local_cluster.release(made.name, made.pods[0].uid)
+    await said(made, "begun")
+    assert pod.evidence("job") is None
+    os.kill(supervisor_of(made), signal.SIGKILL)
+    assert (await end_of(local_cluster, made.name))[0] is Phase.LOST
+    end = pod.evidence("job")
+    assert end
+    assert end.gap == "the pod's supervisor ended before its log did"
+
+
+async def test_a_job_can_not_hold_a_lock_of_its_executor(local_cluster: LocalCluster, folder: Path) -> None:
+    if not AS_ROOT:
+        pytest.skip("without a user of its own a job can open what its supervisor can")
+    first = await local_cluster.create(spec(attempt=2))
+    await local_cluster.remove(first.name, first.object_uid)
+    made = await begin(local_cluster, spec('for f in ../../supervisor.lock ../../../../removals.lock; do flock -n "$f" echo locked || :; done; echo tried'))
+    await end_of(local_cluster, made.name)
+    assert (Path(made.log_location) / "supervisor.lock").exists()
+    assert (folder / "local" / "removals.lock").exists()
+    assert "locked" not in log_of(made)
+    assert log_of(made).endswith("tried\n")
 
 
 async def test_what_does_not_die_has_not_ended(local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A pod's directory as the local cluster's supervisor writes it, and CRI log files as the kubelet rotates them."""
 
+import fcntl
 import gzip
 import os
 import shutil
@@ -40,13 +41,16 @@ def lines_of(text: bytes) -> list[bytes]:
 
 
 class FakePod:
-    """A pod's directory. Its supervisor is this process until `lose_supervisor`."""
+    """A pod's directory. Its supervisor is this process until `lose_supervisor`. `locks` False: as an executor made it whose supervisors held no lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, locks: bool = True) -> None:
         self.path = path
         for name in ("log", "ended"):
             (path / name).mkdir(parents=True)
         self._rotations = 0
+        self._lock = (path / "supervisor.lock").open("w") if locks else None
+        if self._lock:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._supervisor(os.getpid(), start_time(os.getpid()) or 0)
 
     def log(self, container: str = "job") -> Path:
@@ -88,6 +92,8 @@ class FakePod:
 
     def lose_supervisor(self) -> None:
         """As if it had been killed, and its number given to another process."""
+        if self._lock:
+            self._lock.close()
         self._supervisor(os.getpid(), 1)
 
     def remove(self) -> None:

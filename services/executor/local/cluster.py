@@ -66,6 +66,8 @@ class LocalCluster:
 
     async def __aenter__(self) -> Self:
         self._pods.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._lock.touch()
+        self._lock.chmod(0o600)  # a job that opened it could hold it, and then no pod would be removed
         supervisors.allow_many_descriptors()
         keep_apart(self._pods)
         await asyncio.to_thread(remove_debris, self._pods)

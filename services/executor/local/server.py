@@ -18,7 +18,7 @@ from typing import NoReturn
 from services.executor.local.order import Order
 from services.executor.local.pod_files import PodFiles
 from services.executor.local.processes import set_name
-from services.executor.local.staging import put_in_place, stage
+from services.executor.local.staging import lock, put_in_place, stage
 from services.executor.local.supervisor import supervise
 from services.executor.local.wakes import HEARD
 
@@ -59,6 +59,7 @@ def _serve(channel: socket.socket, number: bytes, descriptor: int) -> None:
 def _make(order: Order, channel: socket.socket) -> bool:
     """False: another pod has the name. What can be done here is not done by the child, which would pay for each page of memory that it touches first."""
     staged = stage(order)
+    held = lock(staged)
     in_place, say = os.pipe2(os.O_CLOEXEC)
     try:
         supervisor = _fork(staged)
@@ -69,8 +70,8 @@ def _make(order: Order, channel: socket.socket) -> bool:
             os.write(say, b"!")
         return made
     finally:
-        os.close(in_place)
-        os.close(say)
+        for descriptor in (in_place, say, held):  # the supervisor has its own copy of the lock
+            os.close(descriptor)
 
 
 def _fork(staged: PodFiles) -> int:

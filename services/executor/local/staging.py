@@ -1,5 +1,6 @@
 """How a pod's folder comes to be: made under a name that is no pod's, and put in place complete."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -17,6 +18,13 @@ def stage(order: Order) -> PodFiles:
     _make_folders(order, files)
     _make_files(order, files)
     return files
+
+
+def lock(staged: PodFiles) -> int:
+    """A descriptor that holds the pod's lock until its last copy is closed, which is the supervisor's. Raises OSError."""
+    descriptor = os.open(staged.lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)  # a job that opened it could hold it too
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
 
 
 def put_in_place(order: Order, staged: PodFiles, supervisor_pid: int) -> bool:

@@ -10,9 +10,9 @@ from services.logsink.sources import End
 from tests.fakes.pod_directory import FakePod
 
 
-@pytest.fixture
-def fake(tmp_path: Path) -> FakePod:
-    return FakePod(tmp_path / "pod")
+@pytest.fixture(params=[True, False], ids=["with a lock", "of an older executor"])
+def fake(tmp_path: Path, request: pytest.FixtureRequest) -> FakePod:
+    return FakePod(tmp_path / "pod", locks=request.param)
 
 
 def evidence(fake: FakePod, container: str = "job") -> End | None:
@@ -61,6 +61,17 @@ def test_a_crash_of_the_machine_that_left_half_an_identity_is_an_end_without_pro
     lost = evidence(fake)
     assert lost
     assert lost.gap
+
+
+def test_a_supervisor_of_another_pid_namespace_lives_as_long_as_it_holds_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakePod(tmp_path / "pod")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("services.logsink.pod_directory.start_time", lambda _: None)
+        assert [evidence(fake) for _ in range(2)] == [None, None]
+        fake.lose_supervisor()
+        lost = evidence(fake)
+    assert lost
+    assert lost.gap == "the pod's supervisor ended before its log did"
 
 
 def test_start_times_tell_processes_apart() -> None:
