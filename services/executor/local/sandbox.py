@@ -15,8 +15,10 @@ from typing import Literal
 
 import structlog
 
+from services.executor.local.folders import remove_trees
 from services.executor.local.order import Runner
-from services.executor.local.processes import SYSTEM_PATH
+from services.executor.local.pod_files import MARK
+from services.executor.local.processes import SYSTEM_PATH, marked
 
 _log = structlog.get_logger()
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - to be replaced by empty ones
@@ -25,9 +27,13 @@ _KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # names would 
 
 _PROBES = 5
 """A mount of the machine that goes while bubblewrap binds it makes one fail; that is no reason to do without."""
+_PROBE_SECONDS = 10
 _FOR_OTHERS = stat.S_IROTH | stat.S_IXOTH
 
 Choice = Literal["auto", "bubblewrap", "none"]
+
+
+_NEEDS = "An executor that is root needs the capabilities SETUID, SETGID, KILL, CHOWN, DAC_OVERRIDE, FOWNER and SYS_PTRACE."
 
 
 class SandboxUnusable(Exception):
@@ -149,7 +155,7 @@ async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
         raise SandboxUnusable(f"bubblewrap does not work here: {complaint}")
     complaint_without = await _probe(sandbox, local)
     if complaint_without:
-        raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. Every folder above {local} must let others pass (chmod o+x).")
+        raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. {_NEEDS} Every folder above {local} must let others pass (chmod o+x).")
     _log.warning("jobs_not_sandboxed", why=complaint, consequence="jobs can read whatever their user can read")
     return sandbox
 
@@ -165,32 +171,41 @@ async def _probe(sandbox: Sandbox, local: Path) -> str:
         if runner.owner is not None:
             os.chown(workspace, *runner.owner)
         wanted = os.getuid() if sandbox.job_user is None else sandbox.job_user.uid
-        script = 'cd -- "$0" && : > made && test "$(id -u)" = "$1"'
-        return await _try([*runner.prefix, "/bin/sh", "-c", script, str(workspace), str(wanted)], runner)
-    finally:
-        (workspace / "made").unlink(missing_ok=True)
-        workspace.rmdir()
-        trial.rmdir()
-
-
-async def _try(argv: list[str], runner: Runner) -> str:
-    user = {} if runner.user is None else {"user": runner.user[0], "group": runner.user[1], "extra_groups": ()}
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": SYSTEM_PATH},
-            cwd="/",
-            **user,  # type: ignore[arg-type]  # the stubs want each keyword by name
-        )
+        script = 'cd -- "$0" && mkdir of-all && chmod 1777 of-all && : > of-all/made && test "$(id -u)" = "$1" && echo ready && read -r end'
+        complaint = await _try([*runner.prefix, "/bin/sh", "-c", script, str(workspace), str(wanted)], runner, trial.name)
     except OSError as error:
-        return str(error)
+        complaint = str(error)
+    remove_trees([trial])
+    return complaint or ("its files can't be removed" if trial.exists() else "")
+
+
+async def _try(argv: list[str], runner: Runner, mark: str) -> str:
+    user = {} if runner.user is None else {"user": runner.user[0], "group": runner.user[1], "extra_groups": ()}
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": SYSTEM_PATH, MARK: mark},
+        cwd="/",
+        **user,  # type: ignore[arg-type]  # the stubs want each keyword by name
+    )
+    assert process.stdout  # noqa: S101 - a pipe, as asked for above
     try:
-        _, said = await asyncio.wait_for(process.communicate(), 10)
+        begun = await asyncio.wait_for(process.stdout.readline(), _PROBE_SECONDS)
+        complaint = "" if runner.prefix or not begun else await asyncio.to_thread(_out_of_reach, process.pid, mark)
+        _, said = await asyncio.wait_for(process.communicate(b"end\n"), _PROBE_SECONDS)
     except TimeoutError:
         process.kill()
         return "the probe hung"
     last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return "" if process.returncode == 0 else last or f"the probe ended with {process.returncode}"
+    return complaint if process.returncode == 0 else last or f"the probe ended with {process.returncode}"
+
+
+def _out_of_reach(pid: int, mark: str) -> str:
+    """Why a process of a job's user could not be ended, or not be found when its supervisor is gone; empty when it could. With bubblewrap the kernel does both."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return "its processes can't be stopped"
+    return "" if marked(mark) else "its processes can't be found by their environment"
