@@ -10,7 +10,7 @@ from services.executor.settings import ExecutorSettings
 
 @asynccontextmanager
 async def open_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[Cluster]:
-    """As the settings want it. Raises SandboxUnusable, ClusterUnusable."""
+    """As the settings want it. Raises SandboxUnusable, FolderTaken, ClusterUnusable."""
     if settings.backend == "local":
         async with open_local_cluster(settings, installation) as local:
             yield local

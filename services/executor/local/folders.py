@@ -1,4 +1,4 @@
-"""The folder of all pods: its pods kept apart on disk, and what is removed deleted in bulk."""
+"""The folder of all pods: who may serve it, its pods kept apart on disk, and what is removed deleted in bulk."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,8 @@ import os
 import shutil
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from services.executor.local.pod_files import STAGED
@@ -15,6 +16,31 @@ from services.executor.local.pod_files import STAGED
 _DEBRIS_SECONDS = 600.0
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # linux/fs.h FS_IOC_*, as most architectures number them; elsewhere they are refused
 _UNRELATED = 0x20000  # FS_TOPDIR_FL
+
+
+class FolderTaken(Exception):
+    """Executors in another pid namespace serve this folder."""
+
+
+@contextmanager
+def one_pid_namespace(folder: Path) -> Iterator[None]:
+    """Holds the folder for executors of this pid namespace. To one in another, such as a second container, every supervisor of ours would look dead.
+
+    Raises FolderTaken.
+    """
+    ours = os.readlink("/proc/self/ns/pid")
+    descriptor = os.open(folder / "executors.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(BlockingIOError):  # there are others: the file says where
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, ours.encode(), 0)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.pread(descriptor, len(ours) + 1, 0) != ours.encode():
+            raise FolderTaken(f"an executor in another container or pid namespace serves {folder}: neither would see that the other's jobs run")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Removals:

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.executor.local.cluster import LocalCluster, LocalLimits
+from services.executor.local.folders import one_pid_namespace
 from services.executor.local.sandbox import Sandbox, User, choose, private_folders
 from services.executor.settings import ExecutorSettings
 
 
 @asynccontextmanager
 async def open_local_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[LocalCluster]:
-    """Raises SandboxUnusable when jobs could not be run as the settings want."""
+    """Raises SandboxUnusable when jobs could not be run as the settings want, FolderTaken when executors elsewhere have the folder."""
     folder = settings.local_dir.absolute()
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     hidden, masked = private_folders(settings.encryption_key_file, folder)
@@ -30,5 +31,6 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
         free_bytes=settings.local_free_bytes,
         clone_protocols="https:http:file" if settings.allow_local_clone_urls else "https",
     )
-    async with LocalCluster(folder, installation, await choose(settings.local_sandbox, wanted, folder), limits) as cluster:
-        yield cluster
+    with one_pid_namespace(folder):
+        async with LocalCluster(folder, installation, await choose(settings.local_sandbox, wanted, folder), limits) as cluster:
+            yield cluster
