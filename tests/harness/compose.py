@@ -70,7 +70,7 @@ class Composed:
 
     def states(self) -> dict[str, str]:
         """`healthy`, `starting`, `exited 0` and so on of each service's container."""
-        containers = self.run("ps", "--all", "--quiet").split()
+        containers = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}").split()
         inspected: list[dict[str, Any]] = json.loads(docker("inspect", *containers)) if containers else []
         return {one["Config"]["Labels"]["com.docker.compose.service"]: _state(one["State"]) for one in inspected}
 
