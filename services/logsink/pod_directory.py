@@ -1,7 +1,7 @@
 """A pod of the local cluster as the log sink sees it: a directory with logs, and the evidence that a log has ended.
 
-Reads only. The layout is the local cluster's, whose supervisors write it. The log sink may run in another container than the executor: what it knows of
-a supervisor it knows from the lock that the supervisor holds, because process ids of another pid namespace say nothing here.
+Reads only. The layout is the local cluster's, whose supervisors write it. The log sink may run in another
+container than the executor, where it sees none of its processes. A lock tells it whether a supervisor lives.
 """
 
 import asyncio
@@ -66,13 +66,16 @@ class PodDirectory:
         return None
 
     def _lives(self, pid: int, started: int) -> bool:
-        """Whether the supervisor holds its lock. A pod of an older executor has no lock: then its process has to be there."""
+        """Whether the supervisor holds its lock.
+
+        A pod of an older executor has no lock: then the supervisor has to be a process here.
+        """
         try:
             descriptor = os.open(self.path / "supervisor.lock", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return start_time(pid) == started
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several log sinks may try at once
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several log sinks may hold it at once
         except BlockingIOError:
             return True
         finally:

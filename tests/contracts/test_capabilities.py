@@ -1,4 +1,7 @@
-"""Which capabilities an executor needs that is root in a container: with those of the compose file jobs run, and without one of them it refuses to start."""
+"""Which capabilities an executor needs that is root in a container.
+
+With those of the compose file jobs run. Without any one of them the executor refuses to start.
+"""
 
 import json
 import shutil
@@ -13,7 +16,9 @@ import yaml
 from tests.contracts.clusters import AS_ROOT
 
 ROOT = Path(__file__).parents[2]
-CAPABILITIES: list[str] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["executor"]["cap_add"]
+CAPABILITIES: list[str] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["executor"][
+    "cap_add"
+]
 CHOOSING = """
 import asyncio, json, sys
 from pathlib import Path
@@ -34,7 +39,15 @@ pytestmark = [
 def choose_with(capabilities: list[str], folder: Path) -> Any:
     """What an executor says that starts with these capabilities; None where it starts."""
     kept = ",".join(["-all", *(f"+{name.lower()}" for name in capabilities)])
-    argv = ["setpriv", f"--bounding-set={kept}", "--no-new-privs", sys.executable, "-c", CHOOSING, str(folder)]
+    argv = [
+        "setpriv",
+        f"--bounding-set={kept}",
+        "--no-new-privs",
+        sys.executable,
+        "-c",
+        CHOOSING,
+        str(folder),
+    ]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])["refused"]
@@ -46,7 +59,9 @@ def test_the_capabilities_of_the_compose_file_are_enough(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", CAPABILITIES)
-def test_without_any_of_them_the_executor_does_not_start_and_names_what_it_needs(folder: Path, missing: str) -> None:
+def test_without_any_of_them_the_executor_does_not_start_and_names_what_it_needs(
+    folder: Path, missing: str
+) -> None:
     refused = choose_with([name for name in CAPABILITIES if name != missing], folder)
     assert refused is not None
     assert missing in refused

@@ -133,7 +133,9 @@ async def test_a_job_can_not_hold_a_lock_of_its_executor(local_cluster: LocalClu
         pytest.skip("without a user of its own a job can open what its supervisor can")
     first = await local_cluster.create(spec(attempt=2))
     await local_cluster.remove(first.name, first.object_uid)
-    made = await begin(local_cluster, spec('for f in ../../supervisor.lock ../../../../removals.lock; do flock -n "$f" echo locked || :; done; echo tried'))
+    locks = "../../supervisor.lock ../../../../removals.lock"
+    script = f'for f in {locks}; do flock -n "$f" echo locked || :; done; echo tried'
+    made = await begin(local_cluster, spec(script))
     await end_of(local_cluster, made.name)
     assert (Path(made.log_location) / "supervisor.lock").exists()
     assert (folder / "local" / "removals.lock").exists()

@@ -1,4 +1,7 @@
-"""`docker compose up` as the README has it: it builds a push, keeps a job from everything that is not the job's, and keeps its data over `down` and `up`."""
+"""`docker compose up` as the README has it.
+
+A push is built, a job reads nothing that is not its own, and `down` and `up` keep the data.
+"""
 
 import asyncio
 import json
@@ -103,7 +106,9 @@ async def test_a_push_is_built_a_job_reads_nothing_of_others_and_all_is_kept(
     towpath.admin = towpath.admin.as_(project.token())
     person = await towpath.person()
     repository = await towpath.repository(person, clone_url=f"file://{REPOSITORIES}/boats")
-    pipeline = await towpath.pipeline(person, PIPELINE.format(repository=repository.full_name, own=hidden.own_variable))
+    pipeline = await towpath.pipeline(
+        person, PIPELINE.format(repository=repository.full_name, own=hidden.own_variable)
+    )
 
     first = await built(towpath, repository, pipeline, source.head(), hidden)
     log = await towpath.log(first["id"], "build")
@@ -141,7 +146,9 @@ async def up(project: Composed, session: aiohttp.ClientSession) -> Towpath:
     return Towpath(project, session, LocalBackend(Path("/nonexistent")))
 
 
-async def built(towpath: Towpath, repository: FakeRepository, pipeline: dict[str, Any], sha: str, hidden: Secrets) -> dict[str, Any]:
+async def built(
+    towpath: Towpath, repository: FakeRepository, pipeline: dict[str, Any], sha: str, hidden: Secrets
+) -> dict[str, Any]:
     """The green run of a signed push of this commit."""
     (await towpath.deliver(push(repository, sha=sha), secret=hidden.webhook)).expect(202)
 
@@ -154,10 +161,16 @@ async def built(towpath: Towpath, repository: FakeRepository, pipeline: dict[str
     return run
 
 
-async def begun(towpath: Towpath, repository: FakeRepository, person: Person, hidden: Secrets, source: GitRepository) -> dict[str, Any]:
+async def begun(
+    towpath: Towpath, repository: FakeRepository, person: Person, hidden: Secrets, source: GitRepository
+) -> dict[str, Any]:
     """A run whose job has printed its first line and does not end."""
     pipeline = await towpath.pipeline(person, ENDLESS.format(repository=repository.full_name))
-    (await towpath.deliver(push(repository, sha=source.head(), ref="refs/heads/endless"), secret=hidden.webhook)).expect(202)
+    (
+        await towpath.deliver(
+            push(repository, sha=source.head(), ref="refs/heads/endless"), secret=hidden.webhook
+        )
+    ).expect(202)
     run = await towpath.run_of(pipeline, within=60)
 
     async def says_so() -> bool:
@@ -175,8 +188,10 @@ def key_of(project: Composed) -> str:
 
 
 def check_that_nothing_was_read(log: str, hidden: Secrets, key: str) -> None:
-    """The job's own two secrets are found, so its search works; of what is not its own it has read nothing."""
-    report = json.loads(next(line for line in log.splitlines() if line.startswith("REPORT ")).removeprefix("REPORT "))
+    """The job has found its own two secrets, so its search works, and has read nothing else."""
+    report = json.loads(
+        next(line for line in log.splitlines() if line.startswith("REPORT ")).removeprefix("REPORT ")
+    )
     assert (report["uid"], report["groups"], set(report["capabilities"])) == (JOB_UID, [], {"0" * 16})
     assert report["environment_secrets"] == [hidden.own_variable]
     assert report["file_secrets"] == [hidden.own_file]
@@ -184,6 +199,14 @@ def check_that_nothing_was_read(log: str, hidden: Secrets, key: str) -> None:
     assert report["postgres"] == "InvalidPasswordError"
     foreign = [process for process in report["processes"] if process["uid"] != JOB_UID]
     assert [process for process in foreign if process["readable"]] == []
-    assert any("services.executor" in process["command"] for process in foreign), "the executor is visible to the job"
-    assert [process for process in report["processes"] if "services.gateway" in process["command"] or "postgres" in process["command"]] == []
-    assert [secret for secret in (hidden.postgres, hidden.rabbitmq, hidden.webhook, key) if secret in log] == []
+    assert any("services.executor" in process["command"] for process in foreign), (
+        "the executor is visible to the job"
+    )
+    assert [
+        process
+        for process in report["processes"]
+        if "services.gateway" in process["command"] or "postgres" in process["command"]
+    ] == []
+    assert [
+        secret for secret in (hidden.postgres, hidden.rabbitmq, hidden.webhook, key) if secret in log
+    ] == []

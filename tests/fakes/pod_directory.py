@@ -41,7 +41,10 @@ def lines_of(text: bytes) -> list[bytes]:
 
 
 class FakePod:
-    """A pod's directory. Its supervisor is this process until `lose_supervisor`. `locks` False: as an executor made it whose supervisors held no lock."""
+    """A pod's directory. Its supervisor is this process until `lose_supervisor`.
+
+    `locks` False: as an older executor made it, whose supervisors held no lock.
+    """
 
     def __init__(self, path: Path, *, locks: bool = True) -> None:
         self.path = path

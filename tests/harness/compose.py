@@ -26,7 +26,10 @@ UP_SECONDS = 300
 def compose_program() -> tuple[str, ...] | None:
     """The newer or the older kind; None where neither is installed."""
     for command in (("docker", "compose"), ("docker-compose",)):
-        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which(command[0])
+            and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0
+        ):
             return command
     return None
 
@@ -38,8 +41,17 @@ def why_not() -> str:
     if not docker_works():
         return "no Docker engine answers"
     images = sorted({service["image"] for service in yaml.safe_load(FILE.read_text())["services"].values()})
-    missing = [image for image in images if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode != 0]
-    return f"the Docker engine has no image {', '.join(missing)}: `make images`, `docker pull`" if missing else ""
+    missing = [
+        image
+        for image in images
+        if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode
+        != 0
+    ]
+    return (
+        f"the Docker engine has no image {', '.join(missing)}: `make images`, `docker pull`"
+        if missing
+        else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,25 @@ class Composed:
         """What compose prints. AssertionError with what it complains about."""
         program = compose_program()
         assert program is not None
-        argv = [*program, "--project-name", self.project, "--file", str(FILE), "--file", str(self.override), *arguments]
-        done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=seconds, check=False)
+        argv = [
+            *program,
+            "--project-name",
+            self.project,
+            "--file",
+            str(FILE),
+            "--file",
+            str(self.override),
+            *arguments,
+        ]
+        done = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
         return done.stdout
 
@@ -70,9 +99,13 @@ class Composed:
 
     def states(self) -> dict[str, str]:
         """`healthy`, `starting`, `exited 0` and so on of each service's container."""
-        containers = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}").split()
+        containers = docker(
+            "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}"
+        ).split()
         inspected: list[dict[str, Any]] = json.loads(docker("inspect", *containers)) if containers else []
-        return {one["Config"]["Labels"]["com.docker.compose.service"]: _state(one["State"]) for one in inspected}
+        return {
+            one["Config"]["Labels"]["com.docker.compose.service"]: _state(one["State"]) for one in inspected
+        }
 
 
 def _state(state: dict[str, Any]) -> str:
@@ -89,7 +122,10 @@ def docker(*arguments: str) -> str:
 
 @contextmanager
 def composed(folder: Path, environment: Mapping[str, str]) -> Iterator[Composed]:
-    """Not started yet; containers, network and volumes are gone after the block. Jobs clone from `folder`, which is mounted at REPOSITORIES."""
+    """A project that is not started yet; its containers, network and volumes are gone after the block.
+
+    Jobs clone from `folder`, which the executor's container has at REPOSITORIES.
+    """
     folder.mkdir(mode=0o755)
     override = folder.with_suffix(".yml")
     local = {"environment": {"TOWPATH_ALLOW_LOCAL_CLONE_URLS": "true"}}

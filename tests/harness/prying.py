@@ -1,7 +1,8 @@
-"""User code that tries to read what is not its own, and prints one JSON object of what it could read. Runs inside a job, with the standard library alone.
+"""User code that tries to read what is not its own, and prints one JSON object of what it could read.
 
-`secrets` are texts of the form that the test gives its passwords, and lines of a key file. The job's own folder and environment hold one each, so an
-empty list means that the search is broken, not that there is nothing to find.
+It runs inside a job, with the standard library alone. Secrets are texts of the form that the test gives its
+passwords, and lines of a key file. The job's own folder and environment hold one each, so an empty list means
+that the search is broken, not that there is nothing to find.
 """
 
 import contextlib
@@ -16,12 +17,21 @@ from pathlib import Path
 
 SECRET = re.compile(rb"needle[0-9a-f]{32}|(?<![\w+/])\d+:[A-Za-z0-9+/]{43}=")
 IMAGE = {"/proc", "/sys", "/dev", "/usr", "/opt"}
-"""Not searched: what the kernel makes up, and folders of the image, to which a running container adds nothing."""
-CLOSED = ("/etc/towpath", "/etc/towpath/keys", "/var/lib/towpath/local/pods", "../../pod.json", "../../log", "../../log/job.log", "../../supervisor.lock")
+"""Not searched: the kernel's file systems, and folders of the image, which is mounted read-only."""
+CLOSED = (
+    "/etc/towpath",
+    "/etc/towpath/keys",
+    "/var/lib/towpath/local/pods",
+    "../../pod.json",
+    "../../log",
+    "../../log/job.log",
+    "../../supervisor.lock",
+)
 CONNECT = """
 import asyncio, asyncpg, sys
 try:
-    asyncio.run(asyncpg.connect(host="postgres", user="towpath", password=sys.argv[1], database="towpath", timeout=20))
+    address = {"host": "postgres", "user": "towpath", "database": "towpath"}
+    asyncio.run(asyncpg.connect(**address, password=sys.argv[1], timeout=20))
     print("connected")
 except Exception as error:
     print(type(error).__name__)
@@ -47,7 +57,7 @@ def process(folder: Path) -> dict[str, object]:
             readable.append(name)
     for name in ("fd", "cwd/", "root/"):
         with contextlib.suppress(PermissionError):
-            os.listdir(folder / name)
+            list((folder / name).iterdir())
             readable.append(name)
     try:
         os.kill(int(folder.name), 0)
@@ -66,7 +76,7 @@ def environment_secrets() -> Iterator[str]:
 def file_secrets() -> Iterator[str]:
     """Of every regular file that can be read; links are not followed."""
     for folder, below, names in os.walk("/"):
-        below[:] = [name for name in below if os.path.join(folder, name) not in IMAGE]  # noqa: PTH118 - many paths
+        below[:] = [name for name in below if str(Path(folder, name)) not in IMAGE]
         for name in names:
             path = Path(folder, name)
             with contextlib.suppress(OSError):

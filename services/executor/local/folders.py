@@ -1,4 +1,4 @@
-"""The folder of all pods: who may serve it, its pods kept apart on disk, and what is removed deleted in bulk."""
+"""The folder of all pods: who may serve it, its pods kept apart on disk, and removals in bulk."""
 
 import asyncio
 import contextlib
@@ -24,11 +24,11 @@ class FolderTaken(Exception):
 
 @contextmanager
 def one_pid_namespace(folder: Path) -> Iterator[None]:
-    """Holds the folder for executors of this pid namespace. To one in another, such as a second container, every supervisor of ours would look dead.
+    """Holds the folder for executors of this pid namespace. Raises FolderTaken.
 
-    Raises FolderTaken.
+    To an executor in another one, such as a second container, every supervisor of ours would look dead.
     """
-    ours = os.readlink("/proc/self/ns/pid")
+    ours = str(Path("/proc/self/ns/pid").readlink())
     descriptor = os.open(folder / "executors.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with contextlib.suppress(BlockingIOError):  # there are others: the file says where
@@ -37,7 +37,8 @@ def one_pid_namespace(folder: Path) -> Iterator[None]:
             os.pwrite(descriptor, ours.encode(), 0)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.pread(descriptor, len(ours) + 1, 0) != ours.encode():
-            raise FolderTaken(f"an executor in another container or pid namespace serves {folder}: neither would see that the other's jobs run")
+            why = "neither would see that the other's jobs run"
+            raise FolderTaken(f"an executor in another container or pid namespace serves {folder}: {why}")
         yield
     finally:
         os.close(descriptor)

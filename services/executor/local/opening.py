@@ -12,7 +12,10 @@ from services.executor.settings import ExecutorSettings
 
 @asynccontextmanager
 async def open_local_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[LocalCluster]:
-    """Raises SandboxUnusable when jobs could not be run as the settings want, FolderTaken when executors elsewhere have the folder."""
+    """Raises SandboxUnusable when jobs could not be run as the settings want.
+
+    Raises FolderTaken when executors in another pid namespace serve the folder.
+    """
     folder = settings.local_dir.absolute()
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     hidden, masked = private_folders(settings.encryption_key_file, folder)
@@ -32,5 +35,6 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
         clone_protocols="https:http:file" if settings.allow_local_clone_urls else "https",
     )
     with one_pid_namespace(folder):
-        async with LocalCluster(folder, installation, await choose(settings.local_sandbox, wanted, folder), limits) as cluster:
+        sandbox = await choose(settings.local_sandbox, wanted, folder)
+        async with LocalCluster(folder, installation, sandbox, limits) as cluster:
             yield cluster

@@ -3,7 +3,8 @@
 A pod is put in place complete, by one rename(2) that fails where the name is taken: nobody ever sees half of one. Every file in it that is read
 while it may be written is put in place by a rename as well.
 
-`pod.json` who it is and who supervises it · `supervisor.pid` · `supervisor.lock` locked as long as the supervisor lives · `go` the uid that may run · `stop` its end was asked for · `started` user code may have begun ·
+`pod.json` who it is and who supervises it · `supervisor.pid` · `supervisor.lock` locked while that lives ·
+`go` the uid that may run · `stop` its end was asked for · `started` user code may have begun ·
 `log/<container>.log` · `ended/<container>` no byte of that log follows · `status.json` how all of it ended · `job` the only folder that the job sees, with
 `workspace`, `home` and `state`, its own · `git` settings of the clone
 """
@@ -31,7 +32,10 @@ class PodFiles:
 
     @property
     def lock(self) -> Path:
-        """The supervisor holds an flock(2) on this file. The kernel releases it when the supervisor ends, and processes in other pid namespaces see that."""
+        """The supervisor holds an flock(2) on this file.
+
+        The kernel releases it when the supervisor ends. Processes in other pid namespaces see that.
+        """
         return self.folder / "supervisor.lock"
 
     @property

@@ -28,12 +28,19 @@ _KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # names would 
 _PROBES = 5
 """A mount of the machine that goes while bubblewrap binds it makes one fail; that is no reason to do without."""
 _PROBE_SECONDS = 10
+_TRIAL = (
+    'cd -- "$0" && mkdir of-all && chmod 1777 of-all && : > of-all/made && '
+    'test "$(id -u)" = "$1" && echo ready && read -r end'
+)
 _FOR_OTHERS = stat.S_IROTH | stat.S_IXOTH
 
 Choice = Literal["auto", "bubblewrap", "none"]
 
 
-_NEEDS = "An executor that is root needs the capabilities SETUID, SETGID, KILL, CHOWN, DAC_OVERRIDE, FOWNER and SYS_PTRACE."
+_NEEDS = (
+    "An executor that is root needs the capabilities "
+    "SETUID, SETGID, KILL, CHOWN, DAC_OVERRIDE, FOWNER and SYS_PTRACE."
+)
 
 
 class SandboxUnusable(Exception):
@@ -155,7 +162,8 @@ async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
         raise SandboxUnusable(f"bubblewrap does not work here: {complaint}")
     complaint_without = await _probe(sandbox, local)
     if complaint_without:
-        raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. {_NEEDS} Every folder above {local} must let others pass (chmod o+x).")
+        passing = f"Every folder above {local} must let others pass (chmod o+x)."
+        raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. {_NEEDS} {passing}")
     _log.warning("jobs_not_sandboxed", why=complaint, consequence="jobs can read whatever their user can read")
     return sandbox
 
@@ -171,8 +179,8 @@ async def _probe(sandbox: Sandbox, local: Path) -> str:
         if runner.owner is not None:
             os.chown(workspace, *runner.owner)
         wanted = os.getuid() if sandbox.job_user is None else sandbox.job_user.uid
-        script = 'cd -- "$0" && mkdir of-all && chmod 1777 of-all && : > of-all/made && test "$(id -u)" = "$1" && echo ready && read -r end'
-        complaint = await _try([*runner.prefix, "/bin/sh", "-c", script, str(workspace), str(wanted)], runner, trial.name)
+        argv = [*runner.prefix, "/bin/sh", "-c", _TRIAL, str(workspace), str(wanted)]
+        complaint = await _try(argv, runner, trial.name)
     except OSError as error:
         complaint = str(error)
     remove_trees([trial])
@@ -193,7 +201,8 @@ async def _try(argv: list[str], runner: Runner, mark: str) -> str:
     assert process.stdout  # noqa: S101 - a pipe, as asked for above
     try:
         begun = await asyncio.wait_for(process.stdout.readline(), _PROBE_SECONDS)
-        complaint = "" if runner.prefix or not begun else await asyncio.to_thread(_out_of_reach, process.pid, mark)
+        bare = begun and not runner.prefix
+        complaint = await asyncio.to_thread(_out_of_reach, process.pid, mark) if bare else ""
         _, said = await asyncio.wait_for(process.communicate(b"end\n"), _PROBE_SECONDS)
     except TimeoutError:
         process.kill()
@@ -203,7 +212,10 @@ async def _try(argv: list[str], runner: Runner, mark: str) -> str:
 
 
 def _out_of_reach(pid: int, mark: str) -> str:
-    """Why a process of a job's user could not be ended, or not be found when its supervisor is gone; empty when it could. With bubblewrap the kernel does both."""
+    """Why a job's process could not be ended, or not found once its supervisor is gone; else empty.
+
+    Not asked with bubblewrap, whose processes the kernel ends.
+    """
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -21,8 +21,11 @@ def stage(order: Order) -> PodFiles:
 
 
 def lock(staged: PodFiles) -> int:
-    """A descriptor that holds the pod's lock until its last copy is closed, which is the supervisor's. Raises OSError."""
-    descriptor = os.open(staged.lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)  # a job that opened it could hold it too
+    """A descriptor that holds the pod's lock until the last copy, the supervisor's, is closed. Raises OSError.
+
+    Only the executor's user can open the file: a job that could would be able to hold the lock.
+    """
+    descriptor = os.open(staged.lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor
 

@@ -1,6 +1,8 @@
-"""`docker compose up`: everything it names is there, pinned, on loopback alone, begins in order, and has no right that it does not need.
+"""The compose files: what they name exists and is pinned, listens on loopback alone, begins in order,
+and has no right that it does not need.
 
-The base file runs jobs in the executor's container; `docker-compose.kubernetes.yml` adds a cluster. `tests/e2e/test_compose.py` starts the base file.
+The base file runs jobs in the executor's container; `docker-compose.kubernetes.yml` adds a cluster.
+`tests/e2e/test_compose.py` starts the base file.
 """
 
 import re
@@ -20,7 +22,10 @@ BASE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 ADDED = yaml.safe_load((ROOT / "docker-compose.kubernetes.yml").read_text())["services"]
 BOTH = {**BASE, **{name: service for name, service in ADDED.items() if name not in BASE}}
 OURS = (*SERVICES, "key", "migrate")
-FILES = {"base": ["docker-compose.yml"], "kubernetes": ["docker-compose.yml", "docker-compose.kubernetes.yml"]}
+FILES = {
+    "base": ["docker-compose.yml"],
+    "kubernetes": ["docker-compose.yml", "docker-compose.kubernetes.yml"],
+}
 
 
 def composed(*files: str) -> dict[str, Any]:
@@ -55,9 +60,17 @@ def test_every_service_of_towpath_is_there_from_this_release() -> None:
 
 
 def test_no_service_keeps_a_right_that_it_does_not_need() -> None:
-    assert [name for name in OURS if BASE[name]["cap_drop"] != ["ALL"] or BASE[name]["security_opt"] != ["no-new-privileges:true"]] == []
+    assert [
+        name
+        for name in OURS
+        if BASE[name]["cap_drop"] != ["ALL"] or BASE[name]["security_opt"] != ["no-new-privileges:true"]
+    ] == []
     assert [name for name in OURS if not BASE[name]["read_only"]] == []
-    assert {name: service["cap_add"] for name, service in BASE.items() if "cap_add" in service and name != "executor"} == {"key": ["CHOWN"]}
+    assert {
+        name: service["cap_add"]
+        for name, service in BASE.items()
+        if "cap_add" in service and name != "executor"
+    } == {"key": ["CHOWN"]}
     assert {name for name in OURS if BASE[name].get("user") == "0:0"} == {"executor", "logsink", "key"}
     assert [name for name, service in BOTH.items() if service.get("privileged")] == ["k3s"]
 
@@ -70,13 +83,23 @@ def test_keys_and_pods_are_mounted_where_they_are_needed() -> None:
         "logsink": ["keys:/etc/towpath:ro", f"pods:{ExecutorSettings.model_fields['local_dir'].default}:ro"],
         "key": ["keys:/etc/towpath"],
     }
-    assert {name for name in SERVICES if "TOWPATH_ENCRYPTION_KEY_FILE" in BASE[name]["environment"]} == {"gateway", "executor", "logsink"}
+    assert {name for name in SERVICES if "TOWPATH_ENCRYPTION_KEY_FILE" in BASE[name]["environment"]} == {
+        "gateway",
+        "executor",
+        "logsink",
+    }
 
 
 def test_passwords_can_be_chosen_and_a_server_has_those_of_its_clients() -> None:
     environment = BASE["gateway"]["environment"]
-    assert f":{BASE['postgres']['environment']['POSTGRES_PASSWORD']}@postgres" in environment["TOWPATH_DATABASE_URL"]
-    assert f":{BASE['rabbitmq']['environment']['RABBITMQ_DEFAULT_PASS']}@rabbitmq" in environment["TOWPATH_AMQP_URL"]
+    assert (
+        f":{BASE['postgres']['environment']['POSTGRES_PASSWORD']}@postgres"
+        in environment["TOWPATH_DATABASE_URL"]
+    )
+    assert (
+        f":{BASE['rabbitmq']['environment']['RABBITMQ_DEFAULT_PASS']}@rabbitmq"
+        in environment["TOWPATH_AMQP_URL"]
+    )
     assert BASE["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${TOWPATH_")
 
 
@@ -113,7 +136,9 @@ def test_services_are_waited_for_until_they_are_healthy_and_programs_until_they_
     for name, service in (*BASE.items(), *ADDED.items()):
         for other, how in dependencies(service).items():
             ends = BOTH[other].get("restart") == "no"
-            assert how["condition"] == ("service_completed_successfully" if ends else "service_healthy"), f"{name} -> {other}"
+            assert how["condition"] == ("service_completed_successfully" if ends else "service_healthy"), (
+                f"{name} -> {other}"
+            )
 
 
 def dependencies(service: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -63,7 +63,9 @@ def test_a_crash_of_the_machine_that_left_half_an_identity_is_an_end_without_pro
     assert lost.gap
 
 
-def test_a_supervisor_of_another_pid_namespace_lives_as_long_as_it_holds_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_of_another_pid_namespace_lives_as_long_as_it_holds_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = FakePod(tmp_path / "pod")
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("services.logsink.pod_directory.start_time", lambda _: None)

@@ -24,7 +24,9 @@ with one_pid_namespace(Path(sys.argv[1])):
 def executor(folder: Path, *prefix: str) -> subprocess.Popen[str]:
     """A process that serves the folder until its input ends."""
     argv = [*prefix, sys.executable, "-c", SERVE, str(folder)]
-    return subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def elsewhere(folder: Path) -> subprocess.Popen[str]:
@@ -55,7 +57,10 @@ def test_executors_of_one_machine_share_a_folder(tmp_path: Path) -> None:
 def test_an_executor_in_another_pid_namespace_is_refused_until_the_others_have_ended(tmp_path: Path) -> None:
     with one_pid_namespace(tmp_path):
         refused = elsewhere(tmp_path)
-        assert f"FolderTaken: an executor in another container or pid namespace serves {tmp_path}" in said_at_its_end(refused)
+        assert (
+            f"FolderTaken: an executor in another container or pid namespace serves {tmp_path}"
+            in said_at_its_end(refused)
+        )
     later = elsewhere(tmp_path)
     began(later)
     with pytest.raises(FolderTaken), one_pid_namespace(tmp_path):
