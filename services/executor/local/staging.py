@@ -21,7 +21,9 @@ def stage(order: Order) -> PodFiles:
 
 
 def lock(staged: PodFiles) -> int:
-    """A descriptor that holds the pod's lock until the last copy, the supervisor's, is closed. Raises OSError.
+    """A descriptor that holds the pod's lock until its last copy, the supervisor's, is closed.
+
+    Raises OSError.
 
     Only the executor's user can open the file: a job that could would be able to hold the lock.
     """
