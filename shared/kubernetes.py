@@ -79,8 +79,9 @@ class KubernetesApi:
 
     @asynccontextmanager
     async def stream(self, path: str, *, idle_seconds: float | None, **query: object) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of an answer without end, as they come, at most 256 KiB at once: a watch, a log. `idle_seconds`: how long it may be silent (None: for ever).
+        """The bytes of an answer without end (a watch, a log) as they come, at most 256 KiB at once.
 
+        `idle_seconds`: how long it may be silent (None: for ever).
         The end of the bytes is the end of the answer; a connection that is cut before raises ApiUnavailable.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._seconds, sock_read=idle_seconds)

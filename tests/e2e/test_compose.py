@@ -27,7 +27,12 @@ START_SECONDS = 240
 """PostgreSQL and RabbitMQ make their data, then four services start, on a busy small machine."""
 JOB_UID = 65530
 
-pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.alone("starts a whole installation, which a small machine starts slowly beside other tests"),
+    pytest.mark.compose,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 PIPELINE = """\
 version: 1
