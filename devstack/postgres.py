@@ -123,7 +123,7 @@ class PostgresNode:
             "unix_socket_directories": "",  # a socket's path has room for 107 bytes: TCP on loopback has no such limit
             "max_connections": 200 if self._durable else 600,  # tests run several installations at once
             "shared_buffers": "256MB" if self._durable else "128MB",
-            "max_wal_size": "2GB",
+            "max_wal_size": "2GB" if self._durable else "512MB",
             "fsync": durable,
             "full_page_writes": durable,
             "timezone": "UTC",

@@ -192,7 +192,7 @@ class PostgresInContainer(ContainerServer):
         return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(database)}"
 
     def _container(self) -> DockerContainer:
-        settings = ("max_connections=600", "max_wal_size=2GB", "fsync=off", "full_page_writes=off", "timezone=UTC", "log_timezone=UTC")
+        settings = ("max_connections=600", "max_wal_size=512MB", "fsync=off", "full_page_writes=off", "timezone=UTC", "log_timezone=UTC")
         container = PostgresContainer(DockerPostgres.image, username=USER, password=self._password(), dbname="postgres", driver=None)
         return container.with_command(["postgres", *(word for setting in settings for word in ("-c", setting))])
 
