@@ -36,10 +36,11 @@ class Process:
         return None if stat is None else cls(pid, stat[1])
 
     def running(self) -> bool:
+        is_live = Process.of(self.pid) == self
         child = _children.get(self.pid)
-        if child is not None and child.poll() is not None:
+        if child is not None and child.poll() is not None:  # after the look: what is found gone has been waited for
             del _children[self.pid]
-        return Process.of(self.pid) == self
+        return is_live
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens where the process is gone."""

@@ -52,6 +52,21 @@ def test_a_broken_pid_file_is_nobody(tmp_path: Path, content: str) -> None:
     assert PidFile(tmp_path / "it.pid").read() is None
 
 
+def test_a_child_that_ends_while_it_is_looked_at_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, _ = start(tmp_path, "sleep", "60")
+    child = processes._children[process.pid]
+    look = processes._stat
+
+    def ends_first(pid: int) -> tuple[str, int] | None:
+        child.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return look(pid)
+
+    monkeypatch.setattr(processes, "_stat", ends_first)
+    assert not process.running()
+    assert child.returncode == -signal.SIGKILL
+
+
 def test_stop_ends_an_obedient_process_without_killing_it(tmp_path: Path) -> None:
     process, _ = start(tmp_path, "sleep", "60")
     assert processes.stop([process], grace_seconds=5) == []
