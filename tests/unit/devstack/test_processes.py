@@ -57,7 +57,7 @@ def test_a_child_that_ends_while_it_is_looked_at_is_waited_for(tmp_path: Path, m
     child = processes._children[process.pid]
     look = processes._stat
 
-    def ends_first(pid: int) -> tuple[str, int] | None:
+    def ends_first(pid: int) -> tuple[int, int] | None:
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         return look(pid)
