@@ -21,6 +21,7 @@ from shared.kubernetes import KubernetesApi, open_kubernetes
 from shared.migrate import migrate
 from tests.harness import grouping, workers
 from tests.harness.kubernetes import kubeconfig, namespace, why_not
+from tests.harness.servers import containers_are_chosen
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")  # the same examples each time; `--hypothesis-profile=default` looks for new ones
@@ -187,4 +188,5 @@ def fresh_vhost(sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
     name = f"test_{secrets.token_hex(5)}"
     rabbit.add_vhost(name)
     yield rabbit.url(name)
-    rabbit.delete_vhost(name)
+    if not containers_are_chosen():  # there it takes seconds, and the broker lasts no longer than the run
+        rabbit.delete_vhost(name)

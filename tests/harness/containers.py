@@ -7,6 +7,7 @@ deletes both. Ryuk, the container by which testcontainers cleans up after a proc
 """
 
 import hashlib
+import json
 import logging
 import shlex
 from abc import ABC, abstractmethod
@@ -211,8 +212,9 @@ class RabbitInContainer(ContainerServer):
 
     def add_vhost(self, name: str) -> None:
         """Make a virtual host on which the server's user may do everything. Safe to repeat."""
-        commands = (["add_vhost", name], ["set_permissions", "-p", name, USER, ".*", ".*", ".*"])
-        self._checked(["sh", "-c", " && ".join(shlex.join(["rabbitmqctl", "--quiet", *command]) for command in commands)])
+        rights = {"user": USER, "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
+        made = json.dumps({"vhosts": [{"name": name}], "permissions": [rights]})  # each rabbitmqctl takes seconds: one for both
+        self._checked(["sh", "-c", 'printf %s "$0" | rabbitmqctl --quiet import_definitions', made])
 
     def delete_vhost(self, name: str) -> None:
         """Delete a virtual host with all that is in it; nothing happens where there is none."""
