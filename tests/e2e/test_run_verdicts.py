@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness.git import GitRepository
-from tests.harness.github import new_sha
+from tests.harness.github import ZERO, new_sha, push
 from tests.harness.installation import Towpath
 from tests.harness.oracle import Oracle
-from tests.harness.scenes import Document, Scene, document, job, jobs_of, scene, steps_of
+from tests.harness.scenes import Document, Scene, document, event_of, job, jobs_of, scene, steps_of
 
 pytestmark = pytest.mark.pods("verdicts are read from pods")
 
@@ -151,6 +151,35 @@ async def test_exactly_the_commit_of_the_event_is_built(towpath: Towpath, scratc
     logs = [await towpath.log(run["id"], "only") for run in runs]
     assert logs == [f"{shas[number]}\nversion {number + 1}\n1\n".encode() for number in (1, 2)]
     assert [run["sha"] for run in runs] == [shas[1], shas[2]]
+
+
+@pytest.mark.parametrize("names_the_commit", [True, False])
+async def test_a04_an_annotated_tag_builds_the_commit_that_it_names(
+    towpath: Towpath,
+    scratch: Path,
+    names_the_commit: bool,
+) -> None:
+    """Git finds the commit of the tag object where the forge names none (`head_commit` is null)."""
+    repository = GitRepository(scratch / "repository")
+    jobs = {"only": {"steps": [{"run": 'git rev-parse HEAD; git cat-file -t HEAD; echo "$TOWPATH_SHA"'}]}}
+    clone_url = towpath.clone_url(repository.directory)
+    one = await scene(towpath, jobs, {"push": {"tags": ["v*"]}}, clone_url=clone_url)
+    commit = repository.commit({"file": "1"})
+    repository.git("tag", "-a", "-m", "a tag of the commit", "inner")
+    repository.git("tag", "-a", "-m", "a tag of the tag", "v1", "inner")
+    tag_object = repository.git("rev-parse", "refs/tags/v1").strip()
+    repository.commit({"file": "2"})
+    payload = push(one.repository, ref="refs/tags/v1", sha=commit, tag_object=tag_object, before=ZERO)
+    if not names_the_commit:
+        payload |= {"head_commit": None, "commits": []}
+
+    delivery_id = (await towpath.deliver(payload)).expect(202).json["delivery_id"]
+    decision = await one.decision(delivery_id)
+    run = await towpath.finished(decision["run_id"], sealed=True)
+
+    sha = commit if names_the_commit else tag_object
+    assert await towpath.log(run["id"], "only") == f"{commit}\ncommit\n{sha}\n".encode(), run["status"]
+    assert (run["sha"], (await event_of(towpath, delivery_id))["sha"]) == (sha, sha)
 
 
 async def test_a_depth_fetches_so_much_of_the_history(towpath: Towpath, scratch: Path) -> None:

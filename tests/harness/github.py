@@ -42,9 +42,19 @@ def new_sha() -> str:
 
 
 def push(
-    repository: FakeRepository, *, sha: str | None = None, ref: str = "refs/heads/main", before: str | None = None, message: str = "a change"
+    repository: FakeRepository,
+    *,
+    sha: str | None = None,
+    ref: str = "refs/heads/main",
+    before: str | None = None,
+    message: str = "a change",
+    tag_object: str | None = None,
 ) -> dict[str, Any]:
-    """A push of one commit to a branch or tag that was there before (`before=ZERO`: a new one; `sha=ZERO`: deleted)."""
+    """A push of one commit to a branch or tag that was there before.
+
+    `before=ZERO` makes it a new one, `sha=ZERO` a deletion. `tag_object` is the SHA of an annotated tag
+    that names the commit.
+    """
     sha = sha or new_sha()
     before = before or new_sha()
     commit = {
@@ -60,7 +70,7 @@ def push(
     return {
         "ref": ref,
         "before": before,
-        "after": sha,
+        "after": tag_object or sha,
         "created": before == ZERO,
         "deleted": sha == ZERO,
         "forced": False,

@@ -19,6 +19,7 @@ def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetim
     if not name:
         return Ignored(f"Pushes to {shown(ref)} start nothing: it is neither a branch nor a tag.")
     deleted = set(after) == {"0"} or payload.is_true("deleted")
+    head_commit = payload.fields("head_commit")
     return Event(
         kind=EventKind.PUSH if kind == "heads" else EventKind.TAG,
         repository=repository.full_name,
@@ -26,9 +27,9 @@ def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetim
         ref=ref,
         branch=name if kind == "heads" else None,
         tag=name if kind == "tags" else None,
-        sha=None if deleted else _sha(after),
+        sha=None if deleted else _pushed_commit(_sha(after), kind, head_commit),
         before_sha=_known_sha(payload.text("before")),
-        message=payload.fields("head_commit").text("message"),
+        message=head_commit.text("message"),
         sender_login=payload.fields("sender").text("login"),
         sender_id=payload.fields("sender").number("id"),
         deleted=deleted,
@@ -60,6 +61,16 @@ def read_pull_request(payload: Fields, repository: ForgeRepository, actions: Map
         sender_id=payload.fields("sender").number("id"),
         happened_at=pull_request.instant("updated_at"),
     )
+
+
+def _pushed_commit(after: str, kind: str, head_commit: Fields) -> str:
+    """The SHA of the commit that was pushed.
+
+    For an annotated tag `after` is the SHA of the tag object, and `head_commit` is the commit. If the forge
+    names no commit, this is the SHA of the tag object, of which git checks out the commit.
+    """
+    commit = _known_sha(head_commit.text("id")) if kind == "tags" else None
+    return commit if commit is not None and len(commit) == len(after) else after
 
 
 def _is_trusted(head: Fields, base: Fields, repository: ForgeRepository) -> bool:

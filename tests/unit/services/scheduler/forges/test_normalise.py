@@ -42,6 +42,33 @@ def test_a_push_of_a_tag_is_no_push_of_a_branch() -> None:
 
 
 @pytest.mark.parametrize("source", ["github", "gitea"])
+@pytest.mark.parametrize(
+    ("ref", "head_commit", "expected"),
+    [
+        ("refs/tags/v1.0", {"id": "c" * 40}, "c" * 40),
+        ("refs/tags/v1.0", None, "a" * 40),
+        ("refs/tags/v1.0", {"id": "--upload-pack=x"}, "a" * 40),
+        ("refs/tags/v1.0", {"id": "c" * 64}, "a" * 40),
+        ("refs/tags/v1.0", {"id": ZERO}, "a" * 40),
+        ("refs/tags/v1.0", {"message": "no id"}, "a" * 40),
+        ("refs/heads/main", {"id": "c" * 40}, "a" * 40),
+    ],
+)
+def test_a04_the_sha_of_a_pushed_tag_is_the_commit_that_the_forge_names(
+    source: str, ref: str, head_commit: dict[str, str] | None, expected: str
+) -> None:
+    body = push(OCTO_WEB, ref=ref, sha="a" * 40, before=ZERO) | {"head_commit": head_commit}
+    assert event_of("push", body, source).sha == expected
+
+
+@pytest.mark.parametrize("source", ["github", "gitea"])
+def test_a04_a_deleted_tag_has_no_sha(source: str) -> None:
+    body = push(OCTO_WEB, ref="refs/tags/v1.0", sha=ZERO) | {"head_commit": {"id": "c" * 40}}
+    event = event_of("push", body, source)
+    assert (event.deleted, event.sha) == (True, None)
+
+
+@pytest.mark.parametrize("source", ["github", "gitea"])
 def test_a_deletion_is_known_by_its_zero_sha(source: str) -> None:
     body = push(OCTO_WEB, sha=ZERO)
     del body["deleted"], body["created"], body["forced"]
