@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 LONGEST_VARIABLE_BYTES = 4096
+LONGEST_MESSAGE_BYTES = 32 * 1024
+"""Of a commit message. Linux takes 128 KiB for one variable, and an attempt's Secret holds 900 KiB."""
 
 
 class EventKind(StrEnum):
@@ -84,7 +86,9 @@ class Execution:
 def environment(event: Event, execution: Execution) -> dict[str, str]:
     """The variables that user code sees. Event text reaches it only here: never a shell's command line. What the event lacks is left out.
 
-    Values have no NUL and at most LONGEST_VARIABLE_BYTES bytes, cut at a character.
+    Values have no NUL. A value has at most LONGEST_VARIABLE_BYTES bytes; TOWPATH_MESSAGE has at most
+    LONGEST_MESSAGE_BYTES. A longer one is cut at a character, and a variable of its name with the ending
+    _TRUNCATED is `true`.
     """
     values: dict[str, object] = {
         "CI": "true",
@@ -109,7 +113,11 @@ def environment(event: Event, execution: Execution) -> dict[str, str]:
         "TOWPATH_JOB": execution.job,
         "TOWPATH_ATTEMPT": execution.attempt,
     }
-    return {name: _bounded(str(value)) for name, value in values.items() if value is not None}
+    variables: dict[str, str] = {}
+    for name, value in values.items():
+        if value is not None:
+            variables |= _bounded(name, str(value))
+    return variables
 
 
 def fields(event: Event) -> dict[str, str]:
@@ -129,6 +137,9 @@ def fields(event: Event) -> dict[str, str]:
     return {name: "" if value is None else str(value) for name, value in values.items()}
 
 
-def _bounded(value: str) -> str:
+def _bounded(name: str, value: str) -> dict[str, str]:
+    """The variable, and the one that marks it as cut if it is."""
     data = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
-    return data[:LONGEST_VARIABLE_BYTES].decode("utf-8", "ignore")
+    longest = LONGEST_MESSAGE_BYTES if name == "TOWPATH_MESSAGE" else LONGEST_VARIABLE_BYTES
+    mark = {f"{name}_TRUNCATED": "true"} if len(data) > longest else {}
+    return {name: data[:longest].decode("utf-8", "ignore"), **mark}

@@ -1,6 +1,7 @@
 """What real jobs come to, over HTTP: each way to end has its own word, and steps, needs and checkouts do what the pipeline says."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,18 @@ async def test_a_script_that_ends_by_a_timeouts_exit_code_has_failed(towpath: To
     one = await scene(towpath, {"a": job("exit 124"), "b": job("exit 137", timeout="10m")})
     run = await one.ran()
     assert {name: end for name, end in ends(run).items() if name} == {"a": ("failed", "script_failed"), "b": ("failed", "script_failed")}
+
+
+async def test_a12_a_job_sees_32_kib_of_a_long_commit_message(towpath: Towpath) -> None:
+    script = 'printf %s "$TOWPATH_MESSAGE" | sha256sum; env | grep ^TOWPATH_MESSAGE_TRUNCATED || echo whole'
+    one = await scene(towpath, {"only": job(script)})
+    for message, seen, mark in (
+        ("\N{ROWBOAT}" * 60_000, "\N{ROWBOAT}" * 8_192, "TOWPATH_MESSAGE_TRUNCATED=true"),
+        ("it's\n" * 6_000, "it's\n" * 6_000, "whole"),
+    ):
+        run = await one.ran(message=message)
+        digest = hashlib.sha256(seen.encode()).hexdigest()
+        assert await towpath.log(run["id"], "only") == f"{digest}  -\n{mark}\n".encode(), run["status"]
 
 
 # ---------------------------------------------------------------- checkout
