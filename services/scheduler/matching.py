@@ -144,6 +144,12 @@ def _unmatched(what: str, name: str | None, patterns: Sequence[str]) -> Why | No
 
 
 def _skip_words(event: Event) -> Why | None:
+    """The message of the commit or the title of the pull request says to skip it. A tag is never skipped.
+
+    A tag names a commit that may have been made long before. Pushing the tag is a decision of its own.
+    """
+    if event.kind is EventKind.TAG:
+        return None
     pull_request = event.kind is EventKind.PULL_REQUEST
     text = ((event.title if pull_request else event.message) or "").lower()
     word = next((word for word in _SKIP_WORDS if word in text), None)

@@ -24,6 +24,7 @@ PUSHES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "a deleted tag": ({"ref": "refs/tags/v1", "sha": ZERO}, ("skipped", "deleted")),
     "a new branch": ({"before": ZERO}, ("run", "matched")),
     **{f"a message with {word}": ({"message": f"typo {word}"}, ("skipped", "skip_ci")) for word in ("[skip ci]", "[CI SKIP]", "[no ci]", "[skip actions]")},
+    "a tag of a skipped commit": ({"ref": "refs/tags/v2", "message": "[skip ci]"}, ("run", "matched")),
     "a message that only says skip": ({"message": "skip ci"}, ("run", "matched")),
 }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,23 @@ def test_decisions(event: Event, on: str, outcome: str, text: str) -> None:
     assert answer(event, on) == (outcome, text)
 
 
-@pytest.mark.parametrize("word", ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"])
+SKIP_WORDS = ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"]
+
+
+@pytest.mark.parametrize("word", SKIP_WORDS)
+def test_a14_a_tag_runs_although_its_commit_says_skip(word: str) -> None:
+    tag = replace(TAG, message=f"{word} release")
+    assert answer(tag, "{ push: { tags: [v1] } }") == ("run", "Tag `v1` matches `v1`.")
+    assert answer(tag, "{ push: {} }")[0] == "run"
+
+
+@pytest.mark.parametrize("word", SKIP_WORDS)
+def test_a14_every_word_that_skips_is_documented(word: str) -> None:
+    text = (Path(__file__).parents[4] / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    assert f"`{word}`" in text
+
+
+@pytest.mark.parametrize("word", SKIP_WORDS)
 def test_every_word_that_skips(word: str) -> None:
     assert answer(replace(PUSH, message=f"{word} typo"), "{ push: {} }")[0] == "skipped"
     assert answer(replace(PUSH, message=word[1:-1]), "{ push: {} }")[0] == "run"
