@@ -17,7 +17,7 @@ OfUser = Annotated[int | None, typer.Option("--user", min=1, help="Somebody else
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     scope: Annotated[list[str] | None, typer.Option(help="read, write or admin; each includes the ones before it. Default: write.")] = None,
-    expires_at: Annotated[str | None, typer.Option(help="2027-01-31T12:00:00Z; never if absent.")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="2027-01-31T12:00Z; else as the one in use")] = None,
     user: OfUser = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +49,6 @@ def _time(field: str) -> Callable[[Row], object]:
 
 @app.command()
 def revoke(token: Annotated[int, typer.Argument(metavar="TOKEN", min=1, help="Its id.")]) -> None:
-    """Revoke a token for good."""
+    """Revoke a token for good, and all tokens that were made with it."""
     api().delete(f"/tokens/{token}")
     say(f"revoked token {token}")

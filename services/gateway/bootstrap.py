@@ -1,5 +1,8 @@
 """`python -m services.gateway.bootstrap`: makes the first administrator where there is none, and prints the token once.
 
+With `--new-token` it prints another token of an administrator. A token that was made through the API ends
+with the token that made it, so this is how an administrator's first token is replaced.
+
 Safe to run again and by several replicas at once: whoever comes second finds the administrator.
 """
 
@@ -9,6 +12,7 @@ import sys
 
 from services.gateway.people import Scope
 from services.gateway.store import open_store
+from services.gateway.store.people import NewToken
 from shared.crypto import hash_token, new_token
 from shared.db import open_database
 from shared.settings import DatabaseSettings
@@ -25,17 +29,35 @@ async def make_first_admin(settings: DatabaseSettings, email: str) -> str | None
         user = await work.insert_user("admin", email.lower(), is_admin=True)
         if user is None:
             raise ValueError(f"{email} belongs to a user who is no active administrator")
-        row = await work.insert_token(user["id"], "bootstrap", (token[:8], hash_token(token)), [Scope.ADMIN.value], None)
+        row = await work.insert_token(_admin_token(user["id"], "bootstrap", token))
         await work.audit(user["id"], "installation.bootstrapped", f"user:{user['id']}", {"token_id": row["id"]})
     return token
+
+
+async def add_admin_token(settings: DatabaseSettings, email: str) -> str:
+    """Another token of an administrator, which ends with no other one. Raises ValueError if there is none."""
+    token = new_token()
+    async with open_database(settings) as database, open_store(database, None).transaction() as work:
+        user = await work.user_by_email(email.lower())
+        if user is None or not user["is_admin"] or user["disabled_at"] is not None:
+            raise ValueError(f"{email} belongs to no active administrator")
+        row = await work.insert_token(_admin_token(user["id"], "server", token))
+        await work.audit(None, "token.created", f"token:{row['id']}", {"user_id": user["id"], "on": "server"})
+    return token
+
+
+def _admin_token(user_id: int, name: str, token: str) -> NewToken:
+    return NewToken(user_id, name, token[:8], hash_token(token), [Scope.ADMIN.value])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services.gateway.bootstrap", description="Make the first administrator, where there is none.")
     parser.add_argument("--email", default=EMAIL)
+    parser.add_argument("--new-token", action="store_true", help="print another token of this administrator")
     arguments = parser.parse_args()
+    make = add_admin_token if arguments.new_token else make_first_admin
     try:
-        token = asyncio.run(make_first_admin(DatabaseSettings(), arguments.email))
+        token = asyncio.run(make(DatabaseSettings(), arguments.email))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 1

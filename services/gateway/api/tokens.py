@@ -8,17 +8,19 @@ from pydantic import Field, StringConstraints
 from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
 from services.gateway.fields import Id, Instant, Moment, QueryId, Shape, Text
 from services.gateway.people import Caller, Scope, included
-from services.gateway.problems import conflict, forbidden, not_found
+from services.gateway.problems import conflict, forbidden, invalid, not_found, unauthorized
 from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
+from services.gateway.store import people
 from shared.crypto import hash_token, new_token
 
 PREFIX_LENGTH = 8
+_EXPIRES = "At the latest when the token that makes it expires. Absent: when that one does."
 
 
 class NewToken(Shape):
     name: Annotated[Text, StringConstraints(min_length=1, max_length=200)] = Field(description="What it is for.")
     scopes: list[Scope] = Field([Scope.READ, Scope.WRITE], min_length=1, max_length=3, description="Each includes the ones before it: read, write, admin.")
-    expires_at: Moment | None = Field(None, description="Absent: never.")
+    expires_at: Moment | None = Field(None, description=_EXPIRES)
     user_id: Id | None = Field(None, description="For somebody else; administrators only.")
 
 
@@ -36,6 +38,7 @@ class TokenSummary(View):
     expires_at: Instant | None
     revoked_at: Instant | None
     last_used_at: Instant | None
+    parent_id: int | None = Field(description="The token that made it: it ends with that one. null: none.")
 
 
 class Token(TokenSummary):
@@ -58,18 +61,36 @@ def _check(wanted: NewToken, caller: Caller, owner: Any) -> None:
         raise forbidden("A token cannot allow more than the one that makes it, nor more than its owner may do.")
 
 
+async def _parent(work: Any, call: Call[NewToken, NoFilters]) -> Any:
+    """The token that makes the new one, held. Raises Problem 401 if it has ended meanwhile, or 422."""
+    parent = await work.hold_parent(call.caller.token_id)
+    if parent is None:
+        call.gateway.callers.forget()
+        raise unauthorized("This token is not known, or no longer valid.")
+    wanted, latest = call.body.expires_at, parent["expires_at"]
+    if wanted is not None and latest is not None and wanted > latest:
+        message = "A token cannot outlive the one that makes it: give an earlier time, or none."
+        raise invalid("body.expires_at", "beyond_parent", message)
+    return parent
+
+
 async def create(call: Call[NewToken, NoFilters]) -> web.Response:
     wanted = call.body
     owner_id = _owner(call.caller, wanted.user_id)
     token = new_token()
     async with call.gateway.store.transaction() as work:
+        parent = await _parent(work, call)
         owner = await work.user(owner_id)
         if owner is None or owner["disabled_at"] is not None:
             raise not_found()
         _check(wanted, call.caller, owner)
         scopes = sorted(scope.value for scope in set(wanted.scopes))
-        row = await work.insert_token(owner_id, wanted.name, (token[:PREFIX_LENGTH], hash_token(token)), scopes, wanted.expires_at)
-        await work.audit(call.caller.user_id, "token.created", f"token:{row['id']}", {"user_id": owner_id, "scopes": scopes})
+        expires_at = wanted.expires_at or parent["expires_at"]
+        secret = (token[:PREFIX_LENGTH], hash_token(token))
+        columns = people.NewToken(owner_id, wanted.name, *secret, scopes, expires_at, parent["id"])
+        row = await work.insert_token(columns)
+        details = {"user_id": owner_id, "scopes": scopes, "parent": parent["id"]}
+        await work.audit(call.caller.user_id, "token.created", f"token:{row['id']}", details)
     return json_answer(Token.of(row, token=token), 201, {"Cache-Control": "no-store"})
 
 
@@ -80,12 +101,14 @@ async def listed(call: Call[NoBody, TokenFilters]) -> web.Response:
 
 
 async def revoke(call: Call[NoBody, NoFilters]) -> web.Response:
-    if call.id == call.caller.token_id:
-        raise conflict("own_token", "A token does not revoke itself, so that nobody locks themselves out: use another one.")
     async with call.gateway.store.transaction() as work:
-        if not await work.revoke_token(call.id, call.caller.user_id, or_anyones=call.caller.may(Scope.ADMIN)):
+        ended = await work.revoke_token(call.id, call.caller.user_id, or_anyones=call.caller.may(Scope.ADMIN))
+        if ended is None:
             raise not_found()
-        await work.audit(call.caller.user_id, "token.revoked", f"token:{call.id}")
+        if call.caller.token_id in ended:
+            raise conflict("own_token", "This would end the token in use and lock you out: use another one.")
+        details = {"children": sorted(ended - {call.id})}
+        await work.audit(call.caller.user_id, "token.revoked", f"token:{call.id}", details)
     call.gateway.callers.forget()
     return no_content()
 
@@ -106,7 +129,7 @@ ROUTES = (
         method="DELETE",
         path="/tokens/{id}",
         handler=revoke,
-        summary="Revoke a token for good.",
+        summary="Revoke a token and all that it made, for good.",
         scope=Scope.WRITE,
         answers={204: Answer("Revoked.")},
         problems=frozenset({409}),

@@ -1,13 +1,25 @@
 """Users, their tokens, and the audit log."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from services.gateway.people import Caller
 from shared.db import Work
+
+
+class NewToken(NamedTuple):
+    """The columns of a token, in the order of its statement."""
+
+    user_id: int
+    name: str
+    prefix: str
+    """Its first characters, for people."""
+    hash: bytes
+    scopes: list[str]
+    expires_at: datetime | None = None
+    parent_id: int | None = None
 
 
 class PeopleWork(Work):
@@ -24,18 +36,29 @@ class PeopleWork(Work):
             await self._run("touch_token", row["token_id"])
         return Caller(user_id=row["user_id"], name=row["name"], is_admin=row["is_admin"], scopes=frozenset(row["scopes"]), token_id=row["token_id"])
 
-    async def insert_token(self, user_id: int, name: str, secret: tuple[str, bytes], scopes: Sequence[str], expires_at: datetime | None) -> asyncpg.Record:
-        """`secret`: the token's first characters, for people, and its hash."""
-        row = await self._row("insert_token", user_id, name, *secret, list(scopes), expires_at)
+    async def insert_token(self, token: NewToken) -> asyncpg.Record:
+        row = await self._row("insert_token", *token)
         assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row
         return row
+
+    async def hold_parent(self, token_id: int) -> asyncpg.Record | None:
+        """The token with its `expires_at`, held so that nobody revokes it before the transaction ends.
+
+        None: it, or a token that it comes from, has been revoked or has expired.
+        """
+        line = await self._rows("hold_token_and_ancestors", token_id)
+        if not line or not all(row["is_valid"] for row in line):
+            return None
+        return next(row for row in line if row["id"] == token_id)
 
     async def tokens(self, user_id: int, before: int, limit: int) -> list[asyncpg.Record]:
         return await self._rows("list_tokens", user_id, before, limit)
 
-    async def revoke_token(self, token_id: int, user_id: int, *, or_anyones: bool) -> bool:
-        """False: there is no such token of this user."""
-        return await self._value("revoke_token", token_id, user_id, or_anyones) is not None
+    async def revoke_token(self, token_id: int, user_id: int, *, or_anyones: bool) -> set[int] | None:
+        """The tokens that end now: this one and those that come from it. None: the user has no such token."""
+        if await self._value("hold_token", token_id, user_id, or_anyones) is None:
+            return None
+        return {row["id"] for row in await self._rows("revoke_token_and_children", token_id)}
 
     async def insert_user(self, name: str, email: str, *, is_admin: bool) -> asyncpg.Record | None:
         """None: the e-mail belongs to somebody."""

@@ -13,18 +13,44 @@ SELECT t.id AS token_id, t.user_id, t.scopes, u.name, u.is_admin, t.last_used_at
 UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
 
 -- name: insert_token
--- $1 user, $2 name, $3 prefix, $4 hash, $5 scopes, $6 expires_at.
-INSERT INTO api_tokens (user_id, name, prefix, hash, scopes, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
-RETURNING id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at;
+-- $1 user, $2 name, $3 prefix, $4 hash, $5 scopes, $6 expires_at, $7 the token that makes it (NULL: none).
+INSERT INTO api_tokens (user_id, name, prefix, hash, scopes, expires_at, parent_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, parent_id;
+
+-- name: hold_token_and_ancestors
+-- A token and all that it comes from, the oldest first, held until the end of the transaction: nobody can
+-- revoke one of them meanwhile and miss a new child. $1 token.
+WITH RECURSIVE line AS (
+  SELECT id, parent_id FROM api_tokens WHERE id = $1
+  UNION ALL
+  SELECT t.id, t.parent_id FROM line JOIN api_tokens t ON t.id = line.parent_id)
+SELECT t.id, t.expires_at,
+       t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AS is_valid
+  FROM api_tokens t
+ WHERE t.id = ANY(ARRAY(SELECT id FROM line))
+ ORDER BY t.id
+   FOR SHARE;
 
 -- name: list_tokens
 -- A user's tokens, newest first. $1 user, $2 before this id, $3 how many.
-SELECT id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at
+SELECT id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, parent_id
   FROM api_tokens WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3;
 
--- name: revoke_token
--- End a token for good. $1 token, $2 user, $3 or anyone's. No row: there is no such token of theirs.
-UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND ($3 OR user_id = $2) RETURNING id;
+-- name: hold_token
+-- A token that is to be revoked. The next statement sees children of the transactions that this one has
+-- waited for. $1 token, $2 user, $3 or anyone's. No row: there is no such token of theirs.
+SELECT id FROM api_tokens WHERE id = $1 AND ($3 OR user_id = $2) FOR UPDATE;
+
+-- name: revoke_token_and_children
+-- End a token for good, and all that come from it; returns those that it ends. $1 token, held.
+WITH RECURSIVE family AS (
+  SELECT id FROM api_tokens WHERE id = $1
+  UNION ALL
+  SELECT t.id FROM family JOIN api_tokens t ON t.parent_id = family.id)
+UPDATE api_tokens t SET revoked_at = now()
+ WHERE t.id = ANY(ARRAY(SELECT id FROM family)) AND t.revoked_at IS NULL
+RETURNING t.id;
 
 -- name: insert_user
 -- $1 name, $2 e-mail in lower case, $3 administrator. No row: the e-mail is taken.
