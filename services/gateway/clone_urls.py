@@ -29,10 +29,11 @@ def clone_url_fault(url: str, *, allow_local: bool) -> str | None:
     return _place_fault(parts, allow_local=allow_local)
 
 
-def server_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL that may be used: whom a clone token is shown to."""
+def address_of(url: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path of a URL that may be used: what a clone token is good for."""
     parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").rstrip("."), port, parts.path
 
 
 def _place_fault(parts: SplitResult, *, allow_local: bool) -> str | None:

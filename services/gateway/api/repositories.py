@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import Field, StringConstraints
 
 from services.gateway.answers import Page, PageFilters, View, check_version, json_answer, no_content, paged
-from services.gateway.clone_urls import clone_url_fault, server_of
+from services.gateway.clone_urls import address_of, clone_url_fault
 from services.gateway.etags import etag_of
 from services.gateway.fields import Id, Instant, Shape, Text
 from services.gateway.gateway import Gateway
@@ -87,11 +87,15 @@ def _check_clone_url(gateway: Gateway, url: str | None) -> None:
 
 
 def _check_token_stays(row: Any, wanted: RegistrationChange) -> None:
-    """A token goes to the server it was given for and to no other: whoever may change the address must not learn it. Raises Problem 422."""
+    """A token goes to the address it was given for and to no other. Raises Problem 422.
+
+    A maintainer must not send it to another server, nor clone another repository of the same server with it.
+    """
     if wanted.clone_url is None or not row["has_clone_token"] or "clone_token" in wanted.model_fields_set:
         return
-    if server_of(wanted.clone_url) != server_of(row["clone_url"]):
-        raise invalid("body.clone_token", "needed", "On another server the stored token does not count: give one with the new clone_url, or null.")
+    if address_of(wanted.clone_url) != address_of(row["clone_url"]):
+        message = "The stored token is for the old clone_url only: give one with the new clone_url, or null."
+        raise invalid("body.clone_token", "needed", message)
 
 
 async def _set_secrets(call: Call[Any, Any], work: Any, repository_id: int) -> bool:

@@ -101,6 +101,40 @@ class TestRepositories:
         for column, secret in secrets.items():
             assert keyring.decrypt(row[column], table="repositories", column=column, row=repository["id"]) == secret.encode()
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://github.example/octo/renamed.git",
+            "https://github.example/Octo/web.git",
+            "https://github.example/octo/web.git/",
+            "https://github.example/octo/w%65b.git",
+            "https://github.example:8443/octo/web.git",
+            "https://listening.example/octo/web.git",
+        ],
+    )
+    async def test_x10_another_clone_url_needs_another_clone_token(self, served: Serving, url: str) -> None:
+        """A token may be good for every repository of the server, so a maintainer must not choose another."""
+        repository = await served.repository(clone_token="ghp_secret", clone_url=URL)
+        path = f"/repositories/{repository['id']}"
+        user_id, maintainer = await served.person()
+        (await served.admin.put(f"{path}/grants/{user_id}", {"role": "maintainer"})).expect(200)
+        for client in (maintainer, served.admin):
+            refused = (await client.request("PATCH", path, {"clone_url": url})).expect(422).json["errors"]
+            assert [(fault["path"], fault["code"]) for fault in refused] == [("body.clone_token", "needed")]
+        assert (await served.admin.get(path)).json["clone_url"] == URL
+        changed = await maintainer.request("PATCH", path, {"clone_url": url, "clone_token": "ghp_other"})
+        assert changed.expect(200).json["clone_url"] == url
+
+    async def test_x10_the_same_clone_url_keeps_the_clone_token(self, served: Serving) -> None:
+        repository = await served.repository(clone_token="ghp_secret", clone_url=URL)
+        path = f"/repositories/{repository['id']}"
+        for url in (URL, "https://GitHub.example:443/octo/web.git"):
+            changed = (await served.admin.request("PATCH", path, {"clone_url": url})).expect(200).json
+            assert changed["has_clone_token"] is True
+        open_one = await served.repository(clone_url=URL)
+        other = {"clone_url": "https://github.example/octo/renamed.git"}
+        (await served.admin.request("PATCH", f"/repositories/{open_one['id']}", other)).expect(200)
+
     async def test_a_clone_token_never_goes_to_another_server_than_it_was_given_for(self, served: Serving) -> None:
         repository = await served.repository(clone_token="ghp_secret", clone_url="https://github.example/octo/web.git")
         path = f"/repositories/{repository['id']}"
@@ -108,7 +142,6 @@ class TestRepositories:
         (await served.admin.put(f"{path}/grants/{user_id}", {"role": "maintainer"})).expect(200)
         (await maintainer.request("PATCH", path, {"clone_url": "https://listening.example/octo/web.git"})).expect(422)
         (await maintainer.request("PATCH", path, {"clone_url": "https://github.example:8443/octo/web.git"})).expect(422)
-        (await maintainer.request("PATCH", path, {"clone_url": "https://github.example:443/octo/renamed.git"})).expect(200)
         changed = await maintainer.request("PATCH", path, {"clone_url": "https://listening.example/octo/web.git", "clone_token": None})
         assert changed.expect(200).json["has_clone_token"] is False
 

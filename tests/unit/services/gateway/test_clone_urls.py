@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.clone_urls import clone_url_fault, server_of
+from services.gateway.clone_urls import address_of, clone_url_fault
 
 GOOD = [
     "https://github.com/octo/web.git",
@@ -90,6 +90,14 @@ def test_no_text_surprises_it(text: str) -> None:
     assert fault or text.startswith("https://")
 
 
-def test_a_server_is_scheme_host_and_port() -> None:
-    assert server_of("https://GitHub.com/o/r") == server_of("https://github.com.:443/o/other")
-    assert len({server_of(url) for url in ("https://github.com/o/r", "http://github.com/o/r", "https://github.com:8443/o/r", "https://github.org/o/r")}) == 4
+def test_x10_an_address_is_scheme_host_port_and_path() -> None:
+    assert address_of("https://GitHub.com/o/r") == address_of("https://github.com.:443/o/r")
+    others = (
+        "https://github.com/o/r",
+        "http://github.com/o/r",
+        "https://github.com:8443/o/r",
+        "https://github.org/o/r",
+        "https://github.com/o/other",
+        "https://github.com/O/r",
+    )
+    assert len({address_of(url) for url in others}) == len(others)
