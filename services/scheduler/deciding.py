@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import zstandard
 
 from services.scheduler.forges import Malformed, Reading, normalise
-from services.scheduler.identities import KnownRepository, Unrecognised, lesson, recognise
+from services.scheduler.identities import KnownRepository, Lesson, Unrecognised, lesson, recognise
 from services.scheduler.revisions import Revisions
 from services.scheduler.starting import Happening, start_runs, supersede
 from services.scheduler.store import Row, SchedulerWork, StoredDelivery
@@ -101,7 +101,12 @@ async def _recognise(work: SchedulerWork, readings: Sequence[tuple[StoredDeliver
         return {delivery.id: recognise(reading, delivery.hook_key, ()) for delivery, reading in readings}
     known = await work.repositories(named, hook_keys)
     found = {delivery.id: recognise(reading, delivery.hook_key, known) for delivery, reading in readings}
-    lessons = [new for delivery, reading in readings if isinstance(about := found[delivery.id], KnownRepository) and (new := lesson(reading, about))]
+    lessons: list[Lesson] = []
+    for delivery, reading in readings:
+        about = found[delivery.id]
+        if isinstance(about, KnownRepository):
+            new = lesson(reading, about, by_own_hook=delivery.hook_key is not None)
+            lessons += [] if new is None else [new]
     if lessons:
         await work.learn(lessons)
         known = await work.repositories(named, hook_keys)

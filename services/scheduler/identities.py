@@ -26,6 +26,10 @@ class KnownRepository:
     hook_target_type: str | None = None
     """Registered or learned."""
     learned: bool = False
+    is_registered_id: bool = False
+    """Whether an administrator registered `forge_id`; otherwise it was learned."""
+    by_own_hook: bool = False
+    """Whether only deliveries of the repository's own hook taught what is learned."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,6 +49,8 @@ class Lesson:
     forge_id: int
     full_name: str
     hook_target_type: str | None
+    by_own_hook: bool
+    """The repository's own secret verified it. Maintainers can sign any body: it counts for that hook alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,10 @@ def recognise(reading: Reading, hook_key: str | None, repositories: Sequence[Kno
     found = _by_hook(hook_key, repositories) if hook_key is not None else _by_identity(named, repositories)
     if found is None:
         return Unrecognised("unknown_repository", f"Repository {shown(named.full_name)} is not registered.")
+    owner = _by_id(named, repositories)
+    if owner is not None and owner.id != found.id:
+        reason = f"The id {named.forge_id} belongs to another repository than {shown(found.full_name)}."
+        return Unrecognised("repository_mismatch", reason)
     if not _is(found, named):
         reason = f"{shown(found.full_name)} is registered as another repository of that forge: its id there is not {named.forge_id}."
         return Unrecognised("repository_mismatch", reason)
@@ -74,7 +84,7 @@ def recognise(reading: Reading, hook_key: str | None, repositories: Sequence[Kno
     return found
 
 
-def lesson(reading: Reading, repository: KnownRepository) -> Lesson | None:
+def lesson(reading: Reading, repository: KnownRepository, *, by_own_hook: bool) -> Lesson | None:
     """What a recognised delivery teaches, or None when all of it is known.
 
     What starts nothing teaches nothing: the hook that counts is one that reports pushes or pull requests.
@@ -83,9 +93,12 @@ def lesson(reading: Reading, repository: KnownRepository) -> Lesson | None:
     if named is None or isinstance(reading.said, Ignored):
         return None
     first_target_type = repository.hook_target_type is None and reading.hook_target_type is not None
-    if repository.learned and repository.current_name == named.full_name and not first_target_type:
+    is_confirmed = not repository.by_own_hook or by_own_hook
+    is_known = repository.learned and repository.current_name == named.full_name and is_confirmed
+    if is_known and not first_target_type:
         return None
-    return Lesson(repository.id, named.forge, named.forge_id, named.full_name, reading.hook_target_type)
+    hook_target_type = reading.hook_target_type
+    return Lesson(repository.id, named.forge, named.forge_id, named.full_name, hook_target_type, by_own_hook)
 
 
 def _by_hook(hook_key: str, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
@@ -93,10 +106,21 @@ def _by_hook(hook_key: str, repositories: Sequence[KnownRepository]) -> KnownRep
 
 
 def _by_identity(named: ForgeRepository, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
-    """By forge id; else by name, where the caller still has to compare ids."""
-    of_forge = [known for known in repositories if known.forge == named.forge]
-    by_id = next((known for known in of_forge if known.forge_id == named.forge_id), None)
-    return by_id or next((known for known in of_forge if known.has_name(named.full_name)), None)
+    """By forge id; else by the registered or the current name, where the caller still has to compare ids."""
+    by_id = _by_id(named, repositories)
+    if by_id is not None:
+        return by_id
+    name = named.full_name.lower()
+    named_so = [known for known in repositories if known.forge == named.forge and known.has_name(name)]
+    return min(named_so, key=lambda known: (known.full_name.lower() != name, known.id), default=None)
+
+
+def _by_id(named: ForgeRepository, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
+    """The repository that has the id: registered, or learned from the forge and not from an own hook."""
+    wanted = (named.forge, named.forge_id)
+    same_id = [known for known in repositories if (known.forge, known.forge_id) == wanted]
+    owners = [known for known in same_id if known.is_registered_id or not known.by_own_hook]
+    return min(owners, key=lambda known: (not known.is_registered_id, known.id), default=None)
 
 
 def _is(known: KnownRepository, named: ForgeRepository) -> bool:

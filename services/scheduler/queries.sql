@@ -26,6 +26,7 @@ SELECT CASE WHEN old.greatest IS NULL THEN $1::bigint ELSE least(old.greatest, u
 
 -- name: repositories
 -- Registered repositories that deliveries may mean: by forge id (registered or learned), by name (registered or current), by hook key.
+-- An id that is registered for one repository is not learned for another.
 -- $1 forges, $2 forge ids, $3 full names (three columns of one table), $4 hook keys.
 WITH named AS (SELECT DISTINCT forge, forge_id, lower(name) AS name FROM unnest($1::text[], $2::bigint[], $3::text[]) AS asked (forge, forge_id, name)),
      found AS (
@@ -35,29 +36,56 @@ WITH named AS (SELECT DISTINCT forge, forge_id, lower(name) AS name FROM unnest(
   UNION SELECT i.repository_id FROM named n JOIN repository_identities i ON i.forge = n.forge AND lower(i.full_name) = n.name
   UNION SELECT r.id FROM repositories r WHERE r.hook_key = ANY($4::text[]))
 SELECT r.id, r.forge, r.full_name, r.hook_key, i.full_name AS current_name,
-       coalesce(r.forge_id, i.forge_id) AS forge_id, coalesce(r.hook_target_type, i.hook_target_type) AS hook_target_type, i.repository_id IS NOT NULL AS learned
-  FROM found f JOIN repositories r ON r.id = f.id LEFT JOIN repository_identities i ON i.repository_id = r.id
+       coalesce(r.forge_id, i.forge_id) AS forge_id,
+       coalesce(r.hook_target_type, i.hook_target_type) AS hook_target_type, i.repository_id IS NOT NULL AS learned,
+       r.forge_id IS NOT NULL AS is_registered_id, coalesce(i.by_own_hook, false) AS by_own_hook
+  FROM found f JOIN repositories r ON r.id = f.id
+  LEFT JOIN repository_identities i
+    ON i.repository_id = r.id AND coalesce(r.forge_id = i.forge_id, true)
+   AND NOT EXISTS (SELECT FROM repositories other
+                    WHERE other.forge = i.forge AND other.forge_id = i.forge_id
+                      AND other.id <> i.repository_id AND other.deleted_at IS NULL)
  WHERE r.deleted_at IS NULL
  ORDER BY r.id;
 
 -- name: forget_identities
--- What was learned about repositories deleted since then, where another one is to take the same forge id. $1 forges, $2 forge ids.
+-- What no longer counts if a repository is to take a forge id: this one's former id; and of another repository
+-- the same id, if that is deleted, was taught by its own hook, or if the id is registered for this one.
+-- $1 as for learn_identities.
 DELETE FROM repository_identities i
- USING repositories r, unnest($1::text[], $2::bigint[]) AS lesson (forge, forge_id)
- WHERE r.id = i.repository_id AND r.deleted_at IS NOT NULL AND i.forge = lesson.forge AND i.forge_id = lesson.forge_id;
+ USING repositories r, repositories taught,
+       jsonb_to_recordset($1::jsonb) AS lesson (
+       repository_id bigint, forge text, forge_id bigint, by_own_hook boolean)
+ WHERE r.id = i.repository_id AND taught.id = lesson.repository_id
+   AND ((i.repository_id = lesson.repository_id AND i.forge_id <> lesson.forge_id)
+        OR (i.repository_id <> lesson.repository_id
+            AND i.forge = lesson.forge AND i.forge_id = lesson.forge_id
+            AND (r.deleted_at IS NOT NULL OR (i.by_own_hook AND NOT lesson.by_own_hook)
+                 OR coalesce(taught.forge_id = lesson.forge_id, false))));
 
 -- name: learn_identities
--- What a verified delivery teaches about a repository of which nothing is known yet; the first teaches. $1 [{repository_id, forge, forge_id, full_name, hook_target_type}]
-INSERT INTO repository_identities (repository_id, forge, forge_id, full_name, hook_target_type)
-SELECT repository_id, forge, forge_id, full_name, hook_target_type
-  FROM jsonb_to_recordset($1::jsonb) AS lesson (repository_id bigint, forge text, forge_id bigint, full_name text, hook_target_type text)
+-- What a verified delivery teaches about a repository of which nothing is known yet; the first teaches. An id
+-- that is registered for another repository is not learned.
+-- $1 [{repository_id, forge, forge_id, full_name, hook_target_type, by_own_hook}]
+INSERT INTO repository_identities (repository_id, forge, forge_id, full_name, hook_target_type, by_own_hook)
+SELECT repository_id, forge, forge_id, full_name, hook_target_type, by_own_hook
+  FROM jsonb_to_recordset($1::jsonb) AS lesson (
+       repository_id bigint, forge text, forge_id bigint, full_name text, hook_target_type text,
+       by_own_hook boolean)
+ WHERE NOT EXISTS (SELECT FROM repositories other
+                    WHERE other.forge = lesson.forge AND other.forge_id = lesson.forge_id
+                      AND other.id <> lesson.repository_id AND other.deleted_at IS NULL)
  ORDER BY repository_id
 ON CONFLICT DO NOTHING;
 
 -- name: refresh_identities
 -- A known repository has another name, or its first target type. $1 as for learn_identities.
-UPDATE repository_identities i SET full_name = lesson.full_name, hook_target_type = coalesce(i.hook_target_type, lesson.hook_target_type)
-  FROM jsonb_to_recordset($1::jsonb) AS lesson (repository_id bigint, forge text, forge_id bigint, full_name text, hook_target_type text)
+UPDATE repository_identities i
+   SET full_name = lesson.full_name, hook_target_type = coalesce(i.hook_target_type, lesson.hook_target_type),
+       by_own_hook = i.by_own_hook AND lesson.by_own_hook
+  FROM jsonb_to_recordset($1::jsonb) AS lesson (
+       repository_id bigint, forge text, forge_id bigint, full_name text, hook_target_type text,
+       by_own_hook boolean)
  WHERE i.repository_id = lesson.repository_id AND i.forge_id = lesson.forge_id;
 
 -- name: candidates

@@ -126,7 +126,7 @@ class SchedulerWork(Work):
         """Of several lessons about one repository the first makes it known, the last names it. Waits for other replicas that learn the same."""
         first = {lesson.repository_id: asdict(lesson) for lesson in reversed(lessons)}
         last = {lesson.repository_id: asdict(lesson) for lesson in lessons}
-        await self._run("forget_identities", *_columns({(lesson.forge, lesson.forge_id) for lesson in lessons}, 2))
+        await self._run("forget_identities", list(first.values()))
         await self._run("learn_identities", list(first.values()))
         await self._run("refresh_identities", [last[repository_id] for repository_id in sorted(last)])
 

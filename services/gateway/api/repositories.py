@@ -48,6 +48,9 @@ class RegistrationChange(Shape):
     clone_token: Secret | None = None
 
 
+_IDENTITY = ("forge_id", "full_name", "hook_target_type")
+
+
 class RepositoryFilters(PageFilters):
     full_name: Text | None = None
     forge: Forge | None = None
@@ -84,6 +87,20 @@ def _check_clone_url(gateway: Gateway, url: str | None) -> None:
     fault = None if url is None else clone_url_fault(url, allow_local=gateway.settings.allow_local_clone_urls)
     if fault:
         raise invalid("body.clone_url", "clone_url", fault)
+
+
+def _check_identity_stays(row: Any, call: Call[RegistrationChange, NoFilters]) -> None:
+    """A repository with another's identity gets the other's events. Raises Problem 403 for maintainers."""
+    wanted = call.body.model_dump(include=set(_IDENTITY), exclude_none=True)
+    changes = [field for field, value in wanted.items() if field == "forge_id" or row[field] != value]
+    if changes and not call.caller.may(Scope.ADMIN):  # a learned forge_id would become a registered one
+        fields = ", ".join(_IDENTITY)
+        raise forbidden(f"Only an administrator may change what the repository is at its forge: {fields}.")
+
+
+def _identity_changes(before: Any, after: Any) -> dict[str, list[Any]]:
+    """Old and new value of each field that changed."""
+    return {field: [before[field], after[field]] for field in _IDENTITY if before[field] != after[field]}
 
 
 def _check_token_stays(row: Any, wanted: RegistrationChange) -> None:
@@ -174,14 +191,17 @@ async def change(call: Call[RegistrationChange, NoFilters]) -> web.Response:
     body = call.body
     _check_clone_url(call.gateway, body.clone_url)
     async with call.gateway.store.transaction() as work:
-        _check_token_stays(await _held(work, call), body)
+        before = await _held(work, call)
+        _check_identity_stays(before, call)
+        _check_token_stays(before, body)
         try:
             await work.change_repository(call.id, RepositoryChange(body.full_name, body.clone_url, body.forge_id, body.hook_target_type))
         except AlreadyRegistered as error:
             raise _registered() from error
         await _set_secrets(call, work, call.id)
-        await work.audit(call.caller.user_id, "repository.changed", f"repository:{call.id}", {"fields": sorted(body.model_fields_set)})
         row = await work.repository(call.id, call.caller)
+        details = {"fields": sorted(body.model_fields_set), "identity": _identity_changes(before, row)}
+        await work.audit(call.caller.user_id, "repository.changed", f"repository:{call.id}", details)
     await call.gateway.hook_secrets.changed()
     return _shown(call, row)
 
@@ -221,7 +241,7 @@ ROUTES = (
         method="PATCH",
         path="/repositories/{id}",
         handler=change,
-        summary="Change a repository; for its maintainers.",
+        summary="Change a repository; for its maintainers. Its identity at the forge: for administrators.",
         scope=Scope.WRITE,
         body=RegistrationChange,
         headers=(IF_MATCH,),

@@ -1,7 +1,9 @@
 """Users, tokens, repositories and grants through the API."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -100,6 +102,39 @@ class TestRepositories:
         assert isinstance(keyring, Keyring)
         for column, secret in secrets.items():
             assert keyring.decrypt(row[column], table="repositories", column=column, row=repository["id"]) == secret.encode()
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("forge_id", 4242), ("full_name", "octo/theirs"), ("hook_target_type", "organization")],
+    )
+    async def test_x02_only_administrators_change_identity(self, served: Serving, field: str, value: Any) -> None:
+        change = {field: value}
+        repository = await served.repository()
+        path = f"/repositories/{repository['id']}"
+        user_id, maintainer = await served.person()
+        (await served.admin.put(f"{path}/grants/{user_id}", {"role": "maintainer"})).expect(200)
+        (await maintainer.request("PATCH", path, change)).expect(403)
+        same = {"full_name": repository["full_name"], "webhook_secret": "a new secret"}
+        (await maintainer.request("PATCH", path, same)).expect(200)
+        (await served.admin.request("PATCH", path, change)).expect(200)
+        query = "SELECT details::text FROM audit_log WHERE object = $1 ORDER BY id DESC LIMIT 1"
+        (row,) = await served.rows(query, f"repository:{repository['id']}")
+        identity = {field: [repository[field], value]}
+        assert json.loads(row["details"]) == {"fields": [field], "identity": identity}
+        (await served.admin.delete(path)).expect(204)
+
+    async def test_x02_a_maintainer_does_not_register_a_learned_id(self, served: Serving) -> None:
+        repository = await served.repository()
+        path = f"/repositories/{repository['id']}"
+        user_id, maintainer = await served.person()
+        (await served.admin.put(f"{path}/grants/{user_id}", {"role": "maintainer"})).expect(200)
+        await served.rows(
+            "INSERT INTO repository_identities (repository_id, forge, forge_id, full_name)"
+            " VALUES ($1, 'github', 4343, 'x/y')",
+            repository["id"],
+        )
+        assert (await served.admin.get(path)).json["forge_id"] == 4343
+        (await maintainer.request("PATCH", path, {"forge_id": 4343})).expect(403)
 
     @pytest.mark.parametrize(
         "url",

@@ -57,15 +57,20 @@ def test_a_delivery_that_names_nothing_is_about_nothing() -> None:
 
 def test_what_deliveries_teach() -> None:
     typed = replace(READING, hook_target_type="repository")
-    assert lesson(READING, REGISTERED) == Lesson(1, "github", 42, "octo/web", None)
-    assert lesson(READING, KNOWN) is None
-    assert lesson(typed, KNOWN) == Lesson(1, "github", 42, "octo/web", "repository")
-    assert lesson(typed, replace(KNOWN, hook_target_type="repository")) is None
-    assert lesson(READING, replace(KNOWN, current_name="octo/old")) == Lesson(1, "github", 42, "octo/web", None)
+
+    def taught(reading: Reading, known: KnownRepository) -> Lesson | None:
+        return lesson(reading, known, by_own_hook=False)
+
+    first = Lesson(1, "github", 42, "octo/web", None, by_own_hook=False)
+    assert taught(READING, REGISTERED) == first
+    assert taught(READING, KNOWN) is None
+    assert taught(typed, KNOWN) == replace(first, hook_target_type="repository")
+    assert taught(typed, replace(KNOWN, hook_target_type="repository")) is None
+    assert taught(READING, replace(KNOWN, current_name="octo/old")) == first
 
 
 def test_what_starts_nothing_teaches_nothing() -> None:
-    assert lesson(replace(READING, said=Ignored("A ping.")), REGISTERED) is None
+    assert lesson(replace(READING, said=Ignored("A ping.")), REGISTERED, by_own_hook=False) is None
 
 
 def test_a_renamed_repository_has_both_names() -> None:
