@@ -13,6 +13,11 @@ Of the termination file a kubelet keeps 4096 bytes, and fewer where there are ma
 hundredths of a second since the driver began (from `/proc/uptime`: readable without starting a process, unlike `date`; `-` where it is not), and a step
 begins where the one before it ended. A line feed stands before each line: behind what user code may have left.
 
+A step has ended when its output is complete. What a script wrote to a filter (`exec > >(tee build.log)`) may
+still be on its way when the script's shell ends, so the driver waits for the processes that the step left and
+that have the job's output open: at most 2 seconds for one that reads from a pipe, half a second for another,
+and once for each.
+
 A container's two outputs are read apart, and what comes by both at once loses its order, so where it is unsupervised the driver and all steps have one.
 """
 
@@ -71,6 +76,7 @@ towpath_failed=no
 towpath_over=no
 towpath_status=0
 towpath_origin=
+towpath_known=" $$ $PPID "
 TOWPATH_ENV="$towpath_state/env"
 export TOWPATH_ENV
 
@@ -154,6 +160,32 @@ towpath_timed_out() {
   if [ "$1" = - ] || [ "$towpath_at" = - ]; then [ "$towpath_code" = 124 ]; else [ "$((towpath_at - $1 + 1))" -ge "$((towpath_allowed * 100))" ]; fi
 }
 
+# Sets towpath_left: the processes that have the job's output open, but for those that are known.
+# Sets towpath_moment: how many hundredths of a second they have, more where one of them reads from a pipe.
+towpath_find_left() {
+  towpath_left= towpath_moment=50
+  for towpath_process in /proc/[1-9]*; do
+    case $towpath_known in *" ${towpath_process#/proc/} "*) continue ;; esac
+    [ "$towpath_process/fd/1" -ef /proc/$$/fd/1 ] || [ "$towpath_process/fd/2" -ef /proc/$$/fd/1 ] || continue
+    towpath_left="$towpath_left${towpath_process#/proc/} "
+    [ ! -p "$towpath_process/fd/0" ] || towpath_moment=200
+  done
+}
+
+# Waits for what a step left behind it. Where no clock can be read, a round counts as 2 hundredths of a second.
+towpath_drain() {
+  towpath_now
+  towpath_drained=0 towpath_ended=$towpath_at
+  while towpath_find_left; [ -n "$towpath_left" ]; do
+    [ "$towpath_drained" -lt "$towpath_moment" ] || break
+    sleep 0.02 2> /dev/null || break
+    towpath_now
+    towpath_drained=$((towpath_drained + 2))
+    [ "$towpath_at" = - ] || towpath_drained=$((towpath_at - towpath_ended))
+  done
+  towpath_known="$towpath_known$towpath_left"
+}
+
 # $1 index, $2 its limit. Sets towpath_code. In the step's shell only $1 and $2 can be relied on: variables are the user's there.
 towpath_try() {
   (
@@ -191,6 +223,8 @@ towpath_run() {
   else
     towpath_outcome=f
   fi
+  towpath_drain
+  towpath_now
   printf '::towpath-%s::end %s %s %s\n' "$towpath_nonce" "$1" "$towpath_code" "$towpath_outcome"
   towpath_note '%s %s%s' "$towpath_at" "$towpath_outcome" "$towpath_code"
   if [ "$towpath_code" != 0 ] && [ "$4" = no ]; then

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -175,6 +176,60 @@ def test_text_of_users_survives_and_is_never_code(value: str, name: str, variabl
     ran = run(Step(name=name, run=script), *checks, shell=shell, environment={"VALUE": value})
     assert ran.code == 0
     assert ran.output == value + value + "\n" + "".join(variables.values())
+
+
+# ---------------------------------------------------------------- output on its way when a step ends
+
+SED = "sed -u 's/^/[ci] /'"
+LAST_WORDS = "echo 'ERROR: the reason'; exit 3"
+ON_ITS_WAY = {
+    "a_slow_filter": ("bash", f"exec > >(sleep 0.2; cat) 2>&1; {LAST_WORDS}", "ERROR: the reason\n"),
+    "tee": ("bash", f"exec > >(tee build.log) 2>&1; {LAST_WORDS}", "ERROR: the reason\n"),
+    "sed": ("bash", f"exec > >({SED}); echo 'ERROR: the reason'; exit 3", "[ci] ERROR: the reason\n"),
+    "two_filters": (
+        "bash",
+        f"exec > >(sleep 0.1; {SED} | (sleep 0.2; cat)); echo 'ERROR: the reason'; exit 3",
+        "[ci] ERROR: the reason\n",
+    ),
+    "errors_alone": (
+        "bash",
+        f"exec 2> >(sleep 0.2; {SED} >&2); echo 'ERROR: the reason' >&2; exit 3",
+        "[ci] ERROR: the reason\n",
+    ),
+    "a_named_pipe": (
+        "sh",
+        f"mkfifo p; (sleep 0.2; {SED}) < p & exec > p 2>&1; echo 'ERROR: the reason'; exit 3",
+        "[ci] ERROR: the reason\n",
+    ),
+    "a_background_process": ("sh", f"(sleep 0.1; echo late) & {LAST_WORDS}", "ERROR: the reason\nlate\n"),
+    "another_session": (
+        "bash",
+        "exec > >(setsid sh -c 'sleep 0.2; cat'); echo 'ERROR: the reason'; exit 3",
+        "ERROR: the reason\n",
+    ),
+}
+"""What a script does, its shell, and its whole output."""
+
+
+@pytest.mark.parametrize("form", ON_ITS_WAY)
+def test_a01_a_step_ends_after_its_output(shell: list[str], form: str) -> None:
+    inner, script, output = ON_ITS_WAY[form]
+    step = Step.model_validate({"run": script, "shell": inner})
+    ran = run(step, Step(run="echo next", condition="always"), shell=shell)
+    assert (ran.code, ran.output) == (3, output + "next\n")
+
+
+@pytest.mark.alone("measures how long a job is held")
+@pytest.mark.parametrize("script", ["sleep 300 &", "sleep 300 | cat &", "yes > /dev/null &"])
+def test_a01_a_background_process_holds_a_job_for_a_moment_and_once(shell: list[str], script: str) -> None:
+    began = time.monotonic()
+    ran = run(Step(run=script), Step(run="echo next"), Step(run="echo last"), shell=shell)
+    assert (ran.code, ran.output) == (0, "next\nlast\n")
+    assert time.monotonic() - began < 5
+
+
+def test_a01_a_step_that_closed_its_output_is_not_waited_for(shell: list[str]) -> None:
+    assert run(Step(run="exec > /dev/null 2>&1; echo x; exit 3"), shell=shell).code == 3
 
 
 # ---------------------------------------------------------------- in a container that nobody prepares

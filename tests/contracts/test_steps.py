@@ -1,0 +1,28 @@
+"""What scripts may expect of the machine that they run on, on every cluster."""
+
+import pytest
+
+from services.executor.cluster import Cluster
+from tests.contracts.clusters import spec
+from tests.contracts.grounds import Ground, run
+
+LAST_WORDS = "echo 'ERROR: the reason'; exit 3"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "exec > >(sleep 0.2; cat) 2>&1",
+        "exec > >(tee build.log) 2>&1",
+        "exec > >(sed -u 's/^/ERROR: /; s/ERROR: ERROR/ERROR/') 2>&1",
+    ],
+    ids=["cat", "tee", "sed"],
+)
+async def test_a01_a_jobs_last_words_are_kept(ground: Ground, cluster: Cluster, output: str) -> None:
+    end, log = await run(ground, cluster, spec(f'exec bash -c "{output}; {LAST_WORDS}"'))
+    assert (end.exit_code, log) == (3, "ERROR: the reason\n")
+
+
+async def test_a01_what_a_job_leaves_is_killed(ground: Ground, cluster: Cluster) -> None:
+    end, log = await run(ground, cluster, spec("sleep 300 & setsid sleep 300 & echo done"))
+    assert (end.exit_code, log) == (0, "done\n")
