@@ -1,12 +1,20 @@
 """What scripts may expect of the machine that they run on, on every cluster."""
 
+from dataclasses import replace
+
 import pytest
 
-from services.executor.cluster import Cluster
+from services.executor.cluster import AttemptSpec, Cluster
+from shared.pipeline.model import Step
 from tests.contracts.clusters import spec
 from tests.contracts.grounds import Ground, run
 
 LAST_WORDS = "echo 'ERROR: the reason'; exit 3"
+
+
+def steps(*scripts: str) -> AttemptSpec:
+    wanted = spec()
+    return replace(wanted, job=wanted.job.model_copy(update={"steps": tuple(Step(run=script) for script in scripts)}))
 
 
 @pytest.mark.parametrize(
@@ -26,3 +34,9 @@ async def test_a01_a_jobs_last_words_are_kept(ground: Ground, cluster: Cluster, 
 async def test_a01_what_a_job_leaves_is_killed(ground: Ground, cluster: Cluster) -> None:
     end, log = await run(ground, cluster, spec("sleep 300 & setsid sleep 300 & echo done"))
     assert (end.exit_code, log) == (0, "done\n")
+
+
+async def test_a07_a_step_that_signals_its_group_ends_nothing_else(ground: Ground, cluster: Cluster) -> None:
+    script = "trap : TERM; sleep 100 & kill 0; echo survived"
+    end, log = await run(ground, cluster, steps(script, "echo next"))
+    assert (end.exit_code, end.stopped, log) == (0, False, "survived\nnext\n")

@@ -232,6 +232,68 @@ def test_a01_a_step_that_closed_its_output_is_not_waited_for(shell: list[str]) -
     assert run(Step(run="exec > /dev/null 2>&1; echo x; exit 3"), shell=shell).code == 3
 
 
+# ---------------------------------------------------------------- signals of a step to its process group
+
+SURVIVES = "trap : TERM INT HUP; sleep 100 & kill {signal} 0; echo survived"
+
+
+@pytest.mark.parametrize("limit", [None, 20], ids=["unlimited", "limited"])
+@pytest.mark.parametrize("signal", ["", "-TERM", "-INT", "-HUP"])
+def test_a07_a_step_that_signals_its_group_ends_nothing_else(
+    shell: list[str], signal: str, limit: int | None
+) -> None:
+    script = SURVIVES.format(signal=signal)
+    ran = run(Step(run=script, timeout_seconds=limit), Step(run="echo next"), shell=shell)
+    assert (ran.code, ran.output, ran.outcomes) == (0, "survived\nnext\n", ["success", "success"])
+
+
+def test_a07_a_step_that_kills_its_group_fails_alone(shell: list[str], tmp_path: Path) -> None:
+    ran = run_alone(tmp_path, Step(run="kill -9 0"), Step(run="echo next", condition="always"), shell=shell)
+    assert (ran.code, ran.outcomes) == (137, ["failed", "success"])
+    assert ran.output.endswith("next\n")  # bash says that the step was killed
+
+
+def test_a07_a_step_that_signals_its_group_is_not_stopped(shell: list[str], tmp_path: Path) -> None:
+    ran = run_alone(tmp_path, Step(run=SURVIVES.format(signal="")), Step(run="echo next"), shell=shell)
+    assert (ran.code, ran.output, ran.outcomes) == (0, "survived\nnext\n", ["success", "success"])
+
+
+def test_a07_a_step_over_its_limit_is_ended_with_its_processes(shell: list[str]) -> None:
+    inner = "trap 'echo inner >> ended; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    steps = [
+        Step(run=f"sh -c {shlex.quote(inner)} & wait", timeout_seconds=1),
+        Step(run="until [ -e ended ]; do sleep 0.05; done; cat ended", condition="always"),
+    ]
+    ran = run(*steps, shell=shell)
+    assert (ran.code, ran.outcomes) == (124, ["timed_out", "success"])
+    assert [line for line in ran.output.splitlines() if line != "Terminated"] == ["begun", "inner"]
+
+
+def test_a07_a_step_that_ignores_the_end_of_its_time_is_killed(shell: list[str], tmp_path: Path) -> None:
+    step = Step(run="trap '' TERM; sleep 60; echo no", timeout_seconds=1)
+    ran = run_alone(tmp_path, step, Step(run="echo next", condition="always"), shell=shell)
+    assert (ran.code, ran.outcomes) == (124, ["timed_out", "success"])
+    assert "no\n" not in ran.output
+
+
+def test_a07_no_process_of_ours_is_left_or_seen_by_a_step(shell: list[str]) -> None:
+    """A program that reaps all its children meets only its own."""
+    limit = 100_000 + os.getpid()
+    scripts = ["exec python3 -c 'import os; os.wait()' 2>&1 | tail -1", f"ps -o args= -e | grep -c '[s]leep {limit}' || :"]
+    ran = run(*[Step(run=script, timeout_seconds=limit) for script in scripts], shell=shell)
+    assert ran.output == "ChildProcessError: [Errno 10] No child processes\n1\n"
+
+
+def test_a07_an_image_without_setsid_keeps_limits_all_the_same(shell: list[str], tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for tool in ("mkdir", "sleep", "timeout"):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    whole = [str(shutil.which(shell[0])), *shell[1:]]
+    steps = [Step(run="echo a"), Step(run="sleep 30", timeout_seconds=1)]
+    ran = run_alone(tmp_path, *steps, shell=whole, image={"PATH": f"{tmp_path}/bin"})
+    assert (ran.code, ran.outcomes) == (124, ["success", "timed_out"])
+
+
 # ---------------------------------------------------------------- in a container that nobody prepares
 
 

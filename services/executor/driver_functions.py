@@ -1,0 +1,216 @@
+"""The shell functions of the step driver, in POSIX `sh`. `step_driver` says what they do together.
+
+They read variables that `step_driver` sets before them, and call functions that it writes for each job:
+`towpath_environment`, `towpath_script_<index>` and `towpath_step_<index>`.
+"""
+
+PRELUDE = r"""
+towpath_failed=no
+towpath_over=no
+towpath_status=0
+towpath_origin=
+towpath_known=" $$ $PPID "
+towpath_setsid=
+if command -v sleep > /dev/null 2>&1; then towpath_setsid=$(command -v setsid); fi
+TOWPATH_ENV="$towpath_state/env"
+export TOWPATH_ENV
+
+# Sets towpath_at.
+towpath_now() {
+  towpath_at=-
+  { read -r towpath_uptime towpath_idle < /proc/uptime; } 2>/dev/null
+  case $towpath_uptime in
+    *[!0-9.]* | *.*.*) return ;;
+    [0-9]*.[0-9][0-9]) towpath_uptime=$((${towpath_uptime%.*} * 100 + 1${towpath_uptime#*.} - 100)) ;;
+    *) return ;;
+  esac
+  towpath_at=$((towpath_uptime - ${towpath_origin:-$towpath_uptime}))
+  towpath_origin=${towpath_origin:-$towpath_uptime}
+}
+
+towpath_note() {
+  printf "$@" >> "$towpath_termination"
+}
+
+towpath_refuse() {
+  printf 'towpath: TOWPATH_ENV: %s\n' "$1"
+  return 1
+}
+
+# Exports what steps wrote to $TOWPATH_ENV: KEY=value lines, and KEY<<WORD, lines, WORD.
+towpath_load() {
+  [ -e "$TOWPATH_ENV" ] || return 0
+  while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
+    [ -n "$towpath_line" ] || continue
+    case ${towpath_line%%=*} in
+      *'<<'*)
+        towpath_key=${towpath_line%%'<<'*} towpath_word=${towpath_line#*'<<'} towpath_value= towpath_break= towpath_closed=no
+        while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
+          if [ "$towpath_line" = "$towpath_word" ]; then towpath_closed=yes; break; fi
+          towpath_value=$towpath_value$towpath_break$towpath_line
+          towpath_break='
+'
+        done
+        [ "$towpath_closed" = yes ] || towpath_refuse "the line $towpath_word that ends $towpath_key is missing" || return 1 ;;
+      *)
+        case $towpath_line in
+          *=*) towpath_key=${towpath_line%%=*} towpath_value=${towpath_line#*=} ;;
+          *) towpath_refuse "neither KEY=value nor KEY<<WORD: $towpath_line" || return 1 ;;
+        esac ;;
+    esac
+    case $towpath_key in
+      '' | [0-9]* | *[!A-Za-z0-9_]*) towpath_refuse "not a variable's name: $towpath_key" || return 1 ;;
+      TOWPATH_* | towpath_*) towpath_refuse "reserved: $towpath_key" || return 1 ;;
+    esac
+    export "$towpath_key=$towpath_value"
+  done < "$TOWPATH_ENV"
+}
+
+# $1 the seconds that a step has. Signals its group when they are over; ends with 124 then. SIGUSR1 ends it, also at its
+# very beginning: SIGTERM would be lost until a shell has replaced the handler that it inherits.
+towpath_watch() {
+  trap 'kill "$!"; exit 0' USR1
+  sleep "$1" &
+  wait "$!"
+  trap 'kill "$!"; exit 124' USR1
+  read -r towpath_group < "$towpath_state/group"
+  kill -TERM "-$towpath_group"
+  sleep "$towpath_grace" &
+  wait "$!"
+  kill -KILL "-$towpath_group"
+  exit 124
+}
+
+# Ends the watch over a step. Sets towpath_expired.
+towpath_end_watch() {
+  towpath_expired=no
+  [ -n "$towpath_watch" ] || return 0
+  kill -USR1 "$towpath_watch"
+  wait "$towpath_watch"
+  [ "$?" != 124 ] || towpath_expired=yes
+}
+
+# $1 setsid (empty: there is none), $2 seconds (empty: no limit), $3 the grace after SIGTERM, $4 the step's own limit,
+# then the command: becomes it, in a group of its own, or without one and with that time limit.
+towpath_become() {
+  if [ -n "$1" ]; then
+    towpath_setsid=$1
+    shift 4
+    exec "$towpath_setsid" "$@"
+  fi
+  shift
+  if [ -n "$1" ] && command -v timeout > /dev/null 2>&1; then
+    towpath_limit=$1 towpath_grace=$2
+    shift 3
+    exec timeout -k "$towpath_grace" "$towpath_limit" "$@"
+  fi
+  [ -z "$3" ] || printf '%s\n' 'towpath: no timeout command here: only the limit of the whole job is kept'
+  shift 3
+  exec "$@"
+}
+
+# $1 the step's own limit (empty: none). Sets towpath_allowed, the seconds that it may take; fails where the job's time is over.
+towpath_allow() {
+  towpath_allowed=$1 towpath_least=step
+  [ -n "$towpath_limit" ] || return 0
+  towpath_left=$towpath_limit
+  [ "$towpath_at" = - ] || towpath_left=$((towpath_limit - towpath_at / 100))
+  [ "$towpath_left" -gt 0 ] || return 1
+  if [ -z "$1" ] || [ "$towpath_left" -le "$1" ]; then towpath_allowed=$towpath_left towpath_least=job; fi
+}
+
+# $1 when the step began: whether its limit ended it. Without a watch its exit code and its time say so.
+towpath_timed_out() {
+  [ -z "$towpath_watch" ] || { [ "$towpath_expired" = yes ]; return; }
+  case $towpath_code in 124 | 137 | 143) ;; *) return 1 ;; esac
+  [ -n "$towpath_allowed" ] || return 1
+  if [ "$1" = - ] || [ "$towpath_at" = - ]; then [ "$towpath_code" = 124 ]; else [ "$((towpath_at - $1 + 1))" -ge "$((towpath_allowed * 100))" ]; fi
+}
+
+# Sets towpath_left: the processes that have the job's output open, but for those that are known.
+# Sets towpath_moment: how many hundredths of a second they have, more where one of them reads from a pipe.
+towpath_find_left() {
+  towpath_left= towpath_moment=50
+  for towpath_process in /proc/[1-9]*; do
+    case $towpath_known in *" ${towpath_process#/proc/} "*) continue ;; esac
+    [ "$towpath_process/fd/1" -ef /proc/$$/fd/1 ] || [ "$towpath_process/fd/2" -ef /proc/$$/fd/1 ] || continue
+    towpath_left="$towpath_left${towpath_process#/proc/} "
+    [ ! -p "$towpath_process/fd/0" ] || towpath_moment=200
+  done
+}
+
+# Waits for what a step left behind it. Where no clock can be read, a round counts as 2 hundredths of a second.
+towpath_drain() {
+  towpath_now
+  towpath_drained=0 towpath_ended=$towpath_at
+  while towpath_find_left; [ -n "$towpath_left" ]; do
+    [ "$towpath_drained" -lt "$towpath_moment" ] || break
+    sleep 0.02 2> /dev/null || break
+    towpath_now
+    towpath_drained=$((towpath_drained + 2))
+    [ "$towpath_at" = - ] || towpath_drained=$((towpath_at - towpath_ended))
+  done
+  towpath_known="$towpath_known$towpath_left"
+}
+
+# $1 index, $2 its limit. Sets towpath_code and towpath_expired. In the step's shell only the arguments can be relied
+# on: variables are the user's there.
+towpath_try() {
+  towpath_watch=
+  if [ -n "$2" ] && [ -n "$towpath_setsid" ]; then
+    towpath_watch "$2" > /dev/null 2>&1 3<&- &
+    towpath_watch=$!
+  fi
+  (
+    read -r towpath_group towpath_rest < /proc/self/stat
+    printf '%s\n' "$towpath_group" > "$towpath_state/group"
+    set -- "$1" "$2" "$towpath_setsid"
+    TOWPATH_OUTPUT="$towpath_state/output-$1"
+    export TOWPATH_OUTPUT
+    exec 3<&-
+    towpath_environment
+    towpath_load || exit 1
+    "towpath_step_$1" "$2" "$3"
+  )
+  towpath_code=$?
+  towpath_end_watch 2> /dev/null
+  if [ "$towpath_code" = 0 ] && [ -s "$TOWPATH_ENV" ]; then (exec 3<&-; towpath_load) || towpath_code=1; fi
+}
+
+# $1 index, $2 marker line, $3 condition, $4 allow_failure, $5 its limit.
+towpath_run() {
+  case $towpath_stopped-$towpath_over-$3-$towpath_failed in
+    yes-* | no-yes-* | no-no-success-yes | no-no-failure-no) return ;;
+  esac
+  towpath_now
+  towpath_allow "$5" || { towpath_over=yes; return; }
+  printf '%s\n' "$2"
+  "towpath_script_$1" > "$towpath_state/step-$1"
+  towpath_note '\n%s ' "$1"
+  towpath_began=$towpath_at
+  towpath_try "$1" "$towpath_allowed"
+  towpath_now
+  if [ "$towpath_stopped" = yes ]; then
+    towpath_outcome=x
+  elif [ "$towpath_code$towpath_expired" = 0no ]; then
+    towpath_outcome=s
+  elif towpath_timed_out "$towpath_began"; then
+    towpath_outcome=t towpath_code=124
+    [ "$towpath_least" = step ] || towpath_over=yes
+  else
+    towpath_outcome=f
+  fi
+  towpath_drain
+  towpath_now
+  printf '::towpath-%s::end %s %s %s\n' "$towpath_nonce" "$1" "$towpath_code" "$towpath_outcome"
+  towpath_note '%s %s%s' "$towpath_at" "$towpath_outcome" "$towpath_code"
+  if [ "$towpath_code" != 0 ] && [ "$4" = no ]; then
+    [ "$towpath_failed" = yes ] || towpath_status=$towpath_code
+    towpath_failed=yes
+  fi
+}
+
+towpath_now
+towpath_note '\ndriver'
+cd -- "$towpath_workspace" || exit 1
+""".lstrip("\n")
