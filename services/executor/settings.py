@@ -94,6 +94,10 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     """Folders that jobs in the sandbox see empty, beside those that are hidden anyway: pods, keys, home folders."""
     local_sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
     """auto: bubblewrap where it works, else a warning."""
+    local_shm: Bytes = 64 << 20
+    """Size of a job's own /dev/shm in bubblewrap, which is memory: bytes, or with a unit, such as 1Gi.
+
+    Containers have the same size by default."""
     local_job_uid: int = Field(default=65530, ge=1, lt=2**31)
     """uid and gid of user code where the executor runs as root; the default belongs to nobody on systems of the systemd family."""
     local_clone_uid: int = Field(default=65531, ge=1, lt=2**31)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -66,3 +67,13 @@ async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalCluster, 
     assert end.exit_code == 0
     assert log.count("nowhere.so") <= 2  # the step's own programs complain, nothing before it
     assert log.endswith("fine\n")
+
+
+async def test_a02_shared_memory_is_the_jobs_own_and_bounded(local_cluster: LocalCluster, sandbox: Sandbox) -> None:
+    if not sandbox.bubblewrap:
+        pytest.skip("without a sandbox it is the machine's")
+    fill = "dd if=/dev/zero of=/dev/shm/big bs=64K count=2048 2> /dev/null"
+    script = f"ls /dev/shm; {fill} || stat -c %s /dev/shm/big"
+    with NamedTemporaryFile(dir="/dev/shm"):
+        _, log = await run(local_cluster, spec(script))
+    assert log == f"{sandbox.shm_bytes}\n"

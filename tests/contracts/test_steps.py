@@ -40,3 +40,9 @@ async def test_a07_a_step_that_signals_its_group_ends_nothing_else(ground: Groun
     script = "trap : TERM; sleep 100 & kill 0; echo survived"
     end, log = await run(ground, cluster, steps(script, "echo next"))
     assert (end.exit_code, end.stopped, log) == (0, False, "survived\nnext\n")
+
+
+async def test_a02_a_job_has_shared_memory(ground: Ground, cluster: Cluster) -> None:
+    program = 'import multiprocessing as m; m.Lock(); print(m.get_context("fork").Pool(2).map(abs, [-1, -2]))'
+    end, log = await run(ground, cluster, steps(f"python3 -c '{program}'", "stat -c %a /dev/shm"))
+    assert (end.exit_code, log) == (0, "[1, 2]\n1777\n")

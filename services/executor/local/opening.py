@@ -26,6 +26,7 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
         mounts=settings.local_mounts,
         hidden=(*hidden, *settings.local_hidden),
         masked=masked,
+        shm_bytes=settings.local_shm,
     )
     limits = LocalLimits(
         grace_seconds=settings.grace_seconds,

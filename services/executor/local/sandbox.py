@@ -1,14 +1,15 @@
 """How jobs are kept apart from the machine and from each other: as a user of their own, in bubblewrap where a probe shows that it works.
 
-In the sandbox the system is read-only, and what belongs to people or to this installation is hidden; a job writes in its own folders, in /tmp (its own) and
-in the folders that were mounted for all jobs. The network stays. Without the sandbox a job can read what its user can read.
+In the sandbox the system is read-only, and what belongs to people or to this installation is hidden; a job
+writes in its own folders, in /tmp and /dev/shm (its own) and in the folders that were mounted for all jobs. The
+network stays. Without the sandbox a job can read what its user can read.
 """
 
 import asyncio
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -64,6 +65,8 @@ class Sandbox:
     masked: tuple[Path, ...] = field(default=())
     """Files that read as empty."""
     bubblewrap: bool = False
+    shm_bytes: int | None = 64 << 20
+    """Size of the job's /dev/shm in bubblewrap. None: half of the machine's memory, the kernel's limit."""
 
     def job(self, folder: Path, workspace: Path) -> Runner:
         """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a millisecond. It begins in its workspace."""
@@ -79,7 +82,8 @@ class Sandbox:
             return Runner((), ids, ids)
         bound = [("--ro-bind", path) for path in readable] + [("--bind", path) for path in writable]
         binds = [text for how, path in bound for text in (how, str(path), str(path))]
-        prefix = [*_SYSTEM, *self._hide(), *self._ways([path for _, path in bound]), *binds, "--chdir", str(folder), *_change_user(user)]
+        ways = self._ways([path for _, path in bound])
+        prefix = [*_SYSTEM, *self._shm(), *self._hide(), *ways, *binds, "--chdir", str(folder), *_change_user(user)]
         return Runner(tuple(prefix), None, ids)
 
     def _ways(self, paths: Sequence[Path]) -> list[str]:
@@ -87,6 +91,10 @@ class Sandbox:
         emptied = frozenset((*_PRIVATE, *_EMPTY, *map(str, self.hidden)))
         ways = dict.fromkeys(way for path in paths for way in _way(str(path).rpartition("/")[0], emptied))
         return [text for way in ways for text in ("--perms", "0755", "--dir", way)]
+
+    def _shm(self) -> list[str]:
+        size = [] if self.shm_bytes is None else ["--size", str(self.shm_bytes)]
+        return ["--perms", "1777", *size, "--tmpfs", "/dev/shm"]  # noqa: S108 - an empty one, the job's own
 
     def _hide(self) -> list[str]:
         arguments = []
@@ -152,12 +160,15 @@ def _is_closed(folder: Path) -> bool:
 
 async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
     """The sandbox with bubblewrap where that is wanted and works. Raises SandboxUnusable."""
-    wrapped = Sandbox(sandbox.job_user, sandbox.clone_user, sandbox.mounts, sandbox.hidden, sandbox.masked, bubblewrap=True)
+    wrapped = replace(sandbox, bubblewrap=True)
     complaint = "not wanted"
     for _ in range(_PROBES if choice != "none" else 0):
         complaint = await _probe(wrapped, local)
         if not complaint:
             return wrapped
+        if "--size" in complaint and wrapped.shm_bytes is not None:
+            _log.warning("shared_memory_not_limited", why=complaint, needs="bubblewrap 0.7 or newer")
+            wrapped = replace(wrapped, shm_bytes=None)
     if choice == "bubblewrap":
         raise SandboxUnusable(f"bubblewrap does not work here: {complaint}")
     complaint_without = await _probe(sandbox, local)
