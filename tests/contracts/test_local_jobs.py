@@ -77,3 +77,12 @@ async def test_a02_shared_memory_is_the_jobs_own_and_bounded(local_cluster: Loca
     with NamedTemporaryFile(dir="/dev/shm"):
         _, log = await run(local_cluster, spec(script))
     assert log == f"{sandbox.shm_bytes}\n"
+
+
+async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalCluster) -> None:
+    """The driver's marks go through it."""
+    if not AS_ROOT:
+        pytest.skip("without a user of its own a job can do what its supervisor can")
+    script = "cat < /proc/self/fd/1 || chmod 666 /proc/self/fd/1 || echo neither"
+    end, log = await run(local_cluster, spec(script))
+    assert (end.exit_code, log.splitlines()[-1]) == (0, "neither")

@@ -46,3 +46,9 @@ async def test_a02_a_job_has_shared_memory(ground: Ground, cluster: Cluster) -> 
     program = 'import multiprocessing as m; m.Lock(); print(m.get_context("fork").Pool(2).map(abs, [-1, -2]))'
     end, log = await run(ground, cluster, steps(f"python3 -c '{program}'", "stat -c %a /dev/shm"))
     assert (end.exit_code, log) == (0, "[1, 2]\n1777\n")
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/2"])
+async def test_a03_a_job_may_open_its_output_by_name(ground: Ground, cluster: Cluster, path: str) -> None:
+    end, log = await run(ground, cluster, spec(f"echo one > {path}; echo two | tee -a {path} > file; cat file"))
+    assert (end.exit_code, log) == (0, "one\ntwo\ntwo\n")

@@ -42,6 +42,7 @@ def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable
     with contextlib.suppress(OSError):  # over the user's allowance of pipe memory
         fcntl.fcntl(readable, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     os.set_blocking(readable, False)
+    os.fchmod(writable, 0o622)  # its user may open it anew by name (/dev/stdout), to write and not to read
     main = start(command, writable)
     os.close(writable)
     container = _Container(main, readable, limits, sink)
