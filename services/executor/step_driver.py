@@ -129,9 +129,9 @@ def _script(index: int, step: Step) -> str:
 
 def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
     folder = "" if step.working_directory is None else f"cd -- {_quoted(step.working_directory)} || exit 1\n"
-    shell = "bash" if step.shell == "bash" else "/bin/sh"
+    shell = "bash -eo pipefail" if step.shell == "bash" else "/bin/sh -e"
     file = _quoted(f"{state}/step-{index}")
-    become = f'towpath_become "$2" "$1" {grace_seconds} "{step.timeout_seconds or ""}" {shell} -e {file}'
+    become = f'towpath_become "$2" "$1" {grace_seconds} "{step.timeout_seconds or ""}" {shell} {file}'
     return f"towpath_step_{index}() {{\n{_exports(step.env)}{folder}{become}\n}}"
 
 

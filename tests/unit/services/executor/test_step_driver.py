@@ -152,6 +152,16 @@ def test_bash_is_used_where_it_is_asked_for(shell: list[str]) -> None:
     assert run(step, shell=shell).output == "y\n"
 
 
+@pytest.mark.parametrize(
+    ("inner", "outcomes"), [("bash", ["failed", "failed"]), ("sh", ["success", "failed"])], ids=["bash", "sh"]
+)
+def test_a17_bash_fails_with_any_command_of_a_pipeline(shell: list[str], inner: str, outcomes: list[str]) -> None:
+    scripts = ["false | cat; echo on", "false; echo on"]
+    steps = [Step.model_validate({"run": script, "shell": inner, "allow_failure": True}) for script in scripts]
+    ran = run(*steps, shell=shell)
+    assert (ran.outcomes, ran.output) == (outcomes, "on\n" * outcomes.count("success"))
+
+
 def test_a_step_runs_where_it_says(shell: list[str]) -> None:
     ran = run(Step(run="basename $PWD", working_directory="sub"), Step(run="basename $PWD"), Step(run=":", working_directory="-none"), shell=shell)
     assert ran.output.startswith("sub\nworkspace\n")
