@@ -102,9 +102,9 @@ def _make_workspace(workspace: Path, commit: Commit) -> None:
     if workspace.is_symlink():
         workspace.unlink()
     elif workspace.exists():
-        import shutil  # noqa: PLC0415 - it costs milliseconds, and is hardly ever needed
+        from services.executor.trees import remove_tree  # noqa: PLC0415 - it is hardly ever needed
 
-        shutil.rmtree(workspace)
+        remove_tree(workspace)
     make_repository(workspace, commit)
 
 

@@ -44,7 +44,14 @@ class Removing:
         async with self._ledger.store.reading() as work:
             wanted = await work.still_wanted([look.attempt_id for look in everything])
         leftovers = [look for look in everything if look.attempt_id not in wanted]
+        failed: list[Exception] = []
         for look in leftovers:
-            _log.info("leftover_removed", attempt_id=look.attempt_id, name=look.name)
-            await self._cluster.remove(look.name, look.object_uid)
+            try:
+                await self._cluster.remove(look.name, look.object_uid)
+            except Exception as error:  # noqa: BLE001 - raised below: one that can't be removed yet holds up no other
+                failed.append(error)
+            else:
+                _log.info("leftover_removed", attempt_id=look.attempt_id, name=look.name)
+        for first in failed:
+            raise first
         return len(leftovers)

@@ -135,6 +135,12 @@ class Origin:
         self._git("commit", "--quiet", "-m", name)
         return self._git("rev-parse", "HEAD")
 
+    def commit_all(self, message: str) -> str:
+        """Of everything that lies in the folder."""
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "-m", message)
+        return self._git("rev-parse", "HEAD")
+
     def _git(self, *arguments: str) -> str:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
         author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from services.executor.checkout import Checkout, GaveUp, Sink, make_repository
 from services.executor.local.container import Limits, run_container
@@ -13,6 +12,7 @@ from services.executor.local.order import CloneOrder
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles
 from services.executor.local.processes import SYSTEM_PATH, Command
 from services.executor.local.wakes import Wakes
+from services.executor.trees import give_away
 
 
 def clone(order: CloneOrder, files: PodFiles, uid: str, limits: Limits, wakes: Wakes) -> CloneStatus:
@@ -52,11 +52,3 @@ class _Git:
         if ended.stopped or ended.timed_out:
             raise GaveUp(ended.exit_code, stopped=ended.stopped, timed_out=ended.timed_out)
         return ended.exit_code
-
-
-def give_away(tree: Path, owner: tuple[int, int]) -> None:
-    """Everything below and the folder itself gets this owner; links are not followed."""
-    for _, folders, names, descriptor in os.fwalk(tree):
-        for name in (*folders, *names):
-            os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
-    os.chown(tree, *owner)

@@ -22,7 +22,7 @@ import structlog
 from services.executor import step_driver
 from services.executor.cluster import AttemptSpec, Cause, Clone, NameTaken, Observation, Phase, Pod, PodEnd, Refused
 from services.executor.local import supervisors
-from services.executor.local.folders import Removals, keep_apart, remove_debris
+from services.executor.local.folders import Removals, debris, keep_apart
 from services.executor.local.fork_server import ForkServer
 from services.executor.local.order import CloneOrder, Order
 from services.executor.local.pod_files import MARK, STAGED, Identity, PodFiles, Status, read_go, read_identity, read_status, write_whole
@@ -70,12 +70,15 @@ class LocalCluster:
         self._lock.chmod(0o600)  # a job that opened it could hold it, and then no pod would be removed
         supervisors.allow_many_descriptors()
         keep_apart(self._pods)
-        await asyncio.to_thread(remove_debris, self._pods)
+        await self._removals.__aenter__()
         await self._server.__aenter__()
+        self._cleaning = asyncio.create_task(self._removals.remove(await asyncio.to_thread(debris, self._pods)))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._watch.close()
+        self._cleaning.cancel()
+        await self._removals.__aexit__(kind, error, trace)
         await self._server.__aexit__(kind, error, trace)
 
     async def create(self, spec: AttemptSpec) -> Observation:

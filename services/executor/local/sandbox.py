@@ -16,10 +16,10 @@ from typing import Literal
 
 import structlog
 
-from services.executor.local.folders import remove_trees
 from services.executor.local.order import Runner
 from services.executor.local.pod_files import MARK
 from services.executor.local.processes import SYSTEM_PATH, marked
+from services.executor.trees import remove_tree
 
 _log = structlog.get_logger()
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - to be replaced by empty ones
@@ -194,8 +194,11 @@ async def _probe(sandbox: Sandbox, local: Path) -> str:
         complaint = await _try(argv, runner, trial.name)
     except OSError as error:
         complaint = str(error)
-    remove_trees([trial])
-    return complaint or ("its files can't be removed" if trial.exists() else "")
+    try:
+        remove_tree(trial)
+    except OSError as error:
+        return complaint or f"its files can't be removed: {error}"
+    return complaint
 
 
 async def _try(argv: list[str], runner: Runner, mark: str) -> str:

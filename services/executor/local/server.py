@@ -8,7 +8,6 @@ independent of both.
 import contextlib
 import gc
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from services.executor.local.processes import set_name
 from services.executor.local.staging import lock, put_in_place, stage
 from services.executor.local.supervisor import supervise
 from services.executor.local.wakes import HEARD
+from services.executor.trees import remove_tree
 
 READY = b"ready"
 _NAME = "towpath-forks"
@@ -80,7 +80,7 @@ def _fork(staged: PodFiles) -> int:
     try:
         child = os.fork()
     except OSError:
-        shutil.rmtree(staged.folder)
+        remove_tree(staged.folder)
         raise
     if child:
         set_name(_NAME)

@@ -3,13 +3,13 @@
 import fcntl
 import json
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 from services.executor.local.order import Order
 from services.executor.local.pod_files import STAGED, Identity, PodFiles
 from services.executor.local.processes import start_time
+from services.executor.trees import remove_tree
 
 
 def stage(order: Order) -> PodFiles:
@@ -39,7 +39,7 @@ def put_in_place(order: Order, staged: PodFiles, supervisor_pid: int) -> bool:
     try:
         staged.folder.rename(place)
     except OSError:
-        shutil.rmtree(staged.folder)
+        remove_tree(staged.folder)
         if not place.exists():
             raise
         return False

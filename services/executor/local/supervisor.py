@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from services.executor.local.clone import clone, give_away
+from services.executor.local.clone import clone
 from services.executor.local.container import Limits, run_container
 from services.executor.local.cri_log import CriLog
 from services.executor.local.order import Order
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles, Status, read_go, write_whole
 from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_subreaper, settle_mounts
 from services.executor.local.wakes import Wakes
+from services.executor.trees import give_away
 
 ALREADY_STARTED_CODE = 97
 _TERMINATION_BYTES = 64 * 1024

@@ -4,6 +4,7 @@ import pytest
 
 from shared.errors import Transient
 from shared.messages import AttemptReady
+from tests.contracts.clusters import spec
 from tests.integration.executor.world import Local, World
 
 
@@ -25,4 +26,27 @@ async def test_a_pod_that_can_not_be_removed_holds_up_no_other(world: World, exe
         with pytest.raises(Transient):
             await executor.looks.finished_not_removed()
     assert await executor.looks.finished_not_removed() == 1
+    assert world.pods() == []
+
+
+async def test_x01_a_leftover_that_can_not_be_removed_holds_up_no_other(
+    world: World, executor: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods whose attempts are in no table."""
+    for attempt in (901, 902, 903):
+        await executor.cluster.create(spec(attempt=attempt, name=world.name(attempt)))
+    remove, refused = executor.cluster.remove, []
+
+    async def reluctantly(name: str, object_uid: str) -> None:
+        if not refused:
+            refused.append(name)
+            raise Transient("its processes do not die")
+        await remove(name, object_uid)
+
+    with monkeypatch.context() as reluctant:
+        reluctant.setattr(executor.cluster, "remove", reluctantly)
+        with pytest.raises(Transient):
+            await executor.attempts.sweep()
+    assert world.pods() == refused
+    assert await executor.attempts.sweep() == 1
     assert world.pods() == []

@@ -15,6 +15,7 @@ from services.executor import clone
 from services.executor.checkout import Commit, GaveUp
 from services.executor.clone_order import Order
 from tests.contracts.clusters import Origin
+from tests.harness.deep_trees import dig
 from tests.harness.waiting import until
 
 ROOT = Path(__file__).parents[4]
@@ -91,6 +92,14 @@ def test_a_workspace_that_is_a_link_is_not_followed(order: Order, tmp_path: Path
     Path(order.workspace).symlink_to(tmp_path / "elsewhere")
     assert run(order, tmp_path)[0] == 0
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_x01_what_a_try_before_left_is_removed_at_any_depth(order: Order, origin: Origin, tmp_path: Path) -> None:
+    Path(order.workspace).mkdir()
+    dig(Path(order.workspace), 3000)
+    assert run(order, tmp_path)[0] == 0
+    assert head(order) == origin.second
+    assert sorted(path.name for path in Path(order.workspace).iterdir()) == [".git", "first", "second"]
 
 
 def test_where_user_code_has_begun_nothing_is_touched(order: Order, tmp_path: Path) -> None:
