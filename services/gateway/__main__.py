@@ -4,8 +4,10 @@ It is the only writer of users, tokens, repositories, grants, pipelines, deliver
 """
 
 import asyncio
+from functools import partial
 
 from services.gateway.app import build_app
+from services.gateway.connections import connection_limits
 from services.gateway.gateway import build_gateway
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
@@ -20,7 +22,8 @@ async def main() -> None:
     configure_logging(settings, "gateway")
     async with open_database(settings) as database, open_bus(settings, "gateway") as bus:
         gateway = build_gateway(settings, database, bus)
-        async with Service("gateway", settings, build_app(gateway), Runner) as service:
+        runner = partial(Runner, limits=connection_limits(settings))
+        async with Service("gateway", settings, build_app(gateway), runner) as service:
             for task in gateway.tasks:
                 service.keep_running(task)
             service.ready_when("postgres_or_inlet", gateway.acceptance.can_accept)

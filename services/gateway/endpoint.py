@@ -15,8 +15,10 @@ from services.gateway.intake import Share, check_encoding, read_body
 from services.gateway.problems import Fault, Problem, faults_of, forbidden, not_found, unavailable
 from services.gateway.routing import Call, NoBody, Route
 from shared.errors import Transient
+from shared.seldom import Seldom
 
 _log = structlog.get_logger()
+_failed = Seldom("request_failed")
 _seconds = Histogram("towpath_api_seconds", "Answering a request", ["method", "path"], buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5))
 
 BODY_BYTES = 1 << 20
@@ -36,7 +38,7 @@ def endpoint(route: Route, gateway: Gateway) -> Handle:
         except Problem as problem:
             return problem.response()
         except Transient as error:
-            _log.warning("request_failed", method=route.method, path=route.path, why=str(error))
+            _failed.log(method=route.method, path=route.path, why=str(error))
             return unavailable().response()
         except Exception:  # noqa: BLE001 - a request's outermost edge: its bug is its own
             _log.exception("request_crashed", method=route.method, path=route.path)

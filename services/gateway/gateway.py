@@ -13,6 +13,7 @@ from services.gateway.hook_secrets import HookSecrets
 from services.gateway.inlet import BATCH, Inlet, on_arrived
 from services.gateway.intake import BodyMemory
 from services.gateway.live_logs import LiveLogs
+from services.gateway.memory import MemoryReturn
 from services.gateway.reconciler import open_reconciler
 from services.gateway.record import Record
 from services.gateway.settings import GatewaySettings
@@ -71,6 +72,7 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         bus.raw_consumer(topology.OUTBOX_UNREADABLE, partial(on_unreadable, store), batch=BATCH),
         bus.exclusive_consumer(topology.LIVE_KEYS, partial(on_live, effects, live)),
         open_reconciler(store, settings),
+        MemoryReturn(),
     )
     webhooks = Webhooks(settings, acceptance, hook_secrets, memory)
     return Gateway(settings, store, keyring, Callers(store), hook_secrets, acceptance, webhooks, effects, live, memory, tasks)

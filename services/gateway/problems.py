@@ -51,6 +51,15 @@ class Problem(Exception):
         details = ProblemDetails(type=f"urn:towpath:problem:{self.code}", title=title, status=self.status, detail=self.detail, errors=self.errors)
         return web.Response(status=self.status, body=details.model_dump_json().encode(), content_type=CONTENT_TYPE, headers=self.headers)
 
+    def raw(self) -> bytes:
+        """The whole answer as bytes, for a connection that ends with it."""
+        answer = self.response()
+        body = answer.body
+        assert isinstance(body, bytes)  # noqa: S101 - made in `response`
+        fields = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), "Connection": "close", **self.headers}
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
 
 def not_found() -> Problem:
     """Also for what exists and is somebody else's."""

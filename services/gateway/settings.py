@@ -36,6 +36,15 @@ class GatewaySettings(ServiceSettings):
     """Bodies held at once by one gateway, over all requests; beyond it the answer is 503."""
     body_seconds: PositiveFloat = 10
     """How long a request's body may take to arrive."""
+    connections: PositiveInt = 4000
+    """Open at once in one gateway; each costs a descriptor and about 25 kB. Fewer where the process may open fewer descriptors.
+    At the limit a new one takes the place of the one that has waited longest for its request."""
+    head_seconds: PositiveFloat = 10
+    """How long a request's head may take to arrive, on a new connection from its start. Forges send it in one packet."""
+    idle_seconds: PositiveFloat = 75
+    """How long a connection is kept open for its next request. Proxies keep theirs for 60 s, and should be the ones that close."""
+    send_seconds: PositiveFloat = 60
+    """How long a client may read nothing of its answer while more of it waits."""
     hook_secrets_seconds: PositiveFloat = 30
     """How soon a repository's secret changed through another gateway counts here."""
     body_retention_days: PositiveInt = 30

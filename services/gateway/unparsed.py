@@ -7,13 +7,14 @@ moment: a connection closed with unread data in it is reset, and the answer lost
 import asyncio
 from typing import Any
 
-import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from services.gateway.connections import ConnectionLimits, Connections, TimedConnection
 from services.gateway.problems import Problem, unauthorized
+from shared.seldom import Seldom
 
-_log = structlog.get_logger()
+_not_read = Seldom("request_not_read")
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 8 << 20
@@ -22,18 +23,35 @@ LINGER_BYTES = 8 << 20
 class Runner(web.AppRunner):
     """Serves an application on such connections."""
 
+    def __init__(self, app: web.Application, *, limits: ConnectionLimits, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.connections = Connections(limits)
+        self._not_accepted = Seldom("connection_not_accepted")
+
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         options = server._kwargs  # noqa: SLF001 - aiohttp has no other way to choose the class of its connections
-        return _Server(server.request_handler, request_factory=server.request_factory, **options)
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        made = _Server(server.request_handler, request_factory=server.request_factory, **options)
+        made.limited = self.connections
+        return made
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """asyncio writes a traceback for each connection that it can't accept, up to a thousand at once."""
+        if str(context.get("message", "")).startswith("socket.accept()"):
+            self._not_accepted.log(why=str(context.get("exception")))
+        else:
+            loop.default_exception_handler(context)
 
 
 class _Server(web.Server):
+    limited: Connections
+
     def __call__(self) -> "_Connection":
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, loop=self._loop, connections=self.limited, **self._kwargs)
 
 
-class _Connection(web.RequestHandler):
+class _Connection(TimedConnection):
     _is_refusing = False
     _thrown_away_bytes = 0
 
@@ -45,7 +63,7 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
         problem = _problem(status, exc)
-        _log.info("request_not_read", status=problem.status, code=problem.code, why=type(exc).__name__)
+        _not_read.log(status=problem.status, code=problem.code, why=type(exc).__name__)
         self._is_refusing = True
         response = problem.response()
         response.force_close()

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from services.gateway.app import build_app
 from services.gateway.bootstrap import make_first_admin
+from services.gateway.connections import connection_limits
 from services.gateway.gateway import Gateway, build_gateway
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
@@ -109,7 +110,8 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
         token = await make_first_admin(settings, "admin@example.org")
     async with open_database(settings) as database, open_bus(settings, "gateway-test") as bus, aiohttp.ClientSession() as session:
         gateway = build_gateway(settings, database, bus)
-        runner = Runner(build_app(gateway), access_log=None, shutdown_timeout=2)
+        limits = connection_limits(settings)
+        runner = Runner(build_app(gateway), limits=limits, access_log=None, shutdown_timeout=2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

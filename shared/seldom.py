@@ -1,0 +1,27 @@
+"""Log lines that a stranger can cause are limited, so that nobody can fill a disk or hold up a service with them."""
+
+import time
+
+import structlog
+
+_log = structlog.get_logger()
+
+
+class Seldom:
+    """Logs an event at most once in some seconds, with the number of times that it was left out since."""
+
+    def __init__(self, event: str, seconds: float = 1.0) -> None:
+        self._event = event
+        self._seconds = seconds
+        self._next_at = 0.0
+        self._left_out = 0
+
+    def log(self, **fields: object) -> None:
+        now = time.monotonic()
+        if now < self._next_at:
+            self._left_out += 1
+            return
+        if self._left_out:
+            fields["left_out"] = self._left_out
+        self._next_at, self._left_out = now + self._seconds, 0
+        _log.warning(self._event, **fields)
