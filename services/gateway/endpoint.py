@@ -9,9 +9,10 @@ from aiohttp import web
 from prometheus_client import Histogram
 from pydantic import BaseModel, ValidationError
 
+from services.gateway.body_memory import Share
 from services.gateway.fields import Filters, id_in_path, is_storable
 from services.gateway.gateway import Gateway
-from services.gateway.intake import Share, check_encoding, read_body
+from services.gateway.intake import BodyLimits, check_encoding, read_body
 from services.gateway.problems import Fault, Problem, faults_of, forbidden, not_found, unavailable
 from services.gateway.routing import Call, NoBody, Route
 from shared.errors import Transient
@@ -33,7 +34,7 @@ def endpoint(route: Route, gateway: Gateway) -> Handle:
     async def handle(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         try:
-            with gateway.memory.share() as share:
+            with gateway.memory.share(request.remote or "") as share:
                 return await _answer(route, gateway, request, share)
         except Problem as problem:
             return problem.response()
@@ -95,7 +96,11 @@ async def _body(route: Route, gateway: Gateway, request: web.Request, share: Sha
     check_encoding(request)
     if request.content_type != "application/json":
         raise Problem(415, "content_type", "The body must be application/json.", headers={"Accept": "application/json"})
-    raw = await read_body(request, share, limit_bytes=BODY_BYTES, seconds=gateway.settings.body_seconds)
+    settings = gateway.settings
+    limits = BodyLimits(
+        size_bytes=BODY_BYTES, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second
+    )
+    raw = await read_body(request, share, limits)
     if route.is_body_optional and not raw:
         return route.body()
     try:

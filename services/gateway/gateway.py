@@ -6,12 +6,12 @@ from functools import partial
 
 from services.gateway.acceptance import Acceptance
 from services.gateway.auth import Callers
+from services.gateway.body_memory import BodyMemory
 from services.gateway.consumers import on_live
 from services.gateway.dead_letters import on_dead, on_unreadable
 from services.gateway.effects import Effects
 from services.gateway.hook_secrets import HookSecrets
 from services.gateway.inlet import BATCH, Inlet, on_arrived
-from services.gateway.intake import BodyMemory
 from services.gateway.live_logs import LiveLogs
 from services.gateway.memory import MemoryReturn
 from services.gateway.reconciler import open_reconciler
@@ -60,7 +60,7 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
     hook_secrets = HookSecrets(store, keyring, settings.hook_secrets_seconds)
     inlet = Inlet(bus, wait_seconds=settings.inlet_wait_seconds, body_bytes=settings.inlet_body_bytes)
     acceptance = Acceptance(record.keep, inlet, database, settings.database_wait_seconds)
-    memory = BodyMemory(settings.body_memory_bytes)
+    memory = BodyMemory(settings.body_memory_bytes, settings.body_reserve_bytes)
     effects, live = Effects(store), LiveLogs(store)
     tasks: tuple[Runnable, ...] = (
         relay,

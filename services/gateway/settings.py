@@ -33,9 +33,13 @@ class GatewaySettings(ServiceSettings):
     webhook_body_bytes: PositiveInt = 25 * MEBIBYTE
     """GitHub sends no more."""
     body_memory_bytes: PositiveInt = 256 * MEBIBYTE
-    """Bodies held at once by one gateway, over all requests; beyond it the answer is 503."""
+    """Bodies held at once by one gateway, over all requests. Beyond it bodies wait, slow ones give way, and at last the answer is 503."""
+    body_reserve_bytes: PositiveInt = 32 * MEBIBYTE
+    """Of these, for bodies of at most 1 MiB alone; at most a quarter of the whole. Large ones can't keep the usual webhook out."""
     body_seconds: PositiveFloat = 10
     """How long a request's body may take to arrive."""
+    body_bytes_per_second: PositiveInt = 16 << 10
+    """How slowly a body may come, in bytes per second over 3 s each. Slower than any link of a forge, and too fast to hold memory for nothing."""
     connections: PositiveInt = 4000
     """Open at once in one gateway; each costs a descriptor and about 25 kB. Fewer where the process may open fewer descriptors.
     At the limit a new one takes the place of the one that has waited longest for its request."""

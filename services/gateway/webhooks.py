@@ -14,9 +14,10 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from services.gateway.acceptance import Acceptance, Kept, Refused, Unavailable
+from services.gateway.body_memory import BodyMemory
 from services.gateway.deliveries import LARGE_BYTES, Delivery, Envelope, sealed
 from services.gateway.hook_secrets import Hook, HookSecrets
-from services.gateway.intake import BodyMemory, check_encoding, read_body
+from services.gateway.intake import BodyLimits, check_encoding, read_body
 from services.gateway.payloads import FORM, speaks_for_another
 from services.gateway.problems import Problem, unavailable
 from services.gateway.settings import GatewaySettings
@@ -72,6 +73,11 @@ class Webhooks:
         self._acceptance = acceptance
         self._hook_secrets = hook_secrets
         self._memory = memory
+        self._body_limits = BodyLimits(
+            size_bytes=settings.webhook_body_bytes,
+            seconds=settings.body_seconds,
+            bytes_per_second=settings.body_bytes_per_second,
+        )
         self._secrets = {name: settings.webhook_secrets(name) for name in FORGES}
 
     async def forge_wide(self, request: web.Request, forge: Forge) -> web.Response:
@@ -97,8 +103,8 @@ class Webhooks:
         signature = claimed_signature(plain, headers.getall("X-Hub-Signature-256", []))
         if signature is None or not secrets:
             raise _unsigned()
-        with self._memory.share() as share:
-            body = await read_body(request, share, limit_bytes=self._settings.webhook_body_bytes, seconds=self._settings.body_seconds)
+        with self._memory.share(request.remote or "") as share:
+            body = await read_body(request, share, self._body_limits)
             if not await _checked(body, signature, secrets):
                 raise _unsigned()
             if hook is not None and speaks_for_another(body, request.content_type, hook):

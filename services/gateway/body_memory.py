@@ -1,0 +1,128 @@
+"""The memory that request bodies may use, over all requests of one gateway.
+
+1. A body takes memory as it arrives. A large one takes the rest of its announced size once its first bytes have come, so that it can be read to its end.
+2. A part of the memory is a reserve for small bodies: large ones can't use it.
+3. Where there is too little, a body waits. Meanwhile bodies that are unfinished and slow give way, and those of an address that holds more than the
+   waiting one's would: slow senders can't keep others out.
+4. A body that came whole with its headers is in memory already. It is counted, and never waits.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SMALL_BYTES = 1 << 20
+"""Bodies of this size may use the reserve. Nearly all webhooks are smaller."""
+SLOW_SECONDS = 1.0
+"""A body without its share of bytes for this long gives way when others wait."""
+_LOOK_SECONDS = 0.1
+
+
+class BodyMemory:
+    """The bytes of bodies that are held at this moment."""
+
+    def __init__(self, limit_bytes: int, reserve_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.free_bytes = limit_bytes
+        self._reserve_bytes = min(reserve_bytes, limit_bytes // 4)
+        self._arriving: set[Share] = set()
+        self._held_by: dict[str, int] = {}
+        self._released = asyncio.Event()
+        self._large = asyncio.Lock()
+
+    @contextmanager
+    def share(self, address: str = "") -> Iterator["Share"]:
+        """One request's part of the memory, given back when its answer is made."""
+        share = Share(self, address)
+        try:
+            yield share
+        finally:
+            self._arriving.discard(share)
+            self.release(share)
+
+    def count(self, share: "Share", size: int) -> None:
+        """Take memory without asking: the bytes are here."""
+        self.free_bytes -= size
+        share.held_bytes += size
+        self._held_by[share.address] = self._held_by.get(share.address, 0) + size
+
+    async def take(self, share: "Share", size: int, *, is_small: bool) -> None:
+        """Take memory, when there is some. Waits without a limit of its own."""
+        if self._fits(size, is_small):
+            self.count(share, size)
+        elif is_small:
+            await self._wait_for(share, size, is_small=True)
+        else:
+            async with self._large:  # in the order of their coming
+                await self._wait_for(share, size, is_small=False)
+
+    def can_ever_fit(self, size: int, *, is_small: bool) -> bool:
+        return size <= self.limit_bytes - (0 if is_small else self._reserve_bytes)
+
+    def arriving(self, share: "Share") -> None:
+        self._arriving.add(share)
+
+    def complete(self, share: "Share") -> None:
+        self._arriving.discard(share)
+
+    def release(self, share: "Share") -> None:
+        self.free_bytes += share.held_bytes
+        left = self._held_by.get(share.address, 0) - share.held_bytes
+        self._held_by[share.address] = left
+        if left <= 0:
+            del self._held_by[share.address]
+        share.held_bytes = 0
+        self._released.set()
+
+    def _fits(self, size: int, is_small: bool) -> bool:
+        return size <= self.free_bytes - (0 if is_small else self._reserve_bytes)
+
+    async def _wait_for(self, share: "Share", size: int, *, is_small: bool) -> None:
+        share.is_waiting = True
+        try:
+            while not self._fits(size, is_small):
+                self._displace_one(share, size)
+                self._released.clear()
+                try:
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._released.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            share.is_waiting = False
+        self.count(share, size)
+
+    def _displace_one(self, waiting: "Share", size: int) -> None:
+        now = asyncio.get_running_loop().time()
+        ours = self._held_by.get(waiting.address, 0) + size
+        others = [share for share in self._arriving if share is not waiting and share.held_bytes and not share.is_displaced]
+        yielding = [
+            share
+            for share in others
+            if (not share.is_waiting and now - share.since >= SLOW_SECONDS) or (share.address != waiting.address and self._held_by[share.address] > ours)
+        ]
+        if yielding:
+            min(yielding, key=lambda share: share.since).displace()
+
+
+class Share:
+    """What one request holds."""
+
+    def __init__(self, memory: BodyMemory, address: str) -> None:
+        self.memory = memory
+        self.address = address
+        self.held_bytes = 0
+        self.is_waiting = False
+        """For memory: then it is not its sender who is slow."""
+        self.was_waiting = False
+        """The same, still true when the wait was ended."""
+        self.is_displaced = False
+        self.since = 0.0
+        """When it last had its share of bytes; an instant of the event loop."""
+        self.timer: asyncio.Timeout | None = None
+        """Ends the reading of the body."""
+
+    def displace(self) -> None:
+        if self.timer is not None:
+            self.is_displaced = True
+            self.timer.reschedule(0)
