@@ -18,6 +18,7 @@ from services.gateway.reconciler import open_reconciler
 from services.gateway.record import Record
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import GatewayStore, open_store
+from services.gateway.viewers import Viewers
 from services.gateway.webhooks import Webhooks
 from shared import topology
 from shared.bus import Bus
@@ -41,6 +42,7 @@ class Gateway:
     webhooks: Webhooks
     effects: Effects
     live: LiveLogs
+    viewers: Viewers
     memory: BodyMemory
     tasks: Sequence[Runnable]
     """Run while the gateway serves."""
@@ -61,12 +63,13 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
     inlet = Inlet(bus, wait_seconds=settings.inlet_wait_seconds, body_bytes=settings.inlet_body_bytes)
     acceptance = Acceptance(record.keep, inlet, database, settings.database_wait_seconds)
     memory = BodyMemory(settings.body_memory_bytes, settings.body_reserve_bytes)
-    effects, live = Effects(store), LiveLogs(store)
+    effects, live, viewers = Effects(store), LiveLogs(store), Viewers(store)
     tasks: tuple[Runnable, ...] = (
         relay,
         acceptance,
         inlet,
         hook_secrets,
+        viewers,
         bus.raw_consumer(topology.INLET, partial(on_arrived, record, store), batch=BATCH),
         *(bus.raw_consumer(queue.dead, partial(on_dead, store, queue.name), batch=BATCH) for queue in _queues_that_can_fail(settings)),
         bus.raw_consumer(topology.OUTBOX_UNREADABLE, partial(on_unreadable, store), batch=BATCH),
@@ -75,5 +78,19 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         MemoryReturn(),
     )
     webhooks = Webhooks(settings, acceptance, hook_secrets, memory)
-    return Gateway(settings, store, keyring, Callers(store), hook_secrets, acceptance, webhooks, effects, live, memory, tasks)
+    callers = Callers(store)
+    return Gateway(
+        settings,
+        store,
+        keyring,
+        callers,
+        hook_secrets,
+        acceptance,
+        webhooks,
+        effects,
+        live,
+        viewers,
+        memory,
+        tasks,
+    )
 

@@ -41,10 +41,28 @@ async def download(call: Call[NoBody, LogFilters]) -> web.StreamResponse:
     response = web.StreamResponse(headers=_TEXT_HEADERS)
     with suppress(ConnectionError):  # the client has gone
         await response.prepare(call.request)
-        for stream in chosen:
-            await _write(call.gateway.store, response, stream, with_heading=query.job is None)
+        writing = _write_all(call.gateway.store, response, chosen, with_headings=query.job is None)
+        if not await call.gateway.viewers.view(call.caller.token_id, call.id, writing):
+            _abort(call)  # a text that ended in order would look whole
+            return response
         await response.write_eof()
     return response
+
+
+async def _write_all(
+    store: GatewayStore,
+    response: web.StreamResponse,
+    streams: list[Any],
+    *,
+    with_headings: bool,
+) -> None:
+    for stream in streams:
+        await _write(store, response, stream, with_heading=with_headings)
+
+
+def _abort(call: Call[Any, Any]) -> None:
+    if call.request.transport is not None:
+        call.request.transport.abort()
 
 
 def _several(streams: list[Any], query: LogFilters) -> list[Any]:
@@ -101,6 +119,9 @@ async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
     async with call.gateway.store.reading() as work:
         if await work.run(call.id, call.caller) is None:
             raise not_found()
+        if not await work.viewers_allowed([(call.caller.token_id, call.id)]):
+            call.gateway.callers.forget()  # the caller was remembered from before
+            raise not_found()
     if live.is_closing or live.watchers >= call.gateway.settings.live_streams:
         raise unavailable("Too many live streams are open here.")
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
@@ -109,14 +130,25 @@ async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
     try:
         with suppress(ConnectionError):  # the client has gone
             await response.prepare(call.request)
-            await follow(live, watch, positions, partial(_send, response))
-            await response.write_eof()
+            following = follow(live, watch, positions, partial(_send, response))
+            await call.gateway.viewers.view(call.caller.token_id, call.id, following)
+            await _end(call, response)
     finally:
         live.unwatch(watch)
     return response
 
 
 SEND_SECONDS = 60.0
+END_SECONDS = 1.0
+
+
+async def _end(call: Call[Any, Any], response: web.StreamResponse) -> None:
+    """The end of the answer. The connection of a client that does not take it in time is cut."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await response.write_eof()
+    except TimeoutError:
+        _abort(call)
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:

@@ -20,3 +20,17 @@ SELECT seq, first_line, line_count, raw_bytes, data FROM log_segments
  WHERE stream_id = $1
    AND first_line >= coalesce((SELECT max(first_line) FROM log_segments WHERE stream_id = $1 AND first_line <= $2), 0)
  ORDER BY first_line LIMIT $3;
+
+-- name: viewers_allowed
+-- Which of these (token, run) may still be shown: the token is valid, and its user may see the run, as in
+-- `one_run`.
+-- $1 tokens, $2 runs (two columns of one table).
+SELECT DISTINCT asked.token_id, asked.run_id
+  FROM unnest($1::bigint[], $2::bigint[]) AS asked (token_id, run_id)
+  JOIN api_tokens t ON t.id = asked.token_id
+   AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+  JOIN users u ON u.id = t.user_id AND u.disabled_at IS NULL
+  JOIN pipeline_runs r ON r.id = asked.run_id AND r.expired_at IS NULL
+  JOIN pipeline_configs p ON p.id = r.pipeline_config_id
+ WHERE u.is_admin OR p.created_by = u.id
+    OR EXISTS (SELECT FROM grants g WHERE g.repository_id = r.repository_id AND g.user_id = u.id);
