@@ -12,8 +12,7 @@ towpath_origin=
 towpath_known=" $$ $PPID "
 towpath_setsid=
 if command -v sleep > /dev/null 2>&1; then towpath_setsid=$(command -v setsid); fi
-TOWPATH_ENV="$towpath_state/env"
-export TOWPATH_ENV
+towpath_sets=
 
 # Sets towpath_at.
 towpath_now() {
@@ -34,12 +33,29 @@ towpath_note() {
 
 towpath_refuse() {
   printf 'towpath: TOWPATH_ENV: %s\n' "$1"
-  return 1
+  return 3
 }
 
-# Exports what steps wrote to $TOWPATH_ENV: KEY=value lines, and KEY<<WORD, lines, WORD.
+# $1 to $3 others' arguments, then files: exports what steps wrote to them.
 towpath_load() {
-  [ -e "$TOWPATH_ENV" ] || return 0
+  shift 3
+  for towpath_file do towpath_read "$towpath_file" || return; done
+}
+
+# $1 the index of a step that has ended. Fails where its file for variables is malformed: none of them is loaded then.
+towpath_check() {
+  [ -e "$towpath_state/env-$1" ] || return 0
+  [ -f "$towpath_state/env-$1" ] || towpath_refuse 'not a file' || return
+  (exec 3<&-; towpath_read "$towpath_state/env-$1") 2> /dev/null
+  case $? in
+    0) towpath_sets="$towpath_sets $1" ;;
+    3) return 1 ;;
+    *) towpath_refuse 'it can not be read, or holds a value that the shell refuses' ;;
+  esac
+}
+
+# $1 a file: exports its variables, which are KEY=value lines, and KEY<<WORD, lines, WORD. Returns 3 where it is malformed.
+towpath_read() {
   while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
     [ -n "$towpath_line" ] || continue
     case ${towpath_line%%=*} in
@@ -51,19 +67,22 @@ towpath_load() {
           towpath_break='
 '
         done
-        [ "$towpath_closed" = yes ] || towpath_refuse "the line $towpath_word that ends $towpath_key is missing" || return 1 ;;
+        [ "$towpath_closed" = yes ] || towpath_refuse "the line $towpath_word that ends $towpath_key is missing" || return ;;
       *)
         case $towpath_line in
           *=*) towpath_key=${towpath_line%%=*} towpath_value=${towpath_line#*=} ;;
-          *) towpath_refuse "neither KEY=value nor KEY<<WORD: $towpath_line" || return 1 ;;
+          *) towpath_refuse "neither KEY=value nor KEY<<WORD: $towpath_line" || return ;;
         esac ;;
     esac
     case $towpath_key in
-      '' | [0-9]* | *[!A-Za-z0-9_]*) towpath_refuse "not a variable's name: $towpath_key" || return 1 ;;
-      TOWPATH_* | towpath_*) towpath_refuse "reserved: $towpath_key" || return 1 ;;
+      '' | [0-9]* | *[!A-Za-z0-9_]*) towpath_refuse "not a variable's name: $towpath_key" || return ;;
+      TOWPATH_* | towpath_*) towpath_refuse "reserved: $towpath_key" || return ;;
     esac
-    export "$towpath_key=$towpath_value"
-  done < "$TOWPATH_ENV"
+    case $towpath_key=$towpath_value in
+      OPTIND= | OPTIND=*[!0-9]*) towpath_refuse 'OPTIND takes a number, or no shell starts' || return ;;
+    esac
+    export "$towpath_key=$towpath_value" || return
+  done < "$1"
 }
 
 # $1 the seconds that a step has. Signals its group when they are over; ends with 124 then. SIGUSR1 ends it, also at its
@@ -165,16 +184,17 @@ towpath_try() {
     read -r towpath_group towpath_rest < /proc/self/stat
     printf '%s\n' "$towpath_group" > "$towpath_state/group"
     set -- "$1" "$2" "$towpath_setsid"
-    TOWPATH_OUTPUT="$towpath_state/output-$1"
-    export TOWPATH_OUTPUT
+    for towpath_set in $towpath_sets; do set -- "$@" "$towpath_state/env-$towpath_set"; done
+    TOWPATH_OUTPUT="$towpath_state/output-$1" TOWPATH_ENV="$towpath_state/env-$1"
+    export TOWPATH_OUTPUT TOWPATH_ENV
     exec 3<&-
     towpath_environment
-    towpath_load || exit 1
+    towpath_load "$@" || exit 1
     "towpath_step_$1" "$2" "$3"
   )
   towpath_code=$?
   towpath_end_watch 2> /dev/null
-  if [ "$towpath_code" = 0 ] && [ -s "$TOWPATH_ENV" ]; then (exec 3<&-; towpath_load) || towpath_code=1; fi
+  towpath_check "$1" || [ "$towpath_code" != 0 ] || towpath_code=1
 }
 
 # $1 index, $2 marker line, $3 condition, $4 allow_failure, $5 its limit.

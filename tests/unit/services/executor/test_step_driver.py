@@ -1,83 +1,22 @@
 """The step driver, run by real shells."""
 
-import contextlib
 import os
 import shlex
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.executor.step_driver import STARTED_TWICE_CODE, DriverPaths, Unsupervised, render
-from services.executor.step_facts import Interruption, driver_began, job_timed_out, started_twice, step_facts
-from shared import step_markers
+from services.executor.step_driver import STARTED_TWICE_CODE
+from services.executor.step_facts import driver_began, job_timed_out, started_twice
 from shared.pipeline.model import Step
+from tests.unit.services.executor.driving import NONCE, SHELLS, run, run_alone
 
-NONCE = "0123456789abcdef"
-SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{3,12}", fullmatch=True).map(lambda name: "X_" + name)
-
-
-class Ran:
-    def __init__(self, code: int, folder: Path, steps: list[Step]) -> None:
-        self.code = code
-        self.raw = (folder / "log").read_bytes()
-        self.output = step_markers.strip(self.raw, NONCE).decode("utf-8", "surrogateescape")
-        notes = folder / "termination"
-        self.termination = (notes if notes.exists() else folder / "state" / "termination").read_text()
-        self.facts = step_facts(self.termination, steps, None, Interruption("failed", None))
-
-    @property
-    def outcomes(self) -> list[str]:
-        return [fact.outcome for fact in self.facts]
-
-
-def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str] | None = None) -> Ran:
-    """As a supervisor starts it: everything is prepared, and the driver is a descriptor."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        for inner in ("workspace/sub", "state"):
-            (folder / inner).mkdir(parents=True)
-        memory = os.memfd_create("driver")
-        os.write(memory, render(steps, paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}).encode())
-        command = ["/bin/sh", "-c", f'exec 3< /proc/{os.getpid()}/fd/{memory}; exec "$@"', "sh", *(shell or SHELLS[0]), "/dev/fd/3"]
-        code = drive(command, folder, {"PATH": os.environ["PATH"]})
-        os.close(memory)
-        return Ran(code, folder, list(steps))
-
-
-def run_alone(folder: Path, *steps: Step, shell: list[str], limit: int = 60, image: dict[str, str] | None = None) -> Ran:
-    """As a kubelet starts it: nothing is prepared, the driver is a file, and the variables are the image's."""
-    alone = Unsupervised(str(folder / "started"), str(folder / "home"), str(folder / "termination"), limit, grace_seconds=1)
-    (folder / "driver").write_bytes(render(steps, paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone).encode())
-    (folder / "termination").write_bytes(b"")
-    code = drive([*shell, str(folder / "driver")], folder, {"PATH": os.environ["PATH"]} if image is None else image)
-    return Ran(code, folder, list(steps))
-
-
-def paths_in(folder: Path) -> DriverPaths:
-    return DriverPaths(str(folder / "workspace"), str(folder / "state"))
-
-
-def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
-        driving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
-    code = driving.wait(timeout=30)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(driving.pid, signal.SIGKILL)
-    return code
-
-
-@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    return request.param
 
 
 def test_steps_run_in_order_and_their_success_is_the_jobs(shell: list[str]) -> None:
@@ -137,6 +76,53 @@ def test_a_malformed_variable_fails_the_step_that_wrote_it(shell: list[str], lin
     assert ran.outcomes == ["failed", "skipped"]
 
 
+BAD_FILES = {
+    "neither_form": "echo 'no equals sign' >> $TOWPATH_ENV",
+    "never_closed": "printf 'A<<END\\nnever closed\\n' >> $TOWPATH_ENV",
+    "reserved": "echo TOWPATH_SHA=x >> $TOWPATH_ENV",
+    "not_a_name": "echo A-B=x >> $TOWPATH_ENV",
+    "not_a_number": "echo PPID=x >> $TOWPATH_ENV; echo OPTIND=x >> $TOWPATH_ENV; echo UID=x >> $TOWPATH_ENV",
+    "a_folder": "rm -f $TOWPATH_ENV; mkdir $TOWPATH_ENV",
+    "a_named_pipe": "rm -f $TOWPATH_ENV; mkfifo $TOWPATH_ENV",
+}
+
+
+@pytest.mark.parametrize("code", [0, 5])
+@pytest.mark.parametrize("bad", [bad for bad in BAD_FILES if bad != "not_a_number"])
+def test_a08_a_malformed_variable_fails_only_the_step_that_wrote_it(shell: list[str], bad: str, code: int) -> None:
+    ran = run(
+        Step(run="echo KEPT=yes >> $TOWPATH_ENV"),
+        Step(run=f"echo LOST=no >> $TOWPATH_ENV; {BAD_FILES[bad]}; exit {code}"),
+        Step(run="echo $KEPT ${LOST-unset}; echo MORE=yes >> $TOWPATH_ENV", condition="always"),
+        Step(run="echo $MORE", condition="failure"),
+        shell=shell,
+    )
+    assert (ran.code, ran.outcomes) == (code or 1, ["success", "failed", "success", "success"])
+    told, rest = ran.output.split("\n", 1)
+    assert told.startswith("towpath: TOWPATH_ENV: ")
+    assert rest == "yes unset\nyes\n"
+
+
+def test_a08_a_value_that_the_shell_refuses_fails_only_the_step_that_wrote_it(shell: list[str]) -> None:
+    """`bash` refuses to set PPID and UID, and `dash` does not start with an OPTIND that is no number."""
+    ran = run(Step(run=BAD_FILES["not_a_number"]), Step(run="echo on", condition="always"), shell=shell)
+    assert (ran.code, ran.outcomes) == (1, ["failed", "success"])
+    assert ran.output.startswith("towpath: TOWPATH_ENV: ")
+    assert ran.output.endswith("\non\n")
+
+
+def test_a08_a_step_that_replaces_the_file_keeps_the_variables_of_others(shell: list[str]) -> None:
+    ran = run(
+        Step(run="echo A=1 > $TOWPATH_ENV"),
+        Step(run="echo B=2 > $TOWPATH_ENV"),
+        Step(run="rm -f $TOWPATH_ENV; echo $A $B"),
+        Step(run="echo A=3 >> $TOWPATH_ENV"),
+        Step(run="echo $A $B"),
+        shell=shell,
+    )
+    assert (ran.code, ran.output) == (0, "1 2\n3 2\n")
+
+
 def test_a_step_over_its_limit_is_ended_and_says_so(shell: list[str]) -> None:
     ran = run(Step(run="echo begun; sleep 20", timeout_seconds=1), Step(run="echo no"), shell=shell)
     assert ran.code == 124
@@ -152,9 +138,7 @@ def test_bash_is_used_where_it_is_asked_for(shell: list[str]) -> None:
     assert run(step, shell=shell).output == "y\n"
 
 
-@pytest.mark.parametrize(
-    ("inner", "outcomes"), [("bash", ["failed", "failed"]), ("sh", ["success", "failed"])], ids=["bash", "sh"]
-)
+@pytest.mark.parametrize(("inner", "outcomes"), [("bash", ["failed", "failed"]), ("sh", ["success", "failed"])], ids=["bash", "sh"])
 def test_a17_bash_fails_with_any_command_of_a_pipeline(shell: list[str], inner: str, outcomes: list[str]) -> None:
     scripts = ["false | cat; echo on", "false; echo on"]
     steps = [Step.model_validate({"run": script, "shell": inner, "allow_failure": True}) for script in scripts]
@@ -249,9 +233,7 @@ SURVIVES = "trap : TERM INT HUP; sleep 100 & kill {signal} 0; echo survived"
 
 @pytest.mark.parametrize("limit", [None, 20], ids=["unlimited", "limited"])
 @pytest.mark.parametrize("signal", ["", "-TERM", "-INT", "-HUP"])
-def test_a07_a_step_that_signals_its_group_ends_nothing_else(
-    shell: list[str], signal: str, limit: int | None
-) -> None:
+def test_a07_a_step_that_signals_its_group_ends_nothing_else(shell: list[str], signal: str, limit: int | None) -> None:
     script = SURVIVES.format(signal=signal)
     ran = run(Step(run=script, timeout_seconds=limit), Step(run="echo next"), shell=shell)
     assert (ran.code, ran.output, ran.outcomes) == (0, "survived\nnext\n", ["success", "success"])

@@ -1,0 +1,10 @@
+"""The shells that the step driver is tried with."""
+
+import pytest
+
+from tests.unit.services.executor.driving import SHELLS
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    return request.param
