@@ -1,4 +1,4 @@
-"""Log lines that a stranger can cause are limited, so that nobody can fill a disk or hold up a service with them."""
+"""Limits log lines that strangers can cause, so that nobody can fill a disk with them."""
 
 import time
 

@@ -24,7 +24,13 @@ class Runnable(Protocol):
 class Service:
     """Use as `async with`. `/healthz`: the process lives; `/readyz`: it can do its work; `/metrics`: Prometheus."""
 
-    def __init__(self, name: str, settings: ServiceSettings, app: web.Application | None = None, runner: Callable[..., web.AppRunner] = web.AppRunner) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        app: web.Application | None = None,
+        runner: Callable[..., web.AppRunner] = web.AppRunner,
+    ) -> None:
         """`app` gets the health routes added; without one the service has only those. `runner` serves it."""
         self._name = name
         self._settings = settings

@@ -48,7 +48,7 @@ class Removing:
         for look in leftovers:
             try:
                 await self._cluster.remove(look.name, look.object_uid)
-            except Exception as error:  # noqa: BLE001 - raised below: one that can't be removed yet holds up no other
+            except Exception as error:  # noqa: BLE001 - raised below: one holds up no other
                 failed.append(error)
             else:
                 _log.info("leftover_removed", attempt_id=look.attempt_id, name=look.name)

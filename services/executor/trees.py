@@ -1,8 +1,8 @@
-"""Removes and gives away trees that user code made: of any depth and size, with folders that are closed to their owner.
+"""Removes and gives away trees that user code made, of any depth and size.
 
-Both functions are iterative, follow no link, and use a bounded number of descriptors. A removal also uses bounded memory: a folder that lies
-too deep is moved to the top of its tree, so that no way back up has to be remembered. It never opens `..`, because a process that is still alive
-could have moved the folder elsewhere.
+Both functions are iterative, follow no link, and use a bounded number of descriptors. A removal also uses
+bounded memory: a folder that lies too deep is moved to the top of its tree, so that no way back up has to be
+remembered. It never opens `..`, because a process that is still alive could have moved the folder elsewhere.
 """
 
 import errno
@@ -11,20 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _LEVELS = 16
-"""Folders open at once in a removal, two descriptors each. Trees of this depth or less are removed without moving anything."""
+"""Folders open at once in a removal, two descriptors each. In flatter trees nothing is moved."""
 _PART_ENTRIES = 10_000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FOLDER = (errno.ENOTDIR, errno.ELOOP)
 
 
 def remove_tree(tree: Path) -> None:
-    """Remove all of it. A tree that isn't there counts as removed. Raises OSError when something stays; the rest is removed even then."""
+    """Remove all of it. A tree that isn't there counts as removed.
+
+    Raises OSError when something stays; the rest is removed even then.
+    """
     while not remove_part(tree, _PART_ENTRIES):
         pass
 
 
 def remove_part(tree: Path, entries: int) -> bool:
-    """Remove about this many entries of the tree, and say whether it is gone. Raises OSError when nothing of what is left can be removed."""
+    """Remove about this many entries of the tree, and say whether it is gone.
+
+    Raises OSError when nothing of what is left can be removed.
+    """
     try:
         parent = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -132,7 +138,8 @@ def _opened(above: int, name: str) -> int:
 def give_away(tree: Path, owner: tuple[int, int]) -> None:
     """Give everything in the tree, and the tree itself, to this uid and gid.
 
-    Raises OSError, also when a folder was moved meanwhile. Memory grows with the depth, which git bounds: no path of its own is longer than 4096 bytes.
+    Raises OSError, also when a folder was moved meanwhile. Memory grows with the depth, which git bounds: no
+    path of its own is longer than 4096 bytes.
     """
     descriptor = os.open(tree, _FOLDER)
     try:

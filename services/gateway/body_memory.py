@@ -1,9 +1,10 @@
 """The memory that request bodies may use, over all requests of one gateway.
 
-1. A body takes memory as it arrives. A large one takes the rest of its announced size once its first bytes have come, so that it can be read to its end.
+1. A body takes memory as it arrives. A large one takes the rest of its announced size once its first bytes
+   have come, so that it can be read to its end.
 2. A part of the memory is a reserve for small bodies: large ones can't use it.
-3. Where there is too little, a body waits. Meanwhile bodies that are unfinished and slow give way, and those of an address that holds more than the
-   waiting one's would: slow senders can't keep others out.
+3. Where there is too little, a body waits. Meanwhile unfinished bodies give way when they are slow, or when
+   their address holds more than the waiting one's would. So slow senders can't keep others out.
 4. A body that came whole with its headers is in memory already. It is counted, and never waits.
 """
 
@@ -95,11 +96,16 @@ class BodyMemory:
     def _displace_one(self, waiting: "Share", size: int) -> None:
         now = asyncio.get_running_loop().time()
         ours = self._held_by.get(waiting.address, 0) + size
-        others = [share for share in self._arriving if share is not waiting and share.held_bytes and not share.is_displaced]
+        others = [
+            share
+            for share in self._arriving
+            if share is not waiting and share.held_bytes and not share.is_displaced
+        ]
         yielding = [
             share
             for share in others
-            if (not share.is_waiting and now - share.since >= SLOW_SECONDS) or (share.address != waiting.address and self._held_by[share.address] > ours)
+            if (not share.is_waiting and now - share.since >= SLOW_SECONDS)
+            or (share.address != waiting.address and self._held_by[share.address] > ours)
         ]
         if yielding:
             min(yielding, key=lambda share: share.since).displace()

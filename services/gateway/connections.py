@@ -1,8 +1,10 @@
-"""Connections of strangers: bounded in number, in the time that they may be idle, and in the time that they may take.
+"""Connections of strangers are bounded in number and in time.
 
-1. A new connection has to send a whole request head within `head_seconds`, and so has the first byte of each further one. A connection that waits for its
-   next request is closed after `idle_seconds`.
-2. At the limit a new connection takes the place of the one that has waited longest for a head. Connections whose requests are being answered stay.
+1. A new connection has to send the whole head of a request within `head_seconds`. The head of each further
+   request has
+   as much time from its first byte. A connection without a request is closed after `idle_seconds`.
+2. At the limit a new connection takes the place of the one that has waited longest for a head. Connections
+   whose requests are being answered stay.
 3. Where all are being answered, the new one is refused with a problem that names the limit.
 4. A client that does not read its answer is let go after `send_seconds`.
 """
@@ -47,12 +49,20 @@ def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
 
 
 def _affordable(wanted: int) -> int:
-    """So many connections, or fewer where the process may not open so many descriptors. Raises the soft limit to the hard one."""
+    """So many connections, or fewer where the process may not open so many descriptors.
+
+    Raises the soft limit of descriptors to the hard one.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     possible = max(_FEWEST, hard - BACKLOG - _OWN_DESCRIPTORS)
     if hard != resource.RLIM_INFINITY and possible < wanted:
-        _log.warning("connections_limited", connections=possible, wanted=wanted, why=f"the process may open {hard} descriptors")
+        _log.warning(
+            "connections_limited",
+            connections=possible,
+            wanted=wanted,
+            why=f"the process may open {hard} descriptors",
+        )
         return possible
     return wanted
 
@@ -116,7 +126,9 @@ class TimedConnection(web.RequestHandler):
             self._expect_head()
         else:
             limit = self._connections.limits.connections
-            self._answer_and_close(_busy(f"This gateway serves {limit} connections at once (TOWPATH_CONNECTIONS). Try again."))
+            self._answer_and_close(
+                _busy(f"This gateway serves {limit} connections at once (TOWPATH_CONNECTIONS). Try again.")
+            )
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
@@ -128,7 +140,9 @@ class TimedConnection(web.RequestHandler):
             self._has_begun = True
             self._expect_head()
 
-    async def finish_response(self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None) -> tuple[web.StreamResponse, bool]:
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
         answered = await super().finish_response(request, resp, start_time)
         self._has_begun = False
         if not self._messages:
@@ -154,7 +168,9 @@ class TimedConnection(web.RequestHandler):
 
     def _expect_head(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self._loop.call_later(self._connections.limits.head_seconds, self._give_up_head)
+            self._head_timer = self._loop.call_later(
+                self._connections.limits.head_seconds, self._give_up_head
+            )
 
     def _forget_head(self) -> None:
         if self._head_timer is not None:
@@ -167,7 +183,9 @@ class TimedConnection(web.RequestHandler):
             return
         if self._has_begun:
             seconds = self._connections.limits.head_seconds
-            self._answer_and_close(Problem(408, "head_too_slow", f"A request's head has to arrive within {seconds:g} seconds."))
+            self._answer_and_close(
+                Problem(408, "head_too_slow", f"A request's head has to arrive within {seconds:g} seconds.")
+            )
         else:
             self.force_close()
 
@@ -176,7 +194,9 @@ class TimedConnection(web.RequestHandler):
         if self.transport is None:
             return
         connected = self.transport.get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # what it did not read is thrown away
+        connected.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # what it did not read is thrown away
         self.transport.abort()
 
     def _answer_and_close(self, problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded in size, in time, in their rate, and in memory over all requests of the process."""
+"""Reading request bodies: bounded in size, time, rate, and in memory over all requests of the process."""
 
 import asyncio
 from dataclasses import dataclass
@@ -61,7 +61,8 @@ def _ended(share: Share, limits: BodyLimits) -> Problem:
     if share.is_displaced or share.was_waiting:
         memory = share.memory.limit_bytes
         return unavailable(
-            f"Bodies may use {memory} bytes at once here (TOWPATH_BODY_MEMORY_BYTES), and others need them. Nothing was stored; try again."
+            f"Bodies may use {memory} bytes at once here (TOWPATH_BODY_MEMORY_BYTES), and others need them. "
+            "Nothing was stored; try again."
         )
     detail = (
         f"The body did not arrive within {limits.seconds:g} seconds (TOWPATH_BODY_SECONDS), "

@@ -1,6 +1,7 @@
 """Gives memory back to the system after a burst of requests.
 
-The C library keeps freed memory for itself where something small lies above it, so a gateway would keep the size of its worst moment.
+The C library keeps freed memory for itself where something small lies above it, so without this a gateway
+would stay as large as it was at its worst moment.
 """
 
 import asyncio

@@ -56,9 +56,9 @@ class Problem(Exception):
         answer = self.response()
         body = answer.body
         assert isinstance(body, bytes)  # noqa: S101 - made in `response`
-        fields = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), "Connection": "close", **self.headers}
-        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", *(f"{name}: {value}" for name, value in fields.items())]
-        return "\r\n".join([*lines, "", ""]).encode() + body
+        fields = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), "Connection": "close"} | self.headers
+        lines = [f"{name}: {value}" for name, value in fields.items()]
+        return "\r\n".join([f"HTTP/1.1 {self.status} {answer.reason}", *lines, "", ""]).encode() + body
 
 
 def not_found() -> Problem:

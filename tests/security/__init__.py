@@ -1,1 +1,4 @@
-"""Attacks by strangers, ordinary users and user code, each as a test. They use loopback alone, and are bounded in count and time."""
+"""Attacks by strangers, ordinary users and user code, each as a test.
+
+They use loopback alone, and are bounded in count and time.
+"""

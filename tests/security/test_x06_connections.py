@@ -60,18 +60,28 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
     return await asyncio.wait_for(reader.read(), 20)
 
 
-@pytest.mark.parametrize(("sent", "answered"), [((HALF,), b" 408 "), ((HALF, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")])
+@pytest.mark.parametrize(
+    ("sent", "answered"), [((HALF,), b" 408 "), ((HALF, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")]
+)
 async def test_x06_a_head_that_does_not_come_ends_the_connection(
     database_url: str, amqp_url: str, tmp_path: Path, sent: tuple[bytes, ...], answered: bytes
 ) -> None:
-    async with gateway(database_url, amqp_url, tmp_path, head_seconds=0.3) as served, attacking(served) as attacker:
+    async with (
+        gateway(database_url, amqp_url, tmp_path, head_seconds=0.3) as served,
+        attacking(served) as attacker,
+    ):
         answer = await rest(await attacker.open(*sent))
         assert answered in answer.partition(b"\r\n")[0]
         assert bool(answer) == bool(answered)
 
 
-async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp_url: str, tmp_path: Path) -> None:
-    async with gateway(database_url, amqp_url, tmp_path, head_seconds=0.5) as served, attacking(served) as attacker:
+async def test_x06_a_head_that_drips_ends_the_connection(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    async with (
+        gateway(database_url, amqp_url, tmp_path, head_seconds=0.5) as served,
+        attacking(served) as attacker,
+    ):
         reader = await attacker.open(HALF)
         [(_, writer)] = attacker.opened
 
@@ -88,8 +98,13 @@ async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp
 
 
 @pytest.mark.parametrize("then", [b"", HALF])
-async def test_x06_the_next_request_has_to_come_too(database_url: str, amqp_url: str, tmp_path: Path, then: bytes) -> None:
-    async with gateway(database_url, amqp_url, tmp_path, head_seconds=0.3, idle_seconds=0.6) as served, attacking(served) as attacker:
+async def test_x06_the_next_request_has_to_come_too(
+    database_url: str, amqp_url: str, tmp_path: Path, then: bytes
+) -> None:
+    async with (
+        gateway(database_url, amqp_url, tmp_path, head_seconds=0.3, idle_seconds=0.6) as served,
+        attacking(served) as attacker,
+    ):
         reader = await attacker.open(WHOLE)
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         assert b" 404 " in head
@@ -97,22 +112,35 @@ async def test_x06_the_next_request_has_to_come_too(database_url: str, amqp_url:
         assert (b" 408 " in await rest(reader)) == bool(then)
 
 
-async def test_x06_waiting_connections_make_room_for_real_ones(database_url: str, amqp_url: str, tmp_path: Path) -> None:
-    async with gateway(database_url, amqp_url, tmp_path, connections=40, **PATIENT) as served, attacking(served) as attacker:
+async def test_x06_waiting_connections_make_room_for_real_ones(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    async with (
+        gateway(database_url, amqp_url, tmp_path, connections=40, **PATIENT) as served,
+        attacking(served) as attacker,
+    ):
         with capture_logs() as logs:
             for number in range(200):
                 await attacker.open(*[(), (HALF,)][number % 2])
                 if number % 20 == 0:
-                    (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(202 if number == 0 else 200)
+                    (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(
+                        202 if number == 0 else 200
+                    )
         assert len([line for line in logs if line["event"] == "idle_connection_displaced"]) < 20
         first = attacker.opened[0][0]
         assert await rest(first) == b""
 
 
-async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(database_url: str, amqp_url: str, tmp_path: Path) -> None:
-    slow = b"POST /webhooks/github HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
-    slow += b"Expect: 100-continue\r\nX-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\n\r\n"
-    async with gateway(database_url, amqp_url, tmp_path, connections=5, **PATIENT) as served, attacking(served) as attacker:
+async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    slow = b"POST /webhooks/github HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    slow += b"Content-Length: 9\r\nExpect: 100-continue\r\n"
+    slow += b"X-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\n\r\n"
+    async with (
+        gateway(database_url, amqp_url, tmp_path, connections=5, **PATIENT) as served,
+        attacking(served) as attacker,
+    ):
         for _ in range(5):
             assert b" 100 " in await asyncio.wait_for((await attacker.open(slow)).readline(), 20)
         head, _, body = (await rest(await attacker.open())).partition(b"\r\n\r\n")
@@ -122,7 +150,9 @@ async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(database_u
         assert "TOWPATH_CONNECTIONS" in json.loads(body)["detail"]
 
 
-async def test_x06_a_client_that_reads_nothing_is_let_go(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x06_a_client_that_reads_nothing_is_let_go(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     ask = b"GET /openapi.json HTTP/1.1\r\nHost: towpath\r\n\r\n" * 200
     async with gateway(database_url, amqp_url, tmp_path, send_seconds=0.3, **PATIENT) as served:
         address = urlsplit(served.url)
@@ -143,13 +173,20 @@ async def test_x06_a_flood_of_requests_that_are_none_costs_a_line_a_second(serve
     async with attacking(served) as attacker:
         with capture_logs() as logs:
             for _ in range(100):
-                assert b" 400 " in await asyncio.wait_for((await attacker.open(b"no http\r\n\r\n")).readline(), 20)
+                assert b" 400 " in await asyncio.wait_for(
+                    (await attacker.open(b"no http\r\n\r\n")).readline(), 20
+                )
     assert 1 <= len([line for line in logs if line["event"] == "request_not_read"]) <= 60
 
 
-async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(served: Serving, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(
+    served: Serving, capsys: pytest.CaptureFixture[str]
+) -> None:
     loop = asyncio.get_running_loop()
-    context = {"message": "socket.accept() out of system resource", "exception": OSError(24, "Too many open files")}
+    context = {
+        "message": "socket.accept() out of system resource",
+        "exception": OSError(24, "Too many open files"),
+    }
     with capture_logs() as logs:
         for _ in range(1000):
             loop.call_exception_handler(context)

@@ -72,7 +72,8 @@ class LocalCluster:
         keep_apart(self._pods)
         await self._removals.__aenter__()
         await self._server.__aenter__()
-        self._cleaning = asyncio.create_task(self._removals.remove(await asyncio.to_thread(debris, self._pods)))
+        left = await asyncio.to_thread(debris, self._pods)
+        self._cleaning = asyncio.create_task(self._removals.remove(left))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -57,7 +57,8 @@ def one_pid_namespace(folder: Path) -> Iterator[None]:
 
 
 class Removals:
-    """Removes trees in one thread at a time. Trees take turns, so that a huge one does not hold up the others.
+    """Removes trees in one thread at a time. Trees take turns, so that a huge one does not hold up the
+    others.
 
     Use as `async with`. What is left at the end of the block stays on disk.
     """
@@ -97,11 +98,13 @@ class Removals:
             await self._wanted.wait()
             self._wanted.clear()
             while self._trees:
-                await self._turn([self._trees.popleft() for _ in range(min(len(self._trees), _TREES_AT_ONCE))])
+                count = min(len(self._trees), _TREES_AT_ONCE)
+                await self._turn([self._trees.popleft() for _ in range(count)])
 
     async def _turn(self, together: list[tuple[Path, "asyncio.Future[None]"]]) -> None:
         """A part of each of these trees. Those that are not done yet go to the end of the queue."""
-        parts = asyncio.get_running_loop().run_in_executor(None, _remove_parts, [tree for tree, _ in together])
+        trees = [tree for tree, _ in together]
+        parts = asyncio.get_running_loop().run_in_executor(None, _remove_parts, trees)
         try:
             done = await asyncio.shield(parts)
         except asyncio.CancelledError:

@@ -94,7 +94,7 @@ def test_a_workspace_that_is_a_link_is_not_followed(order: Order, tmp_path: Path
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_x01_what_a_try_before_left_is_removed_at_any_depth(order: Order, origin: Origin, tmp_path: Path) -> None:
+def test_x01_what_a_try_before_left_is_removed(order: Order, origin: Origin, tmp_path: Path) -> None:
     Path(order.workspace).mkdir()
     dig(Path(order.workspace), 3000)
     assert run(order, tmp_path)[0] == 0

@@ -88,7 +88,7 @@ def test_x01_folders_closed_to_their_owner_are_removed(tmp_path: Path, mode: int
         for path in (home, home / "tree"):
             os.chown(path, NOBODY, NOBODY)
         give_away(home / "tree", (NOBODY, NOBODY))
-    script = "import sys; from pathlib import Path; from services.executor.trees import remove_tree; remove_tree(Path('tree'))"
+    script = "from pathlib import Path; services.executor.trees.remove_tree(Path('tree'))"
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if AS_ROOT else {}
     preloaded = f"import sys, os; sys.path.insert(0, {str(ROOT)!r}); import services.executor.trees; "
     as_user = f"os.setgid({NOBODY}); os.setuid({NOBODY}); " if user else ""
@@ -122,7 +122,9 @@ def test_links_are_given_away_and_not_followed(tmp_path: Path) -> None:
     assert {path.stat().st_uid for path in (kept, kept / "file")} == {0}
 
 
-def test_what_can_not_be_removed_is_said_and_the_rest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_not_be_removed_is_said_and_the_rest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tree = tmp_path / "tree"
     (tree / "below").mkdir(parents=True)
     for path in (tree / "kept", tree / "below" / "gone", tree / "gone"):

@@ -26,7 +26,9 @@ asyncio.run(main())
 
 
 def test_x06_memory_goes_back_after_a_burst() -> None:
-    said = subprocess.run([sys.executable, "-c", BURST], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", BURST], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     before, kept, after, _ = map(int, said.split())
     assert kept > before + (100 << 20), "the C library keeps what was freed, or this test shows nothing"
     assert after < before + (20 << 20)
