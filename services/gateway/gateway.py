@@ -18,6 +18,7 @@ from services.gateway.reconciler import open_reconciler
 from services.gateway.record import Record
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import GatewayStore, open_store
+from services.gateway.streams import Streams
 from services.gateway.viewers import Viewers
 from services.gateway.webhooks import Webhooks
 from shared import topology
@@ -44,6 +45,7 @@ class Gateway:
     live: LiveLogs
     viewers: Viewers
     memory: BodyMemory
+    streams: Streams
     tasks: Sequence[Runnable]
     """Run while the gateway serves."""
 
@@ -79,6 +81,8 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
     )
     webhooks = Webhooks(settings, acceptance, hook_secrets, memory)
     callers = Callers(store)
+    most = min(settings.live_streams, max(1, settings.connections // 2))
+    streams = Streams(most, settings.live_streams_per_user)
     return Gateway(
         settings,
         store,
@@ -91,6 +95,7 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         live,
         viewers,
         memory,
+        streams,
         tasks,
     )
 

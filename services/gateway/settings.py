@@ -33,20 +33,30 @@ class GatewaySettings(ServiceSettings):
     webhook_body_bytes: PositiveInt = 25 * MEBIBYTE
     """GitHub sends no more."""
     body_memory_bytes: PositiveInt = 256 * MEBIBYTE
-    """Bodies held at once by one gateway, over all requests. Beyond it bodies wait, slow ones give way, and at last the answer is 503."""
+    """Bodies held at once by one gateway, over all requests.
+
+    Beyond it bodies wait, slow ones give way, and at last the answer is 503.
+    """
     body_reserve_bytes: PositiveInt = 32 * MEBIBYTE
-    """Of these, for bodies of at most 1 MiB alone; at most a quarter of the whole. Large ones can't keep the usual webhook out."""
+    """Of these, for bodies of at most 1 MiB alone, so that large ones can't keep the usual webhook out.
+
+    At most a quarter of the whole counts.
+    """
     body_seconds: PositiveFloat = 10
     """How long a request's body may take to arrive."""
     body_bytes_per_second: PositiveInt = 16 << 10
-    """How slowly a body may come, in bytes per second over 3 s each. Slower than any link of a forge, and too fast to hold memory for nothing."""
+    """How slowly a body may come, in bytes per second over 3 s each.
+
+    Every forge's link is faster, and who holds memory for nothing has to work for it.
+    """
     connections: PositiveInt = 4000
-    """Open at once in one gateway; each costs a descriptor and about 25 kB. Fewer where the process may open fewer descriptors.
+    """Open at once in one gateway; each costs a descriptor and about 25 kB. Fewer where the process may open
+    fewer descriptors.
     At the limit a new one takes the place of the one that has waited longest for its request."""
     head_seconds: PositiveFloat = 10
-    """How long a request's head may take to arrive, on a new connection from its start. Forges send it in one packet."""
+    """How long a request's head may take to arrive. Forges send it in one packet."""
     idle_seconds: PositiveFloat = 75
-    """How long a connection is kept open for its next request. Proxies keep theirs for 60 s, and should be the ones that close."""
+    """How long a connection is kept for its next request. Proxies, which should close first, wait 60 s."""
     send_seconds: PositiveFloat = 60
     """How long a client may read nothing of its answer while more of it waits."""
     hook_secrets_seconds: PositiveFloat = 30
@@ -54,7 +64,12 @@ class GatewaySettings(ServiceSettings):
     body_retention_days: PositiveInt = 30
     """How long the bodies of deliveries are kept."""
     live_streams: PositiveInt = 2000
-    """Live log streams open at once in one gateway; each costs a socket and about 20 kB."""
+    """Live streams and downloads of logs open at once in one gateway; each costs a socket and about 20 kB.
+
+    At most half of `connections` counts, so that others find room.
+    """
+    live_streams_per_user: PositiveInt = 50
+    """The same of one user. A person watches a few runs in a few windows."""
 
     def webhook_secrets(self, forge: str) -> tuple[bytes, ...]:
         """The forge-wide secrets of a forge, oldest or newest first as configured."""

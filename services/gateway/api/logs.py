@@ -39,7 +39,7 @@ async def download(call: Call[NoBody, LogFilters]) -> web.StreamResponse:
         streams = await work.log_streams(call.id)
         chosen = _several(streams, query) if query.job is None else await _one(work, call, streams)
     response = web.StreamResponse(headers=_TEXT_HEADERS)
-    with suppress(ConnectionError):  # the client has gone
+    with call.gateway.streams.opened(call.caller.user_id), suppress(ConnectionError):  # the client has gone
         await response.prepare(call.request)
         writing = _write_all(call.gateway.store, response, chosen, with_headings=query.job is None)
         if not await call.gateway.viewers.view(call.caller.token_id, call.id, writing):
@@ -122,8 +122,14 @@ async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
         if not await work.viewers_allowed([(call.caller.token_id, call.id)]):
             call.gateway.callers.forget()  # the caller was remembered from before
             raise not_found()
-    if live.is_closing or live.watchers >= call.gateway.settings.live_streams:
-        raise unavailable("Too many live streams are open here.")
+    if live.is_closing:
+        raise unavailable("This gateway stops. Nothing is lost; connect again.")
+    with call.gateway.streams.opened(call.caller.user_id):
+        return await _followed(call, positions)
+
+
+async def _followed(call: Call[NoBody, NoFilters], positions: dict[int, int]) -> web.StreamResponse:
+    live = call.gateway.live
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
     response = web.StreamResponse(headers=headers)
     watch = live.watch(call.id)
@@ -168,6 +174,7 @@ ROUTES = (
         summary="What a run printed: one stream's bytes, or all streams in the order of the jobs.",
         query=LogFilters,
         answers={200: Answer("The text.", content_type="text/plain")},
+        problems=frozenset({429}),
         is_streaming=True,
     ),
     Route(
@@ -177,7 +184,7 @@ ROUTES = (
         summary="The logs while they grow, as events `lines`, `step`, `status` and `end`. Each id names the place to go on from.",
         headers=(LAST_EVENT_ID,),
         answers={200: Answer("Server-sent events.", content_type="text/event-stream")},
-        problems=frozenset({400}),
+        problems=frozenset({400, 429}),
         is_streaming=True,
     ),
 )
