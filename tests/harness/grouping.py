@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-FIRST = ("chaos", "e2e", "contracts", "integration", "unit")
+FIRST = ("chaos", "e2e", "contracts", "integration", "security", "unit")
 """Folders with the longest tests come first: a long test that begins last leaves the other workers without work."""
 REASONED = ("alone", "pods")
 """Marks that cost time: each says why the test has it."""

@@ -15,6 +15,8 @@ from structlog.testing import capture_logs
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving, make_settings, serving
 
+pytestmark = pytest.mark.alone("connections end after times that are measured")
+
 HALF = b"POST /webhooks/github HTTP/1.1\r\nHost: towpath\r\nX-Half: "
 WHOLE = b"GET /healthy HTTP/1.1\r\nHost: towpath\r\n\r\n"
 PATIENT: dict[str, Any] = {"head_seconds": 60, "idle_seconds": 60}
@@ -60,9 +62,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
     return await asyncio.wait_for(reader.read(), 20)
 
 
-@pytest.mark.parametrize(
-    ("sent", "answered"), [((HALF,), b" 408 "), ((HALF, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")]
-)
+@pytest.mark.parametrize(("sent", "answered"), [((HALF,), b" 408 "), ((HALF, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")])
 async def test_x06_a_head_that_does_not_come_ends_the_connection(
     database_url: str, amqp_url: str, tmp_path: Path, sent: tuple[bytes, ...], answered: bytes
 ) -> None:
@@ -75,9 +75,7 @@ async def test_x06_a_head_that_does_not_come_ends_the_connection(
         assert bool(answer) == bool(answered)
 
 
-async def test_x06_a_head_that_drips_ends_the_connection(
-    database_url: str, amqp_url: str, tmp_path: Path
-) -> None:
+async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp_url: str, tmp_path: Path) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, head_seconds=0.5) as served,
         attacking(served) as attacker,
@@ -98,9 +96,7 @@ async def test_x06_a_head_that_drips_ends_the_connection(
 
 
 @pytest.mark.parametrize("then", [b"", HALF])
-async def test_x06_the_next_request_has_to_come_too(
-    database_url: str, amqp_url: str, tmp_path: Path, then: bytes
-) -> None:
+async def test_x06_the_next_request_has_to_come_too(database_url: str, amqp_url: str, tmp_path: Path, then: bytes) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, head_seconds=0.3, idle_seconds=0.6) as served,
         attacking(served) as attacker,
@@ -112,9 +108,7 @@ async def test_x06_the_next_request_has_to_come_too(
         assert (b" 408 " in await rest(reader)) == bool(then)
 
 
-async def test_x06_waiting_connections_make_room_for_real_ones(
-    database_url: str, amqp_url: str, tmp_path: Path
-) -> None:
+async def test_x06_waiting_connections_make_room_for_real_ones(database_url: str, amqp_url: str, tmp_path: Path) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, connections=40, **PATIENT) as served,
         attacking(served) as attacker,
@@ -123,17 +117,13 @@ async def test_x06_waiting_connections_make_room_for_real_ones(
             for number in range(200):
                 await attacker.open(*[(), (HALF,)][number % 2])
                 if number % 20 == 0:
-                    (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(
-                        202 if number == 0 else 200
-                    )
+                    (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(202 if number == 0 else 200)
         assert len([line for line in logs if line["event"] == "idle_connection_displaced"]) < 20
         first = attacker.opened[0][0]
         assert await rest(first) == b""
 
 
-async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(
-    database_url: str, amqp_url: str, tmp_path: Path
-) -> None:
+async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(database_url: str, amqp_url: str, tmp_path: Path) -> None:
     slow = b"POST /webhooks/github HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
     slow += b"Content-Length: 9\r\nExpect: 100-continue\r\n"
     slow += b"X-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\n\r\n"
@@ -150,9 +140,7 @@ async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(
         assert "TOWPATH_CONNECTIONS" in json.loads(body)["detail"]
 
 
-async def test_x06_a_client_that_reads_nothing_is_let_go(
-    database_url: str, amqp_url: str, tmp_path: Path
-) -> None:
+async def test_x06_a_client_that_reads_nothing_is_let_go(database_url: str, amqp_url: str, tmp_path: Path) -> None:
     ask = b"GET /openapi.json HTTP/1.1\r\nHost: towpath\r\n\r\n" * 200
     async with gateway(database_url, amqp_url, tmp_path, send_seconds=0.3, **PATIENT) as served:
         address = urlsplit(served.url)
@@ -173,15 +161,11 @@ async def test_x06_a_flood_of_requests_that_are_none_costs_a_line_a_second(serve
     async with attacking(served) as attacker:
         with capture_logs() as logs:
             for _ in range(100):
-                assert b" 400 " in await asyncio.wait_for(
-                    (await attacker.open(b"no http\r\n\r\n")).readline(), 20
-                )
+                assert b" 400 " in await asyncio.wait_for((await attacker.open(b"no http\r\n\r\n")).readline(), 20)
     assert 1 <= len([line for line in logs if line["event"] == "request_not_read"]) <= 60
 
 
-async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(
-    served: Serving, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(served: Serving, capsys: pytest.CaptureFixture[str]) -> None:
     loop = asyncio.get_running_loop()
     context = {
         "message": "socket.accept() out of system resource",

@@ -61,7 +61,16 @@ def paths_in(folder: Path) -> DriverPaths:
 def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
     with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
         driving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
-    code = driving.wait(timeout=30)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(driving.pid, signal.SIGKILL)
-    return code
+    try:
+        return driving.wait(timeout=30)
+    finally:
+        driving.kill()
+        end_leftovers(folder)
+
+
+def end_leftovers(folder: Path) -> None:
+    """Kill what steps left running: each step has a session of its own, but all of them begin below this folder."""
+    for link in Path("/proc").glob("[1-9]*/cwd"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if link.readlink().is_relative_to(folder.resolve()):
+                os.kill(int(link.parent.name), signal.SIGKILL)
