@@ -172,15 +172,17 @@ towpath_drain() {
   towpath_known="$towpath_known$towpath_left"
 }
 
-# $1 index, $2 its limit. Sets towpath_code and towpath_expired. In the step's shell only the arguments can be relied
+# $1 index, $2 its limit, and descriptor 4: where errors of the step go. The driver's own would have what its shell says
+# of a step that a signal ended. Sets towpath_code and towpath_expired. In the step's shell only the arguments can be relied
 # on: variables are the user's there.
 towpath_try() {
   towpath_watch=
   if [ -n "$2" ] && [ -n "$towpath_setsid" ]; then
-    towpath_watch "$2" > /dev/null 2>&1 3<&- &
+    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- &
     towpath_watch=$!
   fi
   (
+    exec 2>&4 4>&-
     read -r towpath_group towpath_rest < /proc/self/stat
     printf '%s\n' "$towpath_group" > "$towpath_state/group"
     set -- "$1" "$2" "$towpath_setsid"
@@ -208,7 +210,7 @@ towpath_run() {
   "towpath_script_$1" > "$towpath_state/step-$1"
   towpath_note '\n%s ' "$1"
   towpath_began=$towpath_at
-  towpath_try "$1" "$towpath_allowed"
+  towpath_try "$1" "$towpath_allowed" 4>&2 2> /dev/null
   towpath_now
   if [ "$towpath_stopped" = yes ]; then
     towpath_outcome=x

@@ -125,6 +125,7 @@ def test_a08_a_step_that_replaces_the_file_keeps_the_variables_of_others(shell: 
 
 def test_a_step_over_its_limit_is_ended_and_says_so(shell: list[str]) -> None:
     ran = run(Step(run="echo begun; sleep 20", timeout_seconds=1), Step(run="echo no"), shell=shell)
+    assert ran.output == "begun\n"
     assert ran.code == 124
     assert ran.outcomes == ["timed_out", "skipped"]
 
