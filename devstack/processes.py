@@ -57,7 +57,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Command:
-    """How a process is started. `account` is the user it runs as (None: the present one), its groups are that user's own."""
+    """A process to be started. It runs as the user `account` (None: the present one), with the groups of that user."""
 
     argv: Sequence[str]
     log: Path
@@ -143,7 +143,7 @@ def kill(processes: Iterable[Process]) -> None:
 
 
 def descendants(process: Process) -> list[Process]:
-    """The live processes below this one, whatever their session."""
+    """The live descendants of this process, in any session."""
     parents: dict[int, list[int]] = {}
     for pid in _pids():
         stat = _stat(pid)
@@ -158,7 +158,7 @@ def descendants(process: Process) -> list[Process]:
 
 
 def of_stack(directory: Path) -> list[Process]:
-    """The live processes, this one excepted, that were started for a stack at or below this directory, and whatever they started."""
+    """The live processes that were started for a stack in this directory or below it, with their descendants. This process is not among them."""
     found = []
     for pid in _pids():
         stack = _variable(pid, STACK_VARIABLE)

@@ -136,7 +136,7 @@ class RabbitNode:
         return json.loads(answer) if answer and response.status != 404 else None
 
     def control(self, *arguments: str) -> str:
-        """What `rabbitmqctl` prints; it starts an Erlang machine of its own, which takes 1 to 2 s."""
+        """Run `rabbitmqctl`, and return its output. This starts an Erlang machine, which takes 1 to 2 s."""
         argv = [str(self._scripts() / "rabbitmqctl"), "--quiet", "--node", self._node_name, *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, env=self._environment(), user=account_for("rabbitmq"), timeout=60, check=False)
         if done.returncode != 0:

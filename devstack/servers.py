@@ -1,4 +1,4 @@
-"""Which PostgreSQL and RabbitMQ a stack uses: the machine's own programs run privately, else containers."""
+"""Chooses the PostgreSQL and RabbitMQ of a stack: private servers from the machine's programs, else containers."""
 
 from dataclasses import dataclass
 from pathlib import Path

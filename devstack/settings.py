@@ -1,4 +1,4 @@
-"""What a person may set for the stack on one machine. The only module of this package that reads the environment."""
+"""Settings of the stack on one machine. Only this module of the package reads the environment."""
 
 import os
 from collections.abc import Mapping
@@ -32,32 +32,32 @@ class DevstackSettings(BaseSettings):
     """Processes per service. 9 is far more than one machine can use."""
 
     ready_seconds: float = Field(default=60, gt=0)
-    """How long a service may take to start: about 2 s on an idle machine, many times that on a busy one."""
+    """Limit for the start of a service. It takes about 2 s on an idle machine, and many times that on a busy one."""
 
     backend: Literal["local", "kubernetes"] = "local"
-    """What jobs run on: processes of this machine, or the cluster of KUBECONFIG."""
+    """`local`: jobs are processes of this machine. `kubernetes`: they are pods of the cluster that KUBECONFIG names."""
 
     kubernetes_namespace: str = "towpath-builds"
-    """Where jobs run there."""
+    """The namespace of the jobs in that cluster."""
 
     kubernetes_towpath_image: str = "towpath:latest"
     """The image that jobs clone with; the cluster must have it or be able to fetch it."""
 
     overlay: str = "dev"
-    """What `make deploy` applies: a name below deploy/k8s/overlays, or a folder."""
+    """The overlay for `make deploy`: a name below deploy/k8s/overlays, or a folder."""
 
     dry_run: bool = False
     """Whether `make release` only checks that it could."""
 
     image: str = Field(default="towpath", pattern=r"^[a-z0-9][\w./:-]*$")
-    """What `make images` calls the image; with a registry's address before it where the image is to be pushed."""
+    """The name of the image that `make images` builds. Give it with a registry's address to push it there."""
 
     image_archive: Path | None = None
-    """Where `make images` also writes the image as a docker-archive, for clusters that load one; None: nowhere."""
+    """A file to which `make images` also writes the image as a docker-archive. None: it writes no file."""
 
 
 class PortSettings(BaseSettings):
-    """Where ports that nobody configured are chosen from."""
+    """The range from which ports are chosen that nobody configured."""
 
     model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, env_ignore_empty=True)
 
@@ -67,7 +67,7 @@ class PortSettings(BaseSettings):
 
 
 class ServerSources(BaseSettings):
-    """Where the tests get PostgreSQL and RabbitMQ from. An address that is given here comes before `servers`."""
+    """The PostgreSQL and RabbitMQ of the tests. A given address counts more than `servers`."""
 
     model_config = SettingsConfigDict(env_prefix="TOWPATH_TEST_", frozen=True, env_ignore_empty=True)
 
@@ -83,7 +83,7 @@ class ServerSources(BaseSettings):
 
 
 def inherited_environment(stack: Path, values: Mapping[str, str | Path | int]) -> dict[str, str]:
-    """What a started process gets: our environment without other servers' settings, these values, and the directory of the stack it belongs to."""
+    """The environment of a process to be started: ours without the settings of other servers, these values, and the directory of its stack."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "PG", "ERL_", "TOWPATH_TEST_"))}
     return ours | {name: str(value) for name, value in values.items()} | {STACK_VARIABLE: str(stack)}
 

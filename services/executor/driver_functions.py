@@ -146,14 +146,14 @@ towpath_timed_out() {
   if [ "$1" = - ] || [ "$towpath_at" = - ]; then [ "$towpath_code" = 124 ]; else [ "$((towpath_at - $1 + 1))" -ge "$((towpath_allowed * 100))" ]; fi
 }
 
-# Sets towpath_left: the processes that have the job's output open, but for those that are known.
+# Sets towpath_leftovers: the processes that have the job's output open, but for those that are known.
 # Sets towpath_moment: how many hundredths of a second they have, more where one of them reads from a pipe.
 towpath_find_left() {
-  towpath_left= towpath_moment=50
+  towpath_leftovers= towpath_moment=50
   for towpath_process in /proc/[1-9]*; do
     case $towpath_known in *" ${towpath_process#/proc/} "*) continue ;; esac
     [ "$towpath_process/fd/1" -ef /proc/$$/fd/1 ] || [ "$towpath_process/fd/2" -ef /proc/$$/fd/1 ] || continue
-    towpath_left="$towpath_left${towpath_process#/proc/} "
+    towpath_leftovers="$towpath_leftovers${towpath_process#/proc/} "
     [ ! -p "$towpath_process/fd/0" ] || towpath_moment=200
   done
 }
@@ -162,14 +162,14 @@ towpath_find_left() {
 towpath_drain() {
   towpath_now
   towpath_drained=0 towpath_ended=$towpath_at
-  while towpath_find_left; [ -n "$towpath_left" ]; do
+  while towpath_find_left; [ -n "$towpath_leftovers" ]; do
     [ "$towpath_drained" -lt "$towpath_moment" ] || break
     sleep 0.02 2> /dev/null || break
     towpath_now
     towpath_drained=$((towpath_drained + 2))
     [ "$towpath_at" = - ] || towpath_drained=$((towpath_at - towpath_ended))
   done
-  towpath_known="$towpath_known$towpath_left"
+  towpath_known="$towpath_known$towpath_leftovers"
 }
 
 # $1 index, $2 its limit, and descriptor 4: where errors of the step go. The driver's own would have what its shell says

@@ -106,8 +106,10 @@ class _Reading:
         wanted = size if self._announced is None or self._is_small else self._announced
         missing = wanted - share.held_bytes
         if not share.memory.can_ever_fit(wanted, is_small=self._is_small):
-            share.was_waiting = True
-            raise TimeoutError
+            raise unavailable(
+                f"Bodies may use {share.memory.limit_bytes} bytes at once here (TOWPATH_BODY_MEMORY_BYTES), "
+                "and this one is larger than what large bodies may use. Nothing was stored."
+            )
         if share.timer is not None and not share.is_displaced:
             share.timer.reschedule(self._ends_at)
         share.was_waiting = True

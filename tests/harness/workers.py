@@ -64,7 +64,7 @@ def configure(config: pytest.Config) -> None:
 
 
 def run_directory() -> Path:
-    """In memory for root, where half of what is free suffices.
+    """A new folder: a tmpfs for root, if half of the available memory is at least LEAST_MEMORY_BYTES; else on disk.
 
     Each test's database is some 300 files, made and deleted thousands of times: on ext4, looking for inodes that were not
     deleted a moment ago takes half of the processor's time.
