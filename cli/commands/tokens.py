@@ -17,7 +17,7 @@ OfUser = Annotated[int | None, typer.Option("--user", min=1, help="Somebody else
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     scope: Annotated[list[str] | None, typer.Option(help="read, write or admin; each includes the ones before it. Default: write.")] = None,
-    expires_at: Annotated[str | None, typer.Option(help="2027-01-31T12:00Z; else as the one in use")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="2027-01-31T12:00Z; default: as the token in use")] = None,
     user: OfUser = None,
     as_json: AsJson = False,
 ) -> None:
