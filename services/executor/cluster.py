@@ -48,6 +48,9 @@ class Cause:
     message: str
 
 
+OUT_OF_MEMORY = Cause(Reason.OOM_KILLED, "The job used more memory than it was given.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
     """Exactly one commit, from the clone URL that was registered. `sha` and `merge_sha` are hexadecimal."""

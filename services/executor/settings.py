@@ -98,6 +98,10 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     """Size of a job's own /dev/shm in bubblewrap, which is memory: bytes, or with a unit, such as 1Gi.
 
     Containers have the same size by default."""
+    local_tmp: Bytes = 1 << 30
+    """Size of a job's own /tmp in bubblewrap, and of its /var/tmp: each is memory too."""
+    local_processes: PositiveInt = 4096
+    """How many processes and threads all jobs of this machine may have together, where the executor runs as root: they are one user."""
     local_job_uid: int = Field(default=65530, ge=1, lt=2**31)
     """uid and gid of user code where the executor runs as root; the default belongs to nobody on systems of the systemd family."""
     local_clone_uid: int = Field(default=65531, ge=1, lt=2**31)

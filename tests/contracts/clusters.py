@@ -18,7 +18,10 @@ from tests.harness.waiting import until
 INSTALLATION = "abcdefgh"
 TOKEN = "token"
 AS_ROOT = os.getuid() == 0
-LIMITS = LocalLimits(grace_seconds=0.5, gate_seconds=60, clone_seconds=60, clone_protocols="https:http:file")
+PROCESSES = 200
+LIMITS = LocalLimits(
+    grace_seconds=0.5, gate_seconds=60, clone_seconds=60, clone_protocols="https:http:file", processes=PROCESSES
+)
 
 
 def spec(

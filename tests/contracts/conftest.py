@@ -38,7 +38,7 @@ async def local_sandbox(wanted: str, folder: Path) -> Sandbox:
     hidden, masked = private_folders(None, local)
     users = (User(job_uid(), job_uid()), User(clone_uid(), clone_uid())) if AS_ROOT else (None, None)
     try:
-        return await choose(wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked), local)
+        return await choose(wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked, tmp_bytes=32 << 20), local)
     except SandboxUnusable as error:
         pytest.skip(str(error))
 

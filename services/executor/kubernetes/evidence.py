@@ -8,7 +8,7 @@ The words are kubelet's, of its scheduler and controllers: k8s.io/api core/v1 (C
 
 from dataclasses import dataclass, replace
 
-from services.executor.cluster import Cause, Phase, Pod, PodEnd
+from services.executor.cluster import OUT_OF_MEMORY, Cause, Phase, Pod, PodEnd
 from services.executor.kubernetes.beginnings import (
     REGISTRY_SECONDS,
     coming_up,
@@ -199,7 +199,7 @@ def _of_failure(seen: PodSeen, ended: Terminated) -> Cause | None:
     if ended.exit_code == 0:
         return None
     if ended.reason == "OOMKilled":
-        return Cause(Reason.OOM_KILLED, "The job used more memory than it was given.")
+        return OUT_OF_MEMORY
     if seen.job.restarts or started_twice(ended.exit_code, ended.message):
         return _FORGOTTEN
     if ended.reason in ("StartError", "ContainerCannotRun"):

@@ -20,7 +20,7 @@ from typing import Literal, Self, TextIO
 import structlog
 
 from services.executor import step_driver
-from services.executor.cluster import AttemptSpec, Cause, Clone, NameTaken, Observation, Phase, Pod, PodEnd, Refused
+from services.executor.cluster import OUT_OF_MEMORY, AttemptSpec, Cause, Clone, NameTaken, Observation, Phase, Pod, PodEnd, Refused
 from services.executor.local import supervisors
 from services.executor.local.folders import Removals, debris, keep_apart
 from services.executor.local.fork_server import ForkServer
@@ -47,6 +47,8 @@ class LocalLimits:
     """As in GIT_ALLOW_PROTOCOL."""
     free_bytes: int = 0
     """With less room than this no pod is made."""
+    processes: int | None = None
+    """Of the jobs' user, in all pods. Only where jobs have a user of their own: it would count the developer's too."""
 
 
 class LocalCluster:
@@ -237,6 +239,8 @@ class LocalCluster:
             run_seconds=spec.run_seconds_left,
             grace_seconds=self._limits.grace_seconds,
             gate_seconds=self._limits.gate_seconds,
+            memory_bytes=spec.job.resources.memory_bytes,
+            processes=None if self._sandbox.job_user is None else self._limits.processes,
         )
 
     def _clone_order(self, clone: Clone, files: PodFiles) -> CloneOrder:
@@ -309,6 +313,7 @@ def _end(status: Status) -> PodEnd:
         stopped=status.stopped,
         time_limit=status.time_limit,
         clone_failure=failure,
+        cause=OUT_OF_MEMORY if status.out_of_memory and status.exit_code != 0 else None,
         fault=status.fault,
         termination=status.termination,
     )

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.executor.local.processes import Command, descendants, send, start
+from services.executor.local.usage import uses_more
 from services.executor.local.wakes import Wakes
 
 _CHUNK_BYTES = 64 << 10  # larger ones cost page faults instead of cache hits
 _PIPE_BYTES = 1 << 20
+_LOOK_SECONDS = 0.25
+"""Between two looks at how much memory a container uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Limits:
     deadline: float
     grace_seconds: float
     stop_requested: Callable[[], bool]
+    memory_bytes: int | None = None
+    """What all its processes may use together; None: it is not watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Ended:
     """128 + the signal, where one ended it."""
     timed_out: bool
     stopped: bool
+    out_of_memory: bool
 
 
 def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable[[bytes], object]) -> Ended:
@@ -55,7 +61,7 @@ def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable
         container.copy_rest()
     finally:
         os.close(readable)
-    return Ended(exit_code, container.timed_out, container.stopped)
+    return Ended(exit_code, container.timed_out, container.stopped, container.out_of_memory)
 
 
 class _Container:
@@ -65,7 +71,9 @@ class _Container:
         self._limits = limits
         self._sink = sink
         self._kill_at: float | None = None
+        self._look_at = 0.0
         self._exit_code: int | None = None
+        self.out_of_memory = False
         self.timed_out = False
         self.stopped = False
 
@@ -86,6 +94,7 @@ class _Container:
                 self._reap()
             if self._exit_code is None and (woken or time.monotonic() >= self._next_instant()):
                 self._keep_time(spared)
+                self._look_at_memory()
         return self._exit_code
 
     def end_descendants(self) -> None:
@@ -125,7 +134,8 @@ class _Container:
             self._exit_code = code if code >= 0 else 128 - code
 
     def _next_instant(self) -> float:
-        return self._limits.deadline if self._kill_at is None else self._kill_at
+        instant = self._limits.deadline if self._kill_at is None else self._kill_at
+        return instant if self._limits.memory_bytes is None else min(instant, self._look_at)
 
     def _keep_time(self, spared: set[int]) -> None:
         now = time.monotonic()
@@ -138,3 +148,14 @@ class _Container:
         elif now >= self._kill_at:
             send(descendants(os.getpid()), signal.SIGKILL)
             self._kill_at = now + 1  # again, for a process that was forking
+
+    def _look_at_memory(self) -> None:
+        """Where it is too much, all is killed, as a container's kernel would: also what the main process waits for."""
+        now = time.monotonic()
+        if self._limits.memory_bytes is None or now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        processes = descendants(os.getpid())
+        if uses_more(processes, self._limits.memory_bytes):
+            self.out_of_memory = True
+            send(processes, signal.SIGKILL)

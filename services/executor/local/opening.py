@@ -27,12 +27,14 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
         hidden=(*hidden, *settings.local_hidden),
         masked=masked,
         shm_bytes=settings.local_shm,
+        tmp_bytes=settings.local_tmp,
     )
     limits = LocalLimits(
         grace_seconds=settings.grace_seconds,
         gate_seconds=settings.gate_seconds,
         clone_seconds=settings.clone_seconds,
         free_bytes=settings.local_free_bytes,
+        processes=settings.local_processes,
         clone_protocols="https:http:file" if settings.allow_local_clone_urls else "https",
     )
     with one_pid_namespace(folder):

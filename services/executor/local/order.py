@@ -42,6 +42,10 @@ class Order:
     """Counted from the release, clone and all."""
     grace_seconds: float
     gate_seconds: float
+    memory_bytes: int | None = None
+    """What the job's processes may use together."""
+    processes: int | None = None
+    """How many processes and threads the job's user may have, in all of its pods."""
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":

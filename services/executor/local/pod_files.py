@@ -109,6 +109,7 @@ class Status:
     uid: str
     released: bool
     stopped: bool = False
+    out_of_memory: bool = False
     time_limit: Literal["job", "run"] | None = None
     exit_code: int | None = None
     started_at: float | None = None

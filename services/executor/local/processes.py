@@ -18,6 +18,8 @@ from services.executor.local.pod_files import MARK
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MEMORY = "/dev/fd/3"
 """Where a process finds the memory it was started with."""
+LIKELY_VICTIM = 500
+"""Of a job in proc(5) `oom_score_adj`, as if it used half of the machine's memory more than it does."""
 _PROC = Path("/proc")
 _CLONE_NEWNS = 0x20000
 _MS_REC = 0x4000
@@ -48,6 +50,11 @@ def start_time(pid: int) -> int | None:
 def become_subreaper() -> None:
     """Orphaned descendants become this process' children instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def become_likely_victim() -> None:
+    """Where memory runs out, the kernel ends this process and what it starts before a service."""
+    (_PROC / "self/oom_score_adj").write_text(str(LIKELY_VICTIM))
 
 
 def settle_mounts(needed: Sequence[str]) -> None:

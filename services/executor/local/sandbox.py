@@ -67,6 +67,8 @@ class Sandbox:
     bubblewrap: bool = False
     shm_bytes: int | None = 64 << 20
     """Size of the job's /dev/shm in bubblewrap. None: half of the machine's memory, the kernel's limit."""
+    tmp_bytes: int | None = 1 << 30
+    """Size of each other folder in memory that the job may write, /tmp and /var/tmp; None: as above."""
 
     def job(self, folder: Path, workspace: Path) -> Runner:
         """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a millisecond. It begins in its workspace."""
@@ -93,15 +95,14 @@ class Sandbox:
         return [text for way in ways for text in ("--perms", "0755", "--dir", way)]
 
     def _shm(self) -> list[str]:
-        size = [] if self.shm_bytes is None else ["--size", str(self.shm_bytes)]
-        return ["--perms", "1777", *size, "--tmpfs", "/dev/shm"]  # noqa: S108 - an empty one, the job's own
+        return ["--perms", "1777", *_size(self.shm_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108 - an empty one, the job's own
 
     def _hide(self) -> list[str]:
         arguments = []
         for path in _existing(_PRIVATE):
-            arguments += ["--perms", "1777", "--tmpfs", path]
+            arguments += ["--perms", "1777", *_size(self.tmp_bytes), "--tmpfs", path]
         for path in [*_existing(_EMPTY), *map(str, self.hidden)]:
-            arguments += ["--tmpfs", path]
+            arguments += [*_size(self.tmp_bytes), "--tmpfs", path]
         for path in _KEPT:
             arguments += ["--ro-bind-try", path, path]
         for masked in self.masked:
@@ -110,6 +111,10 @@ class Sandbox:
 
 
 _SYSTEM = ("bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+
+
+def _size(wanted: int | None) -> list[str]:
+    return [] if wanted is None else ["--size", str(wanted)]
 
 
 def _change_user(user: User | None) -> list[str]:
@@ -167,8 +172,8 @@ async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
         if not complaint:
             return wrapped
         if "--size" in complaint and wrapped.shm_bytes is not None:
-            _log.warning("shared_memory_not_limited", why=complaint, needs="bubblewrap 0.7 or newer")
-            wrapped = replace(wrapped, shm_bytes=None)
+            _log.warning("folders_in_memory_not_limited", why=complaint, needs="bubblewrap 0.7 or newer")
+            wrapped = replace(wrapped, shm_bytes=None, tmp_bytes=None)
     if choice == "bubblewrap":
         raise SandboxUnusable(f"bubblewrap does not work here: {complaint}")
     complaint_without = await _probe(sandbox, local)

@@ -6,6 +6,7 @@ It runs nothing until `go` holds its uid, and user code at most once: making `st
 import contextlib
 import json
 import os
+import resource
 import stat
 import time
 import traceback
@@ -18,7 +19,7 @@ from services.executor.local.container import Limits, run_container
 from services.executor.local.cri_log import CriLog
 from services.executor.local.order import Order
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles, Status, read_go, write_whole
-from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_subreaper, settle_mounts
+from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_likely_victim, become_subreaper, settle_mounts
 from services.executor.local.wakes import Wakes
 from services.executor.trees import give_away
 
@@ -30,6 +31,7 @@ def supervise(order: Order, in_place: int) -> int:
     """The whole life of a pod; the exit code of its supervisor. A byte comes from `in_place` when the pod's folder is there, none when it will not be."""
     os.setsid()
     become_subreaper()
+    become_likely_victim()
     wakes = Wakes()
     if not os.read(in_place, 1):
         return 1
@@ -47,6 +49,8 @@ def _live(order: Order, files: PodFiles, wakes: Wakes) -> int:
         files.started.touch(exist_ok=False)
     except FileExistsError:
         return ALREADY_STARTED_CODE
+    if order.processes is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (order.processes, order.processes))
     if order.runner.prefix:
         settle_mounts((order.pods, *order.runner.prefix))
     try:
@@ -110,7 +114,7 @@ class _Pod:
     def _job(self, status: Status, limits: Limits) -> Status:
         started_at = time.time()
         job_ends_at = time.monotonic() + self.order.job_seconds
-        limits = replace(limits, deadline=min(limits.deadline, job_ends_at))
+        limits = replace(limits, deadline=min(limits.deadline, job_ends_at), memory_bytes=self.order.memory_bytes)
         log = CriLog(os.open(self.files.log("job"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         try:
             ended = run_container(self._command(), limits, self.wakes, log.write)
@@ -120,6 +124,7 @@ class _Pod:
         return replace(
             status,
             stopped=ended.stopped,
+            out_of_memory=ended.out_of_memory,
             time_limit=limit,
             exit_code=ended.exit_code,
             started_at=started_at,
