@@ -105,7 +105,7 @@ e2e: $(VENV) ## The end-to-end tests alone
 
 .PHONY: e2e-kubernetes
 e2e-kubernetes: $(VENV) ## The end-to-end tests for which it matters what jobs run on, with pods of the cluster that KUBECONFIG names
-	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m tests tests/e2e tests/chaos/test_crashpoints.py -m pods -n 0 --timeout=480 $(ARGS)
+	@TOWPATH_TEST_BACKEND=kubernetes $(PYTHON) -m tests tests/e2e tests/chaos/test_crashpoints.py -m pods --timeout=480 $(ARGS)
 
 .PHONY: test-containers
 test-containers: $(VENV) ## The tests marked `containers`, with PostgreSQL and RabbitMQ in containers of the Docker engine that DOCKER_HOST names

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from devstack import processes
 from devstack.errors import DevstackError
@@ -29,6 +30,31 @@ STOP_SECONDS = 40
 _GATEWAY_ONLY = {"TOWPATH_GITHUB_WEBHOOK_SECRET", "TOWPATH_GITEA_WEBHOOK_SECRET"}
 
 
+class Programs(Protocol):
+    """How `python -m` becomes a process."""
+
+    def start(self, command: Command, pid_file: PidFile) -> Process:
+        """As `devstack.processes.start`."""
+
+    def run(self, command: Command) -> str:
+        """Run it to its end; what it printed. Raises DevstackError with its output, where it fails."""
+
+
+class NewPrograms:
+    """Each is a Python of its own."""
+
+    def start(self, command: Command, pid_file: PidFile) -> Process:
+        return processes.start(command, pid_file)
+
+    def run(self, command: Command) -> str:
+        done = subprocess.run(
+            command.argv, capture_output=True, text=True, env=command.environment, cwd=command.directory, timeout=300, check=False
+        )
+        if done.returncode != 0:
+            raise DevstackError(f"{' '.join(command.argv)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
 @dataclass(frozen=True)
 class Stack:
     """The services of one installation. `extra_env` goes to every service, webhook secrets to the gateway alone.
@@ -42,6 +68,7 @@ class Stack:
     extra_env: Mapping[str, str] = field(default_factory=dict)
     gateway_port: int | None = None
     """None: a free one."""
+    programs: Programs = field(default_factory=NewPrograms)
 
     def start(self, service: str, replica: int = 1, env: Mapping[str, str] | None = None) -> Process:
         """Start a replica, or find it running. `env` is for this start alone. It may not be ready yet."""
@@ -51,9 +78,9 @@ class Stack:
             return running
         if not is_free(self.port(service, replica)):
             self._choose_another_port(name)
-        argv = [sys.executable, "-m", f"services.{service}"]
         environment = {**self.environment(service, replica), **(env or {})}
-        return processes.start(Command(argv, self.log(service, replica), environment, CHECKOUT), self._pid_file(name))
+        command = _python_m(f"services.{service}", self.log(service, replica), environment)
+        return self.programs.start(command, self._pid_file(name))
 
     def wait_ready(self, service: str, replica: int = 1, seconds: float = 60) -> None:
         """Return when `/readyz` answers 200; DevstackError with the log's end when the process ends or the time is over."""
@@ -143,11 +170,7 @@ class Stack:
 
     def run_module(self, module: str) -> str:
         """Run one of the one-time programs (`shared.migrate`, `services.gateway.bootstrap`) to its end; what it printed."""
-        argv = [sys.executable, "-m", module]
-        done = subprocess.run(argv, capture_output=True, text=True, env=self.environment("gateway"), cwd=CHECKOUT, timeout=300, check=False)
-        if done.returncode != 0:
-            raise DevstackError(f"python -m {module} failed:\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return self.programs.run(_python_m(module, self.directory / "logs" / f"{module}.log", self.environment("gateway")))
 
     @property
     def _ports_path(self) -> Path:
@@ -168,6 +191,10 @@ class Stack:
         if name == "gateway" and self.gateway_port:
             raise DevstackError(f"port {self.gateway_port} on 127.0.0.1, the gateway's, is taken by another program")
         forget_port(self._ports_path, name)
+
+
+def _python_m(module: str, log: Path, environment: Mapping[str, str]) -> Command:
+    return Command([sys.executable, "-m", module], log, environment, CHECKOUT)
 
 
 def _name(service: str, replica: int) -> str:

@@ -1,7 +1,6 @@
 """`python -m tests [arguments of pytest]`: all tests, those that may run side by side on several workers, then the others one after the other.
 
-A test is marked `alone` if it measures time, counts requests, or changes something that the whole machine or node has. Tests of a real
-Kubernetes share its node, so they run one after the other too.
+A test is marked `alone` if it measures time, counts requests, or changes something that the whole machine or node has.
 
 Arguments are pytest's own, `-m` and `-n` included. The exit status is the worse one of the two calls; that there is nothing to run counts only
 if it holds for both. The last lines name what failed in either. If TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
@@ -22,8 +21,6 @@ CLOSING_LINES = "closing-lines"
 """The file in the folder of reports that names what failed."""
 NOTHING_TO_RUN = 5
 """pytest's exit status where no test was collected or chosen."""
-ALONE = "(alone or kubernetes)"
-"""What runs one test at a time: pods of several tests at once would wait for one another on a small node."""
 MORE_WORKERS = 1
 """Than cores: most tests wait for other processes half of their time."""
 
@@ -48,8 +45,8 @@ def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[i
     parallel = ["-n", str(own.workers), "--dist=loadfile", "--no-loadscope-reorder"] if own.workers else []
     shared = [f"--closing-lines={reports / CLOSING_LINES}", *rest]
     return [
-        call("side by side", reports, [*parallel, "-m", both(own.marks, f"not {ALONE}"), *shared]),
-        call("alone", reports, ["-n0", "-m", both(own.marks, ALONE), *shared]),
+        call("side by side", reports, [*parallel, "-m", both(own.marks, "not alone"), *shared]),
+        call("alone", reports, ["-n0", "-m", both(own.marks, "alone"), *shared]),
     ]
 
 

@@ -21,7 +21,10 @@ from tests.harness.backends import Backend, KubernetesBackend, LocalBackend
 from tests.harness.counting import Counted, counting
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET, Towpath
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE, host_for_pods, kubeconfig, namespace
+from tests.harness.preloaded import PreloadedPrograms
 from tests.harness.witness import serving
+
+_programs = PreloadedPrograms()
 
 
 @asynccontextmanager
@@ -69,7 +72,7 @@ async def started(directory: Path, database_url: str, amqp_url: str, chosen: Bac
         "TOWPATH_RECONCILE_SECONDS": "2",
         **extra_env,
     }
-    stack = Stack(directory, database_url, amqp_url, environment)
+    stack = Stack(directory, database_url, amqp_url, environment, programs=_programs)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
         towpath = Towpath(stack, session, chosen)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-FIRST = ("chaos", "e2e", "contracts", "integration", "security", "unit")
-"""Folders with the longest tests come first: a long test that begins last leaves the other workers without work."""
+FIRST = ("integration/logsink/test_real_logs.py", "chaos", "e2e", "contracts", "integration", "security", "unit")
+"""Files and folders with the longest tests come first: a long test that begins last leaves the other workers without work."""
 REASONED = ("alone", "pods")
 """Marks that cost time: each says why the test has it."""
 _TESTS = Path(__file__).parent.parent
@@ -24,5 +24,5 @@ def arrange(items: list[pytest.Item]) -> None:
 
 
 def _rank(item: pytest.Item) -> int:
-    folder = item.path.relative_to(_TESTS).parts[0] if item.path.is_relative_to(_TESTS) else ""
-    return FIRST.index(folder) if folder in FIRST else len(FIRST)
+    matching = (rank for rank, place in enumerate(FIRST) if item.path.is_relative_to(_TESTS / place))
+    return next(matching, len(FIRST))

@@ -1,0 +1,107 @@
+"""`python -m tests.harness.preloaded_server DESCRIPTOR`: has the modules of all services in memory, and forks itself for each program to be run.
+
+The descriptor is a socket of sequenced packets. A request is a JSON object with the program's module and its
+environment, and its output comes along as a descriptor; the answer is the process' id. An id alone, sent back, is
+answered with the exit status once that process has ended. The server ends when the other end closes; what it
+forked goes on.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+READY = b"ready"
+PRELOADED = (
+    *(f"services.{name}.__main__" for name in ("gateway", "scheduler", "executor", "logsink")),
+    "services.gateway.bootstrap",
+    "shared.migrate",
+)
+ROOM = "TOWPATH_TEST_ROOM"
+"""A long variable of the server: where the environment of its children is written, for whoever looks into /proc."""
+_REQUEST_BYTES = 128 << 10
+
+_ended: dict[int, int] = {}
+"""The exit status of each child, by its id."""
+
+
+def main() -> None:
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection would write to pages that parent and children share
+    signal.signal(signal.SIGCHLD, _reap)
+    channel.send(READY)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(channel, _REQUEST_BYTES, 1)
+        if not request:
+            return
+        asked = json.loads(request)
+        if isinstance(asked, int):
+            channel.send(str(_exit_status(asked)).encode())
+            continue
+        pid = os.fork()
+        if pid == 0:
+            channel.detach()
+            os.close(int(sys.argv[1]))
+            _become(asked, descriptors[0])
+            runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+            return
+        os.close(descriptors[0])
+        channel.send(str(pid).encode())
+
+
+def _reap(_number: int, _frame: FrameType | None) -> None:
+    try:
+        while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            _ended[ended[0]] = os.waitstatus_to_exitcode(ended[1])
+    except ChildProcessError:
+        pass
+
+
+def _exit_status(pid: int) -> int:
+    while pid not in _ended:
+        time.sleep(0.002)
+    return _ended.pop(pid)
+
+
+def _become(asked: dict[str, str], output: int) -> None:
+    """The process that `python -m MODULE` would be, in a session of its own."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    environment = json.loads(asked["environment"])
+    os.environ.clear()
+    os.environ.update(environment)
+    _show(environment)
+    os.chdir(asked["directory"])
+    module = asked["module"]
+    sys.argv = [module]
+    for name in (module, f"{module}.__main__"):
+        sys.modules.pop(name, None) if name in PRELOADED else None
+
+
+def _show(environment: dict[str, str]) -> None:
+    """Write the environment where /proc finds that of a process: between two addresses that proc(5) `stat` names."""
+    fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()
+    start, end = int(fields[47]), int(fields[48])  # fields 50 and 51; the third is the first here
+    text = b"\0".join(f"{name}={value}".encode() for name, value in environment.items())
+    if len(text) >= end - start:
+        raise ValueError(f"an environment of {len(text)} bytes has no room in {end - start}")
+    ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+
+
+if __name__ == "__main__":
+    main()
