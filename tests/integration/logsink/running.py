@@ -11,7 +11,6 @@ from typing import Any
 
 import asyncpg
 import orjson
-from pydantic import SecretStr
 
 from services.logsink import store as store_module
 from services.logsink.committer import Committer, keep
@@ -23,7 +22,7 @@ from services.logsink.store import Append, LogStore, LogWork, Reach
 from services.logsink.wakeups import Wakeups
 from shared.crypto import Keyring
 from shared.db import Queries, Store, open_database
-from shared.settings import DatabaseSettings
+from tests.harness.databases import database_settings
 from tests.harness.waiting import until
 
 PACE = Pace(quiet_seconds=0.02, flow_seconds=0.05, look_seconds=0.2, silence_seconds=86_400)
@@ -137,7 +136,7 @@ async def running_sink(
     url: str, *, lease_seconds: float = 5, pace: Pace = PACE, source_of: SourceOf | None = None, reach: Callable[[], Reach] = lambda: Reach(files=True)
 ) -> AsyncIterator[RunningSink]:
     """A log sink that opens what it is told to; it takes over only when asked. Without `source_of` it reads files of the local cluster."""
-    settings = DatabaseSettings(database_url=SecretStr(url))
+    settings = database_settings(url)
     queries = Queries.beside(str(store_module.__file__))
     with contextlib.closing(Wakeups()) as wakeups:
         async with open_database(settings) as database:

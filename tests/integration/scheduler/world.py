@@ -22,7 +22,7 @@ from shared.db import Database, open_database
 from shared.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted, decode
 from shared.pipeline.globs import repository_keys
 from shared.pipeline.load import load
-from shared.settings import DatabaseSettings
+from tests.harness.databases import database_settings
 from tests.harness.github import FakeRepository
 
 ONE_JOB = """
@@ -223,5 +223,5 @@ class World:
 
 @asynccontextmanager
 async def open_world(url: str) -> AsyncIterator[World]:
-    async with open_database(DatabaseSettings(database_url=SecretStr(url))) as database, database.connection() as connection:
+    async with open_database(database_settings(url)) as database, database.connection() as connection:
         yield await World(database, connection, url).settle()

@@ -7,12 +7,13 @@ from pydantic import SecretStr
 
 from shared.bus import Bus, open_bus
 from shared.db import Database, open_database
-from shared.settings import BusSettings, DatabaseSettings
+from shared.settings import BusSettings
+from tests.harness.databases import database_settings
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(DatabaseSettings(database_url=SecretStr(database_url))) as opened:
+    async with open_database(database_settings(database_url)) as opened:
         yield opened
 
 
