@@ -19,10 +19,14 @@ class Record:
     async def keep(self, deliveries: Sequence[Delivery]) -> list[Kept]:
         """Stores what is not known yet and says of each delivery where it is. The caller has sorted them.
 
+        A known delivery that was about no registered repository is named to the scheduler again.
+
         Raises Transient (perhaps some of it is stored: repeating it is safe) or Refused (nothing is).
         """
         async with self._store.reading() as work:
             stored = await work.insert_deliveries(deliveries)
             crashpoint("gateway.stored_not_handed_over")
             self._relay.hand_over(stored.outgoing)
-            return await work.kept(deliveries, stored.new)
+            known = await work.kept(deliveries, stored.new)
+            self._relay.hand_over(known.outgoing)
+            return known.kept

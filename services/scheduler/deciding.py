@@ -43,9 +43,12 @@ class _Recognised:
 
 
 async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequence[int]) -> Batch:
-    """Decides the first of these deliveries. Safe to repeat, late, twice and at the same time: a decided one is left alone, and an event is stored once."""
+    """Decides the first of these deliveries. Safe to repeat, late, twice and at the same time: an event is stored once.
+
+    A decided delivery is left alone, unless it came again after it was about no registered repository.
+    """
     deliveries = await work.deliveries(ids)
-    opened = [delivery for delivery in deliveries if delivery.outcome is None]
+    opened = [delivery for delivery in deliveries if delivery.is_open]
     readings, outcomes = _read(opened)
     failed = {outcome["delivery_id"] for outcome in outcomes} | {delivery.id for delivery in deliveries if delivery.outcome == "failed"}
     repositories = await _recognise(work, readings)

@@ -1,11 +1,18 @@
 -- ---------------------------------------------------------------- deliveries
 
+-- part: to_be_decided
+(o.delivery_id IS NULL OR (o.outcome IN ('unknown_repository', 'repository_mismatch') AND d.redelivered_at > o.decided_at))
+
 -- name: deliveries
--- The first of these deliveries, as many as have 32 MiB of (compressed) bodies between them; decided ones come without body. $1 ids.
-SELECT id, source, event_type, headers, hook_key, received_at, body, outcome
-  FROM (SELECT d.id, d.source, d.event_type, d.headers, d.hook_key, d.received_at, CASE WHEN o.delivery_id IS NULL THEN d.body END AS body, o.outcome,
-               sum(CASE WHEN o.delivery_id IS NULL THEN octet_length(d.body) ELSE 0 END) OVER (ORDER BY d.id) - coalesce(octet_length(d.body), 0) AS before
+-- The first of these deliveries, as many as have 32 MiB of (compressed) bodies between them. Open ones are those
+-- that nobody has decided, or that came again after they were about no registered repository; the others come without body. $1 ids.
+SELECT id, source, event_type, headers, hook_key, received_at, body, outcome, is_open
+  FROM (SELECT d.id, d.source, d.event_type, d.headers, d.hook_key, d.received_at, o.outcome, open.is_open,
+               CASE WHEN open.is_open THEN d.body END AS body,
+               sum(CASE WHEN open.is_open THEN octet_length(d.body) ELSE 0 END) OVER (ORDER BY d.id)
+               - coalesce(octet_length(d.body), 0) AS before
           FROM deliveries d LEFT JOIN delivery_outcomes o ON o.delivery_id = d.id
+         CROSS JOIN LATERAL (SELECT coalesce(:to_be_decided, false) AS is_open) AS open
          WHERE d.id = ANY($1::bigint[])) AS asked
  WHERE coalesce(before, 0) < 33554432
  ORDER BY id;
@@ -16,6 +23,14 @@ SELECT d.id FROM deliveries d
  WHERE d.id > $1 AND d.created_at < now() - make_interval(secs => $2)
    AND NOT EXISTS (SELECT FROM delivery_outcomes o WHERE o.delivery_id = d.id)
  ORDER BY d.id LIMIT $3
+   FOR NO KEY UPDATE OF d SKIP LOCKED;
+
+-- name: redelivered_deliveries
+-- Deliveries that came again and are to be decided again, locked against other replicas' checks.
+-- $1 marked more than so many seconds ago, $2 at most.
+SELECT d.id FROM deliveries d JOIN delivery_outcomes o ON o.delivery_id = d.id
+ WHERE d.redelivered_at < now() - make_interval(secs => $1) AND :to_be_decided
+ ORDER BY d.id LIMIT $2
    FOR NO KEY UPDATE OF d SKIP LOCKED;
 
 -- name: decided_up_to
@@ -114,6 +129,12 @@ SELECT e.repository_id, e.pull_request, max(e.happened_at) AS closed_at
   JOIN events e ON e.repository_id = asked.repository_id AND e.pull_request = asked.number AND e.action = 'closed'
  GROUP BY e.repository_id, e.pull_request;
 
+-- part: replace_open_outcome
+ON CONFLICT (delivery_id) DO UPDATE
+   SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, event_id = EXCLUDED.event_id,
+       repository_id = EXCLUDED.repository_id, decided_at = EXCLUDED.decided_at
+ WHERE delivery_outcomes.outcome IN ('unknown_repository', 'repository_mismatch')
+
 -- name: insert_events
 -- A delivery's event with its outcome, once: no row for one that another replica has decided meanwhile. $1 events, each with `what` happened in a sentence.
 WITH asked AS MATERIALIZED (
@@ -132,16 +153,17 @@ stored AS (
 told AS (
   INSERT INTO delivery_outcomes (delivery_id, outcome, reason, event_id, repository_id)
   SELECT s.delivery_id, 'event', a.what, s.id, s.repository_id FROM stored s JOIN asked a ON a.delivery_id = s.delivery_id
-  ON CONFLICT (delivery_id) DO NOTHING)
+  :replace_open_outcome)
 SELECT id, delivery_id, created_at FROM stored;
 
 -- name: insert_outcomes
--- What became of deliveries from which no event follows; the first answer stays. $1 outcomes.
+-- What became of deliveries from which no event follows. The first answer stays, unless it was that the
+-- repository is not registered. $1 outcomes.
 INSERT INTO delivery_outcomes (delivery_id, outcome, reason, repository_id)
 SELECT delivery_id, outcome, reason, repository_id
   FROM jsonb_to_recordset($1::jsonb) AS new (delivery_id bigint, outcome text, reason text, repository_id bigint)
  ORDER BY delivery_id
-ON CONFLICT (delivery_id) DO NOTHING;
+:replace_open_outcome;
 
 -- name: insert_decisions
 -- The answers for events and pipelines. $1 decisions.

@@ -53,6 +53,7 @@ class Looks:
     def checks(self) -> list[Check]:
         looks = (
             self.undecided_deliveries,
+            self.redelivered_deliveries,
             self.commands_without_effect,
             self.attempts_not_folded,
             self.jobs_not_admitted,
@@ -70,6 +71,14 @@ class Looks:
                 await self._consumers.decide(ids)
             else:
                 self._decided_up_to = await finding.decided_up_to(self._decided_up_to)
+        return len(ids)
+
+    async def redelivered_deliveries(self) -> int:
+        """Decides those again that came again after they were about no registered repository."""
+        async with self._store.transaction() as finding:
+            ids = await finding.redelivered_deliveries(age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK)
+            if ids:
+                await self._consumers.decide(ids)
         return len(ids)
 
     async def commands_without_effect(self) -> int:

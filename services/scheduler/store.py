@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDelivery:
-    """A delivery as the gateway stored it; `body` is None when it was decided before, or is no longer kept."""
+    """A delivery as the gateway stored it. Open: to be decided. `body` is None if it is not open, or is no longer kept."""
 
     id: int
     source: str
@@ -44,6 +44,7 @@ class StoredDelivery:
     received_at: datetime
     body: bytes | None
     outcome: str | None
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +106,15 @@ class Admitted:
 class SchedulerWork(Work):
     """One transaction of the scheduler."""
 
-    # ------------------------------------------------------------ deliveries
-
     async def deliveries(self, ids: Sequence[int]) -> list[StoredDelivery]:
         """The first of these, in order of id, as many as fit in memory."""
         return [StoredDelivery(**row) for row in await self._rows("deliveries", ids)]
 
     async def undecided_deliveries(self, *, above: int, age_seconds: float, at_most: int) -> list[int]:
         return [row["id"] for row in await self._rows("undecided_deliveries", above, age_seconds, at_most)]
+
+    async def redelivered_deliveries(self, *, age_seconds: float, at_most: int) -> list[int]:
+        return [row["id"] for row in await self._rows("redelivered_deliveries", age_seconds, at_most)]
 
     async def decided_up_to(self, known: int) -> int:
         return int(await self._value("decided_up_to", known))

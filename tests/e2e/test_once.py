@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.harness.github import push
+from tests.harness.github import FakeRepository, push
 from tests.harness.installation import Towpath, one_job
+from tests.harness.scenes import outcome_of
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.pods("pods are made and claimed while services die")
@@ -55,6 +56,26 @@ async def test_f04_a_body_replayed_under_a_new_delivery_id_is_the_first_delivery
     assert again == {"delivery_id": first, "status": "duplicate"}
     await towpath.only_run(pipeline)
     assert oracle.lines == [payload["after"]]
+
+
+async def test_a11_a_push_before_the_registration_runs_once_when_it_is_delivered_again(towpath: Towpath) -> None:
+    person = await towpath.person()
+    repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}")
+    oracle = towpath.oracle()
+    pipeline = await towpath.pipeline(person, one_job(repository, oracle.append("$TOWPATH_SHA")))
+    payload = push(repository)
+    delivery_id = str(uuid4())
+    (await towpath.deliver(payload, delivery_id=delivery_id)).expect(202)
+    assert (await outcome_of(towpath, delivery_id))["outcome"] == "unknown_repository"
+
+    await towpath.register(repository, person)
+    answers = await asyncio.gather(*(towpath.deliver(payload, delivery_id=delivery_id) for _ in range(2)))
+
+    assert [answer.expect(200).json["status"] for answer in answers] == ["duplicate"] * 2
+    run = await towpath.only_run(pipeline)
+    assert (run["status"], run["sha"]) == ("success", payload["after"])
+    assert oracle.lines == [payload["after"]]
+    assert (await outcome_of(towpath, delivery_id))["outcome"] == "event"
 
 
 @pytest.mark.parametrize("service", ["gateway", "scheduler", "executor", "logsink"])

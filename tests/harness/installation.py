@@ -81,12 +81,16 @@ class Towpath:
     async def repository(self, *maintainers: Person, clone_url: str = "https://github.example/none.git", **fields: Any) -> FakeRepository:
         """A registered repository of a name that nobody else has."""
         repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}", clone_url=clone_url)
-        body = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id, "clone_url": clone_url, **fields}
+        await self.register(repository, *maintainers, **fields)
+        return repository
+
+    async def register(self, repository: FakeRepository, *maintainers: Person, **fields: Any) -> None:
+        identity = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id}
+        body = {**identity, "clone_url": repository.clone_url, **fields}
         record = (await self.admin.post("/repositories", body)).expect(201).json
         for person in maintainers:
             answer = await self.admin.put(f"/repositories/{record['id']}/grants/{person.id}", {"role": "maintainer"})
             assert answer.status in {200, 201, 204}, answer.text
-        return repository
 
     async def pipeline(self, person: Person, yaml: str, name: str | None = None) -> dict[str, Any]:
         body = {"name": name or f"pipeline-{secrets.token_hex(4)}", "yaml_config": yaml}

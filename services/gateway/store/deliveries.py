@@ -1,7 +1,7 @@
 """Deliveries: stored once, listed, and forgotten in part."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -25,6 +25,16 @@ class Stored:
     """outbox rows with their messages, for the relay"""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where deliveries are."""
+
+    kept: list[Kept]
+    """of each, in order"""
+    outgoing: list[tuple[int, Message]] = field(default_factory=list)
+    """outbox rows with their messages, for the relay: deliveries that are to be decided again"""
+
+
 class DeliveriesWork(Work):
     async def insert_deliveries(self, deliveries: Sequence[Delivery]) -> Stored:
         """Stores what is not known yet, with one message for all of it. A single statement: it needs no transaction around it. The caller has sorted them.
@@ -41,13 +51,18 @@ class DeliveriesWork(Work):
         told = message.model_copy(update={"delivery_ids": tuple(row["id"] for row in rows)})
         return Stored({(row["source"], row["delivery_id"]) for row in rows}, [(rows[0]["outbox_id"], told)])
 
-    async def kept(self, deliveries: Sequence[Delivery], new: set[tuple[str, str]]) -> list[Kept]:
-        """Where each delivery is, after `insert_deliveries` added the new ones. A replay under another id is noted. Raises Transient."""
+    async def kept(self, deliveries: Sequence[Delivery], new: set[tuple[str, str]]) -> Known:
+        """Where each delivery is, after `insert_deliveries` added the new ones. A replay under another id is noted.
+
+        A known one that was about no registered repository is marked, so that it is decided again.
+        Raises Transient.
+        """
         if len(new) == len(deliveries):
-            return [Kept(delivery.delivery_id, is_duplicate=False) for delivery in deliveries]
+            return Known([Kept(delivery.delivery_id, is_duplicate=False) for delivery in deliveries])
         first_of = {row["ordinal"]: row for row in await self._rows("first_deliveries", *_keys(deliveries))}
         unclaimed = set(new)  # the same delivery twice in one group: one is the first
-        kept = []
+        kept: list[Kept] = []
+        again: dict[int, Delivery] = {}
         for ordinal, delivery in enumerate(deliveries, 1):
             key = (delivery.source, delivery.delivery_id)
             if key in unclaimed:
@@ -59,8 +74,24 @@ class DeliveriesWork(Work):
                 raise Transient("the row that stood in the way is gone")
             if first["delivery_id"] != delivery.delivery_id:
                 await self._run("insert_audit", None, "delivery.replayed", f"delivery:{first['id']}", {"delivery_id": delivery.delivery_id})
+            if first["is_open"]:
+                again[first["id"]] = delivery
             kept.append(Kept(first["delivery_id"], is_duplicate=True))
-        return kept
+        return Known(kept, await self._mark_redelivered(again) if again else [])
+
+    async def _mark_redelivered(self, again: Mapping[int, Delivery]) -> list[tuple[int, Message]]:
+        """Marks stored deliveries, by id, that came again: one statement. Returns its outbox row with the message."""
+        message = DeliveryAccepted(delivery_ids=())
+        ids = sorted(again)
+        columns = [
+            [orjson.dumps(dict(again[one].headers)).decode() for one in ids],
+            [again[one].body for one in ids],
+            [again[one].hook_key for one in ids],
+        ]
+        rows = await self._rows("mark_redelivered", ids, *columns, encode(message).decode())
+        if not rows:
+            return []
+        return [(rows[0]["outbox_id"], message.model_copy(update={"delivery_ids": tuple(row["id"] for row in rows)}))]
 
     async def list_deliveries(self, caller: Caller, before: int, limit: int, filters: Sequence[Any]) -> list[asyncpg.Record]:
         """`filters`: source, event type, outcome."""
@@ -73,7 +104,7 @@ class DeliveriesWork(Work):
         return [row["id"] for row in await self._rows("old_deliveries", after, days, limit)]
 
     async def forget_bodies(self, ids: Sequence[int]) -> int:
-        """Of those that are decided; how many that were."""
+        """Of those that are decided and not to be decided again; how many that were."""
         return await self._run("forget_bodies", list(ids))
 
 

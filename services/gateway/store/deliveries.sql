@@ -18,14 +18,45 @@ SELECT new.id, new.source, new.delivery_id, (SELECT id FROM message) AS outbox_i
 -- name: first_deliveries
 -- Of deliveries that are known already, the first of their kind. $1 sources, $2 delivery ids, $3 event types, $4 hashes; ordinal counts from 1.
 -- GitHub's delivery id is not signed, so there the same body counts too.
-SELECT new.ordinal, first.delivery_id, first.id
+-- `is_open` is true if the body is the same and the first one was about no registered repository: nothing has followed from it.
+SELECT new.ordinal, first.delivery_id, first.id,
+       first.body_sha256 = new.body_sha256 AND first.event_type = new.event_type
+       AND coalesce(o.outcome IN ('unknown_repository', 'repository_mismatch'), false) AS is_open
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS new (source, delivery_id, event_type, body_sha256, ordinal)
  CROSS JOIN LATERAL (
-       SELECT d.id, d.delivery_id FROM deliveries d WHERE d.source = new.source AND d.delivery_id = new.delivery_id
+       SELECT d.id, d.delivery_id, d.body_sha256, d.event_type FROM deliveries d
+        WHERE d.source = new.source AND d.delivery_id = new.delivery_id
        UNION ALL
-       SELECT d.id, d.delivery_id FROM deliveries d
+       SELECT d.id, d.delivery_id, d.body_sha256, d.event_type FROM deliveries d
         WHERE d.source = 'github' AND new.source = 'github' AND d.body_sha256 = new.body_sha256 AND d.event_type = new.event_type
-       LIMIT 1) AS first;
+       LIMIT 1) AS first
+  LEFT JOIN delivery_outcomes o ON o.delivery_id = first.id;
+
+-- name: mark_redelivered
+-- Mark deliveries that came again and were about no registered repository, and name them in one message, in one
+-- statement. The hook that delivered last is the one that counts. One that is marked already stays as it is.
+-- $1 ids in order, $2 headers, $3 bodies, $4 hook keys (columns of one table), $5 the message with its ids still missing.
+WITH again AS MATERIALIZED (
+  SELECT d.id, given.headers, given.body, given.hook_key
+    FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[]) AS given (id, headers, body, hook_key)
+    JOIN deliveries d ON d.id = given.id
+    JOIN delivery_outcomes o ON o.delivery_id = d.id
+   WHERE o.outcome IN ('unknown_repository', 'repository_mismatch')
+     AND coalesce(d.redelivered_at <= o.decided_at, true)
+   ORDER BY d.id
+     FOR NO KEY UPDATE OF d),
+marked AS (
+  UPDATE deliveries d
+     SET redelivered_at = now(), headers = again.headers::jsonb, body = again.body, hook_key = again.hook_key
+    FROM again WHERE d.id = again.id
+  RETURNING d.id),
+message AS (
+  INSERT INTO outbox (owner, type, message, claimed_until)
+  SELECT 'gateway', 'delivery.accepted', convert_to(jsonb_set($5::text::jsonb, '{delivery_ids}', jsonb_agg(id))::text, 'UTF8'),
+         now() + interval '5 seconds'
+    FROM marked HAVING count(*) > 0
+  RETURNING id)
+SELECT marked.id, (SELECT id FROM message) AS outbox_id FROM marked;
 
 -- name: list_deliveries
 -- The newest deliveries that a user may see. $1 user, $2 administrator, $3 before this id, $4 how many, $5 source, $6 event type, $7 outcome.
@@ -50,6 +81,8 @@ SELECT id FROM (SELECT id, created_at FROM deliveries WHERE id > $1 ORDER BY id 
  ORDER BY id;
 
 -- name: forget_bodies
--- Drop the bodies of those that are decided. $1 ids.
+-- Drop the bodies of those that are decided, and not to be decided again. $1 ids.
 UPDATE deliveries d SET body = NULL
- WHERE d.id = ANY($1::bigint[]) AND d.body IS NOT NULL AND EXISTS (SELECT FROM delivery_outcomes o WHERE o.delivery_id = d.id);
+ WHERE d.id = ANY($1::bigint[]) AND d.body IS NOT NULL
+   AND EXISTS (SELECT FROM delivery_outcomes o
+                WHERE o.delivery_id = d.id AND coalesce(d.redelivered_at <= o.decided_at, true));
