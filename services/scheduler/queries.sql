@@ -190,6 +190,23 @@ SELECT pipeline_config_id, 1 + count FROM unnest($1::bigint[], $2::integer[]) AS
 ON CONFLICT (pipeline_config_id) DO UPDATE SET next = known.next + EXCLUDED.next - 1
 RETURNING pipeline_config_id, next;
 
+-- name: changes_around
+-- The branches, tags and pull requests of events that came later than an event that follows them (that starts at the
+-- commit where they end), with all of their events among the thousand newest of the repository. $1 events.
+WITH late AS (
+  SELECT DISTINCT e.repository_id, e.ref, e.pull_request
+    FROM events e
+   WHERE e.id = ANY($1::bigint[])
+     AND EXISTS (SELECT FROM events next
+                  WHERE next.repository_id = e.repository_id AND next.before_sha = e.sha AND next.id < e.id
+                    AND next.ref IS NOT DISTINCT FROM e.ref AND next.pull_request IS NOT DISTINCT FROM e.pull_request))
+SELECT e.id, e.repository_id, e.ref, e.pull_request, e.sha, e.before_sha, e.happened_at, e.created_at AS stored_at
+  FROM (SELECT DISTINCT repository_id FROM late) AS of
+ CROSS JOIN LATERAL (SELECT * FROM events n WHERE n.repository_id = of.repository_id ORDER BY n.id DESC LIMIT 1000) AS e
+  JOIN late ON late.repository_id = e.repository_id AND late.ref IS NOT DISTINCT FROM e.ref
+   AND late.pull_request IS NOT DISTINCT FROM e.pull_request
+ ORDER BY e.id;
+
 -- name: insert_runs
 -- New runs with their jobs and the beginning of their history. The caller has made sure that (event, pipeline, rerun) is new.
 -- $1 runs, $2 jobs (each names its run by event and pipeline).

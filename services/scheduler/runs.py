@@ -3,12 +3,13 @@
 A run's jobs are only ever changed under the lock on the run; what changed, its history and its messages are written together.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.scheduler.engine import JobState, RunState, enter, fold, stop
 from services.scheduler.groups import Membership
+from services.scheduler.ordering import places_in_order
 from services.scheduler.planning import Plan
 from services.scheduler.store import LockedRun, Row, SchedulerWork
 from shared.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
@@ -47,13 +48,30 @@ async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple
     for run in runs:
         counts[run.pipeline_config_id] = counts.get(run.pipeline_config_id, 0) + 1
     numbers = await work.take_run_numbers(counts)
+    places = await _places(work, runs)
     rows: list[Row] = []
-    for run in runs:
+    for one in runs:
+        run = _placed(one, places)
         rows.append(_run_row(run, numbers[run.pipeline_config_id]))
         numbers[run.pipeline_config_id] += 1
     ids = await work.insert_runs(rows, [row for run in runs for row in _job_rows(run)])
     work.send(RunCreated(run_ids=tuple(ids.values())))
     return ids
+
+
+async def _places(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[int, datetime]:
+    """When events count as having happened, where that is not their own time. A retry is as new as the wish for it.
+
+    The caller has taken run numbers: no other transaction makes runs of these pipelines, and what it stored is seen.
+    """
+    event_ids = {run.event_id for run in runs if run.membership is not None and run.rerun == 0}
+    return places_in_order(await work.changes_around(event_ids)) if event_ids else {}
+
+
+def _placed(run: NewRun, places: Mapping[int, datetime]) -> NewRun:
+    if run.membership is None or run.rerun != 0 or run.event_id not in places:
+        return run
+    return replace(run, membership=replace(run.membership, order_at=places[run.event_id]))
 
 
 async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:

@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
-import structlog
-from pydantic import BaseModel, ValidationError
 
 from services.scheduler.engine import AttemptState, JobState, RunState
 from services.scheduler.groups import Group, Member
 from services.scheduler.identities import KnownRepository, Lesson
+from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
+from services.scheduler.values import enum, readable
 from shared.db import Database, Queries, Relay, Store, Work
 from shared.events import Event
 from shared.pipeline.model import Job, Retry
@@ -26,10 +25,6 @@ ROW_FAULTS = (*CONTENT_FAULTS, asyncpg.PostgresError)
 """What a single row can bring about. That the database is away says nothing about a row, and is Transient."""
 
 Row = dict[str, Any]
-E = TypeVar("E", bound=StrEnum)
-M = TypeVar("M", bound=BaseModel)
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +101,8 @@ class Admitted:
 class SchedulerWork(Work):
     """One transaction of the scheduler."""
 
+    # ------------------------------------------------------------ deliveries
+
     async def deliveries(self, ids: Sequence[int]) -> list[StoredDelivery]:
         """The first of these, in order of id, as many as fit in memory."""
         return [StoredDelivery(**row) for row in await self._rows("deliveries", ids)]
@@ -168,6 +165,10 @@ class SchedulerWork(Work):
         """The first of so many consecutive run numbers for each pipeline."""
         rows = await self._rows("take_run_numbers", *_columns(sorted(counts.items()), 2))
         return {row["pipeline_config_id"]: row["next"] - counts[row["pipeline_config_id"]] for row in rows}
+
+    async def changes_around(self, event_ids: Iterable[int]) -> list[Change]:
+        """The newest events of the branches, tags and pull requests of those that came after an event that follows them."""
+        return [Change(**row) for row in await self._rows("changes_around", list(event_ids))]
 
     async def insert_runs(self, runs: list[Row], jobs: list[Row]) -> dict[tuple[int, int], int]:
         """Run ids by (event, pipeline)."""
@@ -233,7 +234,7 @@ class SchedulerWork(Work):
 
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
-        return tuple(JobRecord(row["id"], row["name"], Status(row["status"]), _readable(Job, row["definition"], row["id"])) for row in rows)
+        return tuple(JobRecord(row["id"], row["name"], Status(row["status"]), readable(Job, row["definition"], row["id"])) for row in rows)
 
     # ------------------------------------------------------------ what messages did not finish
 
@@ -281,7 +282,7 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
         jobs=tuple(_job_state(row) for row in sorted(rows, key=lambda row: row["position"])),
         in_group=run["in_group"],
         status=Status(run["status"]),
-        reason=_enum(Reason, run["reason"]),
+        reason=enum(Reason, run["reason"]),
         started_at=run["started_at"],
         finished_at=run["finished_at"],
     )
@@ -295,16 +296,16 @@ def _job_state(row: asyncpg.Record) -> JobState:
         name=row["name"],
         needs=tuple(row["needs"]),
         status=Status(row["status"]),
-        reason=_enum(Reason, row["reason"]),
+        reason=enum(Reason, row["reason"]),
         message=row["message"],
-        waiting_for=_enum(WaitingFor, row["waiting_for"]),
+        waiting_for=enum(WaitingFor, row["waiting_for"]),
         ready_at=row["ready_at"],
         admitted=row["admitted"],
         attempt=row["wanted_attempt"] or 1,
-        retry=(None if row["retry"] is None else _readable(Retry, row["retry"], row["id"])) or Retry(),
+        retry=(None if row["retry"] is None else readable(Retry, row["retry"], row["id"])) or Retry(),
         retry_at=row["retry_at"],
         slot_freed_at=row["slot_freed_at"],
-        cancel_reason=_enum(Reason, row["cancel_reason"]),
+        cancel_reason=enum(Reason, row["cancel_reason"]),
         cancel_cause=row["cancel_cause"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
@@ -331,20 +332,7 @@ def _attempt_state(row: asyncpg.Record) -> AttemptState:
     return AttemptState(
         claimed_at=row["attempt_claimed_at"],
         finished_at=row["attempt_finished_at"],
-        outcome=_enum(Status, row["attempt_outcome"]),
-        reason=_enum(Reason, row["attempt_reason"]),
+        outcome=enum(Status, row["attempt_outcome"]),
+        reason=enum(Reason, row["attempt_reason"]),
         message=row["attempt_message"],
     )
-
-
-def _readable(kind: type[M], definition: object, job_id: int) -> M | None:
-    """Part of a job's definition; None, and an error in the log, where this release can't read it."""
-    try:
-        return kind.model_validate(definition)
-    except ValidationError:
-        _log.exception("definition_unreadable", job_id=job_id)
-        return None
-
-
-def _enum(kind: type[E], value: str | None) -> E | None:
-    return None if value is None else kind(value)

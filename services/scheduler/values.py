@@ -1,0 +1,25 @@
+"""What columns hold, as values of the domain."""
+
+from enum import StrEnum
+from typing import TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+E = TypeVar("E", bound=StrEnum)
+M = TypeVar("M", bound=BaseModel)
+
+_log = structlog.get_logger()
+
+
+def readable(kind: type[M], definition: object, job_id: int) -> M | None:
+    """Part of a job's definition; None, and an error in the log, where this release can't read it."""
+    try:
+        return kind.model_validate(definition)
+    except ValidationError:
+        _log.exception("definition_unreadable", job_id=job_id)
+        return None
+
+
+def enum(kind: type[E], value: str | None) -> E | None:
+    return None if value is None else kind(value)
