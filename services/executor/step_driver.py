@@ -22,6 +22,9 @@ still be on its way when the script's shell ends, so the driver waits for the pr
 that have the job's output open: at most 2 seconds for one that reads from a pipe, half a second for another,
 and once for each.
 
+A container's image may have no entry for the job's uid in its /etc/passwd. Where that file can be written the driver adds
+one; USER and LOGNAME are set in any case.
+
 A container's two outputs are read apart, and what comes by both at once loses its order, so where it is unsupervised the driver and all steps have one.
 """
 
@@ -73,7 +76,14 @@ fi
 mkdir -p -- "$towpath_workspace" "$towpath_state" "$towpath_home"
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}:$towpath_home/.local/bin
 LANG=${LANG:-C.UTF-8}
-export PATH LANG
+if ! USER=$(id -un 2> /dev/null); then
+  USER=towpath
+  if towpath_uid=$(id -u); then
+    printf 'towpath:x:%s:%s::%s:/bin/sh\n' "$towpath_uid" "$(id -g)" "$towpath_home" >> /etc/passwd
+  fi 2> /dev/null
+fi
+LOGNAME=$USER
+export PATH LANG USER LOGNAME
 """.lstrip("\n").replace("STARTED_TWICE_CODE", str(STARTED_TWICE_CODE))
 
 _ENDING = f"""

@@ -21,12 +21,14 @@ async def test_a_jobs_environment_is_clean(local_cluster: LocalCluster, monkeypa
         "CI",
         "HOME",
         "LANG",
+        "LOGNAME",
         "PATH",
         "PWD",
         "SECRET",
         "TOWPATH_ENV",
         "TOWPATH_OUTPUT",
         "TOWPATH_POD",
+        "USER",
     }
     assert path.endswith(f":{home}/.local/bin")
 
@@ -86,3 +88,31 @@ async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalCluste
     script = "cat < /proc/self/fd/1 || chmod 666 /proc/self/fd/1 || echo neither"
     end, log = await run(local_cluster, spec(script))
     assert (end.exit_code, log.splitlines()[-1]) == (0, "neither")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'whoami && test "$(whoami)" = "$USER"',
+        'id -un && id -gn && test "$(id -un)" = "$USER"',
+        'ssh -G towpath.example > config && grep -q "^user $USER$" config',
+        "python3 -c 'import getpass, os; assert getpass.getuser() == os.environ[\"USER\"]'",
+        "python3 -c 'import grp, os; print(grp.getgrgid(os.getgid()).gr_name)'",
+        "python3 -c 'import os, pwd; assert os.path.samefile(pwd.getpwuid(os.getuid()).pw_dir, os.environ[\"HOME\"])'",
+        'cd ~ && : > made && test -e "$HOME/made" && eval "cd ~$USER" && test made -ef "$HOME/made"',
+        "id -u nobody && id -u root",
+    ],
+)
+async def test_a10_a_jobs_user_is_known(local_cluster: LocalCluster, sandbox: Sandbox, script: str) -> None:
+    if not sandbox.bubblewrap:
+        pytest.skip("without a sandbox the machine's users count")
+    end, log = await run(local_cluster, spec(f"{{ {script}; }} && echo known"))
+    assert (end.exit_code, log.splitlines()[-1:]) == (0, ["known"]), log
+
+
+async def test_a10_a_job_can_not_change_who_users_are(local_cluster: LocalCluster, sandbox: Sandbox) -> None:
+    if not sandbox.bubblewrap or not AS_ROOT:
+        pytest.skip("without them the machine's users count")
+    script = "for file in passwd group; do echo x >> /etc/$file || mv /etc/$file /tmp || echo kept; done"
+    end, log = await run(local_cluster, spec(script))
+    assert (end.exit_code, log.splitlines()[-1], log.count("kept\n")) == (0, "kept", 2)

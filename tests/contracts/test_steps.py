@@ -52,3 +52,10 @@ async def test_a02_a_job_has_shared_memory(ground: Ground, cluster: Cluster) -> 
 async def test_a03_a_job_may_open_its_output_by_name(ground: Ground, cluster: Cluster, path: str) -> None:
     end, log = await run(ground, cluster, spec(f"echo one > {path}; echo two | tee -a {path} > file; cat file"))
     assert (end.exit_code, log) == (0, "one\ntwo\ntwo\n")
+
+
+async def test_a10_a_jobs_user_has_a_name_in_its_environment(ground: Ground, cluster: Cluster) -> None:
+    program = "import getpass; print(getpass.getuser())"
+    script = f"test -n \"$USER\" && test \"$USER\" = \"$LOGNAME\" && test \"$(python3 -c '{program}')\" = \"$USER\""
+    end, log = await run(ground, cluster, spec(f"{script} && echo named"))
+    assert (end.exit_code, log) == (0, "named\n")

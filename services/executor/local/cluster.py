@@ -225,7 +225,9 @@ class LocalCluster:
         uid = os.urandom(16).hex()
         paths = step_driver.DriverPaths(str(files.workspace), str(files.state))
         own = {"HOME": str(files.home), MARK: uid}
-        environment = {"LANG": "C.UTF-8", "PATH": f"{SYSTEM_PATH}:{files.home}/.local/bin"} | dict(spec.environment) | own
+        machine = {"LANG": "C.UTF-8", "PATH": f"{SYSTEM_PATH}:{files.home}/.local/bin"}
+        machine |= {"USER": self._sandbox.job_name, "LOGNAME": self._sandbox.job_name}
+        environment = machine | dict(spec.environment) | own
         return Order(
             pods=str(self._pods),
             name=spec.name,

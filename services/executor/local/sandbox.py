@@ -16,6 +16,7 @@ from typing import Literal
 
 import structlog
 
+from services.executor.local import accounts
 from services.executor.local.order import Runner
 from services.executor.local.pod_files import MARK
 from services.executor.local.processes import SYSTEM_PATH, marked
@@ -69,23 +70,45 @@ class Sandbox:
     """Size of the job's /dev/shm in bubblewrap. None: half of the machine's memory, the kernel's limit."""
     tmp_bytes: int | None = 1 << 30
     """Size of each other folder in memory that the job may write, /tmp and /var/tmp; None: as above."""
+    account_files: accounts.AccountFiles | None = None
+    """What says in bubblewrap who the job's user is. None: the machine's files."""
+
+    @property
+    def job_name(self) -> str:
+        """Of the job's user."""
+        return accounts.NAME if self.account_files is None else self.account_files.account.name
 
     def job(self, folder: Path, workspace: Path) -> Runner:
         """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a millisecond. It begins in its workspace."""
-        return self._runner(self.job_user, [*self.mounts, folder], [], workspace)
+        return self._runner(self.job_user, [*self.mounts, folder], [], workspace, self._account(folder / "home"))
 
     def clone(self, workspace: Path, readable: Sequence[Path]) -> Runner:
         """For git, which is another user than user code: no process of a job can look at its environment."""
         return self._runner(self.clone_user, [workspace], readable, workspace)
 
-    def _runner(self, user: User | None, writable: Sequence[Path], readable: Sequence[Path], folder: Path) -> Runner:
+    def _account(self, home: Path) -> list[str]:
+        """The job's user and its home folder, by the name that the user's entry gives it."""
+        if self.account_files is None or "/run" not in _existing(_EMPTY):
+            return []
+        binds = [text for file, place in self.account_files.binds for text in ("--ro-bind", str(file), str(place))]
+        return [*binds, "--symlink", str(home), accounts.HOME]
+
+    def _runner(
+        self,
+        user: User | None,
+        writable: Sequence[Path],
+        readable: Sequence[Path],
+        folder: Path,
+        account: Sequence[str] = (),
+    ) -> Runner:
         ids = None if user is None else (user.uid, user.gid)
         if not self.bubblewrap:
             return Runner((), ids, ids)
         bound = [("--ro-bind", path) for path in readable] + [("--bind", path) for path in writable]
         binds = [text for how, path in bound for text in (how, str(path), str(path))]
         ways = self._ways([path for _, path in bound])
-        prefix = [*_SYSTEM, *self._shm(), *self._hide(), *ways, *binds, "--chdir", str(folder), *_change_user(user)]
+        seen = [*_SYSTEM, *self._shm(), *self._hide(), *account, *ways, *binds]
+        prefix = [*seen, "--chdir", str(folder), *_change_user(user)]
         return Runner(tuple(prefix), None, ids)
 
     def _ways(self, paths: Sequence[Path]) -> list[str]:
@@ -165,6 +188,8 @@ def _is_closed(folder: Path) -> bool:
 
 async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
     """The sandbox with bubblewrap where that is wanted and works. Raises SandboxUnusable."""
+    user = sandbox.job_user or User(os.getuid(), os.getgid())
+    sandbox = replace(sandbox, account_files=accounts.write_account_files(local, user.uid, user.gid))
     wrapped = replace(sandbox, bubblewrap=True)
     complaint = "not wanted"
     for _ in range(_PROBES if choice != "none" else 0):
