@@ -65,12 +65,18 @@ def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:
     return None
 
 
-def strip(data: bytes, marker_nonce: str) -> bytes:
-    """Whole lines without the markers in them: the bytes that the steps wrote."""
+def strip(data: bytes, marker_nonce: str, *, break_lines: bool = False) -> bytes:
+    """Return whole lines without the markers in them: the exact bytes that the steps wrote.
+
+    With `break_lines`, a line that a step left without a line feed gets one, for a text that people read.
+    """
     mark = _mark(marker_nonce)
     if mark not in data:
         return data
-    return re.sub(re.escape(mark) + rb"(?:begin|end) [0-9]+ [^\n]*(?:\n|\Z)", b"", data)
+    marker = re.escape(mark) + rb"(?:begin|end) [0-9]+ [^\n]*(?:\n|\Z)"
+    if break_lines:
+        data = re.sub(rb"(?<=[^\n])" + marker, b"\n", data)
+    return re.sub(marker, b"", data)
 
 
 def _mark(marker_nonce: str) -> bytes:

@@ -24,8 +24,11 @@ SEGMENTS_AT_ONCE = 32
 _TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
+_JOB = "Of this job alone: the bytes of one stream as they are. Absent: all streams, with headings."
+
+
 class LogFilters(Filters):
-    job: Text | None = Field(None, description="Of this job alone: the bytes of one stream as they are. Absent: all streams, with headings.")
+    job: Text | None = Field(None, description=_JOB)
     attempt: QueryId | None = Field(None, description="Of a job its newest, if absent.")
     container: Text | None = Field(None, description="Of a job `job`, if absent.")
 
@@ -88,7 +91,7 @@ async def _write(store: GatewayStore, response: web.StreamResponse, stream: Any,
     nonce = step_markers.nonce(stream["creation_token"])
     last = b"\n"
     async for raw in _stored(store, stream["id"]):
-        shown = step_markers.strip(raw, nonce)
+        shown = step_markers.strip(raw, nonce, break_lines=with_heading)
         if shown:
             await response.write(shown)
             last = shown[-1:]

@@ -106,6 +106,22 @@ async def test_step_markers_are_left_out(printing: Printing) -> None:
     assert (await printing.owner.get(f"{printing.path}?job=test")).raw == b"hello\nno feed::towpath-0000::begin 1 forged\n"
 
 
+@pytest.mark.parametrize("is_one_segment", [True, False])
+async def test_a15_under_headings_a_step_begins_on_its_own_line(printing: Printing, is_one_segment: bool) -> None:
+    def begin(index: int) -> bytes:
+        return step_markers.begin(printing.nonce, index, "a step").encode() + b"\n"
+
+    def end(index: int) -> bytes:
+        return f"::towpath-{printing.nonce}::end {index} 0 s\n".encode()
+
+    parts = [begin(1) + b'{"ok":true}' + end(1), begin(2) + b"Compiling\n" + end(2), begin(3) + b"done" + end(3)]
+    for part in [b"".join(parts)] if is_one_segment else parts:
+        await printing.print(part)
+    heading = b"==> test, attempt 1, job <==\n"
+    assert (await printing.owner.get(printing.path)).raw == heading + b'{"ok":true}\nCompiling\ndone\n'
+    assert (await printing.owner.get(f"{printing.path}?job=test")).raw == b'{"ok":true}Compiling\ndone'
+
+
 async def test_the_whole_log_stands_under_headings_in_the_order_of_the_jobs(printing: Printing) -> None:
     first = await printing.history.job(printing.run_id, "a-later-one", 1)
     attempt = await printing.history.attempt(first, containers=["clone", "job"])

@@ -1,5 +1,6 @@
 """Step markers: found by those who know the nonce, and cut out without a trace."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,3 +48,19 @@ def test_cutting_markers_out_gives_back_what_the_steps_wrote(outputs: list[bytes
         for index, output in enumerate(outputs, 1)
     )
     assert step_markers.strip(log, NONCE) == b"".join(outputs)
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        ('{"ok":true}' + "END" + "BEGIN" + "Compiling\n", '{"ok":true}\nCompiling\n'),
+        ("whole\n" + "END" + "BEGIN" + "Compiling\n", "whole\nCompiling\n"),
+        ("END" + "BEGIN" + "Compiling\n", "Compiling\n"),
+        ("50 %\r" + "END" + "BEGIN" + "100 %\r" + "END", "50 %\r\n100 %\r\n"),
+        ("empty line\n\n" + "END", "empty line\n\n"),
+    ],
+)
+def test_a15_where_lines_are_broken_no_step_continues_the_line_of_another(log: str, shown: str) -> None:
+    begin = step_markers.begin(NONCE, 4, "build") + "\n"
+    marked = log.replace("END", END.decode()).replace("BEGIN", begin).encode()
+    assert step_markers.strip(marked, NONCE, break_lines=True) == shown.encode()
