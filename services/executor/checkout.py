@@ -14,6 +14,7 @@ from pathlib import Path
 _REVISION = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f:*?\[\\^~]+\Z")
 _REFUSALS = (b"unadvertised object", b"not our ref")
+_NO_SUCH_TAG = (b"find remote ref", b"invalid refspec")
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
     "gc.auto": "0",
@@ -44,6 +45,8 @@ class Commit:
     token: str | None = field(repr=False)
     protocols: str
     """What git may speak, as in GIT_ALLOW_PROTOCOL: https:file"""
+    tags: bool = False
+    """Whether all tags are fetched too. Otherwise only the tag that `ref` names is."""
 
 
 class GaveUp(Exception):
@@ -84,20 +87,47 @@ class Checkout:
                 self._say(f"Building {commit.merge_sha}, the merge of {commit.sha}.")
                 return commit.merge_sha
             self._say(f"{commit.merge_sha} does not merge {commit.sha}: building the head itself.")
+        ref = commit.ref if commit.ref is not None and _REF.match(commit.ref) else ""
+        if ref.startswith("refs/tags/") and not commit.tags and self._fetch_tag(ref):
+            return commit.sha
         exit_code = self._fetch_revision(commit.sha)
-        if exit_code != 0 and commit.ref is not None and _REF.match(commit.ref) and any(text in self._tail for text in _REFUSALS):
-            self._say(f"The server gives out no commit by its SHA: fetching {commit.ref}.")
-            exit_code = self._git(self._log, "fetch", "--no-tags", "--no-recurse-submodules", "--end-of-options", commit.url, commit.ref)
+        if exit_code != 0 and ref and any(text in self._tail for text in _REFUSALS):
+            self._say(f"The server gives out no commit by its SHA: fetching {ref}.")
+            exit_code = self._fetch_from_server(ref, depth=0)
         if exit_code != 0:
             raise GaveUp(exit_code)
         return commit.sha
+
+    def _fetch_tag(self, ref: str) -> bool:
+        """Fetch the tag under its name, so that `git describe` finds it, and with it the commit.
+
+        Returns False, and keeps no tag, where the server has none of this name or it names another commit.
+        """
+        exit_code = self._fetch_from_server(f"+{ref}:{ref}", depth=self._commit.depth)
+        if exit_code != 0:
+            if not any(text in self._tail for text in _NO_SUCH_TAG):
+                raise GaveUp(exit_code)
+            self._say(f"The server has no {ref}: fetching {self._commit.sha} alone.")
+            return False
+        names = bytearray()
+        self._git(names.extend, "rev-parse", ref, f"{ref}^{{commit}}")
+        if self._commit.sha in names.decode("utf-8", "replace").split():
+            return True
+        self._must("update-ref", "-d", ref)
+        self._say(f"{ref} names another commit now: fetching {self._commit.sha} alone.")
+        return False
 
     def _fetch_revision(self, revision: str) -> int:
         if not _REVISION.match(revision):
             self._say(f"fatal: not a commit's SHA: {revision[:80]!r}")
             return 128
-        depth = [f"--depth={self._commit.depth}"] if self._commit.depth > 0 else []
-        return self._git(self._log, "fetch", "--no-tags", "--no-recurse-submodules", *depth, "--end-of-options", self._commit.url, revision)
+        return self._fetch_from_server(revision, depth=self._commit.depth)
+
+    def _fetch_from_server(self, wanted: str, *, depth: int) -> int:
+        options = ["--tags" if self._commit.tags else "--no-tags", "--no-recurse-submodules"]
+        if depth > 0:
+            options.append(f"--depth={depth}")
+        return self._git(self._log, "fetch", *options, "--end-of-options", self._commit.url, wanted)
 
     def _parents(self, revision: str) -> list[str]:
         """From the raw object: what a shallow repository shows as parents are those it has."""

@@ -63,6 +63,8 @@ class Clone:
     """Built instead where `sha` is among its parents."""
     depth: int
     token: str | None = field(default=None, repr=False)
+    tags: bool = False
+    """Whether all tags are fetched too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from services.executor.cluster import AttemptSpec, Clone
 from services.executor.verdict import Verdict
 from shared.crypto import DecryptionFailed
 from shared.events import Event, Execution, environment
-from shared.pipeline.model import Job
+from shared.pipeline.model import Checkout, Job
 from shared.statuses import Reason, Status
 
 OpenToken = Callable[[bytes, int], str]
@@ -53,7 +53,7 @@ def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> Atte
         if candidate.event.sha is None:
             return _invalid("There is no commit to check out: the event names none.")
         try:
-            clone = _clone(candidate, candidate.event.sha, candidate.job.checkout.depth, open_token)
+            clone = _clone(candidate, candidate.event.sha, candidate.job.checkout, open_token)
         except DecryptionFailed as error:
             return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"The repository's clone token can't be used: {error}.")
     return AttemptSpec(
@@ -84,7 +84,7 @@ def name_taken(name: str) -> Verdict:
     return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"The cluster has an object {name} that this attempt did not make.")
 
 
-def _clone(candidate: Candidate, sha: str, depth: int, open_token: OpenToken) -> Clone:
+def _clone(candidate: Candidate, sha: str, checkout: Checkout, open_token: OpenToken) -> Clone:
     event = candidate.event
     ref = f"refs/pull/{event.pull_request}/head" if event.pull_request is not None else event.ref
     sealed = candidate.clone_token
@@ -93,7 +93,8 @@ def _clone(candidate: Candidate, sha: str, depth: int, open_token: OpenToken) ->
         sha=sha,
         ref=ref,
         merge_sha=event.merge_sha,
-        depth=depth,
+        depth=checkout.depth,
+        tags=checkout.tags,
         token=None if sealed is None else open_token(sealed, candidate.repository_id),
     )
 

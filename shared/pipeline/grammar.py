@@ -132,10 +132,14 @@ _step = Record(
 )
 _checkout = Record(
     "how to check out",
-    {"depth": Integer("a number of commits", 1, CHECKOUT_DEPTH_LIMIT)},
+    {
+        "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
+        "tags": Flag("true or false"),
+    },
     later=("submodules", "lfs"),
     meant={
         "fetch-depth": "depth",
+        "fetch-tags": "tags",
     },
 )
 _service = Record(

@@ -82,8 +82,8 @@ def _job(name: str, values: Values, defaults: Values) -> Job:
 
 
 def _checkout(values: Values | bool) -> Checkout | None:
-    """False: no checkout."""
-    return None if isinstance(values, bool) else Checkout(**values)
+    """False: no checkout. With the whole history come all tags, unless `tags` says otherwise."""
+    return None if isinstance(values, bool) else Checkout(**{"tags": values.get("depth") == 0, **values})
 
 
 def _resources(values: Values) -> Resources:

@@ -57,9 +57,13 @@ class Concurrency(_Model):
 
 
 class Checkout(_Model):
-    """`depth` counts commits, from the one that is built."""
+    """How much is fetched. `depth` counts commits, from the one that is built; 0 is the whole history.
+
+    `tags`: whether all tags are fetched too.
+    """
 
     depth: int = 1
+    tags: bool = False
 
 
 class Resources(_Model):

@@ -138,6 +138,11 @@ class Origin:
         self._git("commit", "--quiet", "-m", name)
         return self._git("rev-parse", "HEAD")
 
+    def tag(self, name: str, sha: str, option: str = "--no-sign") -> None:
+        """With the option `-a` an annotated tag."""
+        message = ["-m", name] if option == "-a" else []
+        self._git("tag", option, *message, name, sha)
+
     def commit_all(self, message: str) -> str:
         """Of everything that lies in the folder."""
         self._git("add", "--all")

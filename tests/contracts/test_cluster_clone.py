@@ -36,6 +36,36 @@ async def test_a_merge_of_something_else_is_not_built(ground: Ground, cluster: C
     assert log.split() == [origin.head]
 
 
+@pytest.mark.parametrize("option", ["-a", "--no-sign"])
+async def test_a05_a_tags_run_has_it(ground: Ground, cluster: Cluster, origin: Origin, option: str) -> None:
+    origin.tag("v1.0", origin.second, option)
+    clone = replace(origin.clone(origin.second), ref="refs/tags/v1.0")
+    script = "git rev-parse HEAD; git describe --tags --exact-match; git tag; git rev-list --count HEAD"
+    end, log = await run(ground, cluster, order(ground, origin, script, clone))
+    assert (end.exit_code, log.split()) == (0, [origin.second, "v1.0", "v1.0", "1"]), end.clone_failure
+
+
+@pytest.mark.parametrize("name", ["moved", "gone"])
+async def test_a05_a_tag_that_was_moved_or_deleted_is_not_there(
+    ground: Ground,
+    cluster: Cluster,
+    origin: Origin,
+    name: str,
+) -> None:
+    origin.tag("moved", origin.first)
+    clone = replace(origin.clone(origin.second), ref=f"refs/tags/{name}")
+    end, log = await run(ground, cluster, order(ground, origin, "git rev-parse HEAD; git tag", clone))
+    assert (end.clone_failure, log.split()) == (None, [origin.second])
+
+
+async def test_a05_all_tags_and_the_history(ground: Ground, cluster: Cluster, origin: Origin) -> None:
+    origin.tag("v1.0", origin.first, "-a")
+    clone = replace(origin.clone(origin.second), depth=0, tags=True)
+    wanted = order(ground, origin, "git describe; git rev-list --count HEAD", clone)
+    end, log = await run(ground, cluster, wanted)
+    assert (end.exit_code, log.split()) == (0, [f"v1.0-1-g{origin.second[:7]}", "2"])
+
+
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])
 async def test_a_clone_that_fails_says_what_git_said(ground: Ground, cluster: Cluster, origin: Origin, sha: str) -> None:
     end, log = await run(ground, cluster, order(ground, origin, "echo ran", origin.clone(sha)))

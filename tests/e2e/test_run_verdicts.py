@@ -195,6 +195,26 @@ async def test_a04_an_annotated_tag_builds_the_commit_that_it_names(
     assert (run["sha"], (await event_of(towpath, delivery_id))["sha"]) == (sha, sha)
 
 
+async def test_a05_scripts_find_tags_and_history(towpath: Towpath, scratch: Path) -> None:
+    repository = GitRepository(scratch / "repository")
+    jobs = {
+        "tag": {"steps": [{"run": "git describe --tags --exact-match"}]},
+        "history": {"checkout": {"depth": 0}, "steps": [{"run": "git describe --abbrev=0 HEAD~; git tag"}]},
+        "tags": {"checkout": {"tags": True}, "steps": [{"run": "git tag; git rev-list --count HEAD"}]},
+    }
+    on = {"push": {"tags": ["v*"]}}
+    one = await scene(towpath, jobs, on, clone_url=towpath.clone_url(repository.directory))
+    for name in ("v0.9", "v1.0"):
+        repository.commit({"file": name})
+        repository.git("tag", "-a", "-m", name, name)
+    sha, tag_object = (repository.git("rev-parse", name).strip() for name in ("HEAD", "v1.0"))
+    payload = push(one.repository, ref="refs/tags/v1.0", sha=sha, tag_object=tag_object, before=ZERO)
+    decision = await one.decision((await towpath.deliver(payload)).expect(202).json["delivery_id"])
+    run = await towpath.finished(decision["run_id"], sealed=True)
+    logs = {name: await towpath.log(run["id"], name) for name in jobs}
+    assert logs == {"tag": b"v1.0\n", "history": b"v0.9\nv0.9\nv1.0\n", "tags": b"v0.9\nv1.0\n1\n"}, run
+
+
 async def test_a_depth_fetches_so_much_of_the_history(towpath: Towpath, scratch: Path) -> None:
     one, repository = await checkout_scene(towpath, scratch, "git rev-list --count HEAD", checkout={"depth": 2})
     for number in range(3):

@@ -284,5 +284,14 @@ def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
 def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
     assert spec.clone is not None  # noqa: S101 - asked by the caller
     wanted = spec.clone
-    commit = Commit(wanted.url, wanted.sha, wanted.ref, wanted.merge_sha, wanted.depth, wanted.token, settings.clone_protocols)
+    commit = Commit(
+        url=wanted.url,
+        sha=wanted.sha,
+        ref=wanted.ref,
+        merge_sha=wanted.merge_sha,
+        depth=wanted.depth,
+        token=wanted.token,
+        protocols=settings.clone_protocols,
+        tags=wanted.tags,
+    )
     return Order(commit, _WORKSPACE, _STARTED, _TERMINATION, settings.clone_seconds).encode()

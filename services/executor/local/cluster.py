@@ -255,6 +255,7 @@ class LocalCluster:
             depth=clone.depth,
             token=clone.token,
             protocols=self._limits.clone_protocols,
+            tags=clone.tags,
             seconds=self._limits.clone_seconds,
             runner=self._sandbox.clone(files.workspace, [files.git, *(path for path in source if path.exists())]),
         )

@@ -18,7 +18,7 @@ class Runner:
     """Who owns what such a process may write; None: the supervisor's user."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloneOrder(Commit):
     seconds: float
     runner: Runner

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,50 @@ def test_the_ref_is_fetched_where_the_server_gives_out_no_commit() -> None:
     assert [asked[-1] for asked in git.asked] == [SHA, "refs/heads/main", SHA]
 
 
+TAG = replace(COMMIT, ref="refs/tags/v1.0")
+TAG_FETCH = "+refs/tags/v1.0:refs/tags/v1.0"
+NAMES = "refs/tags/v1.0^{commit}"
+
+
+@pytest.mark.parametrize("names", [f"{SHA}\n{SHA}\n", f"{'e' * 40}\n{SHA}\n", f"{SHA}\n{'e' * 40}\n"])
+def test_a05_the_tag_of_a_tag_run_is_fetched_under_its_name(names: str) -> None:
+    git = Git({NAMES: (0, names.encode())})
+    assert built(TAG, git) == SHA
+    assert [asked[-1] for asked in git.asked] == [TAG_FETCH, NAMES, SHA]
+    assert "--depth=1" in git.asked[0]
+
+
+def test_a05_a_tag_that_names_another_commit_now_is_not_kept() -> None:
+    git = Git({NAMES: (0, f"{'e' * 40}\n{'f' * 40}\n".encode())})
+    assert built(TAG, git) == SHA
+    assert git.asked[2] == ["update-ref", "-d", "refs/tags/v1.0"]
+    assert [asked[-1] for asked in git.asked[3:]] == [SHA, SHA]
+
+
+@pytest.mark.parametrize("said", [b"fatal: couldn't find remote ref refs/tags/v1.0", b"fatal: invalid refspec"])
+def test_a05_where_the_tag_is_gone_its_commit_is_built(said: bytes) -> None:
+    git = Git({TAG_FETCH: (128, said)})
+    assert built(TAG, git) == SHA
+    assert [asked[-1] for asked in git.asked] == [TAG_FETCH, SHA, SHA]
+
+
+def test_a05_a_tag_that_cannot_be_fetched_for_another_reason_is_a_failure() -> None:
+    git = Git({TAG_FETCH: (128, b"fatal: could not read Username\n")})
+    with pytest.raises(GaveUp):
+        built(TAG, git)
+    assert len(git.asked) == 1
+
+
+@pytest.mark.parametrize("commit", [COMMIT, TAG])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a05_all_tags_come_with_the_commit(commit: Commit, depth: int) -> None:
+    git = Git()
+    assert built(replace(commit, tags=True, depth=depth), git) == SHA
+    depths = ["--depth=1"] if depth else []
+    expected = ["fetch", "--tags", "--no-recurse-submodules", *depths, "--end-of-options", COMMIT.url, SHA]
+    assert git.asked[:-1] == [expected]
+
+
 def test_another_failure_is_final() -> None:
     git = Git({SHA: (128, b"remote: go away\nfatal: could not read Username\nadvice\n")})
     checkout = Checkout(COMMIT, git, lambda _: None)
@@ -72,7 +117,21 @@ def test_the_token_goes_to_fetches_from_its_server_alone() -> None:
     assert all("t0ps3cret" not in argument for asked in git.asked for argument in asked)
 
 
-@given(st.builds(Commit, TEXT, TEXT | st.just(SHA), st.none() | TEXT, st.none() | TEXT, st.integers(0, 9), st.none(), st.just("https")))
+REFS = st.none() | TEXT | TEXT.map("refs/tags/{}".format)
+COMMITS = st.builds(
+    Commit,
+    url=TEXT,
+    sha=TEXT | st.just(SHA),
+    ref=REFS,
+    merge_sha=st.none() | TEXT,
+    depth=st.integers(0, 9),
+    token=st.none(),
+    protocols=st.just("https"),
+    tags=st.booleans(),
+)
+
+
+@given(COMMITS)
 def test_hostile_text_is_never_an_option(commit: Commit) -> None:
     git = Git({commit.sha: (128, b"not our ref")})
     with pytest.raises(GaveUp):
@@ -81,7 +140,10 @@ def test_hostile_text_is_never_an_option(commit: Commit) -> None:
         if asked[0] == "fetch":
             options, end, url, revision = asked[1:-3], *asked[-3:]
             assert (end, url) == ("--end-of-options", commit.url)
-            assert re.fullmatch(r"[0-9a-f]{40}|refs/\S+", revision)
-            assert set(options) <= {"--no-tags", "--no-recurse-submodules", f"--depth={commit.depth}"}
+            assert re.fullmatch(r"[0-9a-f]{40}|refs/[^\x00-\x20:]+|\+(refs/tags/[^\x00-\x20:]*):\1", revision)
+            allowed = {"--no-tags", "--tags", "--no-recurse-submodules", f"--depth={commit.depth}"}
+            assert set(options) <= allowed
+        elif asked[0] in {"rev-parse", "update-ref"}:
+            assert asked[-1].startswith("refs/tags/")
         else:
             assert re.fullmatch("[0-9a-f]{40}", asked[-1])

@@ -58,6 +58,17 @@ def test_exactly_the_commit_comes_into_the_workspace(order: Order, origin: Origi
     assert b"t0ps3cret" not in b"".join(path.read_bytes() for path in Path(order.workspace).rglob("*") if path.is_file())
 
 
+@pytest.mark.parametrize(("tags", "found"), [(False, "v1.0\n"), (True, "old\nv1.0\n")])
+def test_a05_a_tag_is_cloned(order: Order, origin: Origin, tmp_path: Path, tags: bool, found: str) -> None:
+    origin.tag("old", origin.first)
+    origin.tag("v1.0", origin.second, "-a")
+    order = replace(order, commit=replace(order.commit, ref="refs/tags/v1.0", tags=tags))
+    assert (run(order, tmp_path)[0], head(order)) == (0, origin.second)
+    git = ["git", "-C", order.workspace]
+    assert subprocess.check_output([*git, "tag"], text=True) == found
+    assert subprocess.check_output([*git, "describe", "--exact-match"], text=True) == "v1.0\n"
+
+
 def test_a_pull_request_is_cloned_as_its_merge(order: Order, origin: Origin, tmp_path: Path) -> None:
     order = replace(order, commit=replace(order.commit, sha=origin.head, merge_sha=origin.merge))
     assert run(order, tmp_path)[0] == 0

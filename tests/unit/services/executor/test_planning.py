@@ -21,7 +21,12 @@ CANDIDATE = Candidate(
     claimed_by=None,
     execution=Execution(run_id=1, run_number=3, pipeline="ci", job="test", attempt=1),
     job_id=5,
-    job=Job(name="test", steps=(Step(run=":"),), env={"A": "b", "CI": "mine"}, checkout=Checkout(depth=3)),
+    job=Job(
+        name="test",
+        steps=(Step(run=":"),),
+        env={"A": "b", "CI": "mine"},
+        checkout=Checkout(depth=3, tags=True),
+    ),
     event=PUSH,
     repository_id=9,
     clone_url="https://forge.example/octo/web.git",
@@ -40,7 +45,9 @@ def planned(**changes: Any) -> AttemptSpec:
 def test_a_push_is_cloned_at_its_commit_from_the_registered_url() -> None:
     clone = planned(clone_token=b"sealed").clone
     assert clone is not None
-    assert (clone.url, clone.sha, clone.ref, clone.merge_sha, clone.depth) == (CANDIDATE.clone_url, SHA, "refs/heads/main", None, 3)
+    assert (clone.url, clone.sha, clone.ref) == (CANDIDATE.clone_url, SHA, "refs/heads/main")
+    assert clone.merge_sha is None
+    assert (clone.depth, clone.tags) == (3, True)
     assert clone.token == "sealed of 9"
 
 

@@ -97,7 +97,7 @@ _job = st.fixed_dictionaries(
         "image": _image,
         "env": _env,
         "timeout": _duration,
-        "checkout": st.booleans() | st.just({"depth": 50}) | st.just({}),
+        "checkout": st.booleans() | st.just({"depth": 50, "tags": True}) | st.just({}),
         "resources": _resources,
         "services": _services,
         "retry": st.fixed_dictionaries({}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}),

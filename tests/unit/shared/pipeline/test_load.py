@@ -152,6 +152,18 @@ def test_a_pull_request_runs_when_opened_or_changed() -> None:
     assert triggers.pull_request == PullRequestTrigger(branches=None, types=("opened", "synchronize", "reopened"))
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{ tags: true }", Checkout(depth=1, tags=True)),
+        ("{ depth: 0 }", Checkout(depth=0, tags=True)),
+        ("{ depth: 0, tags: false }", Checkout(depth=0, tags=False)),
+    ],
+)
+def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected: Checkout) -> None:
+    assert job(with_job(f"checkout: {written}")).checkout == expected
+
+
 @pytest.mark.parametrize(("written", "expected"), [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7))])
 def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | None) -> None:
     assert job(with_job(f"checkout: {written}")).checkout == expected

@@ -46,7 +46,7 @@ REFUSED = [
     (MINIMAL.replace("run: make test", "make test"), "wrong_type", STEP),
     # amounts
     (MINIMAL.replace("version: 1", "version: 2"), "out_of_bounds", "version"),
-    (with_job("checkout: { depth: 0 }"), "out_of_bounds", f"{JOB}.checkout.depth"),
+    (with_job("checkout: { depth: -1 }"), "out_of_bounds", f"{JOB}.checkout.depth"),
     (MINIMAL.replace("push: {}", ""), "empty", "on"),
     (push("push: { branches: [] }"), "empty", "on.push.branches"),
     (MINIMAL.partition("jobs:")[0] + "jobs: {}", "empty", "jobs"),
