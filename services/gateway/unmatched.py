@@ -1,10 +1,32 @@
-"""Repositories that a pipeline names in vain: nothing will ever run for them. Worth a warning, no error: they may be registered later."""
+"""Warnings about pipelines that are valid and probably do not mean what they say.
+
+Two kinds: repositories for which nothing will ever run (they may be registered later), and expressions in the
+name of a concurrency group that are empty for some of the events.
+"""
 
 from collections.abc import Sequence
 
 from services.gateway.problems import Fault
-from shared.pipeline.errors import nearest
+from shared.pipeline import empty_groups
+from shared.pipeline.errors import nearest, quotable
 from shared.pipeline.globs import repository_matches
+from shared.pipeline.model import Concurrency, Triggers
+
+_EVENTS = {"branch": "pushed branches", "tag": "pushed tags", "pull_request": "pull requests"}
+_GROUP_HINT = "Write ${{ event.pull_request || event.ref }}, or end the expression with a word: || 'none'"
+
+
+def group_warnings(concurrency: Concurrency | None, triggers: Triggers) -> list[Fault]:
+    """One for each expression of the group's name and each kind of event for which it is empty."""
+    return [
+        Fault(
+            path="concurrency.group",
+            code="empty_expression",
+            message=f"{quotable(text, 80)} is empty for {_EVENTS[kind]}: their runs get one group together",
+            hint=_GROUP_HINT,
+        )
+        for text, kind in empty_groups.find(concurrency, triggers)
+    ]
 
 
 def warnings_of(named: Sequence[str], usable: Sequence[str]) -> list[Fault]:

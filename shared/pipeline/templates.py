@@ -1,11 +1,13 @@
-"""Text with event data in it: `${{ event.repository }}:${{ event.pull_request || event.branch }}`, the part of the expression language that names a group.
+"""Text with event data in it: the part of the expression language that names a concurrency group.
+
+An example is `${{ event.repository }}:${{ event.pull_request || event.ref }}`.
 
 A template is a text with any number of `${{ … }}`; each holds fields of the event and quoted words, and stands for the first of them that is not empty.
 Everything is parsed when a pipeline is saved, so filling one in later can't fail and takes time in proportion to its length.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from shared.pipeline.errors import BadValue, nearest, quotable
 
@@ -14,7 +16,7 @@ EVENT_FIELDS = ("type", "action", "repository", "ref", "branch", "tag", "sha", "
 
 _PLACEHOLDER = re.compile(r"\$\{\{(.*?)\}\}")
 _OPERAND = re.compile(r"\s*(?:event\.(?P<field>[A-Za-z_][A-Za-z0-9_]*)|'(?P<word>(?:[^']|'')*)')\s*(?P<onward>\|\||$)")
-_FORM = "Write ${{ event.branch }}, or ${{ event.pull_request || event.branch }} for the first that is not empty."
+_FORM = "Write ${{ event.branch }}, or ${{ event.pull_request || event.ref }} for the first that is not empty."
 
 Operand = tuple[str, bool]
 """A field's name, or a word; and whether it is a field."""
@@ -36,6 +38,15 @@ def template(text: str) -> str:
 def filled(text: str, event: Mapping[str, str]) -> str:
     """A template with the event's fields in their places."""
     return "".join(literal + _first(operands, event) for literal, operands in _parts(text))
+
+
+def always_empty(text: str, fields: Set[str]) -> list[str]:
+    """Return the expressions of a template, as written, that are empty for events with these fields alone."""
+    return [found[0] for found in _PLACEHOLDER.finditer(text) if _is_empty(_operands(found[1]), fields)]
+
+
+def _is_empty(operands: list[Operand], fields: Set[str]) -> bool:
+    return not any(name in fields if is_field else name for name, is_field in operands)
 
 
 def _first(operands: list[Operand], event: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.pods("a place in a group is free once the pod is gone")
 
-GROUP = {"group": "${{ event.repository }}:${{ event.pull_request || event.branch }}", "limit": 1}
+GROUP = {"group": "${{ event.repository }}:${{ event.pull_request || event.ref }}", "limit": 1}
 DEAF = "trap '' TERM; i=0; while [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done"
 """For half a minute; SIGTERM does not end it."""
 
@@ -60,7 +60,7 @@ async def test_f66_a_newer_run_waits_for_an_older_one_that_ignores_sigterm(towpa
     assert (first["status"], first["reason"]) == ("cancelled", "superseded")
     assert [change["cause"] for change in first["transitions"] if change["to_status"] == "cancelled"] == [f"run:{newer['id']}"] * 2
     assert first["jobs"][0]["attempts"][0]["finished_at"] <= second["jobs"][0]["attempts"][0]["claimed_at"]
-    assert second["concurrency"]["group"] == f"{one.repository.full_name}:main"
+    assert second["concurrency"]["group"] == f"{one.repository.full_name}:refs/heads/main"
     await one.towpath.admin.post(f"/runs/{newer['id']}/cancel", {})
     assert await ended(one, newer) == ("cancelled", "cancelled_by_user")
     assert oracle.lines == [f"begin {older['sha']}", f"begin {newer['sha']}"]
@@ -74,6 +74,16 @@ async def test_f66_many_pushes_at_once_leave_the_newest_and_never_two(towpath: T
     assert ends.pop(newest["id"]) == ("success", None)
     assert set(ends.values()) <= {("cancelled", "superseded"), ("success", None)}
     assert oracle.lines[-2:] == [f"begin {newest['sha']}", f"end {newest['sha']}"]
+
+
+async def test_a06_tags_and_a_branch_named_like_a_pull_request_go_on(towpath: Towpath) -> None:
+    on: Document = {"push": {}, "pull_request": {}}
+    one = await scene(towpath, {"only": job("sleep 1")}, on, concurrency=GROUP | {"on_new": "cancel_older"})
+    pushes = [await one.push(ref=f"refs/{ref}") for ref in ("tags/v1.0.1", "tags/v2.3.0", "heads/12")]
+    deliveries = [*pushes, await one.pull_request(number=12)]
+    run_ids = [(await one.decision(delivery))["run_id"] for delivery in deliveries]
+    runs = [await towpath.finished(run_id, within=60) for run_id in run_ids]
+    assert [(run["status"], run["reason"]) for run in runs] == [("success", None)] * 4
 
 
 @pytest.mark.parametrize(("on_new", "second", "third"), [("keep_latest_pending", "superseded", None), ("reject", "rejected", "rejected")])

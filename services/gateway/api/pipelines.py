@@ -1,7 +1,7 @@
 """Pipelines: stored definitions. Each save that changes the YAML makes an immutable revision."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -14,10 +14,11 @@ from services.gateway.people import Scope
 from services.gateway.problems import Fault, Problem, conflict, not_found
 from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.pipelines import Definition, NameTaken, Naming
-from services.gateway.unmatched import warnings_of
+from services.gateway.unmatched import group_warnings, warnings_of
 from shared.pipeline import globs
 from shared.pipeline.errors import PipelineInvalid
 from shared.pipeline.load import load
+from shared.pipeline.model import Concurrency, Triggers
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Description = Annotated[Text, StringConstraints(max_length=2000)]
@@ -32,6 +33,9 @@ jobs:
 """
 _YAML = Field(description="The pipeline: one YAML document of 256 KiB at most.", examples=[_EXAMPLE])
 Yaml = Annotated[Text, StringConstraints(max_length=1 << 20), _YAML]
+
+
+_WARNINGS = "No errors, but probably not meant: repositories for which nothing will run, empty expressions in a group."
 
 
 class NewPipeline(Shape):
@@ -71,7 +75,7 @@ class PipelineSummary(View):
 
 class Pipeline(PipelineSummary):
     yaml_config: str
-    warnings: list[Fault] = Field(description="What is no error and probably not meant: repositories for which nothing will run.")
+    warnings: list[Fault] = Field(description=_WARNINGS)
 
 
 class Revision(View):
@@ -85,7 +89,7 @@ class Revision(View):
 class Validation(View):
     valid: bool
     errors: list[Fault]
-    warnings: list[Fault] = Field(description="What is no error and probably not meant: repositories for which nothing would run, were the pipeline yours.")
+    warnings: list[Fault] = Field(description=f"{_WARNINGS} As if the pipeline were yours.")
 
 
 async def _understood(yaml_config: str) -> Definition:
@@ -114,12 +118,19 @@ async def _shown(work: Any, call: Call[Any, Any], pipeline_id: int, status: int 
     row = await work.pipeline(pipeline_id, call.caller)
     if row is None:
         raise not_found()
-    warnings = await _warnings(work, row["repositories"] or [], row["created_by"])
+    warnings = await _warnings(work, row["model"], row["created_by"])
     return json_answer(Pipeline.of(row, warnings=warnings), status, {"ETag": etag_of(row["version"]), **headers})
 
 
-async def _warnings(work: Any, repositories: Sequence[str], owner: int) -> list[Fault]:
-    return warnings_of(repositories, await work.usable_repositories(owner, repositories))
+async def _warnings(work: Any, model: Mapping[str, Any], owner: int) -> list[Fault]:
+    """`model`: at least the repositories, triggers and concurrency; each None where no revision is stored."""
+    repositories = model["repositories"] or []
+    concurrency = model["concurrency"]
+    group = None if concurrency is None else Concurrency.model_validate(concurrency)
+    return [
+        *warnings_of(repositories, await work.usable_repositories(owner, repositories)),
+        *group_warnings(group, Triggers.model_validate(model["on"] or {})),
+    ]
 
 
 async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
@@ -193,7 +204,8 @@ async def validate(call: Call[PipelineText, NoFilters]) -> web.Response:
     except PipelineInvalid as error:
         return json_answer(Validation(valid=False, errors=_faults(error), warnings=[]))
     async with call.gateway.store.reading() as work:
-        return json_answer(Validation(valid=True, errors=[], warnings=await _warnings(work, definition.model["repositories"], call.caller.user_id)))
+        warnings = await _warnings(work, definition.model, call.caller.user_id)
+        return json_answer(Validation(valid=True, errors=[], warnings=warnings))
 
 
 _ONE = Answer("The pipeline.", Pipeline, headers=ETAG)

@@ -22,9 +22,12 @@ WITH new AS (
 UPDATE pipeline_configs SET revision_id = new.id, revision = $2 FROM new WHERE pipeline_configs.id = $1;
 
 -- name: one_pipeline
--- A pipeline that is not deleted, where the user may see it; repositories: what its YAML names. $1 pipeline, $2 user, $3 administrator.
+-- A pipeline that is not deleted, where the user may see it; model: the repositories, triggers and concurrency of
+-- its YAML. $1 pipeline, $2 user, $3 administrator.
 SELECT c.id, c.name, c.description, c.yaml_config, c.enabled, c.revision, c.revision_id, c.version, c.created_by, c.created_at, c.updated_at,
-       v.model -> 'repositories' AS repositories
+       jsonb_build_object(
+         'repositories', v.model -> 'repositories', 'on', v.model -> 'on', 'concurrency', v.model -> 'concurrency'
+       ) AS model
   FROM pipeline_configs c LEFT JOIN pipeline_revisions v ON v.id = c.revision_id
  WHERE c.id = $1 AND c.deleted_at IS NULL AND ($3 OR c.created_by = $2);
 

@@ -65,6 +65,17 @@ async def test_an_administrator_may_use_every_registered_repository(served: Serv
     assert [path for path, _, _ in told(answer)] == ["repository[1]"]
 
 
+async def test_a06_a_group_that_is_empty_for_a_trigger_is_warned_of(owner: Owner) -> None:
+    group = "concurrency: { group: '${{ event.pull_request || event.branch }}', on_new: cancel_older }\n"
+    text = owner.yaml("web") + group
+    checked = (await owner.client.post("/pipelines/validate", {"yaml_config": text})).expect(200).json
+    stored = (await owner.client.post("/pipelines", {"name": "tags", "yaml_config": text})).expect(201).json
+    read = (await owner.client.get(f"/pipelines/{stored['id']}")).expect(200).json
+    for answer in (checked, stored, read):
+        assert [(path, code) for path, code, _ in told(answer)] == [("concurrency.group", "empty_expression")]
+        assert "for pushed tags" in answer["warnings"][0]["message"]
+
+
 async def test_a_save_is_warned_of_by_what_the_owner_may_use(served: Serving, owner: Owner) -> None:
     created = (await owner.client.post("/pipelines", {"name": "ci", "yaml_config": owner.yaml("other")})).expect(201).json
     assert [path for path, _, _ in told(created)] == ["repository"]

@@ -106,7 +106,7 @@ _job = st.fixed_dictionaries(
     },
 )
 _group = st.fixed_dictionaries(
-    {"group": _line | st.just("${{ event.repository }}:${{ event.pull_request || event.branch || 'none' }}")},
+    {"group": _line | st.just("${{ event.repository }}:${{ event.pull_request || event.ref || 'none' }}")},
     optional={"limit": st.integers(1, 100), "on_new": st.sampled_from(["queue", "cancel_older", "keep_latest_pending", "reject"])},
 )
 _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
