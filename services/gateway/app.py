@@ -34,6 +34,7 @@ def build_app(gateway: Gateway) -> web.Application:
     _add_get(app, "/assets/{name}", partial(asset, gateway))
     app.router.add_route("*", "/{anything:.*}", _unknown)
     app.on_shutdown.append(partial(_end_streams, gateway))
+    app.on_cleanup.append(partial(_end_workers, gateway))
     return app
 
 
@@ -86,3 +87,8 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 
 async def _end_streams(gateway: Gateway, _app: web.Application) -> None:
     gateway.live.close()
+
+
+async def _end_workers(gateway: Gateway, _app: web.Application) -> None:
+    """After the last request."""
+    await gateway.pipelines.close()

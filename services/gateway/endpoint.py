@@ -22,7 +22,6 @@ _log = structlog.get_logger()
 _failed = Seldom("request_failed")
 _seconds = Histogram("towpath_api_seconds", "Answering a request", ["method", "path"], buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5))
 
-BODY_BYTES = 1 << 20
 TEXT_PARAMETERS = frozenset({"delivery_id", "hook_key"})
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -98,7 +97,7 @@ async def _body(route: Route, gateway: Gateway, request: web.Request, share: Sha
         raise Problem(415, "content_type", "The body must be application/json.", headers={"Accept": "application/json"})
     settings = gateway.settings
     limits = BodyLimits(
-        size_bytes=BODY_BYTES, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second
+        size_bytes=route.body_bytes, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second
     )
     raw = await read_body(request, share, limits)
     if route.is_body_optional and not raw:

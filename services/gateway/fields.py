@@ -27,8 +27,10 @@ class Filters(BaseModel):
 def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("the character U+0000 is not allowed")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("half of a surrogate pair is not a character")
+    try:
+        text.encode()  # a thousand times faster than a look at each character
+    except UnicodeEncodeError as error:
+        raise ValueError("half of a surrogate pair is not a character") from error
     return text
 
 

@@ -14,6 +14,7 @@ from services.gateway.hook_secrets import HookSecrets
 from services.gateway.inlet import BATCH, Inlet, on_arrived
 from services.gateway.live_logs import LiveLogs
 from services.gateway.memory import MemoryReturn
+from services.gateway.pipeline_reader import PipelineReader
 from services.gateway.reconciler import open_reconciler
 from services.gateway.record import Record
 from services.gateway.settings import GatewaySettings
@@ -46,6 +47,7 @@ class Gateway:
     viewers: Viewers
     memory: BodyMemory
     streams: Streams
+    pipelines: PipelineReader
     tasks: Sequence[Runnable]
     """Run while the gateway serves."""
 
@@ -53,6 +55,15 @@ class Gateway:
 def _queues_that_can_fail(settings: GatewaySettings) -> list[topology.Queue]:
     """Those whose messages the broker lays aside; the inlet's are laid aside by its own handler."""
     return [queue for queue in (*topology.FIXED, topology.executor_queue(settings.cluster)) if queue.delivery_limit is not None]
+
+
+def _pipeline_reader(settings: GatewaySettings) -> PipelineReader:
+    return PipelineReader(
+        processes=settings.pipeline_processes,
+        checks=settings.pipeline_checks,
+        checks_per_user=settings.pipeline_checks_per_user,
+        seconds=settings.pipeline_check_seconds,
+    )
 
 
 def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Gateway:
@@ -96,6 +107,7 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         viewers,
         memory,
         streams,
+        _pipeline_reader(settings),
         tasks,
     )
 

@@ -82,6 +82,8 @@ class Route:
     """What the token must allow; None: no token is needed."""
     body: type[BaseModel] | None = None
     is_body_optional: bool = False
+    body_bytes: int = 64 << 10
+    """The body's limit. Reading a larger one, with a mistake in each of its fields, would hold up other requests."""
     query: type[Filters] = NoFilters
     headers: tuple[HeaderParameter, ...] = ()
     problems: frozenset[int] = frozenset()

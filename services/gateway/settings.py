@@ -59,6 +59,17 @@ class GatewaySettings(ServiceSettings):
     """How long a connection is kept for its next request. Proxies, which should close first, wait 60 s."""
     send_seconds: PositiveFloat = 60
     """How long a client may read nothing of its answer while more of it waits."""
+    pipeline_processes: PositiveInt = 2
+    """Processes that read pipelines beside one gateway, started when they are needed first. Each takes 40 MB."""
+    pipeline_checks: PositiveInt = 64
+    """Pipelines that are read, or wait for it, at once in one gateway: being saved, or validated.
+
+    A document of 256 KiB takes about 0.5 s. Beyond the limit the answer is 503.
+    """
+    pipeline_checks_per_user: PositiveInt = 16
+    """The same of one user, so that one user can't fill the queue."""
+    pipeline_check_seconds: PositiveFloat = 20
+    """How long reading one pipeline may take, by the clock, on a busy machine too."""
     hook_secrets_seconds: PositiveFloat = 30
     """How soon a repository's secret changed through another gateway counts here."""
     body_retention_days: PositiveInt = 30

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from shared.pipeline.errors import Path, Spot, nearest, quotable
+from shared.pipeline.errors import Path, Spot, quotable
 from shared.pipeline.rules import Reading
 
 JOB_LIMIT_BYTES = 512 * 1024
@@ -44,7 +44,7 @@ def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], readin
         elif name in sound:
             reading.refuse(spot, "duplicate_need", f'"{quotable(name)}" is needed twice')
         elif name not in jobs:
-            meant = nearest(name, jobs)
+            meant = reading.problems.nearest(name, jobs)
             message = f'there is no job "{quotable(name)}"' + (f'. Did you mean "{quotable(meant)}"?' if meant else "")
             reading.refuse(spot, "unknown_job", message, f"Jobs here: {_listed(jobs)}")
         else:

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 PROBLEM_LIMIT = 100
 """More problems than anybody reads; looking stops there."""
 
+_COMPARED_LIMIT = 40_000
+"""Characters of known words that one document's mistakes are compared with; 10,000 take about 10 ms."""
+
 Path = tuple[str | int, ...]
 
 
@@ -65,6 +68,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[PipelineProblem] = []
+        self._compared = 0
 
     def add(self, spot: Spot, code: str, message: str, hint: str | None = None) -> None:
         place = spot.place
@@ -76,6 +80,12 @@ class Problems:
         """The error to raise when nothing after this place can be understood."""
         self.found.append(PipelineProblem(line=place.line, column=place.column, path="", code=code, message=message, hint=hint))
         return PipelineInvalid(self.found)
+
+    def nearest(self, word: str, known: Iterable[str]) -> str | None:
+        """The known word that was probably meant. Stops searching when the document has cost enough comparisons."""
+        words = list(known)
+        self._compared += sum(map(len, words))
+        return nearest(word, words) if self._compared <= _COMPARED_LIMIT else None
 
     def raise_if_any(self) -> None:
         if self.found:

@@ -10,7 +10,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from shared.pipeline.errors import BadValue, Path, Place, Problems, Spot, nearest, quotable
+from shared.pipeline.errors import BadValue, Path, Place, Problems, Spot, quotable
 from shared.pipeline.yaml import Mapping, Node, Scalar, Sequence, Unreadable
 
 JsonSchema = dict[str, Any]
@@ -116,7 +116,7 @@ class Choice:
             return reading.wrong_type(node, self, spot)
         if node.text in self.words:
             return node.text
-        meant = nearest(node.text, self.words)
+        meant = reading.problems.nearest(node.text, self.words)
         message = f'"{quotable(node.text)}" is not {self.what}' + (f'. Did you mean "{meant}"?' if meant else "")
         return reading.refuse(Spot(spot.path, node.place), self.code, message, f"Allowed here: {', '.join(self.words)}")
 
@@ -265,7 +265,7 @@ class Record:
         if key in self.later:
             return reading.refuse(spot, "not_supported", f'"{key}" is not supported yet')
         message = "unknown key"
-        if meant := self.meant.get(key) or nearest(key, [*self.fields, *self.later]):
+        if meant := self.meant.get(key) or reading.problems.nearest(key, [*self.fields, *self.later]):
             message += f'. Did you mean "{meant}"?' + (" It is not supported yet." if meant in self.later else "")
         return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(sorted(self.fields))}")
 

@@ -1,6 +1,5 @@
 """Pipelines: stored definitions. Each save that changes the YAML makes an immutable revision."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,13 +10,12 @@ from services.gateway.answers import Page, PageFilters, View, check_version, jso
 from services.gateway.etags import etag_of
 from services.gateway.fields import Instant, Shape, Text
 from services.gateway.people import Scope
+from services.gateway.pipeline_reader import Busy
 from services.gateway.problems import Fault, Problem, conflict, not_found
 from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.pipelines import Definition, NameTaken, Naming
 from services.gateway.unmatched import group_warnings, warnings_of
-from shared.pipeline import globs
 from shared.pipeline.errors import PipelineInvalid
-from shared.pipeline.load import load
 from shared.pipeline.model import Concurrency, Triggers
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
@@ -31,6 +29,8 @@ jobs:
     steps:
       - run: python3 -m unittest
 """
+BODY_BYTES = 1 << 20
+"""JSON may write a YAML document of 256 KiB with three times as many bytes."""
 _YAML = Field(description="The pipeline: one YAML document of 256 KiB at most.", examples=[_EXAMPLE])
 Yaml = Annotated[Text, StringConstraints(max_length=1 << 20), _YAML]
 
@@ -92,19 +92,21 @@ class Validation(View):
     warnings: list[Fault] = Field(description=f"{_WARNINGS} As if the pipeline were yours.")
 
 
-async def _understood(yaml_config: str) -> Definition:
-    """Raises PipelineInvalid. Reading a large text takes up to 100 ms, so it is done beside the event loop."""
-    pipeline = await asyncio.to_thread(load, yaml_config)
-    return Definition(yaml_config, pipeline.model_dump(mode="json"), globs.repository_keys(pipeline.repositories))
+async def _understood(call: Call[Any, Any], yaml_config: str) -> Definition:
+    """Raises PipelineInvalid, or Problem 503 when too many documents wait to be read."""
+    try:
+        return await call.gateway.pipelines.read(yaml_config, call.caller.user_id)
+    except Busy as error:
+        raise Problem(503, "too_many_checks", f"{error} Try again.", headers={"Retry-After": "1"}) from error
 
 
 def _faults(error: PipelineInvalid) -> list[Fault]:
     return [Fault.model_validate(problem.model_dump()) for problem in error.problems]
 
 
-async def _accepted(yaml_config: str) -> Definition:
+async def _accepted(call: Call[Any, Any], yaml_config: str) -> Definition:
     try:
-        return await _understood(yaml_config)
+        return await _understood(call, yaml_config)
     except PipelineInvalid as error:
         raise Problem(422, "pipeline_invalid", "The pipeline is not valid.", errors=_faults(error)) from error
 
@@ -134,7 +136,7 @@ async def _warnings(work: Any, model: Mapping[str, Any], owner: int) -> list[Fau
 
 
 async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
-    definition = await _accepted(call.body.yaml_config)
+    definition = await _accepted(call, call.body.yaml_config)
     naming = Naming(call.body.name, call.body.description, call.body.enabled)
     async with call.gateway.store.transaction() as work:
         pipeline_id = await work.insert_pipeline(naming, definition, call.caller.user_id)
@@ -156,7 +158,7 @@ async def listed(call: Call[NoBody, PipelineFilters]) -> web.Response:
 
 async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
     wanted = call.body
-    definition = None if wanted.yaml_config is None else await _accepted(wanted.yaml_config)
+    definition = None if wanted.yaml_config is None else await _accepted(call, wanted.yaml_config)
     async with call.gateway.store.transaction() as work:
         row = await _locked(work, call)
         if definition is not None and definition.yaml_config == row["yaml_config"]:
@@ -200,7 +202,7 @@ async def revisions(call: Call[NoBody, PageFilters]) -> web.Response:
 
 async def validate(call: Call[PipelineText, NoFilters]) -> web.Response:
     try:
-        definition = await _understood(call.body.yaml_config)
+        definition = await _understood(call, call.body.yaml_config)
     except PipelineInvalid as error:
         return json_answer(Validation(valid=False, errors=_faults(error), warnings=[]))
     async with call.gateway.store.reading() as work:
@@ -218,6 +220,7 @@ ROUTES = (
         summary="Store a pipeline. A YAML that is no pipeline is 422 with every error.",
         scope=Scope.WRITE,
         body=NewPipeline,
+        body_bytes=BODY_BYTES,
         answers={201: Answer("The pipeline.", Pipeline, headers=ETAG | LOCATION)},
         problems=frozenset({409}),
     ),
@@ -235,6 +238,7 @@ ROUTES = (
         handler=validate,
         summary="Look for errors without storing anything.",
         body=PipelineText,
+        body_bytes=BODY_BYTES,
         answers={200: Answer("What was found.", Validation)},
     ),
     Route(method="GET", path="/pipelines/{id}", handler=show, summary="A pipeline.", answers={200: _ONE}),
@@ -245,6 +249,7 @@ ROUTES = (
         summary="Change a pipeline; another YAML makes a revision.",
         scope=Scope.WRITE,
         body=PipelineChange,
+        body_bytes=BODY_BYTES,
         headers=(IF_MATCH,),
         answers={200: _ONE},
         problems=frozenset({409, 412}),

@@ -1,0 +1,157 @@
+"""Reads pipelines in other processes, because reading a large one takes longer than other requests may wait.
+
+1. A request takes a place in the queue, or is refused if the queue, or the user's part of it, is full.
+2. It waits for one of a few worker processes. Workers are started when they are needed first, and kept.
+3. The worker answers with the pipeline or with its problems.
+4. A worker that takes too long is ended, and the request is answered with 503. If a kept worker has died, a new
+   one reads the document; if that dies too, the answer is 503.
+"""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import orjson
+import structlog
+
+from services.gateway.pipeline_worker import LENGTH_BYTES, frame
+from services.gateway.store.pipelines import Definition
+from shared.errors import Transient
+from shared.pipeline.errors import PipelineInvalid, PipelineProblem
+
+_log = structlog.get_logger()
+
+_ROOT = Path(__file__).parents[2]
+_ANSWER_BYTES = 64 << 20
+"""No answer is longer: a pipeline's texts have 1 MiB together, and JSON may write a character with 6."""
+
+
+class Busy(Exception):
+    """Too many documents wait already. The text names the limit."""
+
+
+class _Died(Transient):
+    """The worker ended before it answered."""
+
+
+class PipelineReader:
+    """The queue, and the workers of one gateway."""
+
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "services.gateway.pipeline_worker")
+
+    def __init__(self, *, processes: int, checks: int, checks_per_user: int, seconds: float) -> None:
+        self.seconds = seconds
+        self._checks = checks
+        self._checks_per_user = checks_per_user
+        self._waiting: Counter[int] = Counter()
+        self._turns = asyncio.Semaphore(processes)
+        self._idle: list[_Worker] = []
+
+    async def read(self, text: str, user_id: int) -> Definition:
+        """The pipeline in this text.
+
+        Raises PipelineInvalid with its problems, Busy, or Transient if the worker died or took too long.
+        """
+        self._check_room(user_id)
+        self._waiting[user_id] += 1
+        try:
+            async with self._turns:
+                found = await self._answer(text.encode())
+        finally:
+            self._waiting[user_id] -= 1
+            if not self._waiting[user_id]:
+                del self._waiting[user_id]
+        return _definition(text, found)
+
+    async def close(self) -> None:
+        """Ends the workers. Nothing may be read any more."""
+        for worker in self._idle:
+            await worker.end()
+        self._idle.clear()
+
+    def _check_room(self, user_id: int) -> None:
+        if self._waiting[user_id] >= self._checks_per_user:
+            limit = f"{self._checks_per_user} pipelines of one user (TOWPATH_PIPELINE_CHECKS_PER_USER)"
+        elif self._waiting.total() >= self._checks:
+            limit = f"{self._checks} pipelines (TOWPATH_PIPELINE_CHECKS)"
+        else:
+            return
+        raise Busy(f"{limit} may be checked or wait for it at once here.")
+
+    async def _answer(self, text: bytes) -> dict[str, Any]:
+        if self._idle:
+            try:
+                return await self._ask(self._idle.pop(), text)
+            except _Died:  # perhaps long ago: it is tried once more
+                _log.info("pipeline_worker_replaced")
+        return await self._ask(await _Worker.start(self.command), text)
+
+    async def _ask(self, worker: "_Worker", text: bytes) -> dict[str, Any]:
+        """Keeps the worker for the next document if it has answered this one. Raises Transient."""
+        has_answered = False
+        try:
+            async with asyncio.timeout(self.seconds):
+                found = await worker.ask(text)
+            has_answered = True
+        except TimeoutError as error:
+            _log.warning("pipeline_worker_too_slow", seconds=self.seconds, document_bytes=len(text))
+            raise Transient(f"a pipeline was not read within {self.seconds:g} s") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            _log.warning("pipeline_worker_died", document_bytes=len(text))
+            raise _Died("the process that reads pipelines died") from error
+        finally:
+            if has_answered:
+                self._idle.append(worker)
+            else:  # also when the request is given up: its answer would be taken for the next one's
+                await worker.end()
+        return found
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, into: asyncio.StreamWriter, out: asyncio.StreamReader) -> None:
+        self._process = process
+        self._into = into
+        self._out = out
+
+    @classmethod
+    async def start(cls, command: tuple[str, ...]) -> "_Worker":
+        """It gets none of the gateway's secrets, and no signal of the gateway's terminal."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath},
+            start_new_session=True,
+        )
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a process was started without its pipes")
+        return cls(process, process.stdin, process.stdout)
+
+    async def ask(self, text: bytes) -> dict[str, Any]:
+        """Raises IncompleteReadError or ConnectionError if the process ends."""
+        self._into.write(frame(text))
+        await self._into.drain()
+        length = int.from_bytes(await self._out.readexactly(LENGTH_BYTES))
+        if length > _ANSWER_BYTES:
+            raise ConnectionError(f"an answer of {length} bytes")
+        found: dict[str, Any] = orjson.loads(await self._out.readexactly(length))
+        return found
+
+    async def end(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        self._into.close()
+        await self._process.wait()
+
+
+def _definition(text: str, found: dict[str, Any]) -> Definition:
+    if "bug" in found:
+        raise RuntimeError(found["bug"])
+    if "problems" in found:
+        raise PipelineInvalid(PipelineProblem.model_validate(problem) for problem in found["problems"])
+    return Definition(text, found["model"], found["repository_keys"])
