@@ -61,6 +61,39 @@ class _Ref(NamedTuple):
     patterns: Sequence[str] | None
 
 
+def pattern_characters(event: Event, pipeline: Pipeline) -> int:
+    """Characters of the globs that this event's repository and branch or tag are compared with."""
+    patterns: Sequence[str] | None
+    if event.kind is EventKind.PULL_REQUEST:
+        patterns = (pipeline.on.pull_request or PullRequestTrigger()).branches
+    else:
+        patterns = _refs(event, pipeline.on.push or PushTrigger())[0].patterns
+    return sum(map(len, pipeline.repositories)) + sum(map(len, patterns or ()))
+
+
+class PatternBudget:
+    """What one event may cost each owner of pipelines, in characters of globs.
+
+    Without it, one owner's pipelines with thousands of long globs would hold up the events of all others. It is
+    counted and not timed, so that the same event and pipelines always get the same decisions.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used: dict[tuple[int, int], int] = {}
+
+    def exceeded(self, event_id: int, owner_id: int, characters: int) -> Decision | None:
+        """Counts the characters; the decision about a pipeline whose globs are too many."""
+        used = self._used[event_id, owner_id] = self._used.get((event_id, owner_id), 0) + characters
+        if used <= self._limit:
+            return None
+        text = (
+            f"The globs of this owner's pipelines have more than {self._limit} characters together "
+            "(TOWPATH_PATTERN_CHARACTERS), and the older pipelines used them up. Shorten or merge globs."
+        )
+        return Decision(Outcome.SKIPPED, (Why("too_many_patterns", text),))
+
+
 def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:
     """The answer for one event and one pipeline."""
     for outcome, why in _objections(event, pipeline, circumstances):

@@ -105,7 +105,7 @@ UPDATE repository_identities i
 
 -- name: candidates
 -- The pipelines stored under a repository's keys, the disabled ones too, and whether their owners may use it. $1 repository ids, $2 keys (two columns of one table).
-SELECT DISTINCT k.repository_id, p.id AS pipeline_config_id, p.revision_id, p.enabled,
+SELECT DISTINCT k.repository_id, p.id AS pipeline_config_id, p.revision_id, p.enabled, p.created_by AS owner_id,
        u.disabled_at IS NULL AND (u.is_admin OR EXISTS (
          SELECT FROM grants g WHERE g.repository_id = k.repository_id AND g.user_id = p.created_by AND g.role = 'maintainer')) AS owner_may_use
   FROM unnest($1::bigint[], $2::text[]) AS k (repository_id, key)

@@ -1,22 +1,27 @@
 """The models of pipeline revisions, read once: a revision never changes."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 from pydantic import ValidationError
 
+from services.scheduler.pace import Pace
 from services.scheduler.store import SchedulerWork
 from shared.pipeline.model import Pipeline
 
 _log = structlog.get_logger()
 
+_PORTION = 20
+
 
 class Revisions:
     """The process' most recently used models. Bounded; losing one costs a read."""
 
-    def __init__(self, most: int = 500) -> None:
+    def __init__(self, most: int = 500, pattern_characters: int = 50_000) -> None:
         self._most = most
+        self.pattern_characters = pattern_characters
+        """How many characters of globs one event may cost each owner."""
         self._models: OrderedDict[int, Pipeline | None] = OrderedDict()
 
     async def get(self, work: SchedulerWork, ids: Iterable[int]) -> dict[int, Pipeline | None]:
@@ -24,13 +29,22 @@ class Revisions:
         wanted = set(ids)
         found = {revision_id: self._models[revision_id] for revision_id in wanted if revision_id in self._models}
         if missing := wanted - found.keys():
-            found |= {revision_id: _readable(revision_id, model) for revision_id, model in (await work.revisions(missing)).items()}
+            pace = Pace()
+            for some in _portions(sorted(missing)):
+                for revision_id, model in (await work.revisions(some)).items():
+                    await pace.keep()
+                    found[revision_id] = _readable(revision_id, model)
         for revision_id, model in found.items():
             self._models[revision_id] = model
             self._models.move_to_end(revision_id)
         while len(self._models) > self._most:
             self._models.popitem(last=False)
         return found
+
+
+def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """So few at a time that their JSON, of up to 1 MiB each, neither fills the memory nor takes long to read."""
+    return (ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION))
 
 
 def _readable(revision_id: int, model: object) -> Pipeline | None:

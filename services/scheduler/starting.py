@@ -7,7 +7,8 @@ from datetime import datetime
 from services.scheduler.engine import fold
 from services.scheduler.groups import membership
 from services.scheduler.identities import KnownRepository
-from services.scheduler.matching import Circumstances, Decision, Outcome, Why, decide
+from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide, pattern_characters
+from services.scheduler.pace import Pace
 from services.scheduler.planning import plan
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
@@ -65,12 +66,14 @@ async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequ
     closings = await _closings(work, happenings)
     decisions: list[Row] = []
     runs: list[NewRun] = []
+    budget, pace = PatternBudget(revisions.pattern_characters), Pace()
     for one in happenings:
         for candidate in candidates:
             if candidate.repository_id != one.repository.id:
                 continue
+            await pace.keep()
             pipeline = models[candidate.revision_id]
-            decision = _decide(one, candidate, pipeline, closings.get(one.pull_request))
+            decision = _decide(one, candidate, pipeline, closings.get(one.pull_request), budget)
             decisions.append(_decision_row(one, candidate, decision))
             if pipeline is not None and decision.outcome is Outcome.RUN:
                 runs.append(_new_run(one, candidate, pipeline))
@@ -84,9 +87,14 @@ async def _closings(work: SchedulerWork, happenings: Iterable[Happening]) -> dic
     return await work.closings(pull_requests) if pull_requests else {}
 
 
-def _decide(one: Happening, candidate: Candidate, pipeline: Pipeline | None, closed_at: datetime | None) -> Decision:
+def _decide(
+    one: Happening, candidate: Candidate, pipeline: Pipeline | None, closed_at: datetime | None, budget: PatternBudget
+) -> Decision:
     if pipeline is None:
         return _UNREADABLE
+    characters = pattern_characters(one.event, pipeline)
+    if over := budget.exceeded(one.event_id, candidate.owner_id, characters):
+        return over
     return decide(one.event, pipeline, Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled))
 
 

@@ -57,6 +57,7 @@ class Candidate:
     pipeline_config_id: int
     revision_id: int
     enabled: bool
+    owner_id: int
     owner_may_use: bool
 
 

@@ -74,7 +74,7 @@ def repository_keys(patterns: Iterable[str]) -> tuple[str, ...]:
 
     A repository is looked up by its full name and by its owner with the slash; `repository_matches` then decides.
     """
-    return tuple(dict.fromkeys(f"{p.partition('/')[0]}/" if _is_glob(p) else p for p in map(str.lower, patterns)))
+    return tuple(dict.fromkeys(f"{p.partition('/')[0]}/" if is_glob(p) else p for p in map(str.lower, patterns)))
 
 
 def repository_lookup(full_name: str) -> tuple[str, str]:
@@ -105,7 +105,8 @@ def check_globs(patterns: Sequence[str]) -> None:
         raise BadValue("bad_glob", "these patterns only exclude, so nothing can match", 'Begin the list with "**".')
 
 
-def _is_glob(pattern: str) -> bool:
+def is_glob(pattern: str) -> bool:
+    """Whether it stands for more than the name that it is."""
     return any(character in pattern for character in "*?[")
 
 
