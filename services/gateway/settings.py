@@ -70,6 +70,13 @@ class GatewaySettings(ServiceSettings):
     """The same of one user, so that one user can't fill the queue."""
     pipeline_check_seconds: PositiveFloat = 20
     """How long reading one pipeline may take, by the clock, on a busy machine too."""
+    pipelines_per_user: PositiveInt = 200
+    """Pipelines that a user may have. Each push of a repository is compared with all that name it."""
+    tokens_per_user: PositiveInt = 100
+    """Valid tokens that a user may have: one for each machine and program.
+
+    What administrators make is not limited.
+    """
     hook_secrets_seconds: PositiveFloat = 30
     """How soon a repository's secret changed through another gateway counts here."""
     body_retention_days: PositiveInt = 30

@@ -36,6 +36,7 @@ NOT_SEEN: dict[tuple[str, int], str] = {
     ("", 503): "Postgres or RabbitMQ are away: tests/e2e/test_outages.py",
     ("", 408): "a slow body: the same reading of bodies for every route, seen with webhooks",
     ("/logs", 429): "one user's 51st stream: tests/security/test_x08_streams.py",
+    ("POST /tokens", 409): "a user's 101st token: tests/security/test_x05_quotas.py",
     ("GET /users/me", 404): "users are never deleted",
     ("/webhooks/", 404): "an unknown hook is 401, as a wrong signature is",
     ("/{hook_key}", 422): "Postgres refuses the row: seen with /webhooks/github",

@@ -12,6 +12,7 @@ from services.gateway.fields import Instant, Shape, Text
 from services.gateway.people import Scope
 from services.gateway.pipeline_reader import Busy
 from services.gateway.problems import Fault, Problem, conflict, not_found
+from services.gateway.quotas import check_quota
 from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.pipelines import Definition, NameTaken, Naming
 from services.gateway.unmatched import group_warnings, warnings_of
@@ -139,6 +140,7 @@ async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
     definition = await _accepted(call, call.body.yaml_config)
     naming = Naming(call.body.name, call.body.description, call.body.enabled)
     async with call.gateway.store.transaction() as work:
+        await check_quota(work, call, "pipelines", call.caller.user_id)
         pipeline_id = await work.insert_pipeline(naming, definition, call.caller.user_id)
         if pipeline_id is None:
             raise _name_taken()

@@ -9,6 +9,7 @@ from services.gateway.answers import Page, PageFilters, View, json_answer, no_co
 from services.gateway.fields import Id, Instant, Moment, QueryId, Shape, Text
 from services.gateway.people import Caller, Scope, included
 from services.gateway.problems import conflict, forbidden, invalid, not_found, unauthorized
+from services.gateway.quotas import check_quota
 from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store import people
 from shared.crypto import hash_token, new_token
@@ -84,6 +85,7 @@ async def create(call: Call[NewToken, NoFilters]) -> web.Response:
         if owner is None or owner["disabled_at"] is not None:
             raise not_found()
         _check(wanted, call.caller, owner)
+        await check_quota(work, call, "tokens", owner_id)
         scopes = sorted(scope.value for scope in set(wanted.scopes))
         expires_at = wanted.expires_at or parent["expires_at"]
         secret = (token[:PREFIX_LENGTH], hash_token(token))
@@ -122,7 +124,7 @@ ROUTES = (
         scope=Scope.WRITE,
         body=NewToken,
         answers={201: Answer("The token, this once.", Token)},
-        problems=frozenset({404}),
+        problems=frozenset({404, 409}),
     ),
     Route(method="GET", path="/tokens", handler=listed, summary="Your tokens.", query=TokenFilters, answers={200: Answer("A page.", Page[TokenSummary])}),
     Route(

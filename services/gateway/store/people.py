@@ -60,6 +60,12 @@ class PeopleWork(Work):
             return None
         return {row["id"] for row in await self._rows("revoke_token_and_children", token_id)}
 
+    async def count_of_user(self, user_id: int, thing: str) -> int:
+        """How many pipelines or valid tokens the user has. Nobody else counts them meanwhile."""
+        await self._value("hold_user", user_id)
+        row = await self._row("things_of_user", user_id)
+        return 0 if row is None else int(row[thing])
+
     async def insert_user(self, name: str, email: str, *, is_admin: bool) -> asyncpg.Record | None:
         """None: the e-mail belongs to somebody."""
         return await self._row("insert_user", name, email, is_admin)

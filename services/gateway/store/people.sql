@@ -87,3 +87,13 @@ SELECT id FROM users WHERE is_admin AND disabled_at IS NULL ORDER BY id LIMIT 1;
 -- name: user_by_email
 -- $1 e-mail in lower case.
 SELECT id, name, email, is_admin, created_at, disabled_at FROM users WHERE email = $1;
+
+-- name: hold_user
+-- A user whose things are counted: others who count them wait until the transaction ends. $1 user.
+SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: things_of_user
+-- How much a user has of what is limited. $1 user.
+SELECT (SELECT count(*) FROM pipeline_configs WHERE created_by = $1 AND deleted_at IS NULL) AS pipelines,
+       (SELECT count(*) FROM api_tokens
+         WHERE user_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) AS tokens;
