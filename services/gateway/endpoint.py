@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from services.gateway.body_memory import Share
 from services.gateway.fields import Filters, id_in_path, is_storable
 from services.gateway.gateway import Gateway
-from services.gateway.intake import BodyLimits, check_encoding, read_body
+from services.gateway.intake import BodyLimits, check_encoding, check_single, read_body
 from services.gateway.problems import Fault, Problem, faults_of, forbidden, not_found, unavailable
 from services.gateway.routing import Call, NoBody, Route
 from shared.errors import Transient
@@ -52,6 +52,7 @@ def endpoint(route: Route, gateway: Gateway) -> Handle:
 async def _answer(route: Route, gateway: Gateway, request: web.Request, share: Share) -> web.StreamResponse:
     if route.scope is None or route.handler is None:
         raise RuntimeError("routes without a token are served directly")
+    check_single(request)
     caller = await gateway.callers.caller(request.headers.get("Authorization"))
     if not caller.may(route.scope):
         raise forbidden(f"This needs a token with the scope {route.scope.value}{' of an administrator' if route.scope == 'admin' else ''}.")

@@ -1,6 +1,7 @@
 """Reading request bodies: bounded in size, time, rate, and in memory over all requests of the process."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -21,6 +22,25 @@ class BodyLimits:
 
 def _too_large(limit_bytes: int) -> Problem:
     return Problem(413, "too_large", f"A body may have {limit_bytes} bytes here.")
+
+
+SINGLE = (
+    "Authorization",
+    "Content-Encoding",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "Last-Event-ID",
+)
+"""Request headers with one value each. If one stood here twice, a proxy might have checked the other one."""
+
+
+def check_single(request: web.Request, names: Iterable[str] = SINGLE) -> None:
+    """Raises Problem 400 for a header that stands in the request twice, with the same value too."""
+    headers = request.headers
+    for name in names:
+        if name in headers and len(headers.getall(name)) > 1:
+            raise Problem(400, "doubled_header", f"The header {name} stands here twice.")
 
 
 def check_encoding(request: web.Request) -> None:

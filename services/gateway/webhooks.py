@@ -17,7 +17,7 @@ from services.gateway.acceptance import Acceptance, Kept, Refused, Unavailable
 from services.gateway.body_memory import BodyMemory
 from services.gateway.deliveries import LARGE_BYTES, Delivery, Envelope, sealed
 from services.gateway.hook_secrets import Hook, HookSecrets
-from services.gateway.intake import BodyLimits, check_encoding, read_body
+from services.gateway.intake import SINGLE, BodyLimits, check_encoding, check_single, read_body
 from services.gateway.payloads import FORM, speaks_for_another
 from services.gateway.problems import Problem, unavailable
 from services.gateway.settings import GatewaySettings
@@ -96,6 +96,7 @@ class Webhooks:
     async def _accept(self, request: web.Request, forge: Forge, hook_key: str | None) -> web.Response:
         hook, secrets = self._secrets_for(forge, hook_key)
         headers = request.headers
+        check_single(request, (*SINGLE, *forge.kept))
         check_encoding(request)
         if request.content_type not in _CONTENT_TYPES:
             raise Problem(415, "content_type", f"Webhooks are {' or '.join(_CONTENT_TYPES)}.", headers={"Accept": ", ".join(_CONTENT_TYPES)})
