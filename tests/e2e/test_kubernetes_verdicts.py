@@ -23,6 +23,7 @@ from tests.harness.scenes import Document, Scene, job, jobs_of, scene
 from tests.harness.waiting import until
 
 pytestmark = [
+    pytest.mark.alone("reasons come within seconds, for which its pods need room on the node"),
     pytest.mark.pods("each reason that only a cluster gives"),
     pytest.mark.kubernetes,
     pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
@@ -169,7 +170,6 @@ async def test_a_service_that_takes_longer_than_starts_may(pods: Pods) -> None:
 # ---------------------------------------------------------------- the cluster
 
 
-@pytest.mark.alone("fills the disk of the node")
 async def test_evicted_for_its_use_of_the_disk(pods: Pods) -> None:
     """Whether the script makes an end of its own of it, or not. Kubelets look at disks only now and then: both wait for that at once."""
     wait = "echo begun; i=0; while [ $i -lt 900 ]; do sleep 0.1; i=$((i + 1)); done"
@@ -179,7 +179,6 @@ async def test_evicted_for_its_use_of_the_disk(pods: Pods) -> None:
         assert "ephemeral" in jobs_of(run)["only"]["message"]
 
 
-@pytest.mark.alone("the scheduler preempts any pod of the node")
 async def test_preempted_by_a_more_important_pod(pods: Pods) -> None:
     name = f"urgent-{pods.namespace}"
     important = {"metadata": {"name": name}, "value": 1000, "preemptionPolicy": "PreemptLowerPriority", "description": "of a test"}
@@ -275,7 +274,6 @@ async def test_deleted_by_hand(pods: Pods, what: str) -> None:
     assert oracle.lines == ["ran"]
 
 
-@pytest.mark.alone("stops the kubelet")
 @pytest.mark.skipif(not KUBELET_PID_FILE, reason="needs TOWPATH_TEST_KUBELET_PID_FILE: the kubelet is stopped for a while")
 async def test_f24_the_node_is_lost(pods: Pods) -> None:
     one = await pods.one(job("echo begun; sleep 300", timeout="5m"))

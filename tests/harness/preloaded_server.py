@@ -22,6 +22,7 @@ from types import FrameType
 READY = b"ready"
 PRELOADED = (
     *(f"services.{name}.__main__" for name in ("gateway", "scheduler", "executor", "logsink")),
+    "services.executor.kubernetes.opening",
     "services.gateway.bootstrap",
     "shared.migrate",
 )
