@@ -138,6 +138,13 @@ towpath_allow() {
   if [ -z "$1" ] || [ "$towpath_left" -le "$1" ]; then towpath_allowed=$towpath_left towpath_least=job; fi
 }
 
+# The job's time is over. From the first call on, steps with always() have the grace between them.
+towpath_overtime() {
+  [ "$towpath_over" = no ] || return 0
+  towpath_over=yes towpath_limit=$towpath_grace
+  [ "$towpath_at" = - ] || towpath_limit=$((towpath_at / 100 + towpath_grace))
+}
+
 # $1 when the step began: whether its limit ended it. Without a watch its exit code and its time say so.
 towpath_timed_out() {
   [ -z "$towpath_watch" ] || { [ "$towpath_expired" = yes ]; return; }
@@ -202,23 +209,28 @@ towpath_try() {
 # $1 index, $2 marker line, $3 condition, $4 allow_failure, $5 its limit.
 towpath_run() {
   case $towpath_stopped-$towpath_over-$3-$towpath_failed in
+    *-always-*) ;;
     yes-* | no-yes-* | no-no-success-yes | no-no-failure-no) return ;;
   esac
   towpath_now
-  towpath_allow "$5" || { towpath_over=yes; return; }
+  if ! towpath_allow "$5"; then
+    towpath_overtime
+    [ "$3" = always ] && towpath_allow "$5" || return
+  fi
+  towpath_asked=$towpath_stopped
   printf '%s\n' "$2"
   "towpath_script_$1" > "$towpath_state/step-$1"
   towpath_note '\n%s ' "$1"
   towpath_began=$towpath_at
   towpath_try "$1" "$towpath_allowed" 4>&2 2> /dev/null
   towpath_now
-  if [ "$towpath_stopped" = yes ]; then
+  if [ "$towpath_stopped" != "$towpath_asked" ]; then
     towpath_outcome=x
   elif [ "$towpath_code$towpath_expired" = 0no ]; then
     towpath_outcome=s
   elif towpath_timed_out "$towpath_began"; then
     towpath_outcome=t towpath_code=124
-    [ "$towpath_least" = step ] || towpath_over=yes
+    [ "$towpath_least" = step ] || towpath_overtime
   else
     towpath_outcome=f
   fi

@@ -73,7 +73,7 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     message_batch: PositiveInt = 32
     """Messages handled in one transaction."""
     grace_seconds: PositiveFloat = 10
-    """Between SIGTERM and SIGKILL."""
+    """Between SIGTERM and SIGKILL. Steps with `always()` run in what is left of it."""
     gate_seconds: PositiveFloat = 300
     """How long a pod waits for its claim. A claim takes milliseconds; the rest is for a database that is away."""
     backend: Literal["local", "kubernetes"] = "local"

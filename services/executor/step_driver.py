@@ -5,7 +5,8 @@ change it. Text of users enters the script only inside quotes; a step's script r
 itself may come as descriptor 3, which no step inherits, or as a file: its own environment then holds nothing of users, whose variables could disturb it.
 
 Each step runs in the foreground, for a shell makes its background processes ignore SIGINT, and scripts notice. So the driver hears SIGTERM only when
-the step has ended, and whoever stops a job sends it to every process. After SIGTERM no further step begins. As the first process of a container it also
+the step has ended, and whoever stops a job sends it to every process. After SIGTERM, and after the end
+of the job's time, only steps with `always()` begin, in what is left of the grace. As the first process of a container it also
 reaps what others left: a shell that waits for a step takes every end that it is told of.
 
 Each step has a session and a process group of its own (`setsid`), so that `kill 0` in a script reaches the
@@ -62,9 +63,11 @@ class Unsupervised:
     termination: str
     """The termination file."""
     limit_seconds: int
-    """Of the whole job, from the driver's start. When it is over no step begins, and the exit code is STEP_TIMED_OUT_CODE."""
+    """Of the whole job, from the driver's start. When it is over only steps with `always()` begin, and the exit code
+    is STEP_TIMED_OUT_CODE."""
     grace_seconds: int = GRACE_SECONDS
-    """Between the SIGTERM and the SIGKILL of a step over its limit, or stopped."""
+    """Between the SIGTERM and the SIGKILL of a step over its limit, or stopped. Steps with `always()` have as long
+    after the job's limit."""
 
 
 _UNSUPERVISED = r"""

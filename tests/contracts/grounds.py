@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,9 @@ class Ground(Protocol):
     @property
     def grace_seconds(self) -> float: ...
 
+    def unhurried(self) -> "Ground":
+        """Where a job has 30 s between SIGTERM and SIGKILL."""
+
     def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
         """One more executor's view of it."""
 
@@ -46,8 +49,12 @@ class LocalGround:
     sandbox: Sandbox
     grace_seconds: float = LIMITS.grace_seconds
 
+    def unhurried(self) -> "LocalGround":
+        return replace(self, grace_seconds=30)
+
     def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
-        return LocalCluster(self.folder / "local", installation, self.sandbox, LIMITS)
+        limits = replace(LIMITS, grace_seconds=self.grace_seconds)
+        return LocalCluster(self.folder / "local", installation, self.sandbox, limits)
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
         return clusters.log_of(made, container=container)
@@ -66,6 +73,9 @@ class KubernetesGround:
     witness: Witness
     grace_seconds: float = 6
     """Of a stop, the kubelet's way into the container is a part."""
+
+    def unhurried(self) -> "KubernetesGround":
+        return replace(self, grace_seconds=30)
 
     @asynccontextmanager
     async def executor(self, installation: str = INSTALLATION) -> AsyncIterator[Cluster]:

@@ -1,5 +1,7 @@
 """What scripts may expect of the machine that they run on, on every cluster."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from services.executor.cluster import AttemptSpec, Cluster
 from shared.pipeline.model import Step
 from tests.contracts.clusters import spec
-from tests.contracts.grounds import Ground, run
+from tests.contracts.grounds import Ground, begin, end_of, run, said
 
 LAST_WORDS = "echo 'ERROR: the reason'; exit 3"
 
@@ -59,3 +61,38 @@ async def test_a10_a_jobs_user_has_a_name_in_its_environment(ground: Ground, clu
     script = f"test -n \"$USER\" && test \"$USER\" = \"$LOGNAME\" && test \"$(python3 -c '{program}')\" = \"$USER\""
     end, log = await run(ground, cluster, spec(f"{script} && echo named"))
     assert (end.exit_code, log) == (0, "named\n")
+
+
+@asynccontextmanager
+async def unhurried(ground: Ground) -> AsyncIterator[Cluster]:
+    async with ground.unhurried().executor() as ours:
+        yield ours
+        for left in await ours.everything():
+            await ours.remove(left.name, left.object_uid)
+
+
+def with_last_steps(script: str, limit: int = 60) -> AttemptSpec:
+    last = (
+        Step(run=script),
+        Step(run="echo never", condition="failure"),
+        Step(run="echo last; sleep 0.5; echo words", condition="always"),
+    )
+    wanted = spec(limit=limit)
+    return replace(wanted, job=wanted.job.model_copy(update={"steps": last}))
+
+
+async def test_a09_steps_with_always_run_after_a_stop(ground: Ground) -> None:
+    async with unhurried(ground) as cluster:
+        made = await begin(cluster, with_last_steps("echo begun; sleep 600"))
+        await said(ground, made, "begun")
+        await cluster.stop(made.name, made.pods[0].uid)
+        _, end = await end_of(cluster, made)
+        log = [line for line in (await ground.log_of(made)).splitlines() if line != "Terminated"]
+    assert (end.stopped, log) == (True, ["begun", "last", "words"])
+
+
+async def test_a09_steps_with_always_run_after_the_jobs_time(ground: Ground) -> None:
+    async with unhurried(ground) as cluster:
+        end, log = await run(ground, cluster, with_last_steps("echo begun; sleep 600", limit=1))
+    lines = [line for line in log.splitlines() if line != "Terminated"]
+    assert (end.time_limit, lines) == ("job", ["begun", "last", "words"])
