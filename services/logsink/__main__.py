@@ -38,7 +38,9 @@ async def main() -> None:
             Service("logsink", settings) as service,
         ):
             reach = Reach(files=True, clusters=tuple(clusters))
-            logs = assembled(settings, database, bus, read_here(wakeups, clusters, settings.kubernetes_log_file_bytes), lambda: reach)
+            rotated_bytes = settings.kubernetes_log_file_bytes
+            source_of = read_here(wakeups, clusters, rotated_bytes, settings.log_line_bytes)
+            logs = assembled(settings, database, bus, source_of, lambda: reach)
             unattended = UnattendedStreams(logs.store, clusters, logs.seal, silence_seconds=settings.log_silence_seconds)
             forgotten = Check("attempts without log streams", partial(logs.sink.open_forgotten, settings.reconcile_age_seconds))
             nobodys = Check("logs that no node agent reads", unattended.look)

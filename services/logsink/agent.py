@@ -32,7 +32,8 @@ async def main() -> None:
         ):
             cluster = clusters[settings.cluster]
             node = Node(settings.agent_pod_logs, settings.kubernetes_namespace, cluster.watch(settings.kubernetes_namespace), wakeups)
-            logs = assembled(settings, database, bus, read_on_node(wakeups, cluster, settings.agent_pod_logs), node.reach)
+            source_of = read_on_node(wakeups, cluster, settings.agent_pod_logs, settings.log_line_bytes)
+            logs = assembled(settings, database, bus, source_of, node.reach)
             service.ready_when("database", database.answers)
             service.ready_when("bus", bus.answers)
             for runnable in (*logs.runnables, wakeups):

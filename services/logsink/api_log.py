@@ -85,10 +85,19 @@ class Piece:
 class Answer:
     """One answer, read forward."""
 
-    def __init__(self, masker: Masker, tail: Tail | None, mode: Mode = Mode.SEEK, *, can_skip_files: bool = False, whole_until: float = 0) -> None:
+    def __init__(  # noqa: PLR0913 - most have a default, and are given by name
+        self,
+        masker: Masker,
+        tail: Tail | None,
+        mode: Mode = Mode.SEEK,
+        *,
+        can_skip_files: bool = False,
+        whole_until: float = 0,
+        longest_line_bytes: int = LONGEST_LINE_BYTES,
+    ) -> None:
         """`can_skip_files`: whether the log is long enough to have been rotated. `whole_until`: no file is passed over among lines up to then (Unix time)."""
         self._masker = masker
-        self._long = LongLines(masker)
+        self._long = LongLines(masker, longest_line_bytes)
         self._tail = tail
         self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # until it is found
         self._known = list(tail.digests) if tail and mode is Mode.SKIP else []
@@ -228,7 +237,7 @@ class Answer:
         text: list[bytes] = []
         for line in lines:
             content = line[_STAMP_BYTES + 1 :] if line[_STAMP_BYTES : _STAMP_BYTES + 1] == b" " else line.partition(b" ")[2]
-            if len(content) >= LONGEST_LINE_BYTES or long:
+            if len(content) >= self._long.longest_bytes or long:
                 total = (long.total if long else len(line)) - (len(line) - len(content))
                 content = self._long.cut(content[: self._long.kept_bytes], total)
             text.append(content)

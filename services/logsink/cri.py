@@ -11,14 +11,15 @@ _STAMP_BYTES = 30  # with nine digits of the second, as most writers do
 _PREFIX_BYTES = 40
 _TAGS = (b"Z stdout F ", b"Z stderr F ")
 _MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
+"""Of a record that has not ended. The beginning of a longer one becomes part of its line at once."""
 
 
 class CriReader:
     """Turns the bytes of CRI files, in order, into lines: masked, capped, without their prefixes."""
 
-    def __init__(self, masker: Masker) -> None:
+    def __init__(self, masker: Masker, longest_line_bytes: int = LONGEST_LINE_BYTES) -> None:
         self._masker = masker
-        self._long = LongLines(masker)
+        self._long = LongLines(masker, longest_line_bytes)
         self._rest = b""  # of a record that has not ended
         self._swallowed: bytes | None = None  # the tag of a record so long that its beginning is already in the line
         self._stamp = b""  # of the first record of the line under way
@@ -53,7 +54,7 @@ class CriReader:
 
     def _lines(self, block: bytes) -> Lines:
         if not self._is_open:
-            simple = _simple_lines(block)
+            simple = _simple_lines(block, self._long.longest_bytes)
             if simple is not None:
                 return Lines(self._masker.mask(simple.text), simple.stamps)
         text: list[bytes] = []
@@ -103,7 +104,7 @@ def _split(record: bytes) -> tuple[bytes, bytes, bytes]:
     return stamp, tag[:1], content
 
 
-def _simple_lines(block: bytes) -> Lines | None:
+def _simple_lines(block: bytes, longest_bytes: int) -> Lines | None:
     """The lines of whole records when all are of one stream, end their line, fit the cap and have stamps of one width; else None.
 
     The bytes at 29 to 39 prove a record's shape alone: where the stamp is shorter or longer, no `Z` can stand at 29.
@@ -114,7 +115,7 @@ def _simple_lines(block: bytes) -> Lines | None:
     records = block.split(b"\n")
     records.pop()
     lines = [record[_PREFIX_BYTES:] for record in records if record[_STAMP_BYTES - 1 : _PREFIX_BYTES] == tag]
-    if len(lines) != len(records) or max(map(len, lines)) >= LONGEST_LINE_BYTES:
+    if len(lines) != len(records) or max(map(len, lines)) >= longest_bytes:
         return None
     lines.append(b"")
     return Lines(b"\n".join(lines), records)

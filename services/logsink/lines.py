@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from services.logsink.masking import Masker
 
 LONGEST_LINE_BYTES = 65_536
-"""With its line feed; it is also the size of a segment."""
+"""With its line feed: the default of the setting `log_line_bytes`."""
+MOST_LINE_BYTES = 1 << 20
+"""The largest value of the setting. A reader of segments holds such a line in memory."""
 _MARK_BYTES = 64
 
 
@@ -55,14 +57,16 @@ def gap_marker(why: str) -> bytes:
 class LongLines:
     """Cuts lines over the cap. Of such a line a source keeps only its first `kept_bytes`, so that memory is bounded."""
 
-    def __init__(self, masker: Masker) -> None:
+    def __init__(self, masker: Masker, longest_bytes: int = LONGEST_LINE_BYTES) -> None:
+        """A line has fewer than `longest_bytes` without its line feed."""
         self._masker = masker
-        self.kept_bytes = LONGEST_LINE_BYTES + max(masker.longest - 1, 0)
+        self.longest_bytes = longest_bytes
+        self.kept_bytes = longest_bytes + max(masker.longest - 1, 0)
         """Beyond the cap, the longest form less one: a secret that begins before the cut is seen whole."""
 
     def cut(self, head: bytes, total_bytes: int) -> bytes:
         """The line without its line feed; a longer one masked, cut, and saying how much is missing. `head` is its first `kept_bytes` at most."""
-        if total_bytes < LONGEST_LINE_BYTES:
+        if total_bytes < self.longest_bytes:
             return head
-        end = self._masker.end_of_span(head, LONGEST_LINE_BYTES - _MARK_BYTES)
+        end = self._masker.end_of_span(head, self.longest_bytes - _MARK_BYTES)
         return self._masker.mask(head[:end]) + f"…[truncated, {total_bytes - end} bytes]".encode()

@@ -6,6 +6,7 @@ from pathlib import Path
 from services.logsink.clusters import KubernetesCluster
 from services.logsink.committer import Committer
 from services.logsink.follower import Follower, Pace
+from services.logsink.lines import LONGEST_LINE_BYTES
 from services.logsink.locations import NODE_SCHEME, PodName, parse
 from services.logsink.masking import Masker
 from services.logsink.node_pod import NodePod
@@ -41,18 +42,24 @@ def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
         raise StreamUnreadable(str(error)) from error
 
 
-def read_here(wakeups: Wakeups, clusters: Mapping[str, KubernetesCluster], rotated_bytes: int) -> SourceOf:
+def read_here(
+    wakeups: Wakeups,
+    clusters: Mapping[str, KubernetesCluster],
+    rotated_bytes: int,
+    longest_line_bytes: int = LONGEST_LINE_BYTES,
+) -> SourceOf:
     """The log sink's own sources: files of the local cluster, and logs through API servers. `rotated_bytes`: see `ContainerLog`."""
 
     def source_of(stream: Stream, masker: Masker) -> Source:
         place = parse(stream.location)
         source: CriFileSource | KubernetesSource
         if isinstance(place, Path):
-            source = CriFileSource(PodDirectory(place), stream.container, masker, wakeups)
+            source = CriFileSource(PodDirectory(place), stream.container, masker, wakeups, longest_line_bytes)
         elif place is None or stream.location.startswith(NODE_SCHEME) or stream.cluster not in clusters:
             raise StreamUnreadable(f"no source for {stream.location} of the cluster {stream.cluster}")
         else:
-            log = ContainerLog(place, stream.container, rotated_bytes, has_steps=stream.container == _STEPS_CONTAINER)
+            has_steps = stream.container == _STEPS_CONTAINER
+            log = ContainerLog(place, stream.container, rotated_bytes, has_steps, longest_line_bytes)
             source = KubernetesSource(clusters[stream.cluster], log, masker)
         source.start_at(stream.cursor)
         return source
@@ -60,14 +67,20 @@ def read_here(wakeups: Wakeups, clusters: Mapping[str, KubernetesCluster], rotat
     return source_of
 
 
-def read_on_node(wakeups: Wakeups, cluster: KubernetesCluster, root: Path) -> SourceOf:
+def read_on_node(
+    wakeups: Wakeups,
+    cluster: KubernetesCluster,
+    root: Path,
+    longest_line_bytes: int = LONGEST_LINE_BYTES,
+) -> SourceOf:
     """The node agent's source: the kubelet's log files under `root`."""
 
     def source_of(stream: Stream, masker: Masker) -> Source:
         place = parse(stream.location)
         if not isinstance(place, PodName):
             raise StreamUnreadable(f"no source for {stream.location} on a node")
-        source = CriFileSource(NodePod(root, cluster, place, stream.container), stream.container, masker, wakeups)
+        pod = NodePod(root, cluster, place, stream.container)
+        source = CriFileSource(pod, stream.container, masker, wakeups, longest_line_bytes)
         source.start_at(stream.cursor)
         return source
 

@@ -1,6 +1,7 @@
 """Segments: consecutive lines of a stream, compressed, as they are stored.
 
-Pure. A `Writer` holds where its stream stands and hashes what it hands out; every segment holds whole lines and at most 64 KiB of them.
+Pure. A `Writer` holds where its stream stands and hashes what it hands out; every segment holds whole
+lines, at most 64 KiB of them or one longer line.
 """
 
 import hashlib
@@ -10,9 +11,9 @@ from datetime import datetime
 
 import zstandard
 
-from services.logsink.lines import LONGEST_LINE_BYTES, Lines, gap_marker
+from services.logsink.lines import MOST_LINE_BYTES, Lines, gap_marker
 
-SEGMENT_BYTES = LONGEST_LINE_BYTES
+SEGMENT_BYTES = 64 << 10
 _COMPRESSION_LEVEL = 1
 
 
@@ -98,13 +99,14 @@ def unpack(data: bytes, raw_bytes: int) -> bytes:
 
 
 def _pieces(text: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of runs of whole lines of at most a segment's size."""
+    """(start, end) of runs of whole lines of at most a segment's size, or of one longer line."""
     start = 0
     while start < len(text):
         end = len(text)
         if end - start > SEGMENT_BYTES:
             end = text.rfind(b"\n", start, start + SEGMENT_BYTES) + 1
-            if not end:
-                raise ValueError("a line is longer than a segment")
+            end = end or text.find(b"\n", start) + 1 or len(text)
+            if end - start > MOST_LINE_BYTES:
+                raise ValueError("a line is longer than any line may be")
         yield start, end
         start = end

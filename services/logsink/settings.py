@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
 
+from services.logsink.lines import LONGEST_LINE_BYTES, MOST_LINE_BYTES
 from shared.settings import ServiceSettings
 
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
@@ -27,6 +28,9 @@ class LogSinkSettings(ServiceSettings):
     """From the first line of a quiet stream to its commit: a short job's lines and its end make one commit."""
     log_flow_seconds: PositiveFloat = 0.05
     """Between the commits of a stream whose lines flow. All streams keep the same beat, so that they share commits."""
+    log_line_bytes: int = Field(default=LONGEST_LINE_BYTES, ge=1024, le=MOST_LINE_BYTES)
+    """A longer line of a log, line feed included, is cut and says how much is missing. The log sink holds the last
+    line of each stream in memory, and a viewer gets a line at once, so the default is small."""
     log_waiting_bytes: PositiveInt = 16 << 20
     """Compressed segments that wait for their commit; with more, nothing is read."""
     log_stream_waiting_bytes: PositiveInt = 4 << 20

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.logsink.cri import CriReader
+from services.logsink.lines import LONGEST_LINE_BYTES
 from services.logsink.masking import Masker
 from services.logsink.sources import Cursor, End, Reading, SourceAway
 from services.logsink.sources.log_files import LogFile, LogFiles
@@ -53,11 +54,18 @@ class PodFiles(Protocol):
 class CriFileSource:
     """A `Source` over the log files of one container."""
 
-    def __init__(self, pod: PodFiles, container: str, masker: Masker, wakeups: Wakeups) -> None:
+    def __init__(
+        self,
+        pod: PodFiles,
+        container: str,
+        masker: Masker,
+        wakeups: Wakeups,
+        longest_line_bytes: int = LONGEST_LINE_BYTES,
+    ) -> None:
         self._pod = pod
         self._container = container
         self._files = pod.files(container)
-        self._cri = CriReader(masker)
+        self._cri = CriReader(masker, longest_line_bytes)
         self._wakeups = wakeups
         self._bell = asyncio.Event()
         self._unwatched = set(pod.watched)

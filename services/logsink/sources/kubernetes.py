@@ -16,7 +16,7 @@ import structlog
 
 from services.logsink.api_log import Answer, Broken, Mode, Piece
 from services.logsink.clusters import KubernetesCluster
-from services.logsink.lines import NO_LINES, Lines
+from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines
 from services.logsink.locations import PodName
 from services.logsink.masking import Masker
 from services.logsink.pod_state import ContainerState, Where
@@ -63,6 +63,7 @@ class ContainerLog:
     """The size at which the kubelets rotate log files."""
     has_steps: bool = False
     """Whether the container runs steps, so that its log begins with a step's marker."""
+    longest_line_bytes: int = LONGEST_LINE_BYTES
 
 
 class KubernetesSource:
@@ -72,7 +73,7 @@ class KubernetesSource:
         self._cluster = cluster
         self._container = log.container
         self._has_steps = log.has_steps
-        self._masker = masker
+        self._new_answer = partial(Answer, masker, longest_line_bytes=log.longest_line_bytes)
         self._least_rotated_bytes = log.rotated_bytes * 7 // 10  # the API's form of short lines is shorter than the file's
         self._bell = asyncio.Event()
         self._inbox = Inbox(cluster.room, self._bell)
@@ -263,7 +264,8 @@ class KubernetesSource:
     def _answer(self, *, follows: bool) -> Answer:
         """Only one that follows goes from file to file."""
         whole_until = max(time.time(), self._whole_until) if follows else math.inf
-        return Answer(self._masker, self._place.tail, self._mode, can_skip_files=self._is_long, whole_until=whole_until)
+        tail, is_long = self._place.tail, self._is_long
+        return self._new_answer(tail, self._mode, can_skip_files=is_long, whole_until=whole_until)
 
     @property
     def _is_long(self) -> bool:

@@ -28,6 +28,18 @@ def tail_after(data: bytes) -> Tail:
     return Answer(NO_MASK, None).feed(data, NOW)[-1].tail
 
 
+@pytest.mark.parametrize("limit", [4096, 1 << 20])
+@pytest.mark.parametrize("chunk", [1 << 16, 4 << 20])
+def test_a13_lines_are_cut_at_the_length_that_is_set(limit: int, chunk: int) -> None:
+    answer = Answer(NO_MASK, None, longest_line_bytes=limit)
+    data = answered((0, b"x" * (limit - 1)), (1, b"y" * limit), (2, b"z" * (2 << 20)), (3, b"after"))
+    pieces = [piece for at in range(0, len(data), chunk) for piece in answer.feed(data[at : at + chunk], NOW)]
+    whole, *cut, after = text_of(pieces).splitlines()
+    assert (whole, after) == (b"x" * (limit - 1), b"after")
+    assert [line[:1] for line in cut] == [b"y", b"z"]
+    assert all(len(line) < limit and line.endswith(b" bytes]") for line in cut)
+
+
 def second(number: int, line: bytes) -> bytes:
     return answered((number * 1_000_000, line))
 

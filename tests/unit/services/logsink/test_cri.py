@@ -81,6 +81,17 @@ def test_stamps_are_those_of_a_lines_first_record() -> None:
 
 
 @pytest.mark.parametrize("part_bytes", [16_384, 30 << 20])
+@pytest.mark.parametrize("limit", [4096, 1 << 20])
+def test_a13_a_line_below_the_length_that_is_set_stays_whole(part_bytes: int, limit: int) -> None:
+    reader = CriReader(Masker([]), limit)
+    text = reader.feed(cri(b"x" * (limit - 1) + b"\n" + b"y" * limit + b"\n", part_bytes=part_bytes)).text
+    whole, cut = text.splitlines()
+    assert whole == b"x" * (limit - 1)
+    assert len(cut) < limit
+    assert cut.endswith(b" bytes]")
+
+
+@pytest.mark.parametrize("part_bytes", [16_384, 30 << 20])
 def test_f36_a_line_of_20_mib_is_cut_and_its_neighbours_stay(part_bytes: int) -> None:
     data = cri(b"before\n" + b"x" * (20 << 20) + b"\nafter\n", part_bytes=part_bytes)
     reader = CriReader(Masker([]))

@@ -30,6 +30,18 @@ def test_a_longer_line_is_cut_and_says_how_much_is_missing(size: int) -> None:
     assert LONGEST_LINE_BYTES - 100 < len(line) < LONGEST_LINE_BYTES
 
 
+@pytest.mark.parametrize("limit", [1024, LONGEST_LINE_BYTES, 1 << 20])
+@pytest.mark.parametrize("extra", [-1, 0, 1, 5 << 20])
+def test_a13_lines_are_cut_at_the_length_that_is_set(limit: int, extra: int) -> None:
+    long = LongLines(Masker([SECRET]), limit)
+    size = limit + extra
+    line = long.cut((b"x" * size)[: long.kept_bytes], size)
+    kept = line.count(b"x")
+    mark = f"…[truncated, {size - kept} bytes]".encode()
+    assert line == (b"x" * size if extra < 0 else b"x" * kept + mark)
+    assert limit - 100 < len(line) < limit
+
+
 @given(st.integers(-70, 20), st.sampled_from(sorted(forms_of(SECRET))))
 def test_a_secret_around_the_cut_does_not_show(shift: int, form: bytes) -> None:
     line = b"." * (LONGEST_LINE_BYTES - len(form) + shift) + form + b"." * 1000

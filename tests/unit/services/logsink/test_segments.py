@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.logsink.lines import NO_LINES, Lines
+from services.logsink.lines import MOST_LINE_BYTES, NO_LINES, Lines
 from services.logsink.segments import SEGMENT_BYTES, Gap, Position, Segment, Writer, unpack
 from tests.fakes.pod_directory import BEGINNING, lines_of, stamp
 
@@ -85,6 +85,15 @@ def test_a_writer_goes_on_where_another_stopped() -> None:
     assert second.position == first.position
 
 
-def test_a_line_over_the_cap_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="longer than a segment"):
-        Writer(Position(), NOW).add(lines(b"x" * (SEGMENT_BYTES + 1) + b"\n"))
+@pytest.mark.parametrize("size", [SEGMENT_BYTES + 1, MOST_LINE_BYTES])
+def test_a13_a_line_over_64_kib_is_a_segment_of_its_own(size: int) -> None:
+    long = b"x" * (size - 1) + b"\n"
+    segments = Writer(Position(), NOW).add(lines(b"before\n" + long + b"after\n" + long))
+    assert [text_of([segment]) for segment in segments] == [b"before\n", long, b"after\n", long]
+    assert [segment.first_line for segment in segments] == [1, 2, 3, 4]
+    assert [segment.line_count for segment in segments] == [1, 1, 1, 1]
+
+
+def test_a_line_over_the_largest_cap_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="longer than any line may be"):
+        Writer(Position(), NOW).add(lines(b"x" * MOST_LINE_BYTES + b"\n"))
