@@ -89,6 +89,8 @@ def environment(event: Event, execution: Execution) -> dict[str, str]:
     Values have no NUL. A value has at most LONGEST_VARIABLE_BYTES bytes; TOWPATH_MESSAGE has at most
     LONGEST_MESSAGE_BYTES. A longer one is cut at a character, and a variable of its name with the ending
     _TRUNCATED is `true`.
+
+    TOWPATH_MERGE_SHA is the merge that the forge names. The driver sets it only where it was checked out.
     """
     values: dict[str, object] = {
         "CI": "true",
@@ -100,6 +102,7 @@ def environment(event: Event, execution: Execution) -> dict[str, str]:
         "TOWPATH_BRANCH": event.branch,
         "TOWPATH_TAG": event.tag,
         "TOWPATH_SHA": event.sha,
+        "TOWPATH_MERGE_SHA": event.merge_sha,
         "TOWPATH_BEFORE_SHA": event.before_sha,
         "TOWPATH_BASE_BRANCH": event.base_branch,
         "TOWPATH_PULL_REQUEST": event.pull_request,

@@ -247,4 +247,6 @@ towpath_run() {
 towpath_now
 towpath_note '\ndriver'
 cd -- "$towpath_workspace" || exit 1
+towpath_head=
+{ read -r towpath_head < .git/HEAD; } 2> /dev/null
 """.lstrip("\n")

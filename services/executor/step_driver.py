@@ -128,7 +128,13 @@ def _head(paths: DriverPaths, marker_nonce: str, grace: int, unsupervised: Unsup
 
 
 def _exports(environment: Mapping[str, str]) -> str:
-    return "".join(f"export {_quoted(f'{name}={value}')}\n" for name, value in environment.items())
+    return "".join(_export(name, value) for name, value in environment.items())
+
+
+def _export(name: str, value: str) -> str:
+    """The merge of a pull request is exported only where it is what was checked out."""
+    condition = f'[ "$towpath_head" != {_quoted(value)} ] || ' if name == "TOWPATH_MERGE_SHA" else ""
+    return f"{condition}export {_quoted(f'{name}={value}')}\n"
 
 
 def name_of(step: Step) -> str:

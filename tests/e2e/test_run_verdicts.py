@@ -251,6 +251,28 @@ async def test_a_repository_whose_names_look_like_commands_is_only_data(towpath:
     assert await towpath.log(run["id"], "only") == b"$(touch owned)\n-rf\n"
 
 
+async def test_a16_a_job_knows_the_merge_that_it_builds(towpath: Towpath, scratch: Path) -> None:
+    repository = GitRepository(scratch / "repository")
+    script = 'echo "$(git rev-parse HEAD) $TOWPATH_SHA ${TOWPATH_MERGE_SHA-none}"'
+    jobs = {
+        "only": {"steps": [{"run": script}]},
+        "empty": {"checkout": False, "steps": [{"run": 'echo "${TOWPATH_MERGE_SHA-none}"'}]},
+    }
+    clone_url = towpath.clone_url(repository.directory)
+    one = await scene(towpath, jobs, {"pull_request": {}}, clone_url=clone_url)
+    repository.commit({"a": "1"})
+    repository.git("checkout", "-q", "-b", "topic")
+    head = repository.commit({"b": "1"})
+    repository.git("checkout", "-q", "main")
+    repository.git("merge", "-q", "--no-ff", "-m", "merge", "topic")
+    merge = repository.head()
+    for merge_sha, built, told in ((merge, merge, merge), (new_sha(), head, "none")):
+        decision = await one.decision(await one.pull_request(sha=head, merge_sha=merge_sha))
+        run = await towpath.finished(decision["run_id"], sealed=True)
+        assert await towpath.log(run["id"], "only") == f"{built} {head} {told}\n".encode()
+        assert await towpath.log(run["id"], "empty") == b"none\n"
+
+
 async def test_a_pull_request_builds_its_merge_and_else_its_head(towpath: Towpath, scratch: Path) -> None:
     repository = GitRepository(scratch / "repository")
     jobs = {"only": {"steps": [{"run": "git rev-parse HEAD"}]}}
