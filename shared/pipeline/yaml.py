@@ -6,6 +6,7 @@ are refused before. Scalars keep their source text and are read by YAML 1.2's co
 """
 
 import re
+import unicodedata
 from typing import Any, Literal, NamedTuple, cast
 
 from yaml import events
@@ -231,6 +232,13 @@ class _Builder:
         return Mapping(place, tuple(items.values()), size, 1 + height)
 
     def _usable_key(self, key: Node, event: Any, path: Path, items: dict[str, tuple[Scalar, Node]]) -> Scalar | None:
+        space = key.text[:1] if isinstance(key, Scalar) else ""
+        if space > "\x7f" and (space.isspace() or space in "\u200b\ufeff"):
+            name = unicodedata.name(space, "not printable").lower()
+            message = f"the character U+{ord(space):04X} ({name}) stands before this key"
+            hint = "It looks like a space and is none. Indent with spaces."
+            self._problems.add(Spot(path, _place(event)), "bad_character", message, hint)
+            return None
         if isinstance(key, Scalar) and key.text not in items and key.text != "<<":
             return key
         spot = Spot((*path, key.text) if isinstance(key, Scalar) else path, _place(event))

@@ -25,6 +25,23 @@ def scalar(text: str) -> Scalar:
 
 
 @pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("\u00a0", "U+00A0 (no-break space)"),
+        ("\u3000", "U+3000 (ideographic space)"),
+        ("\u200b", "U+200B (zero width space)"),
+    ],
+)
+@pytest.mark.parametrize("before", ["jobs:\n", "jobs:\n  only:\n  "])
+def test_a16_a_wrong_space_in_the_indentation_is_named(space: str, name: str, before: str) -> None:
+    text = f"version: 1\nrepository: octo/web\non: {{ push: {{}} }}\n{before}{space}{space}steps: []\n"
+    found = [problem for problem in problems_in(text) if problem.code == "bad_character"]
+    line, column = 4 + before.count("\n"), len(before) - before.rindex("\n")
+    assert [(problem.line, problem.column) for problem in found] == [(line, column)]
+    assert name in found[0].message
+
+
+@pytest.mark.parametrize(
     ("text", "kind"),
     [
         ("on", "text"),
