@@ -41,5 +41,6 @@ def _excerpt(line: str, number: int, column: int) -> list[str]:
     start = max(0, column - _EXCERPT // 2) if len(line) > _EXCERPT else 0
     visible = in_columns(line[start : start + _EXCERPT])
     token = _TOKEN.match(line[column : column + _EXCERPT])
-    width = min(len(token[0]) if token else 1, max(1, len(visible) - (column - start)))
-    return [f"{number:>5} | {visible}", f"      | {' ' * (column - start)}^{'~' * (width - 1)}"]
+    indent = len(in_columns(line[start:column]))
+    width = min(len(in_columns(token[0])) if token else 1, max(1, len(visible) - indent))
+    return [f"{number:>5} | {visible}", f"      | {' ' * indent}^{'~' * (width - 1)}"]

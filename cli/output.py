@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from .inert import one_line
+from .inert import log_line, one_line
 from .settings import is_coloured
 
 Row = Mapping[str, Any]
@@ -29,6 +29,13 @@ _WRAPPING = frozenset(
 
 def say(text: str) -> None:
     typer.echo(text)
+
+
+def say_document(text: str) -> None:
+    """A stored pipeline. In a file or a pipe it is exact; at a terminal what hides or reorders text is an escape."""
+    if sys.stdout.isatty():
+        text = "\n".join(log_line(line, coloured=False) for line in text.split("\n"))
+    say(text)
 
 
 def warn(text: str) -> None:

@@ -7,7 +7,7 @@ import typer
 from ..client import Client
 from ..errors import Refused, WrongUsage
 from ..options import AsJson, Limit, PipelineRef, api, pipeline_id
-from ..output import instant, key, print_fields, print_json, print_table, say, short_instant
+from ..output import instant, key, print_fields, print_json, print_table, say, say_document, short_instant
 from .validate import explained, print_warnings, read_yaml
 
 app = typer.Typer(help="Pipelines: stored definitions. Each save of another YAML makes a revision.")
@@ -37,7 +37,7 @@ def show(pipeline: PipelineRef, as_json: AsJson = False) -> None:
     fields = [("pipeline", f"{found['id']} {found['name']}"), ("description", found["description"] or None), ("enabled", found["enabled"])]
     print_fields([*fields, ("revision", found["revision"]), ("updated", instant(found["updated_at"]))])
     say("")
-    say(found["yaml_config"].rstrip("\n"))  # the YAML reader refuses control characters, so a stored text has none
+    say_document(found["yaml_config"].rstrip("\n"))
     print_warnings(found)
 
 

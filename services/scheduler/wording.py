@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-_LONGEST = 80
+from shared.pipeline.errors import printable
+
+_LONGEST = 79
 _MOST = 10
 
 
 def shown(text: str) -> str:
-    """The text between backquotes; what can't be printed becomes a replacement character."""
-    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cut)
-    return f"`{printable}`"
+    """The text between backquotes; what can't be printed becomes an escape."""
+    return f"`{printable(text, _LONGEST)}`"
 
 
 def listed(texts: Sequence[str]) -> str:

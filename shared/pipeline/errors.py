@@ -99,8 +99,20 @@ def path_text(path: Path) -> str:
 
 def quotable(text: str, limit: int = 40) -> str:
     """A user's text in a message: on one line, short, without characters that act on a terminal."""
-    shown = "".join(character if character.isprintable() else " " if character == "\t" else "�" for character in text[: limit + 1])
-    return shown if len(text) <= limit else f"{shown[:limit]}…"
+    return printable(text.replace("\t", " "), limit)
+
+
+def printable(text: str, limit: int) -> str:
+    """The text's beginning, with escapes such as `\\u202e` for what can't be seen or changes how text is read."""
+    shown: list[str] = []
+    room = limit
+    for character in text[: limit + 1]:
+        part = character if character.isprintable() else character.encode("unicode_escape").decode()
+        room -= len(part)
+        if room < 0:
+            return f"{''.join(shown)}…"
+        shown.append(part)
+    return "".join(shown)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -66,7 +66,7 @@ def test_a_long_line_is_cut_around_the_word() -> None:
 
 def test_nothing_a_user_wrote_acts_on_the_terminal() -> None:
     assert "\x1b" not in shown("a: \x1b[31m")
-    assert in_columns("a\u202eb\x1b\tc") == "a�b� c"
+    assert in_columns("a\u202eb\x1b\tc") == r"a\u202eb\x1b c"
 
 
 @given(
@@ -80,3 +80,10 @@ def test_every_error_of_any_text_can_be_shown(text: str) -> None:
     places = [f"pipeline.yml:{fault['line']}:{fault['column']}  " for fault in faults]
     assert [place for place in places if place not in shown(text)] == []
     assert bool(shown(text)) == bool(faults)
+
+
+def test_x13_the_mark_stays_under_its_word_where_escapes_are_shown() -> None:
+    fault = {"line": 1, "column": 3, "path": "x", "message": "wrong", "hint": None}
+    _, line, mark = render([fault], "\u202e fo\u200bo: 1\n", "f.yml").splitlines()
+    assert line.partition("| ")[2] == r"\u202e fo\u200bo: 1"
+    assert mark.partition("| ")[2] == "       ^~~~~~~~~"

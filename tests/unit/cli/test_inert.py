@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.inert import log_line, one_line
+from cli.inert import in_columns, log_line, one_line
+from cli.output import say_document
 
 COLOUR = re.compile(r"\x1b\[[0-9;:]{0,64}m")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -71,9 +72,33 @@ def test_plain_text_is_left_alone(text: str) -> None:
 
 
 def test_a_name_is_one_line_and_does_not_turn_the_direction_of_writing() -> None:
-    assert one_line("main\n\x1b[31m\u202egnp.exe\u2066\t x ") == "main gnp.exe  x"
+    assert one_line("main\n\x1b[31m\u202egnp.exe\u2066\t x ") == r"main \u202egnp.exe\u2066  x"
+
+
+HIDDEN = ["\u061c", "\u200b", "\u200e", "\u200f", *map(chr, range(0x2028, 0x202F)), "\u2060", *map(chr, range(0x2066, 0x206A)), "\ufeff", "\U000e0041"]
+
+
+@pytest.mark.parametrize("sign", HIDDEN, ids=ascii)
+def test_x13_characters_that_hide_or_reorder_text_are_shown_as_escapes(sign: str) -> None:
+    escape = ascii(sign)[1:-1]
+    for shown in (log_line(f"a{sign}b", coloured=True), log_line(f"a{sign}b", coloured=False), one_line(f"a{sign}b"), in_columns(f"a{sign}b")):
+        assert shown == f"a{escape}b"
+
+
+@pytest.mark.parametrize("text", ["שלום", "क्\u200dष", "👩\u200d🚀", "می\u200cشود", "é"])
+def test_x13_writing_that_needs_joiners_or_runs_to_the_left_stays(text: str) -> None:
+    assert one_line(text) == log_line(text, coloured=True) == text
 
 
 @pytest.mark.parametrize("part", ["\x1b]", "\x9d", "\x1b[", "\x9b1;", "\x1b[1;31", "\x90\x1b"])
 def test_a_long_hostile_line_takes_no_long_time(part: str) -> None:
     assert "\x1b" not in log_line(part * 20_000, coloured=False)
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(True, "name: a\\u202eb\n\tc"), (False, "name: a\u202eb\n\tc")])
+def test_x13_a_stored_pipeline_is_exact_in_a_pipe_and_harmless_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool, shown: str
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    say_document("name: a\u202eb\n\tc")
+    assert capsys.readouterr().out == f"{shown}\n"

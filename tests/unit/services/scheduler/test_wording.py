@@ -12,6 +12,11 @@ def test_any_text_can_be_shown(text: str) -> None:
     assert shown(text).isprintable()
 
 
+def test_x13_what_reorders_text_is_shown_as_an_escape() -> None:
+    assert shown("main\u202e\u2028x") == r"`main\u202e\u2028x`"
+    assert shown("\u202e" * 80) == "`" + r"\u202e" * 13 + "…`"
+
+
 def test_a_long_list_says_how_many_more() -> None:
     assert listed(["a", "b"]) == "`a`, `b`"
     assert listed([str(n) for n in range(13)]).endswith("`9` and 3 more")

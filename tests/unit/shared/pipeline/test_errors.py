@@ -8,7 +8,7 @@ from tests.unit.shared.pipeline.documents import MINIMAL, problems_in, with_job
 
 
 def test_a_quoted_text_does_not_act_on_the_terminal() -> None:
-    assert quotable("a\u202eb\x1b\tc") == "a�b� c"
+    assert quotable("a\u202eb\x1b\tc") == r"a\u202eb\x1b c"
 
 
 def test_a_problem_is_small_whatever_was_sent() -> None:
