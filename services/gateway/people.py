@@ -31,9 +31,10 @@ class Caller:
     user_id: int
     name: str
     is_admin: bool
+    """The user is an administrator, and the token has the scope `admin`: it reaches what others own."""
     scopes: frozenset[str]
     token_id: int
 
     def may(self, scope: Scope) -> bool:
-        """Whether the token reaches this far; a user who is no administrator never reaches `admin`."""
+        """Whether the token reaches this far. The scope `admin` is of use to administrators alone."""
         return scope in included(self.scopes) and (scope is not Scope.ADMIN or self.is_admin)

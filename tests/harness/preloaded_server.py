@@ -15,7 +15,6 @@ import runpy
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
@@ -61,7 +60,7 @@ def main() -> None:
         channel.send(str(pid).encode())
 
 
-def _reap(_number: int, _frame: FrameType | None) -> None:
+def _reap(_number: int = 0, _frame: FrameType | None = None) -> None:
     try:
         while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             _ended[ended[0]] = os.waitstatus_to_exitcode(ended[1])
@@ -70,8 +69,11 @@ def _reap(_number: int, _frame: FrameType | None) -> None:
 
 
 def _exit_status(pid: int) -> int:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # it is waited for here, so that none comes between look and wait
     while pid not in _ended:
-        time.sleep(0.002)
+        signal.sigwait({signal.SIGCHLD})
+        _reap()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     return _ended.pop(pid)
 
 

@@ -32,5 +32,5 @@ SELECT DISTINCT asked.token_id, asked.run_id
   JOIN users u ON u.id = t.user_id AND u.disabled_at IS NULL
   JOIN pipeline_runs r ON r.id = asked.run_id AND r.expired_at IS NULL
   JOIN pipeline_configs p ON p.id = r.pipeline_config_id
- WHERE u.is_admin OR p.created_by = u.id
+ WHERE (u.is_admin AND 'admin' = ANY(t.scopes)) OR p.created_by = u.id
     OR EXISTS (SELECT FROM grants g WHERE g.repository_id = r.repository_id AND g.user_id = u.id);

@@ -34,7 +34,9 @@ class PeopleWork(Work):
             return None
         if row["is_stale"]:
             await self._run("touch_token", row["token_id"])
-        return Caller(user_id=row["user_id"], name=row["name"], is_admin=row["is_admin"], scopes=frozenset(row["scopes"]), token_id=row["token_id"])
+        scopes = frozenset(row["scopes"])
+        is_admin = row["is_admin"] and "admin" in scopes
+        return Caller(row["user_id"], row["name"], is_admin, scopes, row["token_id"])
 
     async def insert_token(self, token: NewToken) -> asyncpg.Record:
         row = await self._row("insert_token", *token)
