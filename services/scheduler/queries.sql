@@ -402,7 +402,8 @@ INSERT INTO command_effects (command_id, outcome, reason, run_id) VALUES ($1, $2
 -- name: run_to_retry
 -- A run with what its retry needs. $1 run.
 SELECT clock_timestamp() AS now, r.id, r.status, r.event_id, r.pipeline_config_id, r.revision_id, r.rerun, r.repository_id, r.event_kind, r.branch, r.sha,
-       p.revision_id AS latest_revision_id, p.deleted_at IS NOT NULL OR k.deleted_at IS NOT NULL AS deleted,
+       p.revision_id AS latest_revision_id, p.deleted_at IS NOT NULL AS pipeline_deleted,
+       k.deleted_at IS NOT NULL AS repository_deleted,
        u.disabled_at IS NULL AND (u.is_admin OR EXISTS (
          SELECT FROM grants g WHERE g.repository_id = r.repository_id AND g.user_id = p.created_by AND g.role = 'maintainer')) AS owner_may_use,
        (SELECT again.id FROM pipeline_runs again

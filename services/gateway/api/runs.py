@@ -141,15 +141,19 @@ def _check(kind: str, status: Status) -> None:
         raise _refused("not_retryable")
 
 
-_REFUSALS = {
+REFUSALS = {
     "command_failed": "What is stored about the run cannot be read by this release. It has been logged.",
     "already_finished": "The run is over.",
+    "owner_not_maintainer": "The pipeline's owner is no longer a maintainer of the repository.",
+    "pipeline_deleted": "The pipeline has been deleted.",
+    "repository_deleted": "The repository is no longer registered.",
+    "revision_unreadable": "This release can't read the pipeline's revision. Save the pipeline again and retry the latest.",
     "not_retryable": "Only a run that failed, was cancelled or ended with an error can be retried.",
 }
 
 
 def _refused(reason: str) -> Problem:
-    return not_found() if reason == "run_unknown" else conflict(reason, _REFUSALS.get(reason, "The scheduler refused this."))
+    return not_found() if reason == "run_unknown" else conflict(reason, REFUSALS.get(reason, "The scheduler refused this."))
 
 
 def _idempotency_key(request: web.Request) -> str | None:

@@ -1,5 +1,8 @@
 """Cancel and retry: applied once, with an effect that says what they did."""
 
+import pytest
+
+from services.gateway.api.runs import REFUSALS
 from tests.harness.github import push
 from tests.integration.scheduler.world import CHAIN, ONE_JOB, TWO_JOBS, World
 
@@ -147,17 +150,21 @@ async def test_what_cannot_be_retried(world: World) -> None:
     assert (await world.effect(running), await world.effect(unknown)) == (("refused", "not_retryable"), ("refused", "run_unknown"))
 
 
-async def test_a_retry_needs_the_owner_to_be_maintainer_still(world: World) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("DELETE FROM grants", "owner_not_maintainer"),
+        ("UPDATE users SET disabled_at = now()", "owner_not_maintainer"),
+        ("UPDATE repositories SET deleted_at = now()", "repository_deleted"),
+        ("UPDATE pipeline_configs SET deleted_at = now()", "pipeline_deleted"),
+        ("UPDATE pipeline_revisions SET model = '{}'", "revision_unreadable"),
+    ],
+)
+async def test_x13_a_refused_retry_says_its_true_reason(world: World, change: str, reason: str) -> None:
     run_id = await failed_run(world)
-    await world.sql.execute("DELETE FROM grants")
+    world.scheduler = world.another_scheduler()  # it has read no revision yet
+    await world.sql.execute(change)
     command_id = await world.command("retry", run_id)
     await world.apply(command_id)
-    assert await world.effect(command_id) == ("refused", "not_retryable")
-
-
-async def test_a_run_of_a_deleted_repository_is_not_retried(world: World) -> None:
-    run_id = await failed_run(world)
-    await world.sql.execute("UPDATE repositories SET deleted_at = now()")
-    command_id = await world.command("retry", run_id)
-    await world.apply(command_id)
-    assert await world.effect(command_id) == ("refused", "not_retryable")
+    assert await world.effect(command_id) == ("refused", reason)
+    assert reason in REFUSALS
