@@ -64,15 +64,21 @@ SELECT r.id, r.forge, r.full_name, r.hook_key, i.full_name AS current_name,
  ORDER BY r.id;
 
 -- name: forget_identities
--- What no longer counts if a repository is to take a forge id: this one's former id; and of another repository
--- the same id, if that is deleted, was taught by its own hook, or if the id is registered for this one.
+-- What no longer counts if a repository is to take a forge id: this one's former id, if another one is registered
+-- for it or that id is registered for another repository (else another replica has just learned it, and it stays);
+-- and of another repository the same id, if that is deleted, was taught by its own hook, or if the id is
+-- registered for this one.
 -- $1 as for learn_identities.
 DELETE FROM repository_identities i
  USING repositories r, repositories taught,
        jsonb_to_recordset($1::jsonb) AS lesson (
        repository_id bigint, forge text, forge_id bigint, by_own_hook boolean)
  WHERE r.id = i.repository_id AND taught.id = lesson.repository_id
-   AND ((i.repository_id = lesson.repository_id AND i.forge_id <> lesson.forge_id)
+   AND ((i.repository_id = lesson.repository_id AND i.forge_id <> lesson.forge_id
+         AND (coalesce(r.forge_id <> i.forge_id, false)
+              OR EXISTS (SELECT FROM repositories other
+                          WHERE other.forge = i.forge AND other.forge_id = i.forge_id
+                            AND other.id <> i.repository_id AND other.deleted_at IS NULL)))
         OR (i.repository_id <> lesson.repository_id
             AND i.forge = lesson.forge AND i.forge_id = lesson.forge_id
             AND (r.deleted_at IS NOT NULL OR (i.by_own_hook AND NOT lesson.by_own_hook)
@@ -191,20 +197,21 @@ ON CONFLICT (pipeline_config_id) DO UPDATE SET next = known.next + EXCLUDED.next
 RETURNING pipeline_config_id, next;
 
 -- name: changes_around
--- The branches, tags and pull requests of events that came later than an event that follows them (that starts at the
--- commit where they end), with all of their events among the thousand newest of the repository. $1 events.
-WITH late AS (
+-- The branches, tags and pull requests of events that another event follows (it starts at the commit where they
+-- end), with all of their events among the thousand newest of the repository. Ids tell nothing about which of them
+-- another replica decided first. $1 events.
+WITH followed AS (
   SELECT DISTINCT e.repository_id, e.ref, e.pull_request
     FROM events e
    WHERE e.id = ANY($1::bigint[])
      AND EXISTS (SELECT FROM events next
-                  WHERE next.repository_id = e.repository_id AND next.before_sha = e.sha AND next.id < e.id
+                  WHERE next.repository_id = e.repository_id AND next.before_sha = e.sha AND next.id <> e.id
                     AND next.ref IS NOT DISTINCT FROM e.ref AND next.pull_request IS NOT DISTINCT FROM e.pull_request))
 SELECT e.id, e.repository_id, e.ref, e.pull_request, e.sha, e.before_sha, e.happened_at, e.created_at AS stored_at
-  FROM (SELECT DISTINCT repository_id FROM late) AS of
+  FROM (SELECT DISTINCT repository_id FROM followed) AS of
  CROSS JOIN LATERAL (SELECT * FROM events n WHERE n.repository_id = of.repository_id ORDER BY n.id DESC LIMIT 1000) AS e
-  JOIN late ON late.repository_id = e.repository_id AND late.ref IS NOT DISTINCT FROM e.ref
-   AND late.pull_request IS NOT DISTINCT FROM e.pull_request
+  JOIN followed ON followed.repository_id = e.repository_id AND followed.ref IS NOT DISTINCT FROM e.ref
+   AND followed.pull_request IS NOT DISTINCT FROM e.pull_request
  ORDER BY e.id;
 
 -- name: insert_runs

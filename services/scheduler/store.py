@@ -168,7 +168,7 @@ class SchedulerWork(Work):
         return {row["pipeline_config_id"]: row["next"] - counts[row["pipeline_config_id"]] for row in rows}
 
     async def changes_around(self, event_ids: Iterable[int]) -> list[Change]:
-        """The newest events of the branches, tags and pull requests of those that came after an event that follows them."""
+        """The newest events of the branches, tags and pull requests of those that another event follows."""
         return [Change(**row) for row in await self._rows("changes_around", list(event_ids))]
 
     async def insert_runs(self, runs: list[Row], jobs: list[Row]) -> dict[tuple[int, int], int]:
