@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import dead_letters, deliveries, events, pipelines, repositories, runs, tokens, users, validate
+from .commands import dead_letters, deliveries, events, limits, pipelines, repositories, runs, tokens, users, validate
 from .output import say
 from .version import VERSION
 
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    app.command("limits")(limits.limits)
     for name, group in {
         "pipelines": pipelines.app,
         "runs": runs.app,

@@ -314,3 +314,12 @@ def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towp
     shown = " ".join(towpath("runs", "show", "7").out.split())
     assert "cancelled (superseded)" in shown
     assert "stopped for run 8" in shown
+
+
+def test_limits_are_shown_with_their_settings(api: FakeApi, towpath: Towpath) -> None:
+    limit = {"setting": "TOWPATH_WEBHOOK_BODY_BYTES", "value": 26214400.0, "unit": "bytes", "reason": "A webhook's body."}
+    api.answer("GET", "/limits", Told(200, {"items": [limit]}))
+    result = towpath("limits")
+    assert "26,214,400 bytes" in result.out
+    assert "TOWPATH_WEBHOOK_BODY_BYTES" in result.out
+    assert json.loads(towpath("limits", "--json").out) == {"items": [limit]}

@@ -1,0 +1,36 @@
+"""Limits: what this gateway holds users to, so that nobody has to find out by being refused."""
+
+from dataclasses import asdict
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from services.gateway.answers import View, json_answer
+from services.gateway.limits import limits_of
+from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
+
+
+class LimitView(View):
+    setting: str = Field(description="The environment variable of the gateway that sets it.")
+    value: float
+    unit: str
+    reason: str
+
+
+class Limits(BaseModel):
+    items: list[LimitView]
+
+
+async def listed(call: Call[NoBody, NoFilters]) -> web.Response:
+    return json_answer(Limits(items=[LimitView.of(asdict(limit)) for limit in limits_of(call.gateway.settings)]))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/limits",
+        handler=listed,
+        summary="What this gateway holds users and strangers to, with values in force.",
+        answers={200: Answer("All limits.", Limits)},
+    ),
+)
