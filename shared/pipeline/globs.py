@@ -6,6 +6,7 @@ wcmatch agrees where `**` stands alone between slashes (tested); elsewhere it re
 its regular expressions backtrack (seven seconds for `**/a/` six times over 120 characters).
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,9 @@ PATTERN_LIMIT = 255
 """Characters in a pattern; a ref's name cannot be longer on the forges."""
 
 _IMPOSSIBLE = frozenset(" \t\n\r\\~:^")
+_ALTERNATIVES = re.compile(r"\{[^{}]*,[^{}]*\}")
+_EXTENDED = re.compile(r"[@+?*!]\(")
+_REF_PREFIXES = ("refs/heads/", "refs/tags/")
 """Characters that no ref has (git check-ref-format); `^` may still begin a set."""
 
 Accepts = Callable[[str], bool]
@@ -95,8 +99,21 @@ def check_glob(pattern: str) -> str:
         raise BadValue("bad_glob", f'no branch or tag has "{quotable(min(found))}" in its name')
     if "]+" in body:
         raise BadValue("bad_glob", '"+" after a set does not repeat it', 'Write "*" for any characters: v[0-9]*')
+    _check_dialect(pattern, outside_sets)
     _compiled(body)
     return pattern
+
+
+def _check_dialect(pattern: str, outside_sets: str) -> None:
+    """Raises BadValue for what means something in other programs and would match only itself here, which nobody means."""
+    if _ALTERNATIVES.search(outside_sets):
+        raise BadValue("bad_glob", '"{a,b}" is no choice between a and b', "Write a pattern for each: release/1, release/2")
+    if _EXTENDED.search(pattern):
+        raise BadValue("bad_glob", '"(" after one of @, +, ?, * and ! has no meaning of its own', "Write a pattern for each name.")
+    for prefix in _REF_PREFIXES:
+        if outside_sets.startswith(prefix):
+            short = quotable(outside_sets.removeprefix(prefix)) or "main"
+            raise BadValue("bad_glob", f"patterns are compared with names, which have no {prefix}", f"Write {short}")
 
 
 def check_globs(patterns: Sequence[str]) -> None:

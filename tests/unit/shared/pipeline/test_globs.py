@@ -105,6 +105,31 @@ def test_a_glob_that_can_never_match_is_refused(pattern: str) -> None:
     assert refused.value.code == "bad_glob"
 
 
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("release/{1,2}", "a pattern for each"),
+        ("!{wip,draft}/**", "a pattern for each"),
+        ("@(a|b)", "a pattern for each"),
+        ("release/+([0-9])", "a pattern for each"),
+        ("!(main)", "a pattern for each"),
+        ("refs/heads/main", "Write main"),
+        ("!refs/heads/wip/*", "Write wip/*"),
+        ("refs/tags/v*", "Write v*"),
+    ],
+)
+def test_a16_a_glob_of_another_dialect_is_refused_with_what_to_write(pattern: str, hint: str) -> None:
+    with pytest.raises(BadValue) as refused:
+        check_glob(pattern)
+    assert refused.value.code == "bad_glob"
+    assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("pattern", ["fix-(scope)", "release/{next}", "a,b", "heads/main", "[{]a,b}"])
+def test_a16_a_glob_that_only_looks_like_another_dialect_is_taken(pattern: str) -> None:
+    assert matches([check_glob(pattern)], pattern.replace("[{]", "{")) is True
+
+
 def test_a_list_that_only_excludes_is_refused() -> None:
     check_globs(["**", "!main"])
     with pytest.raises(BadValue, match="only exclude"):
