@@ -147,11 +147,17 @@ def _script(index: int, step: Step) -> str:
 
 
 def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
-    folder = "" if step.working_directory is None else f"cd -- {_quoted(step.working_directory)} || exit 1\n"
+    folder = "" if step.working_directory is None else _enter(step.working_directory)
     shell = "bash -eo pipefail" if step.shell == "bash" else "/bin/sh -e"
     file = _quoted(f"{state}/step-{index}")
     become = f'towpath_become "$2" "$1" {grace_seconds} "{step.timeout_seconds or ""}" {shell} {file}'
     return f"towpath_step_{index}() {{\n{_exports(step.env)}{folder}{become}\n}}"
+
+
+def _enter(folder: str) -> str:
+    """The error is ours: a shell's names a line of the driver."""
+    error = _quoted(f"towpath: working_directory: the workspace has no folder {step_markers.one_line(folder)}")
+    return f"cd -- {_quoted(folder)} 2> /dev/null || {{ printf '%s\\n' {error} >&2; exit 1; }}\n"
 
 
 def _call(index: int, step: Step, marker_nonce: str) -> str:

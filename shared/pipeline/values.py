@@ -134,6 +134,8 @@ def env_name(text: str) -> str:
         raise BadValue("bad_env_name", message, 'A letter or "_", then letters, digits and "_", at most 128 characters.')
     if RESERVED_ENV_NAME.fullmatch(text):
         raise BadValue("reserved_env_name", "names that begin with TOWPATH_ are set by Towpath")
+    if text == "OPTIND":
+        raise BadValue("reserved_env_name", "OPTIND is the shell's own: where it is no number, no script starts")
     return text
 
 

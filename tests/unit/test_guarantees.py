@@ -11,6 +11,7 @@ ROWS = re.findall(r"^\| ([FAX]\d\d) \| [^|]+ \| (.+) \|$", PAGE, flags=re.MULTIL
 TRIED = {*range(1, 39), 57, 58, 60, *range(62, 68)}
 CASES = {*(f"A{number:02}" for number in range(1, 19)), *(f"X{number:02}" for number in range(1, 12)), "X13"}
 CASES = {*(f"A{number:02}" for number in range(1, 19)), *(f"X{number:02}" for number in range(1, 12)), "X13"}
+CASES = {*(f"A{number:02}" for number in range(1, 19)), *(f"X{number:02}" for number in range(1, 12)), "X13"}
 
 
 def test_every_fault_has_its_row() -> None:

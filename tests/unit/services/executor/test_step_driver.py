@@ -147,9 +147,9 @@ def test_a17_bash_fails_with_any_command_of_a_pipeline(shell: list[str], inner: 
     assert (ran.outcomes, ran.output) == (outcomes, "on\n" * outcomes.count("success"))
 
 
-def test_a_step_runs_where_it_says(shell: list[str]) -> None:
+def test_a16_a_step_runs_where_it_says_and_an_absent_folder_is_named(shell: list[str]) -> None:
     ran = run(Step(run="basename $PWD", working_directory="sub"), Step(run="basename $PWD"), Step(run=":", working_directory="-none"), shell=shell)
-    assert ran.output.startswith("sub\nworkspace\n")
+    assert ran.output == "sub\nworkspace\ntowpath: working_directory: the workspace has no folder -none\n"
     assert ran.outcomes == ["success", "success", "failed"]
 
 

@@ -71,6 +71,7 @@ REFUSED = [
     (with_top("env: { A-B: c }"), "bad_env_name", "env.A-B"),
     (with_job("env: { 1A: c }"), "bad_env_name", f"{JOB}.env.1A"),
     (with_step("env: { TOWPATH_SHA: c }"), "reserved_env_name", f"{STEP}.env.TOWPATH_SHA"),
+    (with_step("env: { OPTIND: c }"), "reserved_env_name", f"{STEP}.env.OPTIND"),
     (with_top(f"env: {{ A: {'é' * 20_000} }}"), "too_long", "env.A"),
     # words
     (push("pull_request: { types: [synchronized] }"), "bad_pull_request_type", "on.pull_request.types[0]"),
