@@ -1,4 +1,4 @@
-"""docs/guarantees.md names a test for each fault and each case, and every test that it names is there."""
+"""docs/guarantees.md names a test for each fault and each case, and every test that it names is there. docs/sandbox.md does the same for what jobs reach."""
 
 import re
 from pathlib import Path
@@ -33,3 +33,12 @@ def test_a_test_named_after_a_fault_stands_in_its_row() -> None:
     tests_of = re.compile(r"def (test_([fax]\d\d)_\w+)\(")
     named = {(row.upper(), name) for path in (ROOT / "tests").rglob("test_*.py") for name, row in tests_of.findall(path.read_text())}
     assert {(fault, name) for fault, name in named if not any(row == fault and f"::{name}`" in tests for row, tests in ROWS)} == set()
+
+
+def test_every_test_that_the_sandbox_page_names_is_there_and_every_row_names_one() -> None:
+    page = (ROOT / "docs/sandbox.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[^`]+)::(test_\w+)`", page)
+    assert [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| what ")]
+    assert len(rows) > 15
+    assert [row for row in rows if "::test_" not in row] == []
