@@ -49,15 +49,15 @@ def main() -> None:
         if isinstance(asked, int):
             channel.send(str(_exit_status(asked)).encode())
             continue
-        pid = os.fork()
-        if pid == 0:
-            channel.detach()
-            os.close(int(sys.argv[1]))
-            _become(asked, descriptors[0])
+        if os.fork() == 0:
+            try:
+                _become(asked, descriptors[0])
+            finally:
+                channel.send(str(os.getpid()).encode())  # from now on /proc shows it as what it is
+                channel.close()
             runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
             return
         os.close(descriptors[0])
-        channel.send(str(pid).encode())
 
 
 def _reap(_number: int = 0, _frame: FrameType | None = None) -> None:
