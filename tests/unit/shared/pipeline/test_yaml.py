@@ -193,13 +193,13 @@ HOSTILE = {
 
 @pytest.mark.alone("measures processor time")
 @pytest.mark.parametrize("source", [pytest.param(source, id=name) for name, source in HOSTILE.items()])
-def test_hostile_yaml_is_refused_within_a_tenth_of_a_second(source: str) -> None:
+def test_hostile_yaml_is_refused_within_a_quarter_of_a_second(source: str) -> None:
     def seconds() -> float:
         start = time.process_time()
         assert problems_in(source)
         return time.process_time() - start
 
-    assert min(seconds() for _ in range(3)) < 0.1
+    assert min(seconds() for _ in range(3)) < 0.25
 
 
 def test_nodes_are_counted_with_aliases_followed() -> None:
