@@ -34,6 +34,18 @@ async def test_metrics_count_what_happens(towpath: Towpath) -> None:
     assert await refused() >= before + 1
 
 
+@covers("GET /limits 200")
+async def test_anybody_with_a_token_sees_the_limits_in_force(towpath: Towpath) -> None:
+    person = await towpath.person()
+    limits = {one["setting"]: one for one in (await person.client.get("/limits")).expect(200).json["items"]}
+    assert limits["TOWPATH_WEBHOOK_BODY_BYTES"] == {
+        "setting": "TOWPATH_WEBHOOK_BODY_BYTES",
+        "value": 25 << 20,
+        "unit": "bytes",
+        "reason": "A webhook's body. GitHub sends no more.",
+    }
+
+
 @covers("GET /docs 200")
 async def test_the_page_of_the_api_loads_nothing_from_elsewhere(towpath: Towpath) -> None:
     nobody = towpath.admin.as_(None)
