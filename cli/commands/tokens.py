@@ -38,7 +38,8 @@ def listed(user: OfUser = None, limit: Limit = 50, as_json: AsJson = False) -> N
     if as_json:
         print_json(page)
         return
-    columns = [("id", key("id")), ("name", key("name")), ("begins with", key("prefix")), ("scopes", key("scopes"))]
+    columns = [("id", key("id")), ("name", key("name")), ("made by", key("parent_id"))]
+    columns += [("begins with", key("prefix")), ("scopes", key("scopes"))]
     times = [("last used", _time("last_used_at")), ("expires", _time("expires_at")), ("revoked", _time("revoked_at"))]
     print_table(page["items"], [*columns, *times], "no tokens")
 

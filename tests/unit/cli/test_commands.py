@@ -260,6 +260,15 @@ def test_a_new_token_alone_goes_to_standard_output(api: FakeApi, towpath: Towpat
     assert (result.out, api.asked[0].body) == ("tp_new\n", {"name": "laptop", "scopes": ["read"]})
 
 
+def test_a_token_is_listed_with_the_one_that_made_it(api: FakeApi, towpath: Towpath) -> None:
+    times = {"last_used_at": None, "expires_at": None, "revoked_at": None}
+    token = {"id": 41, "name": "laptop", "parent_id": 7, "prefix": "tp_ab", "scopes": ["read"], **times}
+    api.answer("GET", "/tokens", page(token))
+    [heading, row] = towpath("tokens", "list").out.splitlines()
+    assert heading.split()[:4] == ["id", "name", "made", "by"]
+    assert row.split()[:3] == ["41", "laptop", "7"]
+
+
 def test_names_written_by_others_do_not_act_on_the_terminal(api: FakeApi, towpath: Towpath) -> None:
     api.answer("GET", "/pipelines", page({**PIPELINE, "name": "a\x1b]52;c;eA==\x07b\x1b[2J[red]c"}))
     result = towpath("pipelines", "list")
