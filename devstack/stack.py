@@ -31,7 +31,7 @@ _GATEWAY_ONLY = {"TOWPATH_GITHUB_WEBHOOK_SECRET", "TOWPATH_GITEA_WEBHOOK_SECRET"
 
 
 class Programs(Protocol):
-    """How `python -m` becomes a process."""
+    """Starts programs of Python modules (`python -m`)."""
 
     def start(self, command: Command, pid_file: PidFile) -> Process:
         """As `devstack.processes.start`."""

@@ -1,4 +1,4 @@
-"""What one gateway holds users and strangers to: each limit with its unit and what it is for. The values are the settings'."""
+"""The limits of one gateway, each with its unit and its reason. The values are the settings'."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How tests reach their database."""
+"""Settings for the database of a test."""
 
 from pydantic import SecretStr
 

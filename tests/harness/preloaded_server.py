@@ -12,11 +12,9 @@ import importlib
 import json
 import os
 import runpy
-import signal
 import socket
 import sys
 from pathlib import Path
-from types import FrameType
 
 READY = b"ready"
 PRELOADED = (
@@ -39,7 +37,6 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection would write to pages that parent and children share
-    signal.signal(signal.SIGCHLD, _reap)
     channel.send(READY)
     while True:
         request, descriptors, _, _ = socket.recv_fds(channel, _REQUEST_BYTES, 1)
@@ -49,7 +46,9 @@ def main() -> None:
         if isinstance(asked, int):
             channel.send(str(_exit_status(asked)).encode())
             continue
-        if os.fork() == 0:
+        _reap()
+        pid = os.fork()
+        if pid == 0:
             try:
                 _become(asked, descriptors[0])
             finally:
@@ -57,10 +56,12 @@ def main() -> None:
                 channel.close()
             runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
             return
+        _ended.pop(pid, None)  # of an earlier child with the same id
         os.close(descriptors[0])
 
 
-def _reap(_number: int = 0, _frame: FrameType | None = None) -> None:
+def _reap() -> None:
+    """Note the children that have ended since."""
     try:
         while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             _ended[ended[0]] = os.waitstatus_to_exitcode(ended[1])
@@ -69,17 +70,11 @@ def _reap(_number: int = 0, _frame: FrameType | None = None) -> None:
 
 
 def _exit_status(pid: int) -> int:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # it is waited for here, so that none comes between look and wait
-    while pid not in _ended:
-        signal.sigwait({signal.SIGCHLD})
-        _reap()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    return _ended.pop(pid)
+    return _ended.pop(pid) if pid in _ended else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _become(asked: dict[str, str], output: int) -> None:
     """The process that `python -m MODULE` would be, in a session of its own."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
@@ -93,7 +88,8 @@ def _become(asked: dict[str, str], output: int) -> None:
     module = asked["module"]
     sys.argv = [module]
     for name in (module, f"{module}.__main__"):
-        sys.modules.pop(name, None) if name in PRELOADED else None
+        if name in PRELOADED:
+            sys.modules.pop(name, None)
 
 
 def _show(environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""How much memory processes use together, each page counted once, as a container's kernel counts."""
+"""The memory that processes use together. Each page counts once, as for a container."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Limits: what this gateway holds users to, so that nobody has to find out by being refused."""
+"""The limits of this gateway, so that nobody has to find out by being refused."""
 
 from dataclasses import asdict
 
@@ -30,7 +30,7 @@ ROUTES = (
         method="GET",
         path="/limits",
         handler=listed,
-        summary="What this gateway holds users and strangers to, with values in force.",
+        summary="The limits of this gateway, with the values in force.",
         answers={200: Answer("All limits.", Limits)},
     ),
 )
