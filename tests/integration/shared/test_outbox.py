@@ -137,6 +137,7 @@ async def test_f10_ids_committed_out_of_order_are_both_published(database: Datab
             await say(store, CommandRequested(command_ids=(2,)))  # a later id, committed earlier
             await let_claims_run_out(database)
             await until(lambda: _are(heard, [2]), within=5, what="the later one heard")
+            await until(lambda: all_sent(database), within=5, what="and marked")  # the earlier one is not visible yet
         await let_claims_run_out(database)
         await until(lambda: _are(heard, [1, 2]), within=5, what="both heard")
 
