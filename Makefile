@@ -139,4 +139,5 @@ lock: $(VENV) ## Resolve pyproject.toml again into requirements/*.txt
 	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
 	@$(PYTHON) -m uv pip compile $(COMPILE) pyproject.toml --output-file requirements/runtime.txt
 	@$(PYTHON) -m uv pip compile $(COMPILE) pyproject.toml --group dev --output-file requirements/dev.txt
+	@$(PYTHON) -m uv pip compile $(COMPILE) --group image --output-file requirements/image.txt
 COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
