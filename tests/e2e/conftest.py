@@ -21,6 +21,7 @@ from tests.harness.backends import Backend, KubernetesBackend, LocalBackend
 from tests.harness.counting import Counted, counting
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET, Towpath
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE, host_for_pods, kubeconfig, namespace
+from tests.harness.pod_jobs import Pods
 from tests.harness.preloaded import PreloadedPrograms
 from tests.harness.witness import serving
 
@@ -101,6 +102,17 @@ async def narrow_towpath(template: Template, server_sources: ServerSources, rabb
     with fresh_vhost(server_sources, rabbit) as amqp_url:
         async with fresh_database(template) as database_url, installation(database_url, amqp_url, **settings) as narrow:
             yield narrow
+
+
+@pytest.fixture(scope="module")
+async def pods(
+    request: pytest.FixtureRequest, template: Template, server_sources: ServerSources, rabbit: Rabbit | None, kubernetes: KubernetesApi
+) -> AsyncIterator[Pods]:
+    """An installation for the tests of a module, with the settings that the module calls LIMITS; its jobs are pods."""
+    with fresh_vhost(server_sources, rabbit) as amqp_url:
+        async with fresh_database(template) as database_url, installation(database_url, amqp_url, **request.module.LIMITS) as towpath:
+            assert isinstance(towpath.backend, KubernetesBackend)
+            yield Pods(towpath, kubernetes, towpath.backend.namespace)
 
 
 @pytest.fixture

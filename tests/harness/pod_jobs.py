@@ -1,0 +1,56 @@
+"""An installation whose jobs are pods of a real Kubernetes, and what tests ask the cluster about them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.kubernetes import KubernetesApi, Object
+from tests.harness.installation import Towpath
+from tests.harness.scenes import Document, Scene, jobs_of, scene
+from tests.harness.waiting import until
+
+
+@dataclass(frozen=True)
+class Pods:
+    """An installation and the cluster it runs jobs on."""
+
+    towpath: Towpath
+    api: KubernetesApi
+    namespace: str
+
+    async def one(self, only: Document, **fields: Any) -> Scene:
+        return await scene(self.towpath, {"only": only}, **fields)
+
+    async def pods_of(self, run: Document) -> list[Object]:
+        selector = f"towpath.dev/run={run['id']}"
+        found: list[Object] = (await self.api.get(f"{self.core}/pods", labelSelector=selector))["items"]
+        return found
+
+    async def pod_of(self, run: Document, phase: str | None = "Running") -> Object:
+        """The run's only pod, once it is in this phase."""
+
+        async def look() -> Object | None:
+            pods = await self.pods_of(run)
+            return pods[0] if pods and phase in (None, pods[0]["status"].get("phase")) else None
+
+        return await until(look, within=20, what=f"a pod that is {phase}")
+
+    async def begun(self, run: Document, line: bytes = b"begun\n") -> None:
+        async def look() -> bool:
+            return line in await self.towpath.log(run["id"], "only")
+
+        await until(look, within=20, what=f"the log has {line!r}")
+
+    @property
+    def core(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}"
+
+    @property
+    def batch(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self.namespace}"
+
+
+def end(run: Document) -> tuple[str, str | None]:
+    """Status and reason of the run's only job. AssertionError where a reason lacks its message."""
+    found = jobs_of(run)["only"]
+    assert found["reason"] is None or found["message"], found
+    return found["status"], found["reason"]
