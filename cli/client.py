@@ -45,6 +45,9 @@ class Client:
     def put(self, path: str, body: Json) -> Json:
         return self.request("PUT", path, body)
 
+    def patch(self, path: str, body: Json) -> Json:
+        return self.request("PATCH", path, body)
+
     def delete(self, path: str) -> None:
         self.request("DELETE", path)
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from ..output import key, print_fields, print_json, print_table, say
 app = typer.Typer(help="Repositories: which may start runs, and who may use them.")
 
 UserId = Annotated[int, typer.Argument(metavar="USER", min=1, help="The user's id.")]
+HookKind = Literal["repository", "organization", "integration", "business", "enterprise"]
 SecretFile = typer.Option(metavar="PATH", help="A file that holds it; - reads standard input.")
 
 
@@ -57,6 +58,31 @@ def add(  # noqa: PLR0913 - an option a field of the API
 
 
 @app.command()
+def change(  # noqa: PLR0913 - an option a field of the API
+    *,
+    repository: RepositoryRef,
+    full_name: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Its new name at the forge; administrators.")] = None,
+    clone_url: Annotated[str | None, typer.Option(help="Needs the new address's clone token too, or --no-clone-token.")] = None,
+    forge_id: Annotated[int | None, typer.Option(min=1, help="The forge's number for it; administrators.")] = None,
+    hook: Annotated[HookKind | None, typer.Option(help="GitHub: the kind of hook that counts; administrators.")] = None,
+    webhook_secret_file: Annotated[str | None, SecretFile] = None,
+    no_webhook_secret: Annotated[bool, typer.Option("--no-webhook-secret", help="The forge-wide one counts.")] = False,
+    clone_token_file: Annotated[str | None, SecretFile] = None,
+    no_clone_token: Annotated[bool, typer.Option("--no-clone-token", help="Clone without one.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change a repository. What no option names stays as it is."""
+    named = {"full_name": full_name, "clone_url": clone_url, "forge_id": forge_id, "hook_target_type": hook}
+    body: dict[str, Any] = {field: value for field, value in named.items() if value is not None}
+    body |= _secret_change("webhook_secret", webhook_secret_file, removed=no_webhook_secret)
+    body |= _secret_change("clone_token", clone_token_file, removed=no_clone_token)
+    if not body:
+        raise WrongUsage("nothing to change: name at least one option, see towpath repositories change --help")
+    client = api()
+    _print(client.patch(f"/repositories/{repository_id(client, repository)}", body), as_json=as_json)
+
+
+@app.command()
 def delete(repository: RepositoryRef) -> None:
     """Take a repository out: its webhooks start nothing more; what ran stays readable."""
     client = api()
@@ -95,6 +121,16 @@ def withdraw(repository: RepositoryRef, user: UserId) -> None:
     say(f"user {user} may no longer use repository {repository}")
 
 
+def _secret_change(field: str, path: str | None, *, removed: bool) -> dict[str, str | None]:
+    """What a change says about a secret; nothing where neither option was given. Raises WrongUsage."""
+    if removed and path is not None:
+        name = field.replace("_", "-")
+        raise WrongUsage(f"--{name}-file and --no-{name} contradict each other")
+    if removed:
+        return {field: None}
+    return {} if path is None else {field: _secret(path)}
+
+
 def _secret(path: str) -> str:
     """Without the line feed at its end. Raises WrongUsage."""
     try:
@@ -114,6 +150,7 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
             ("forge", f"{found['forge']} {found['forge_id'] or '(its number is learned from the first delivery)'}"),
             ("clone from", found["clone_url"]),
             ("webhook", found["webhook_url"]),
+            ("counts", f"{found['hook_target_type']} hook" if found["hook_target_type"] else "the first hook that reports something"),
             ("verified by", "its own secret" if found["has_webhook_secret"] else "the forge-wide secret"),
             ("your role", found["role"]),
         ]

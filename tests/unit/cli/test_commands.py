@@ -244,16 +244,6 @@ def test_a_narrow_terminal_breaks_no_word_that_is_looked_for(api: FakeApi, towpa
     assert [word for word in ("12345", "cancelled", "cancelled_by_user", " 01234567 ", "11-23 15:10") if word not in out] == []
 
 
-def test_a_secret_comes_from_a_file(api: FakeApi, towpath: Towpath, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("s3cret\n")
-    names = {"full_name": "octo/web", "forge": "github", "clone_url": "u", "webhook_url": "w"}
-    repository = {**names, "id": 1, "forge_id": None, "has_webhook_secret": True, "role": None}
-    api.answer("POST", "/repositories", Told(201, repository))
-    result = towpath("repositories", "add", "octo/web", "--clone-url", "https://x/y.git", "--webhook-secret-file", "secret")
-    assert api.asked[0].body["webhook_secret"] == "s3cret"
-    assert "s3cret" not in result.out + result.err
-
-
 def test_a_new_token_alone_goes_to_standard_output(api: FakeApi, towpath: Towpath) -> None:
     api.answer("POST", "/tokens", Told(201, {"id": 4, "user_id": 1, "token": "tp_new"}))
     result = towpath("tokens", "create", "laptop", "--scope", "read")
