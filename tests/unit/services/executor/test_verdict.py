@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.executor.cluster import Cause, Observation, Phase, Pod, PodEnd, Waiting
 from services.executor.verdict import Claimed, StartLimits, Verdict, not_started, over_quota, too_slow, verdict
@@ -109,6 +111,13 @@ def test_each_wait_for_the_start_has_its_own_limit(waiting: Waiting, seconds: fl
 def test_a_job_without_a_start_says_what_it_waited_for() -> None:
     assert over_quota(3600, "exceeded quota: pods").message == "There was no room for the job within 1h: exceeded quota: pods"
     assert not_started(300).reason is Reason.START_TIMED_OUT
+
+
+@given(termination=st.text(alphabet="\n 012stfxcdriver", max_size=60), exit_code=st.integers(0, 255))
+def test_x13_only_the_exit_code_makes_a_success_whatever_a_job_says_of_its_steps(termination: str, exit_code: int) -> None:
+    reached = verdict(ended(PodEnd(exit_code=exit_code, termination=termination)), CLAIMED)
+    assert reached is not None
+    assert (reached.outcome is Status.SUCCESS) == (exit_code == 0)
 
 
 @pytest.mark.parametrize("phase", [Phase.GATED, Phase.RELEASED])
