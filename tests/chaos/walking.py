@@ -173,11 +173,11 @@ class Walk:
             run = await self._towpath.finished(int(str(runs[0]["id"])), within=40, sealed=True)
         except AssertionError as error:
             return [f"lost or stuck: {error}"]
-        wrong = [] if run["status"] == "success" else [f"run {run['id']} is {run['status']} ({run['reason']})"]
+        wrong = [] if run["status"] == "success" else [f"run {run['id']} is {run['status']} ({run['reason']}): {run['jobs'][0]['message']}"]
         starts = self._oracle.lines.count(sha)
         wrong += [] if starts == 1 else [f"user code of run {run['id']} started {starts} times"]
         log = await self._towpath.log(run["id"], "only")
-        return wrong + ([] if log == EXPECTED else [f"the log of run {run['id']} has {len(log)} bytes instead of {len(EXPECTED)}"])
+        return wrong + ([] if log == EXPECTED else [f"the log of run {run['id']} is {log[:200]!r}, {len(log)} bytes instead of {len(EXPECTED)}"])
 
     async def _wrong_with_retry(self, run_id: int) -> list[str]:
         async def found() -> list[dict[str, object]]:

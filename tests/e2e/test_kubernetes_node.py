@@ -1,4 +1,4 @@
-"""What becomes of jobs whose node has no room left for them, or is lost."""
+"""What becomes of jobs that no node has room for, that give way to others, or whose node is lost."""
 
 import os
 import signal
@@ -19,7 +19,12 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
 ]
 
-LIMITS = {"TOWPATH_KUBERNETES_NODE_LOST_SECONDS": "3"}
+LIMITS = {"TOWPATH_KUBERNETES_UNSCHEDULED_SECONDS": "4", "TOWPATH_KUBERNETES_NODE_LOST_SECONDS": "3"}
+
+
+async def test_no_node_has_room(pods: Pods) -> None:
+    run = await (await pods.one(job("true", resources={"cpu": "60"}))).ran()
+    assert end(run) == ("error", "unschedulable")
 
 
 async def test_preempted_by_a_more_important_pod(pods: Pods) -> None:

@@ -22,7 +22,6 @@ pytestmark = [
 
 FILL = "dd if=/dev/zero of=/towpath/workspace/big bs=1M count=250 2>/dev/null"
 LIMITS = {
-    "TOWPATH_KUBERNETES_UNSCHEDULED_SECONDS": "20",
     "TOWPATH_KUBERNETES_IMAGE_PULL_SECONDS": "15",
     "TOWPATH_KUBERNETES_EPHEMERAL_STORAGE": "100Mi",
 }
@@ -52,11 +51,6 @@ async def test_an_image_that_can_not_be_had(pods: Pods, images: Registry, kind: 
     run = await (await pods.one(job("true", image=images.image(kind)))).ran()
     assert end(run) == ("error", reason)
     assert images.image(kind) in jobs_of(run)["only"]["message"]
-
-
-async def test_no_node_has_room(pods: Pods) -> None:
-    run = await (await pods.one(job("true", resources={"cpu": "60"}))).ran()
-    assert end(run) == ("error", "unschedulable")
 
 
 async def test_a_full_quota_makes_a_job_wait_and_then_it_runs(pods: Pods) -> None:
