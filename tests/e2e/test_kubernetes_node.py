@@ -9,17 +9,30 @@ import pytest
 from shared.kubernetes import Object
 from tests.harness.kubernetes import KUBELET_PID_FILE, nodes_ready
 from tests.harness.pod_jobs import Pods, end
-from tests.harness.scenes import job
+from tests.harness.registry import registry
+from tests.harness.scenes import job, jobs_of
 from tests.harness.waiting import until
 
 pytestmark = [
-    pytest.mark.alone("takes the node's room from other pods, and stops its kubelet"),
+    pytest.mark.alone("takes the node's room from other pods, and stops its kubelet and its pulls"),
     pytest.mark.pods("only a cluster has nodes"),
     pytest.mark.kubernetes,
     pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
 ]
 
-LIMITS = {"TOWPATH_KUBERNETES_UNSCHEDULED_SECONDS": "4", "TOWPATH_KUBERNETES_NODE_LOST_SECONDS": "3"}
+LIMITS = {
+    "TOWPATH_KUBERNETES_IMAGE_PULL_SECONDS": "15",
+    "TOWPATH_KUBERNETES_UNSCHEDULED_SECONDS": "4",
+    "TOWPATH_KUBERNETES_NODE_LOST_SECONDS": "3",
+}
+
+
+async def test_an_image_that_takes_too_long(pods: Pods) -> None:
+    """A kubelet pulls one image at a time: a pull that hangs holds up all others until its registry is gone."""
+    async with registry() as images:
+        run = await (await pods.one(job("true", image=images.image("slow")))).ran()
+    assert end(run) == ("error", "image_registry")
+    assert images.image("slow") in jobs_of(run)["only"]["message"]
 
 
 async def test_no_node_has_room(pods: Pods) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from tests.harness.git import GitRepository
 from tests.harness.github import new_sha
 from tests.harness.pod_jobs import Pods, end
-from tests.harness.registry import Registry, registry
+from tests.harness.registry import registry
 from tests.harness.scenes import job, jobs_of, scene
 from tests.harness.waiting import until
 
@@ -21,17 +20,7 @@ pytestmark = [
 ]
 
 FILL = "dd if=/dev/zero of=/towpath/workspace/big bs=1M count=250 2>/dev/null"
-LIMITS = {
-    "TOWPATH_KUBERNETES_IMAGE_PULL_SECONDS": "15",
-    "TOWPATH_KUBERNETES_EPHEMERAL_STORAGE": "100Mi",
-}
-
-
-@pytest.fixture
-async def images() -> AsyncIterator[Registry]:
-    """One for each test, for kubelets pull one image at a time: a pull that hangs holds up all others until its registry is gone."""
-    async with registry() as served:
-        yield served
+LIMITS = {"TOWPATH_KUBERNETES_EPHEMERAL_STORAGE": "100Mi"}
 
 
 async def test_evicted_for_its_use_of_the_disk(pods: Pods) -> None:
@@ -43,12 +32,13 @@ async def test_evicted_for_its_use_of_the_disk(pods: Pods) -> None:
         assert "ephemeral" in jobs_of(run)["only"]["message"]
 
 
-WITHOUT = [("missing", "image_missing"), ("private", "image_auth"), ("broken", "image_registry"), ("slow", "image_registry")]
+WITHOUT = [("missing", "image_missing"), ("private", "image_auth"), ("broken", "image_registry")]
 
 
 @pytest.mark.parametrize(("kind", "reason"), WITHOUT)
-async def test_an_image_that_can_not_be_had(pods: Pods, images: Registry, kind: str, reason: str) -> None:
-    run = await (await pods.one(job("true", image=images.image(kind)))).ran()
+async def test_an_image_that_can_not_be_had(pods: Pods, kind: str, reason: str) -> None:
+    async with registry() as images:
+        run = await (await pods.one(job("true", image=images.image(kind)))).ran()
     assert end(run) == ("error", reason)
     assert images.image(kind) in jobs_of(run)["only"]["message"]
 
