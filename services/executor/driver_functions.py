@@ -42,14 +42,24 @@ towpath_load() {
   for towpath_file do towpath_read "$towpath_file" || return; done
 }
 
-# $1 the index of a step that has ended. Fails where its file for variables is malformed: none of them is loaded then.
+# $1 the index of a step that has ended. Fails where its file for variables is malformed, or where no process could start
+# with them and all others: none of them is loaded then.
 towpath_check() {
   [ -e "$towpath_state/env-$1" ] || return 0
   [ -f "$towpath_state/env-$1" ] || towpath_refuse 'not a file' || return
-  (exec 3<&-; towpath_read "$towpath_state/env-$1") 2> /dev/null
+  [ -s "$towpath_state/env-$1" ] || return 0
+  (
+    exec 3<&-
+    towpath_environment
+    set -- "$1" '' ''
+    for towpath_set in $towpath_sets "$1"; do set -- "$@" "$towpath_state/env-$towpath_set"; done
+    towpath_load "$@" || exit
+    exec /bin/sh -c :
+  ) 2> /dev/null
   case $? in
     0) towpath_sets="$towpath_sets $1" ;;
     3) return 1 ;;
+    126) towpath_refuse 'a variable is longer than 128 KiB, or all are too long together' ;;
     *) towpath_refuse 'it can not be read, or holds a value that the shell refuses' ;;
   esac
 }
@@ -61,6 +71,7 @@ towpath_read() {
     case ${towpath_line%%=*} in
       *'<<'*)
         towpath_key=${towpath_line%%'<<'*} towpath_word=${towpath_line#*'<<'} towpath_value= towpath_break= towpath_closed=no
+        [ -n "$towpath_word" ] || towpath_refuse "no word follows $towpath_key<<" || return
         while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
           if [ "$towpath_line" = "$towpath_word" ]; then towpath_closed=yes; break; fi
           towpath_value=$towpath_value$towpath_break$towpath_line
@@ -183,6 +194,9 @@ towpath_drain() {
 # of a step that a signal ended. Sets towpath_code and towpath_expired. In the step's shell only the arguments can be relied
 # on: variables are the user's there.
 towpath_try() {
+  for towpath_file in "$towpath_state/env-$1" "$towpath_state/output-$1"; do
+    [ -e "$towpath_file" ] || printf '' > "$towpath_file"
+  done
   towpath_watch=
   if [ -n "$2" ] && [ -n "$towpath_setsid" ]; then
     towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- &
