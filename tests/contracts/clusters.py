@@ -83,9 +83,14 @@ async def run(cluster: LocalCluster, wanted: AttemptSpec) -> tuple[PodEnd, str]:
 
 
 def log_of(made: Observation, token: str = TOKEN, container: str = "job") -> str:
-    records = (Path(made.log_location) / "log" / f"{container}.log").read_bytes().splitlines()
-    text = b"".join(record.split(b" ", 3)[3] + (b"\n" if record.split(b" ", 3)[2] == b"F" else b"") for record in records)
-    return step_markers.strip(text, step_markers.nonce(token)).decode()
+    return step_markers.strip(raw_log_of(made, container), step_markers.nonce(token)).decode()
+
+
+def raw_log_of(made: Observation, container: str = "job") -> bytes:
+    """With the step markers in it."""
+    records = (Path(made.log_location) / "log" / f"{container}.log").read_bytes().split(b"\n")[:-1]
+    fields = [record.split(b" ", 3) for record in records]
+    return b"".join(text + (b"\n" if part == b"F" else b"") for _, _, part, text in fields)
 
 
 async def said(made: Observation, text: str) -> None:

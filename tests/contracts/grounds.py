@@ -37,6 +37,9 @@ class Ground(Protocol):
     async def log_of(self, made: Observation, container: str = "job") -> str:
         """Without step markers; empty where the pod has none."""
 
+    async def raw_log_of(self, made: Observation) -> bytes:
+        """Of the job, with step markers."""
+
     async def destroy(self, made: Observation) -> None:
         """The pod, as nobody should."""
 
@@ -58,6 +61,9 @@ class LocalGround:
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
         return clusters.log_of(made, container=container)
+
+    async def raw_log_of(self, made: Observation) -> bytes:
+        return clusters.raw_log_of(made)
 
     async def destroy(self, made: Observation) -> None:
         os.kill(clusters.supervisor_of(made), signal.SIGKILL)
@@ -95,6 +101,12 @@ class KubernetesGround:
             yield cluster
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
+        return step_markers.strip(await self._log_of(made, container), step_markers.nonce(TOKEN)).decode()
+
+    async def raw_log_of(self, made: Observation) -> bytes:
+        return await self._log_of(made, "job")
+
+    async def _log_of(self, made: Observation, container: str) -> bytes:
         """Read until it says the same twice: an answer may be cut where nobody sees it."""
         before, text = None, b""
         try:
@@ -103,8 +115,8 @@ class KubernetesGround:
         except ApiError as error:
             if error.status not in (204, 400, 404):  # without a node, not begun, or gone
                 raise
-            return ""
-        return step_markers.strip(text, step_markers.nonce(TOKEN)).decode()
+            return b""
+        return text
 
     async def _answer(self, made: Observation, container: str) -> bytes:
         async with self.api.stream(f"{self._pod(made)}/log", idle_seconds=10, container=container) as chunks:

@@ -1,9 +1,14 @@
-"""docs/guarantees.md names a test for each fault and each case, and every test that it names is there. docs/sandbox.md does the same for what jobs reach."""
+"""docs/guarantees.md names a test for each fault and each case, and every test that it names is there.
+
+docs/sandbox.md does the same for what jobs reach, and docs/scripts.md for everyday scripts.
+"""
 
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.contracts.everyday_scripts import CASES as EVERYDAY
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
@@ -42,3 +47,13 @@ def test_every_test_that_the_sandbox_page_names_is_there_and_every_row_names_one
     rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| what ")]
     assert len(rows) > 15
     assert [row for row in rows if "::test_" not in row] == []
+
+
+def test_every_row_of_the_scripts_page_names_a_test_and_every_case_stands_there() -> None:
+    page = (ROOT / "docs/scripts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| `([^`|]+)` \|$", page, flags=re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| (?!what )", page, flags=re.MULTILINE)) > 60
+    tests = [row.split("::") for row in rows if "::" in row]
+    assert [name for path, name in tests if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
+    assert {row for row in rows if "::" not in row} == {case.name for case in EVERYDAY}
+    assert len({case.name for case in EVERYDAY}) == len(EVERYDAY)

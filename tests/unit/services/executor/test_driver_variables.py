@@ -1,4 +1,4 @@
-"""The files with which steps set variables for later ones: what they are at a step's start, and what they refuse."""
+"""The files by which steps set variables for later ones."""
 
 import resource
 from collections.abc import Iterator
@@ -31,12 +31,14 @@ def small_stack() -> Iterator[None]:
     "script",
     [
         "{ printf LONG=; head -c 140000 /dev/zero | tr '\\0' x; echo; } >> $TOWPATH_ENV",
-        "for n in 1 2 3; do printf LONG_$n=; head -c 100000 /dev/zero | tr '\\0' x; echo; done >> $TOWPATH_ENV",
+        "for n in 1 2 3; do printf L$n=LONG; head -c 99999 /dev/zero | tr '\\0' x; echo; done >> $TOWPATH_ENV",
     ],
     ids=["one variable", "all together"],
 )
 @pytest.mark.usefixtures("small_stack")
-def test_a08_variables_that_no_process_takes_fail_only_the_step_that_wrote_them(shell: list[str], script: str) -> None:
+def test_a08_variables_that_no_process_takes_fail_only_the_step_that_wrote_them(
+    shell: list[str], script: str
+) -> None:
     ran = run(
         Step(run="echo KEPT=yes >> $TOWPATH_ENV"),
         Step(run=script),
@@ -44,7 +46,10 @@ def test_a08_variables_that_no_process_takes_fail_only_the_step_that_wrote_them(
         shell=shell,
     )
     assert (ran.code, ran.outcomes) == (1, ["success", "failed", "success"])
-    assert ran.output == "towpath: TOWPATH_ENV: a variable is longer than 128 KiB, or all are too long together\n0\nyes\n"
+    assert (
+        ran.output
+        == "towpath: TOWPATH_ENV: a variable is longer than 128 KiB, or all are too long together\n0\nyes\n"
+    )
 
 
 def test_a_variable_of_many_pages_reaches_later_steps(shell: list[str]) -> None:
@@ -53,6 +58,10 @@ def test_a_variable_of_many_pages_reaches_later_steps(shell: list[str]) -> None:
 
 
 def test_a08_a_value_of_several_lines_needs_a_word_that_ends_it(shell: list[str]) -> None:
-    ran = run(Step(run="printf 'NOTES<<\\nfirst\\n\\nB=2\\n' >> $TOWPATH_ENV"), Step(run="echo on", condition="always"), shell=shell)
+    ran = run(
+        Step(run="printf 'NOTES<<\\nfirst\\n\\nB=2\\n' >> $TOWPATH_ENV"),
+        Step(run="echo on", condition="always"),
+        shell=shell,
+    )
     assert (ran.code, ran.outcomes) == (1, ["failed", "success"])
     assert ran.output == "towpath: TOWPATH_ENV: no word follows NOTES<<\non\n"
