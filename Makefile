@@ -73,6 +73,10 @@ wheel: $(VENV) ## Build the towpath command alone as a wheel (package towpath_cl
 release: $(VENV) ## Make the wheel, the image and the tag of shared.VERSION; pushes nothing (DRY_RUN=1: only check)
 	@$(if $(DRY_RUN),TOWPATH_DRY_RUN=true) $(PYTHON) -m devstack release
 
+.PHONY: audit
+audit: $(VENV) ## Ask which locked packages have known vulnerabilities, and write the bill of materials (CycloneDX) into dist/
+	@$(PYTHON) -m devstack audit
+
 # ---------------------------------------------------------------- checking it
 
 .PHONY: check

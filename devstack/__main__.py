@@ -6,6 +6,7 @@ import sys
 from pydantic import ValidationError
 
 from devstack.assets import fetch_assets
+from devstack.audit import audit
 from devstack.deploy import deploy
 from devstack.errors import DevstackError
 from devstack.images import build_images
@@ -15,11 +16,11 @@ from devstack.settings import DevstackSettings
 from devstack.stack import CHECKOUT
 from devstack.up import down, status, up
 
-COMMANDS = ("install", "assets", "images", "wheel", "release", "deploy", "up", "down", "status", "demo")
+COMMANDS = ("install", "assets", "images", "wheel", "release", "audit", "deploy", "up", "down", "status", "demo")
 
 
 def main() -> int:
-    """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr."""
+    """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr. `audit` has codes of its own."""
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Towpath on this machine.")
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
@@ -40,6 +41,8 @@ def _run(command: str, settings: DevstackSettings) -> int:
         fetch_assets(_say)
     elif command == "assets":
         return 0 if fetch_assets(_say) else 1
+    elif command == "audit":
+        return audit(settings, _say)
     elif command in {"images", "wheel", "release", "deploy"}:
         _make(command, settings)
     elif command == "up":

@@ -52,6 +52,9 @@ class DevstackSettings(BaseSettings):
     image: str = Field(default="towpath", pattern=r"^[a-z0-9][\w./:-]*$")
     """The name of the image that `make images` builds. Give it with a registry's address to push it there."""
 
+    advisories_url: str | None = Field(default=None, pattern=r"^https?://")
+    """PyPI's JSON API for `make audit`, without `/<package>/<version>/json`. None: that of pip's index."""
+
     image_archive: Path | None = None
     """A file to which `make images` also writes the image as a docker-archive. None: it writes no file."""
 

@@ -1,0 +1,64 @@
+"""The bill of materials (SBOM) of what the container image ships, as CycloneDX JSON.
+
+It lists the locked Python packages and Debian's. It is flat: it says what is there, not what needs what.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+from devstack.locked import Package
+from shared import VERSION
+
+QUERY = (
+    "cat /etc/os-release && dpkg-query --show "
+    r"--showformat '${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n'"
+)
+"""What a shell of the image runs, for `debian_packages` to read."""
+
+
+@dataclass(frozen=True, order=True)
+class DebianPackage:
+    name: str
+    version: str
+    architecture: str
+    distribution: str
+    """Such as `debian-12`."""
+
+
+def debian_packages(printed: str) -> list[DebianPackage]:
+    """What QUERY printed: installed packages, without those of which only the configuration is left."""
+    facts = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', printed, flags=re.MULTILINE))
+    distribution = f"{facts.get('ID', 'unknown')}-{facts.get('VERSION_ID', 'unknown')}"
+    rows = re.findall(r"^installed\t(\S+)\t(\S+)\t(\S+)$", printed, flags=re.MULTILINE)
+    return sorted(
+        DebianPackage(name, version, architecture, distribution) for name, version, architecture in rows
+    )
+
+
+def bill_of_materials(packages: Sequence[Package], debian: Sequence[DebianPackage]) -> str:
+    """The document as JSON text."""
+    bom = Bom()
+    image = Component(type=ComponentType.CONTAINER, name="towpath", version=VERSION, bom_ref="towpath")
+    bom.metadata.component = image
+    urls = [PackageURL("pypi", None, package.name, package.version) for package in packages]
+    urls += [
+        PackageURL(
+            "deb", "debian", each.name, each.version, {"arch": each.architecture, "distro": each.distribution}
+        )
+        for each in debian
+    ]
+    components = [
+        Component(
+            name=url.name, version=url.version, purl=url, bom_ref=url.to_string(), type=ComponentType.LIBRARY
+        )
+        for url in urls
+    ]
+    bom.components.update(components)
+    bom.register_dependency(image, components)
+    return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
