@@ -242,10 +242,10 @@ def test_x14_the_index_is_the_one_that_pip_uses(
 
 def test_x14_every_line_of_the_lock_files_is_a_package_with_its_version() -> None:
     files = lock_files(CHECKOUT)
-    assert [file.name for file in files] == ["dev.txt", "runtime.txt"]
+    assert [file.name for file in files] == ["dev.txt", "image.txt", "runtime.txt"]
     for file in files:
         text = file.read_text(encoding="utf-8")
-        assert len(locked(text, file.name)) == text.count("==") - text.count(" == ") > 40
+        assert len(locked(text, file.name)) == text.count("==") - text.count(" == ") > 0
 
 
 def test_x14_a_lock_file_is_read_with_markers_and_extras() -> None:
