@@ -40,6 +40,12 @@ class Program:
 PROGRAMS = (
     Program("git", "git", lambda: shutil.which("git") is not None),
     Program("bubblewrap (keeps jobs apart)", "bubblewrap", lambda: shutil.which("bwrap") is not None, optional=True),
+    Program(
+        "slirp4netns (gives jobs a network of their own)",
+        "slirp4netns",
+        lambda: shutil.which("slirp4netns") is not None,
+        optional=True,
+    ),
     Program("npm (the viewer of the page at /docs, and the tests' payloads)", "npm", lambda: shutil.which("npm") is not None, optional=True),
     Program("PostgreSQL", "postgresql", lambda: find_binaries() is not None, server=True),
     Program("RabbitMQ", "rabbitmq-server", lambda: find_scripts() is not None, server=True),

@@ -136,6 +136,8 @@ def _print_run(run: dict[str, Any]) -> None:
     say("")
     columns = [("job", key("name")), ("status", key("status")), ("reason", key("reason")), ("waits for", _waits)]
     print_table(run["jobs"], [*columns, ("attempts", _attempts), ("message", key("message"))], "no jobs")
+    for text, jobs in _warnings(run).items():
+        warn(one_line(f"warning: {', '.join(jobs)}: {text}"))
     steps = [{"job": job["name"], "attempt": attempt["number"], **step} for job in run["jobs"] for attempt in job["attempts"] for step in attempt["steps"]]
     if steps:
         say("")
@@ -143,6 +145,15 @@ def _print_run(run: dict[str, Any]) -> None:
             steps,
             [("job", key("job")), ("attempt", key("attempt")), ("step", key("name")), ("outcome", key("outcome")), ("exit code", key("exit_code"))],
         )
+
+
+def _warnings(run: Row) -> dict[str, list[str]]:
+    """Which jobs have each."""
+    found: dict[str, list[str]] = {}
+    for job in run["jobs"]:
+        for text in dict.fromkeys(text for attempt in job["attempts"] for text in attempt.get("warnings", ())):
+            found.setdefault(text, []).append(job["name"])
+    return found
 
 
 def _with_reason(row: Row) -> str:

@@ -151,6 +151,8 @@ class Observation:
     """Why there is no pod yet."""
     refusal: str | None = None
     """Why there never will be one."""
+    warnings: tuple[str, ...] = ()
+    """What people should know about how the job runs here: one line each."""
 
 
 class Cluster(Protocol):

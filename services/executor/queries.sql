@@ -45,9 +45,11 @@ SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id
 
 -- name: claim_attempts
 -- Let one pod of each attempt run user code, at most once; nobody whose stop was asked for.
--- $1 attempts, $2 object uids, $3 pod uids, $4 log locations, $5 containers, separated by commas. An attempt not returned: another pod has it, or it is over.
+-- $1 attempts, $2 object uids, $3 pod uids, $4 log locations, $5 containers, separated by commas, $6 warnings, separated by line feeds.
+-- An attempt not returned: another pod has it, or it is over.
 WITH asked AS (
-  SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]) AS w (id, object_uid, pod_uid, log_location, containers)),
+  SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+           AS w (id, object_uid, pod_uid, log_location, containers, warnings)),
 held AS (
   SELECT a.id, a.status FROM attempts a JOIN jobs j ON j.id = a.job_id
    WHERE a.id = ANY($1::bigint[]) AND j.cancel_requested_at IS NULL
@@ -55,7 +57,7 @@ held AS (
 claimed AS (
   UPDATE attempts a
      SET status = 'claimed', pod_uid = w.pod_uid, object_uid = w.object_uid, log_location = w.log_location,
-         containers = string_to_array(w.containers, ','), claimed_at = coalesce(a.claimed_at, now()), waiting_for = NULL, message = NULL
+         containers = string_to_array(w.containers, ','), warnings = string_to_array(w.warnings, E'\n'), claimed_at = coalesce(a.claimed_at, now()), waiting_for = NULL, message = NULL
     FROM asked w JOIN held h ON h.id = w.id
    WHERE a.id = w.id AND a.status IN ('creating', 'created', 'claimed') AND coalesce(a.pod_uid, w.pod_uid) = w.pod_uid AND a.cancel_requested_at IS NULL
   RETURNING a.id, h.status AS from_status),

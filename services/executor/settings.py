@@ -94,6 +94,9 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     """Folders that jobs in the sandbox see empty, beside those that are hidden anyway: pods, keys, home folders."""
     local_sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
     """auto: bubblewrap where it works, else a warning."""
+    local_network: Literal["auto", "own", "shared"] = "auto"
+    """own: jobs have loopback and a network of their own, and slirp4netns connects it with the world. shared: they have
+    the machine's. auto: own where it works, else shared with a warning in each run."""
     local_shm: Bytes = 64 << 20
     """Size of a job's own /dev/shm in bubblewrap, which is memory: bytes, or with a unit, such as 1Gi.
 

@@ -110,6 +110,7 @@ class ExecutorWork(Work):
             [pod.pods[0].uid for pod in pods],
             [pod.log_location for pod in pods],
             [",".join(pod.containers) for pod in pods],
+            ["\n".join(pod.warnings) for pod in pods],
         )
         return [row["id"] for row in rows]
 

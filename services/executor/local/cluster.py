@@ -24,8 +24,9 @@ from services.executor.cluster import OUT_OF_MEMORY, AttemptSpec, Cause, Clone, 
 from services.executor.local import supervisors
 from services.executor.local.folders import Removals, debris, keep_apart
 from services.executor.local.fork_server import ForkServer
+from services.executor.local.network_choice import Isolation, NetworkWish, isolate
 from services.executor.local.order import CloneOrder, Order
-from services.executor.local.pod_files import MARK, STAGED, Identity, PodFiles, Status, read_go, read_identity, read_status, write_whole
+from services.executor.local.pod_files import MARK, STAGED, Identity, PodFiles, Status, read_go, read_identity, read_status, read_warnings, write_whole
 from services.executor.local.processes import SYSTEM_PATH, marked, send
 from services.executor.local.sandbox import Sandbox
 from shared import step_markers
@@ -54,11 +55,15 @@ class LocalLimits:
 class LocalCluster:
     """Use as `async with`. Leaving the block leaves every pod running."""
 
-    def __init__(self, folder: Path, installation: str, sandbox: Sandbox, limits: LocalLimits) -> None:
+    def __init__(
+        self, folder: Path, installation: str, sandbox: Sandbox, limits: LocalLimits, network: NetworkWish | None = None
+    ) -> None:
+        self._folder = folder
         self._pods = folder / "pods"
         self._lock = folder / "removals.lock"
         self._prefix = f"tp-{installation}-"
-        self._sandbox = sandbox
+        self._isolation = Isolation(sandbox)
+        self._network = network or NetworkWish()
         self._limits = limits
         self._server = ForkServer()
         self._watch = supervisors.Watch(self._note)
@@ -74,6 +79,12 @@ class LocalCluster:
         keep_apart(self._pods)
         await self._removals.__aenter__()
         await self._server.__aenter__()
+        try:
+            self._isolation = await isolate(self._network, self._isolation.sandbox, self._server, self._folder)
+        except BaseException:
+            await self._server.__aexit__(None, None, None)
+            await self._removals.__aexit__(None, None, None)
+            raise
         left = await asyncio.to_thread(debris, self._pods)
         self._cleaning = asyncio.create_task(self._removals.remove(left))
         return self
@@ -201,6 +212,7 @@ class LocalCluster:
             pods=(pod,),
             log_location=str(files.folder),
             containers=containers,
+            warnings=read_warnings(files),
         )
 
     def _tell(self, name: str, pod_uid: str, wish: Literal["go", "stop"]) -> None:
@@ -226,7 +238,7 @@ class LocalCluster:
         paths = step_driver.DriverPaths(str(files.workspace), str(files.state))
         own = {"HOME": str(files.home), MARK: uid}
         machine = {"LANG": "C.UTF-8", "PATH": f"{SYSTEM_PATH}:{files.home}/.local/bin"}
-        machine |= {"USER": self._sandbox.job_name, "LOGNAME": self._sandbox.job_name}
+        machine |= {"USER": self._isolation.sandbox.job_name, "LOGNAME": self._isolation.sandbox.job_name}
         environment = machine | dict(spec.environment) | own
         return Order(
             pods=str(self._pods),
@@ -236,13 +248,15 @@ class LocalCluster:
             creation_token=spec.creation_token,
             driver=step_driver.render(spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment),
             clone=None if spec.clone is None else self._clone_order(spec.clone, files),
-            runner=self._sandbox.job(files.job, files.workspace),
+            runner=self._isolation.sandbox.job(files.job, files.workspace),
             job_seconds=spec.job.timeout_seconds,
             run_seconds=spec.run_seconds_left,
             grace_seconds=self._limits.grace_seconds,
             gate_seconds=self._limits.gate_seconds,
             memory_bytes=spec.job.resources.memory_bytes,
-            processes=None if self._sandbox.job_user is None else self._limits.processes,
+            processes=None if self._isolation.sandbox.job_user is None else self._limits.processes,
+            own_network=self._isolation.own_network,
+            warnings=self._isolation.warnings,
         )
 
     def _clone_order(self, clone: Clone, files: PodFiles) -> CloneOrder:
@@ -257,7 +271,7 @@ class LocalCluster:
             protocols=self._limits.clone_protocols,
             tags=clone.tags,
             seconds=self._limits.clone_seconds,
-            runner=self._sandbox.clone(files.workspace, [files.git, *(path for path in source if path.exists())]),
+            runner=self._isolation.sandbox.clone(files.workspace, [files.git, *(path for path in source if path.exists())]),
         )
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from typing import Self
 import orjson
 import structlog
 
-from services.executor.local.order import Order
+from services.executor.local.order import NETWORK, NetworkOrder, Order
 from services.executor.local.server import READY
 from shared.errors import Transient
 
@@ -49,6 +49,13 @@ class ForkServer:
 
     async def supervise(self, order: Order) -> str:
         """The supervisor's answer: `made`, `taken`, or why it could not be made. Raises Transient when there was none."""
+        return await self._ask(b"", orjson.dumps(order))
+
+    async def prepare_network(self, order: NetworkOrder) -> str:
+        """Why jobs can't have a network of their own; empty where they can. Raises Transient when there was no answer."""
+        return await self._ask(NETWORK, orjson.dumps(order))
+
+    async def _ask(self, what: bytes, content: bytes) -> str:
         async with self._slots:
             channel = await self._started()
             number = next(self._numbers)
@@ -56,9 +63,9 @@ class ForkServer:
             self._waiting[number] = answer
             memory = os.memfd_create("towpath-order")
             try:
-                os.write(memory, orjson.dumps(order))
+                os.write(memory, content)
                 os.lseek(memory, 0, os.SEEK_SET)
-                socket.send_fds(channel, [str(number).encode()], [memory])
+                socket.send_fds(channel, [b"%d %b" % (number, what)], [memory])
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     return await answer
             except (OSError, TimeoutError) as error:

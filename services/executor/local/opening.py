@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from services.executor.local.cluster import LocalCluster, LocalLimits
 from services.executor.local.folders import one_pid_namespace
+from services.executor.local.network_choice import NetworkWish
 from services.executor.local.sandbox import Sandbox, User, choose, private_folders
 from services.executor.settings import ExecutorSettings
 
@@ -39,5 +40,5 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
     )
     with one_pid_namespace(folder):
         sandbox = await choose(settings.local_sandbox, wanted, folder)
-        async with LocalCluster(folder, installation, sandbox, limits) as cluster:
+        async with LocalCluster(folder, installation, sandbox, limits, NetworkWish(settings.local_network)) as cluster:
             yield cluster

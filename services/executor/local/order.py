@@ -46,6 +46,10 @@ class Order:
     """What the job's processes may use together."""
     processes: int | None = None
     """How many processes and threads the job's user may have, in all of its pods."""
+    own_network: bool = False
+    """Whether user code runs in the network namespace of the fork server's jobs. The clone never does."""
+    warnings: tuple[str, ...] = ()
+    """What people should know about how the job runs here."""
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
@@ -55,7 +59,27 @@ class Order:
         if clone is not None:
             values["clone"] = CloneOrder(**{**clone, "runner": _runner(clone["runner"])})
         values["runner"] = _runner(values["runner"])
+        values["warnings"] = tuple(values["warnings"])
         return cls(**values)
+
+
+NETWORK = b"network"
+"""In a request to the fork server: its content is a NetworkOrder."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOrder:
+    """The network that jobs are to have."""
+
+    program: str
+    """Connects it with the world."""
+    prefix: tuple[str, ...]
+    """A sandbox that has to work in it, as in `Runner`."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> "NetworkOrder":
+        values = json.loads(data)
+        return cls(values["program"], tuple(values["prefix"]))
 
 
 def _runner(values: dict[str, list[str] | list[int] | None]) -> Runner:

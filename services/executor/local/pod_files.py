@@ -3,7 +3,8 @@
 A pod is put in place complete, by one rename(2) that fails where the name is taken: nobody ever sees half of one. Every file in it that is read
 while it may be written is put in place by a rename as well.
 
-`pod.json` who it is and who supervises it · `supervisor.pid` · `supervisor.lock` locked while that lives ·
+`pod.json` who it is and who supervises it · `warnings` what to know about how its job runs, a line each, if anything ·
+`supervisor.pid` · `supervisor.lock` locked while that lives ·
 `go` the uid that may run · `stop` its end was asked for · `started` user code may have begun ·
 `log/<container>.log` · `ended/<container>` no byte of that log follows · `status.json` how all of it ended · `job` the only folder that the job sees, with
 `workspace`, `home` and `state`, its own · `git` settings of the clone
@@ -29,6 +30,10 @@ class PodFiles:
     @property
     def identity(self) -> Path:
         return self.folder / "pod.json"
+
+    @property
+    def warnings(self) -> Path:
+        return self.folder / "warnings"
 
     @property
     def lock(self) -> Path:
@@ -139,6 +144,12 @@ def read_status(files: PodFiles) -> Status | None:
         return None
     clone = values["clone"]
     return Status(**{**values, "clone": None if clone is None else CloneStatus(**clone)})
+
+
+def read_warnings(files: PodFiles) -> tuple[str, ...]:
+    with contextlib.suppress(FileNotFoundError):
+        return tuple(files.warnings.read_text(encoding="utf-8").splitlines())
+    return ()
 
 
 def read_go(files: PodFiles) -> str | None:

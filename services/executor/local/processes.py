@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-_DEFAULT = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+SIGNALS_TO_RESET = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 """Signals that Python, or the fork server, treats in its own way."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -145,7 +145,7 @@ def _spawn(command: Command, output: int, memory: int | None) -> int:
     actions += [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
     if memory is not None:
         actions.append((os.POSIX_SPAWN_DUP2, memory, 3))
-    return os.posix_spawnp(argv[0], argv, command.environment, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULT)
+    return os.posix_spawnp(argv[0], argv, command.environment, file_actions=actions, setsid=True, setsigmask=(), setsigdef=SIGNALS_TO_RESET)
 
 
 def _fork(command: Command, output: int, memory: int | None) -> int:
@@ -164,7 +164,7 @@ def _become(command: Command, output: int, memory: int | None, parent: int) -> N
         os.dup2(output, 2)
         if memory is not None:
             os.dup2(memory, 3)
-        for number in _DEFAULT:
+        for number in SIGNALS_TO_RESET:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.umask(0o022)

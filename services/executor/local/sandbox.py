@@ -1,8 +1,8 @@
 """How jobs are kept apart from the machine and from each other: as a user of their own, in bubblewrap where a probe shows that it works.
 
 In the sandbox the system is read-only, and what belongs to people or to this installation is hidden; a job
-writes in its own folders, in /tmp and /dev/shm (its own) and in the folders that were mounted for all jobs. The
-network stays. Without the sandbox a job can read what its user can read.
+writes in its own folders, in /tmp and /dev/shm (its own) and in the folders that were mounted for all jobs.
+Without the sandbox a job can read what its user can read.
 """
 
 import asyncio
@@ -70,6 +70,8 @@ class Sandbox:
     """Size of the job's /dev/shm in bubblewrap. None: half of the machine's memory, the kernel's limit."""
     tmp_bytes: int | None = 1 << 30
     """Size of each other folder in memory that the job may write, /tmp and /var/tmp; None: as above."""
+    resolv_conf: tuple[Path, Path] | None = None
+    """(file, place) of a resolv.conf(5) that jobs in bubblewrap see instead of the machine's."""
     account_files: accounts.AccountFiles | None = None
     """What says in bubblewrap who the job's user is. None: the machine's files."""
 
@@ -80,11 +82,15 @@ class Sandbox:
 
     def job(self, folder: Path, workspace: Path) -> Runner:
         """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a millisecond. It begins in its workspace."""
-        return self._runner(self.job_user, [*self.mounts, folder], [], workspace, self._account(folder / "home"))
+        ours = [*self._account(folder / "home"), *self._resolver()]
+        return self._runner(self.job_user, [*self.mounts, folder], [], workspace, ours)
 
     def clone(self, workspace: Path, readable: Sequence[Path]) -> Runner:
         """For git, which is another user than user code: no process of a job can look at its environment."""
         return self._runner(self.clone_user, [workspace], readable, workspace)
+
+    def _resolver(self) -> list[str]:
+        return [] if self.resolv_conf is None else ["--ro-bind", *map(str, self.resolv_conf)]
 
     def _account(self, home: Path) -> list[str]:
         """The job's user and its home folder, by the name that the user's entry gives it."""
@@ -99,7 +105,7 @@ class Sandbox:
         writable: Sequence[Path],
         readable: Sequence[Path],
         folder: Path,
-        account: Sequence[str] = (),
+        ours: Sequence[str] = (),
     ) -> Runner:
         ids = None if user is None else (user.uid, user.gid)
         if not self.bubblewrap:
@@ -107,7 +113,7 @@ class Sandbox:
         bound = [("--ro-bind", path) for path in readable] + [("--bind", path) for path in writable]
         binds = [text for how, path in bound for text in (how, str(path), str(path))]
         ways = self._ways([path for _, path in bound])
-        seen = [*_SYSTEM, *self._shm(), *self._hide(), *account, *ways, *binds]
+        seen = [*SYSTEM, *self._shm(), *self._hide(), *ours, *ways, *binds]
         prefix = [*seen, "--chdir", str(folder), *_change_user(user)]
         return Runner(tuple(prefix), None, ids)
 
@@ -133,7 +139,7 @@ class Sandbox:
         return arguments
 
 
-_SYSTEM = ("bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+SYSTEM = ("bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
 
 def _size(wanted: int | None) -> list[str]:

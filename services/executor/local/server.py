@@ -1,8 +1,9 @@
 """The fork server: a small process with everything a supervisor needs already in memory, so that a pod's supervisor costs a fork and no start of Python.
 
 `python -m services.executor.local.server <descriptor>`: the descriptor is a sequenced-packet socket to the executor. Each packet is a request number, with an
-`Order` in the memory file that comes along; the answer is `made`, `taken`, or why it could not be made. The server ends with its executor; supervisors are
-independent of both.
+`Order` in the memory file that comes along; the answer is `made`, `taken`, or why it could not be made. A request number
+followed by `network` comes with a `NetworkOrder` before the first order of a job with a network of its own; the answer
+is empty, or why jobs can't have one. The server ends with its executor; supervisors are independent of both.
 """
 
 import contextlib
@@ -14,7 +15,8 @@ import sys
 import traceback
 from typing import NoReturn
 
-from services.executor.local.order import Order
+from services.executor.local.network import PROGRAM, Network, NetworkUnusable, make_network, try_command
+from services.executor.local.order import NETWORK, NetworkOrder, Order
 from services.executor.local.pod_files import PodFiles
 from services.executor.local.processes import set_name
 from services.executor.local.staging import lock, put_in_place, stage
@@ -37,26 +39,64 @@ def main() -> None:
     gc.disable()  # supervisors make no garbage worth a collection, which would copy every page they share
     gc.freeze()
     channel.send(READY)
+    networks = _Networks()
     while True:
-        number, descriptors, _, _ = socket.recv_fds(channel, 64, 1)
-        if not number:
+        request, descriptors, _, _ = socket.recv_fds(channel, 64, 1)
+        if not request:
             return
-        _serve(channel, number, descriptors[0])
+        _serve(channel, request, descriptors[0], networks)
 
 
-def _serve(channel: socket.socket, number: bytes, descriptor: int) -> None:
+class _Networks:
+    """The network that new pods get. One whose program has ended stays with the pods that it had, and is replaced."""
+
+    def __init__(self) -> None:
+        self._order: NetworkOrder | None = None
+        self._network: Network | None = None
+
+    def prepare(self, order: NetworkOrder) -> None:
+        """Raises NetworkUnusable."""
+        self._order = order
+        complaint = try_command(self.get(), (*order.prefix, "/bin/sh", "-c", "echo entered"), "entered")
+        if complaint:
+            raise NetworkUnusable(complaint)
+
+    def get(self) -> Network:
+        """Raises NetworkUnusable."""
+        if self._network is not None and not self._network.lives():
+            self._network.close()
+            self._network = None
+        if self._network is None:
+            self._network = make_network(PROGRAM if self._order is None else self._order.program)
+        return self._network
+
+
+def _serve(channel: socket.socket, request: bytes, descriptor: int, networks: _Networks) -> None:
     """An executor that is gone hears nothing; the pod is there for the next one."""
+    number, _, what = request.partition(b" ")
     try:
         with os.fdopen(descriptor, "rb") as memory:  # its offset is shared with the executor: rewound there
-            order = Order.decode(memory.read())
-        answer = "made" if _make(order, channel) else "taken"
+            content = memory.read()
+        if what == NETWORK:
+            networks.prepare(NetworkOrder.decode(content))
+            answer = ""
+        else:
+            answer = _supervised(Order.decode(content), channel, networks)
+    except NetworkUnusable as error:
+        answer = str(error)
     except Exception as error:  # noqa: BLE001 - one order's trouble stays its own
         answer = f"could not make a pod: {error}"
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         channel.send(number + b" " + answer.encode("utf-8", "replace")[:4096])
 
 
-def _make(order: Order, channel: socket.socket) -> bool:
+def _supervised(order: Order, channel: socket.socket, networks: _Networks) -> str:
+    """Raises NetworkUnusable, OSError."""
+    network = networks.get() if order.own_network else None
+    return "made" if _make(order, channel, network) else "taken"
+
+
+def _make(order: Order, channel: socket.socket, network: Network | None) -> bool:
     """False: another pod has the name. What can be done here is not done by the child, which would pay for each page of memory that it touches first."""
     staged = stage(order)
     held = lock(staged)
@@ -64,7 +104,7 @@ def _make(order: Order, channel: socket.socket) -> bool:
     try:
         supervisor = _fork(staged)
         if supervisor == 0:
-            _become_supervisor(order, in_place, [channel.detach(), say])
+            _become_supervisor(order, in_place, [channel.detach(), say], network)
         made = put_in_place(order, staged, supervisor)
         if made:
             os.write(say, b"!")
@@ -87,12 +127,12 @@ def _fork(staged: PodFiles) -> int:
     return child
 
 
-def _become_supervisor(order: Order, in_place: int, not_ours: list[int]) -> NoReturn:
+def _become_supervisor(order: Order, in_place: int, not_ours: list[int], network: Network | None) -> NoReturn:
     code = 1
     try:
         for descriptor in not_ours:
             os.close(descriptor)
-        code = supervise(order, in_place)
+        code = supervise(order, in_place, network)
     except Exception:  # noqa: BLE001 - the outermost edge of the process
         traceback.print_exc()
     finally:

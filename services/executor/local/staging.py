@@ -59,6 +59,8 @@ def _make_folders(order: Order, files: PodFiles) -> None:
 
 def _make_files(order: Order, files: PodFiles) -> None:
     files.log("job").touch(mode=0o600)
+    if order.warnings:
+        files.warnings.write_text("".join(f"{line}\n" for line in order.warnings), encoding="utf-8")
     if order.clone is not None:
         files.log("clone").touch(mode=0o600)
         files.git.mkdir(mode=0o755)

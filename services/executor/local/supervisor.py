@@ -17,6 +17,7 @@ from typing import Literal
 from services.executor.local.clone import clone
 from services.executor.local.container import Limits, run_container
 from services.executor.local.cri_log import CriLog
+from services.executor.local.network import Network
 from services.executor.local.order import Order
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles, Status, read_go, write_whole
 from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_likely_victim, become_subreaper, settle_mounts
@@ -27,8 +28,11 @@ ALREADY_STARTED_CODE = 97
 _TERMINATION_BYTES = 64 * 1024
 
 
-def supervise(order: Order, in_place: int) -> int:
-    """The whole life of a pod; the exit code of its supervisor. A byte comes from `in_place` when the pod's folder is there, none when it will not be."""
+def supervise(order: Order, in_place: int, network: Network | None) -> int:
+    """The whole life of a pod; the exit code of its supervisor. A byte comes from `in_place` when the pod's folder is there, none when it will not be.
+
+    `network`: what user code runs in; None: the machine's.
+    """
     os.setsid()
     become_subreaper()
     become_likely_victim()
@@ -37,10 +41,10 @@ def supervise(order: Order, in_place: int) -> int:
         return 1
     os.close(in_place)
     os.dup2(0, 2)  # nobody reads there any more when the executor is gone, and its log should not be held open
-    return _live(order, PodFiles(Path(order.pods) / order.name), wakes)
+    return _live(order, PodFiles(Path(order.pods) / order.name), wakes, network)
 
 
-def _live(order: Order, files: PodFiles, wakes: Wakes) -> int:
+def _live(order: Order, files: PodFiles, wakes: Wakes, network: Network | None) -> int:
     end = _wait_at_the_gate(order, files, wakes)
     if end != "go":
         _end(files, Status(order.uid, released=False, stopped=end == "stop", finished_at=time.time()))
@@ -54,7 +58,7 @@ def _live(order: Order, files: PodFiles, wakes: Wakes) -> int:
     if order.runner.prefix:
         settle_mounts((order.pods, *order.runner.prefix))
     try:
-        status = _Pod(order, files, wakes).run()
+        status = _Pod(order, files, wakes, network).run()
     except Exception:  # noqa: BLE001 - the outermost edge of the process: whatever happened, the pod has an end
         status = Status(order.uid, released=True, fault=traceback.format_exc(limit=-3), finished_at=time.time())
     _end(files, status)
@@ -87,6 +91,7 @@ class _Pod:
     order: Order
     files: PodFiles
     wakes: Wakes
+    network: Network | None
 
     def run(self) -> Status:
         run_ends_at = time.monotonic() + self.order.run_seconds
@@ -112,6 +117,8 @@ class _Pod:
         return cloned
 
     def _job(self, status: Status, limits: Limits) -> Status:
+        if self.network is not None:
+            self.network.enter()
         started_at = time.time()
         job_ends_at = time.monotonic() + self.order.job_seconds
         limits = replace(limits, deadline=min(limits.deadline, job_ends_at), memory_bytes=self.order.memory_bytes)

@@ -61,6 +61,7 @@ class Attempt(View):
     waiting_for: WaitingFor | None
     steps: list[Step]
     containers: list[str]
+    warnings: list[str] = Field(description="What to know about how it runs, such as a network that it shares.")
     logs: str = Field(description="The log of its container `job`.")
     created_at: Instant
     claimed_at: Instant | None

@@ -76,7 +76,7 @@ SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.cluster, j.carri
 
 -- name: run_attempts
 -- $1 run.
-SELECT a.id, a.job_id, a.number, a.status, a.cluster, a.outcome, a.reason, a.message, a.exit_code, a.waiting_for, a.steps, a.containers, a.created_at, a.claimed_at,
+SELECT a.id, a.job_id, a.number, a.status, a.cluster, a.outcome, a.reason, a.message, a.exit_code, a.waiting_for, a.steps, a.containers, a.warnings, a.created_at, a.claimed_at,
        a.started_at, a.finished_at
   FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE j.run_id = $1 ORDER BY a.job_id, a.number;
 

@@ -71,6 +71,14 @@ async def test_a_run_is_shown_with_all_that_belongs_to_it(story: Story) -> None:
     assert [change["to_status"] for change in run["transitions"]] == ["pending"]
 
 
+async def test_x12_a_run_shows_the_warnings_of_its_attempts(story: Story) -> None:
+    run_id = await story.run(status="running")
+    job_id = await story.history.job(run_id, "test", 0, status="running")
+    await story.history.attempt(job_id, warnings=["The job shares the network of its machine."])
+    (job,) = (await story.owner.get(f"/runs/{run_id}")).expect(200).json["jobs"]
+    assert job["attempts"][0]["warnings"] == ["The job shares the network of its machine."]
+
+
 async def test_a_log_is_complete_when_the_run_is_over_and_every_container_sealed(story: Story) -> None:
     run_id = await story.run()
     job_id = await story.history.job(run_id)

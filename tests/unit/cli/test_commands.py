@@ -304,6 +304,14 @@ def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(api: Fa
     assert words in " ".join(towpath("runs", "show", "7").out.split())
 
 
+def test_x12_a_run_shows_each_warning_once(api: FakeApi, towpath: Towpath) -> None:
+    warned = {**ATTEMPT, "warnings": ["The job shares a network."]}
+    other = {**JOB, "name": "test", "waiting_for": None, "attempts": [warned]}
+    jobs = [{**JOB, "waiting_for": None, "attempts": [warned, {**SECOND, "warnings": warned["warnings"]}]}, other]
+    api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": jobs}))
+    assert towpath("runs", "show", "7").err == "warning: build, test: The job shares a network.\n"
+
+
 def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towpath) -> None:
     """Also where a job that was asked to stop came to its good end, which then ended the run."""
     changes = [("running", None, "attempt:5"), ("cancelled", "superseded", "run:8"), ("success", None, "attempt:5"), ("cancelled", "superseded", "attempt:5")]
