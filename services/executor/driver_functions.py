@@ -88,6 +88,8 @@ towpath_read() {
     case $towpath_key in
       '' | [0-9]* | *[!A-Za-z0-9_]*) towpath_refuse "not a variable's name: $towpath_key" || return ;;
       TOWPATH_* | towpath_*) towpath_refuse "reserved: $towpath_key" || return ;;
+      BASHOPTS | BASH_VERSINFO | EUID | PPID | SHELLOPTS | UID)
+        towpath_refuse "bash sets $towpath_key itself and lets nobody else" || return ;;
     esac
     case $towpath_key=$towpath_value in
       OPTIND= | OPTIND=*[!0-9]*) towpath_refuse 'OPTIND takes a number, or no shell starts' || return ;;

@@ -20,7 +20,7 @@ class BodyLimits:
     bytes_per_second: int
 
 
-def _too_large(limit_bytes: int) -> Problem:
+def too_large(limit_bytes: int) -> Problem:
     return Problem(413, "too_large", f"A body may have {limit_bytes} bytes here.")
 
 
@@ -56,12 +56,12 @@ async def read_body(request: web.Request, share: Share, limits: BodyLimits) -> b
     Raises Problem: 413 over the limit, 408 when it comes too slowly, 503 when other bodies use the memory.
     """
     if (request.content_length or 0) > limits.size_bytes:
-        raise _too_large(limits.size_bytes)
+        raise too_large(limits.size_bytes)
     content = request.content
     if content.is_eof():  # a small body came with its headers
         body = content.read_nowait()
         if len(body) > limits.size_bytes:
-            raise _too_large(limits.size_bytes)
+            raise too_large(limits.size_bytes)
         share.memory.count(share, len(body))
         return body
     try:
@@ -111,7 +111,7 @@ class _Reading:
         while chunk := await self._content.readany():
             size += len(chunk)
             if size > self._limits.size_bytes:
-                raise _too_large(self._limits.size_bytes)
+                raise too_large(self._limits.size_bytes)
             self._in_window += len(chunk)
             if self._in_window >= self._limits.bytes_per_second * RATE_SECONDS:
                 self._begin_window()

@@ -18,7 +18,7 @@ class Limit:
 
 
 _LIMITS = (
-    ("webhook_body_bytes", "bytes", "A webhook's body. GitHub sends no more."),
+    ("webhook_body_bytes", "bytes", "A webhook's body; of a form its payload. GitHub sends no more."),
     ("inlet_body_bytes", "bytes", "A webhook's body that is kept in RabbitMQ while PostgreSQL is away."),
     ("body_memory_bytes", "bytes", "Request bodies in memory at once; then they wait, and at last get 503."),
     ("body_reserve_bytes", "bytes", "Of these, for bodies of at most 1 MiB alone."),

@@ -4,13 +4,21 @@ It is taken only under a repository's own hook key, to refuse a body that speaks
 """
 
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 
 from services.gateway.hook_secrets import Hook
+from shared import forms
 
-FORM = "application/x-www-form-urlencoded"
+
+def payload_bytes(body: bytes, content_type: str) -> int:
+    """The size of a body, or of a form's payload."""
+    if content_type != forms.CONTENT_TYPE:
+        return len(body)
+    try:
+        return len(forms.payload(body))
+    except ValueError:
+        return len(body)
 
 
 def speaks_for_another(body: bytes, content_type: str, hook: Hook) -> bool:
@@ -29,16 +37,9 @@ def speaks_for_another(body: bytes, content_type: str, hook: Hook) -> bool:
 
 def _repository(body: bytes, content_type: str) -> dict[str, Any] | None:
     try:
-        text = _payload_of_form(body) if content_type == FORM else body
+        text = forms.payload(body) if content_type == forms.CONTENT_TYPE else body
         document = orjson.loads(text)
     except ValueError:
         return None
     repository = document.get("repository") if isinstance(document, dict) else None
     return repository if isinstance(repository, dict) else None
-
-
-def _payload_of_form(body: bytes) -> str:
-    values = parse_qs(body.decode(), max_num_fields=100).get("payload", [])
-    if len(values) != 1:
-        raise ValueError("a form has one payload")
-    return values[0]

@@ -31,7 +31,7 @@ class GatewaySettings(ServiceSettings):
     inlet_body_bytes: PositiveInt = 8 * MEBIBYTE
     """Larger bodies are not kept in the inlet: RabbitMQ 4 refuses messages over 16 MiB, and base64 adds a third."""
     webhook_body_bytes: PositiveInt = 25 * MEBIBYTE
-    """GitHub sends no more."""
+    """GitHub sends no more. A form may be three times as large, because each escaped byte of its payload takes three."""
     body_memory_bytes: PositiveInt = 256 * MEBIBYTE
     """Bodies held at once by one gateway, over all requests.
 

@@ -5,9 +5,10 @@ This path carries the load of the whole system: no models, no middleware, one re
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
 
 import orjson
 from aiohttp import web
@@ -17,15 +18,18 @@ from services.gateway.acceptance import Acceptance, Kept, Refused, Unavailable
 from services.gateway.body_memory import BodyMemory
 from services.gateway.deliveries import LARGE_BYTES, Delivery, Envelope, sealed
 from services.gateway.hook_secrets import Hook, HookSecrets
-from services.gateway.intake import SINGLE, BodyLimits, check_encoding, check_single, read_body
-from services.gateway.payloads import FORM, speaks_for_another
+from services.gateway.intake import SINGLE, BodyLimits, check_encoding, check_single, read_body, too_large
+from services.gateway.payloads import payload_bytes, speaks_for_another
 from services.gateway.problems import Problem, unavailable
 from services.gateway.settings import GatewaySettings
 from services.gateway.signatures import claimed_signature, is_signed
+from shared import forms
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _refused = Counter("towpath_webhooks_refused_total", "Webhooks refused before anything was stored", ["source", "status"])
 
-_CONTENT_TYPES = ("application/json", FORM)
+_CONTENT_TYPES = ("application/json", forms.CONTENT_TYPE)
 _LONGEST_NAME = 200
 
 
@@ -78,6 +82,7 @@ class Webhooks:
             seconds=settings.body_seconds,
             bytes_per_second=settings.body_bytes_per_second,
         )
+        self._form_limits = replace(self._body_limits, size_bytes=forms.largest_form(settings.webhook_body_bytes))
         self._secrets = {name: settings.webhook_secrets(name) for name in FORGES}
 
     async def forge_wide(self, request: web.Request, forge: Forge) -> web.Response:
@@ -105,15 +110,18 @@ class Webhooks:
         if signature is None or not secrets:
             raise _unsigned()
         with self._memory.share(request.remote or "") as share:
-            body = await read_body(request, share, self._body_limits)
-            if not await _checked(body, signature, secrets):
+            is_form = request.content_type == forms.CONTENT_TYPE
+            body = await read_body(request, share, self._form_limits if is_form else self._body_limits)
+            if not await _aside(body, is_signed, body, signature, secrets):
                 raise _unsigned()
-            if hook is not None and speaks_for_another(body, request.content_type, hook):
+            if await _aside(body, payload_bytes, body, request.content_type) > self._body_limits.size_bytes:
+                raise too_large(self._body_limits.size_bytes)
+            if hook is not None and await _aside(body, speaks_for_another, body, request.content_type, hook):
                 raise Problem(403, "other_repository", "This hook speaks for another repository.")
             envelope = _envelope(headers, forge, hook_key)
             if envelope.event_type == "ping":
                 return _json(200, {"status": "pong"})
-            return await self._keep(await _sealed(envelope, body))
+            return await self._keep(await _aside(body, sealed, envelope, body))
 
     def _secrets_for(self, forge: Forge, hook_key: str | None) -> tuple[Hook | None, tuple[bytes, ...]]:
         if hook_key is None:
@@ -143,16 +151,11 @@ def _json(status: int, document: Mapping[str, str]) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
 
 
-async def _checked(body: bytes, signature: str, secrets: tuple[bytes, ...]) -> bool:
+async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the work returns; it is done in a thread if the body is large."""
     if len(body) < LARGE_BYTES:
-        return is_signed(body, signature, secrets)
-    return await asyncio.to_thread(is_signed, body, signature, secrets)
-
-
-async def _sealed(envelope: Envelope, body: bytes) -> Delivery:
-    if len(body) < LARGE_BYTES:
-        return sealed(envelope, body)
-    return await asyncio.to_thread(sealed, envelope, body)
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) -> Envelope:

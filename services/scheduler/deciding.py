@@ -16,7 +16,8 @@ from services.scheduler.store import Row, SchedulerWork, StoredDelivery
 from services.scheduler.wording import shown
 from shared.events import Event, EventKind, Ignored
 
-_LARGEST_BODY_BYTES = 32 * 1024**2
+_LARGEST_BODY_BYTES = 96 * 1024**2
+"""The largest payload that GitHub sends, 25 MiB, takes three times as much as a form."""
 
 _decompressor = zstandard.ZstdDecompressor()  # for the event loop alone: it is not safe in threads
 

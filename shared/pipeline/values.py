@@ -39,6 +39,8 @@ MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
 RUN_LIMIT_BYTES = 64 * 1024
 ENV_VALUE_LIMIT_BYTES = 32 * 1024
 """Linux takes 128 KiB for one variable."""
+READONLY_IN_BASH = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
+"""Where bash is the `sh` of a job's image, setting one of these ends the step before its script."""
 RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 """What Towpath sets itself; in small letters they are variables of the step driver."""
 
@@ -134,6 +136,8 @@ def env_name(text: str) -> str:
         raise BadValue("bad_env_name", message, 'A letter or "_", then letters, digits and "_", at most 128 characters.')
     if RESERVED_ENV_NAME.fullmatch(text):
         raise BadValue("reserved_env_name", "names that begin with TOWPATH_ are set by Towpath")
+    if text in READONLY_IN_BASH:
+        raise BadValue("reserved_env_name", f"bash sets {text} itself and lets nobody else", "Choose another name.")
     if text == "OPTIND":
         raise BadValue("reserved_env_name", "OPTIND is the shell's own: where it is no number, no script starts")
     return text

@@ -42,7 +42,7 @@ async def test_anybody_with_a_token_sees_the_limits_in_force(towpath: Towpath) -
         "setting": "TOWPATH_WEBHOOK_BODY_BYTES",
         "value": 25 << 20,
         "unit": "bytes",
-        "reason": "A webhook's body. GitHub sends no more.",
+        "reason": "A webhook's body; of a form its payload. GitHub sends no more.",
     }
 
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 
+from shared import forms
 from shared.events import Event, Ignored
 
-_FORM = "application/x-www-form-urlencoded"
 _LONGEST_TEXT = 65_536
 _GREATEST_ID = 2**63 - 1
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)  # Go's zero time and epoch 0 mean "unknown"
@@ -97,19 +96,15 @@ class Fields:
 def read_body(headers: Mapping[str, str], body: bytes) -> Fields:
     """The JSON object of a delivery, sent as JSON or as the form field `payload`. Raises Malformed."""
     try:
-        document = orjson.loads(_form_payload(body) if headers.get("content-type", "").lower().startswith(_FORM) else body)
-    except ValueError:  # orjson's own error, and UnicodeDecodeError, are ValueErrors
+        is_form = headers.get("content-type", "").lower().startswith(forms.CONTENT_TYPE)
+        document = orjson.loads(forms.payload(body) if is_form else body)
+    except forms.NoPayload:
+        raise Malformed("The form has no field `payload`, or two of them.") from None
+    except ValueError:  # orjson's own error is one
         raise Malformed("The body is not JSON.") from None
     if not isinstance(document, dict):
         raise Malformed("The body is not a JSON object.")
     return Fields(document)
-
-
-def _form_payload(body: bytes) -> str:
-    values = parse_qs(body.decode("ascii"), max_num_fields=16, errors="strict").get("payload")
-    if not values:
-        raise Malformed("The form has no field `payload`.")
-    return values[0]
 
 
 def read_repository(forge: str, payload: Fields) -> ForgeRepository:

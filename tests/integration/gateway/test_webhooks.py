@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import zstandard
 
+from shared.forms import CONTENT_TYPE as FORM
 from tests.harness.github import FakeRepository, push, signature, to_bytes
 from tests.integration.gateway.serving import GITEA_SECRET, GITHUB_SECRET, OLD_GITHUB_SECRET, Serving
 
@@ -127,6 +128,25 @@ async def test_a_form_is_stored_raw(served: Serving) -> None:
     (row,) = await served.rows("SELECT body, headers FROM deliveries")
     assert zstandard.decompress(row["body"]) == body
     assert json.loads(row["headers"])["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_a16_the_limit_of_a_form_counts_its_payload(served: Serving) -> None:
+    """As forges write it: each quote of the JSON takes three bytes, so 20 MiB become more than the limit."""
+    fits = b"payload=" + b"%22" * (20 << 20)
+    (await served.deliver(fits, Content_Type=FORM)).expect(202)
+    (row,) = await served.rows("SELECT body_bytes FROM deliveries")
+    assert row["body_bytes"] == len(fits)
+    too_large = b"payload=" + b"%22" * (1 << 20) + b"a" * (25 << 20)
+    answer = (await served.deliver(too_large, Content_Type=FORM)).expect(413)
+    assert answer.json["detail"] == f"A body may have {25 << 20} bytes here."
+    (await served.deliver(b"payload=" + b"a" * (25 << 20), Content_Type=FORM)).expect(202)
+    (await served.deliver(b"a=" + b"b" * (25 << 20), Content_Type=FORM)).expect(413)
+    (await served.deliver(b"payload=" + b"%22" * (26 << 20), Content_Type=FORM)).expect(413)
+    assert await served.count("deliveries") == 2
+
+
+async def test_a16_a_large_form_needs_its_signature_too(served: Serving) -> None:
+    (await served.deliver(b"payload=" + b"%22" * (9 << 20), Content_Type=FORM, secret="wrong")).expect(401)
 
 
 @pytest.mark.parametrize(("name", "value"), [("Content_Type", "text/plain"), ("Content_Type", "application/xml"), ("Content_Encoding", "gzip")])

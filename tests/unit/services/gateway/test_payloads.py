@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.hook_secrets import Hook
-from services.gateway.payloads import FORM, speaks_for_another
+from services.gateway.payloads import speaks_for_another
+from shared.forms import CONTENT_TYPE as FORM
 
 KNOWN = Hook("github", 42, "octo/web", b"s")
 UNKNOWN_ID = Hook("github", None, "octo/web", b"s")

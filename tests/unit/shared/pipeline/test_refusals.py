@@ -5,6 +5,7 @@ import pytest
 from shared.pipeline.grammar import PIPELINE
 from shared.pipeline.rules import List as ListRule
 from shared.pipeline.rules import Record, Rule, Switchable, Table
+from shared.pipeline.values import READONLY_IN_BASH
 from tests.unit.shared.pipeline.documents import MINIMAL, codes_in, problems_in, with_job, with_step, with_top
 
 JOB = "jobs.test"
@@ -210,6 +211,13 @@ def test_every_later_key_is_tried() -> None:
 )
 def test_the_message_names_the_likely_fix(text: str, words: str) -> None:
     assert words in {problem.message for problem in problems_in(text)}
+
+
+@pytest.mark.parametrize("name", sorted(READONLY_IN_BASH))
+def test_a16_a_variable_that_bash_keeps_for_itself_is_refused(name: str) -> None:
+    (problem,) = problems_in(with_job(f"env: {{ {name}: c }}"))
+    assert (problem.code, problem.path) == ("reserved_env_name", f"{JOB}.env.{name}")
+    assert problem.message == f"bash sets {name} itself and lets nobody else"
 
 
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:

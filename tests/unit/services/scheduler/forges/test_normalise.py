@@ -191,7 +191,7 @@ def test_what_cannot_be_read_is_told_clearly(body: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("form", "reason"),
-    [(b"a=b", "The form has no field `payload`."), (b"payload=%FF", "The body is not JSON."), (b"payload=\xff", "The body is not JSON.")],
+    [(b"a=b", "The form has no field `payload`, or two of them."), (b"payload=%FF", "The body is not JSON."), (b"payload=\xff", "The body is not JSON.")],
 )
 def test_a_form_that_cannot_be_read_is_told_clearly(form: bytes, reason: str) -> None:
     with pytest.raises(Malformed) as caught:
