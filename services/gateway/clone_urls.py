@@ -6,9 +6,15 @@ read as an option.
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,2000}")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_TRANSLATED = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
+"""RFC 6052, RFC 4291 (compatible addresses, no longer in use) and RFC 2765: the IPv4 address is at the end."""
+_LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""RFC 8215: for networks of one's own."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa", "cluster.local", "svc")
 
@@ -52,8 +58,27 @@ def _host_fault(host: str) -> str | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return _name_fault(host)
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return None if mapped.is_global and not mapped.is_multicast else "This address is private."
+    return None if all(map(_is_public, _reached_by(address))) else "This address is private."
+
+
+def _reached_by(address: Address) -> Iterator[Address]:
+    """Where a connection to it may end: a translator or a tunnel takes some IPv6 addresses to the IPv4 address in them."""
+    if address.version == 4:
+        yield address
+        return
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+        return
+    yield address
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if any(address in network for network in _TRANSLATED):
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+def _is_public(address: Address) -> bool:
+    is_local = getattr(address, "is_site_local", False) or address in _LOCAL_TRANSLATION
+    return address.is_global and not address.is_multicast and not is_local
 
 
 def _name_fault(host: str) -> str | None:

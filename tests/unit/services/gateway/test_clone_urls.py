@@ -36,6 +36,18 @@ LOCAL = [
     "https://git.internal/o/r",
     "https://localhost./o/r",
 ]
+LEADING_TO_PRIVATE = [
+    "64:ff9b::7f00:1",
+    "64:ff9b::a00:1",
+    "64:ff9b:1::7f00:1",
+    "64:ff9b:1:7f00:0:100::",
+    "2002:7f00:1::",
+    "2002:c0a8:1::1",
+    "::7f00:1",
+    "::ffff:0:7f00:1",
+    "fec0::1",
+]
+"""IPv6 addresses that a translator or a tunnel takes to an IPv4 address, and such as belong to a site."""
 BAD = [
     "",
     "-",
@@ -70,6 +82,17 @@ BAD = [
 def test_a_forges_address_is_good_everywhere(url: str) -> None:
     assert clone_url_fault(url, allow_local=False) is None
     assert clone_url_fault(url, allow_local=True) is None
+
+
+@pytest.mark.parametrize("address", LEADING_TO_PRIVATE)
+def test_x13_an_ipv6_address_that_leads_to_a_private_place_is_private(address: str) -> None:
+    assert clone_url_fault(f"https://[{address}]/o/r", allow_local=False) == "This address is private."
+    assert clone_url_fault(f"https://[{address}]/o/r", allow_local=True) is None
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::808:808", "2002:808:808::1"])
+def test_x13_one_that_leads_to_a_public_place_is_public(address: str) -> None:
+    assert clone_url_fault(f"https://[{address}]/o/r", allow_local=False) is None
 
 
 @pytest.mark.parametrize("url", LOCAL)
