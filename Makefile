@@ -16,7 +16,7 @@ ARGS ?=
 OVERLAY ?= dev
 # With any value, `make release` only checks: make release DRY_RUN=1
 DRY_RUN ?=
-# The benchmarks to run: make bench ONLY=B1,B2 (empty: all)
+# The benchmarks or attacks to run: make bench ONLY=B1,B2, make attack ONLY=X3,X4 (empty: all)
 ONLY ?=
 # The length and the seed of make chaos, and how often each kind of fault has to come before it may end. (SECONDS is also a variable of bash, so it counts only where it was given to make.)
 CHAOS_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS))
@@ -124,6 +124,11 @@ chaos: $(VENV) ## Steady load under random faults of every kind; prints the tabl
 chaos-mutants: $(VENV) ## Take away each safeguard in turn, in a copy, and show that a named test fails
 	@$(PYTHON) -m devstack install
 	@$(PYTHON) -m tests.chaos.mutants
+
+.PHONY: attack
+attack: $(VENV) ## Attack a private gateway for 4 minutes, measure what other tenants notice; prints the table, writes .towpath/attack.json (ONLY=X3,X4)
+	@$(PYTHON) -m devstack install
+	@$(PYTHON) -m tests.attack $(ONLY)
 
 .PHONY: bench
 bench: $(VENV) ## Measure, and print the table (ONLY=B1,B2 for some)

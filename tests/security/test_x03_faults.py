@@ -10,9 +10,9 @@ from services.gateway.fields import is_storable
 from services.gateway.problems import FAULT_LIMIT
 from shared.pipeline.errors import PipelineInvalid
 from shared.pipeline.load import load
+from tests.attack.payloads import HEAD
 from tests.integration.gateway.serving import Serving
 
-HEAD = "version: 1\nrepository: octo/web\non: { push: {} }\njobs:\n"
 NAMES = [f"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz_{number}" for number in range(99)]
 
 

@@ -13,12 +13,11 @@ import pytest
 from services.gateway.pipeline_reader import Busy, PipelineReader
 from shared.errors import Transient
 from shared.pipeline.errors import PipelineInvalid
+from tests.attack.payloads import MANY_MISTAKES
 from tests.harness.client import Answer, Client
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import PIPELINE, Serving, make_settings, serving
 
-HEAD = "version: 1\nrepository: octo/web\non: { push: {} }\njobs:\n"
-LARGE = HEAD + "".join(f"  j{number}: {{ stepz: [], fooo: 1, barr: 2 }}\n" for number in range(3000))
 SMALL = PIPELINE.format(repository="octo/web")
 ENDLESS = "import time\ntime.sleep(3600)"
 """A worker that never answers, as one that hangs."""
@@ -46,12 +45,12 @@ async def validate(client: Client, text: str) -> Answer:
 @pytest.mark.alone("webhooks are timed")
 async def test_x03_webhooks_are_answered_while_documents_are_checked(served: Serving) -> None:
     _, reader = await served.person(scopes=("read",))
-    assert 110_000 < len(LARGE) < 130_000
-    (await validate(reader, LARGE)).expect(200)
+    assert 110_000 < len(MANY_MISTAKES) < 130_000
+    (await validate(reader, MANY_MISTAKES)).expect(200)
     quiet = percentile(await webhooks(served, "quiet"), 0.99)
     done = asyncio.Event()
     measured = asyncio.create_task(webhooks(served, "attack", done))
-    answers = await asyncio.gather(*(validate(reader, LARGE) for _ in range(30)))
+    answers = await asyncio.gather(*(validate(reader, MANY_MISTAKES) for _ in range(30)))
     done.set()
     attacked = percentile(await measured, 0.99)
     assert {answer.status for answer in answers} == {200, 503}
@@ -67,7 +66,7 @@ async def test_x03_one_user_does_not_fill_the_queue_for_others(database_url: str
     settings = make_settings(database_url, amqp_url, tmp_path, pipeline_checks=8, pipeline_checks_per_user=4)
     async with serving(settings, None) as served:
         _, greedy = await served.person(scopes=("read",))
-        attack = [asyncio.create_task(validate(greedy, LARGE)) for _ in range(30)]
+        attack = [asyncio.create_task(validate(greedy, MANY_MISTAKES)) for _ in range(30)]
         (await validate((await served.person())[1], SMALL)).expect(200)
         statuses = [(await one).status for one in attack]
         assert statuses.count(200) >= 4
@@ -80,7 +79,7 @@ async def test_x03_saving_uses_the_same_queue(database_url: str, amqp_url: str, 
     async with serving(settings, None) as served:
         _, user = await served.person()
         path = path.format(id=(await served.pipeline(user))["id"])
-        asked = [user.request(method, path, {"name": f"n{number}", "yaml_config": LARGE}) for number in range(8)]
+        asked = [user.request(method, path, {"name": f"n{number}", "yaml_config": MANY_MISTAKES}) for number in range(8)]
         statuses = [answer.status for answer in await asyncio.gather(*asked)]
         assert set(statuses) == {422, 503}
 
@@ -136,11 +135,11 @@ async def test_x03_no_more_processes_than_asked_for() -> None:
 
 async def test_x03_the_queue_is_bounded_for_all_and_for_each_user() -> None:
     async with reading() as reader:
-        held = [asyncio.create_task(reader.read(LARGE, user_id=1)) for _ in range(3)]
+        held = [asyncio.create_task(reader.read(MANY_MISTAKES, user_id=1)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(Busy, match="TOWPATH_PIPELINE_CHECKS_PER_USER"):
             await reader.read(SMALL, user_id=1)
-        held.append(asyncio.create_task(reader.read(LARGE, user_id=2)))
+        held.append(asyncio.create_task(reader.read(MANY_MISTAKES, user_id=2)))
         await asyncio.sleep(0)
         with pytest.raises(Busy, match=r"TOWPATH_PIPELINE_CHECKS\)"):
             await reader.read(SMALL, user_id=3)
@@ -175,7 +174,7 @@ async def test_x03_a_worker_that_was_killed_is_replaced() -> None:
 async def test_x03_a_request_that_is_given_up_leaves_no_answer_for_the_next() -> None:
     async with reading() as reader:
         await reader.read(SMALL, user_id=1)
-        given_up = asyncio.create_task(reader.read(LARGE, user_id=1))
+        given_up = asyncio.create_task(reader.read(MANY_MISTAKES, user_id=1))
         await asyncio.sleep(0.01)
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)

@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.attack.payloads import BODY_SIZES, MEBIBYTE, head_of_body
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving, make_settings, serving
 
 pytestmark = pytest.mark.alone("bodies are slow by the clock")
 
-MEBIBYTE = 1 << 20
-SIZES = [25 * MEBIBYTE >> step for step in range(5)]
 
 
 @asynccontextmanager
@@ -24,15 +23,6 @@ async def gateway(database_url: str, amqp_url: str, folder: Path, **settings: An
     values = {"body_memory_bytes": 64 * MEBIBYTE, "body_seconds": 60, **settings}
     async with serving(make_settings(database_url, amqp_url, folder, **values), None) as running:
         yield running
-
-
-def head(size: int) -> bytes:
-    """Of a webhook whose signature has the right form, and is wrong."""
-    return (
-        b"POST /webhooks/github HTTP/1.1\r\nHost: towpath\r\nContent-Type: application/json\r\n"
-        b"X-GitHub-Event: push\r\nX-GitHub-Delivery: d\r\nX-Hub-Signature-256: sha256=%b\r\n"
-        b"Content-Length: %d\r\n\r\n"
-    ) % (b"0" * 64, size)
 
 
 class Attacker:
@@ -47,7 +37,7 @@ class Attacker:
     async def begin(cls, served: Serving, size: int, sent: int, address: str = "127.0.0.1") -> "Attacker":
         to = urlsplit(served.url)
         attacker = cls(*await asyncio.open_connection(to.hostname, to.port, local_addr=(address, 0)))
-        attacker.writer.write(head(size))
+        attacker.writer.write(head_of_body(size))
         attacker.dripping = asyncio.create_task(attacker.send(sent))
         return attacker
 
@@ -89,7 +79,7 @@ def body(size: int) -> bytes:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
 async def test_x04_webhooks_of_any_size_are_accepted_during_the_attack(database_url: str, amqp_url: str, tmp_path: Path, address: str) -> None:
-    async with gateway(database_url, amqp_url, tmp_path) as served, attackers(served, SIZES * 7, address):
+    async with gateway(database_url, amqp_url, tmp_path) as served, attackers(served, BODY_SIZES * 7, address):
         for number, size in enumerate([20, 1000, 100_000, MEBIBYTE, 3 * MEBIBYTE, 25 * MEBIBYTE]):
             (await served.deliver(body(size), X_GitHub_Delivery=f"d-{number}")).expect(202)
 
@@ -141,7 +131,7 @@ async def test_x04_who_is_displaced_is_told_the_limit(database_url: str, amqp_ur
 async def test_x04_all_memory_is_free_after_the_attack(database_url: str, amqp_url: str, tmp_path: Path) -> None:
     async with gateway(database_url, amqp_url, tmp_path) as served:
         before = served.gateway.memory.free_bytes
-        async with attackers(served, SIZES * 3) as found:
+        async with attackers(served, BODY_SIZES * 3) as found:
             pass
         assert found
         (await served.deliver(b"{}")).expect(202)

@@ -11,19 +11,15 @@ from services.scheduler.consumers import Consumers
 from services.scheduler.pace import Pace
 from services.scheduler.revisions import Revisions
 from services.scheduler.store import open_store
+from tests.attack.payloads import LONG_BRANCH, costly_trigger
 from tests.harness.github import push
 from tests.integration.scheduler.conftest import world
 from tests.integration.scheduler.world import ONE_JOB, World
 
 __all__ = ["world"]
 
-BRANCH = "a" * 240
-
-
 def costly(pipeline: int, patterns: int = 100) -> str:
-    """Globs of 250 characters that the branch passes nearly to their end."""
-    globs = ", ".join(f'"{"*a" * 120}{pipeline:05}{number:05}"' for number in range(patterns))
-    return ONE_JOB.replace("push: {}", f"push: {{ branches: [{globs}] }}")
+    return ONE_JOB.replace("push: {}", costly_trigger(pipeline, patterns))
 
 
 async def outcomes(world: World) -> dict[int, tuple[str, str]]:
@@ -37,7 +33,7 @@ async def test_x05_an_event_costs_each_owner_a_bounded_number_of_comparisons(wor
     costing = [await world.pipeline(costly(number)) for number in range(4)]
     other = await world.user("other", is_admin=True)
     theirs = await world.pipeline(ONE_JOB, owner=other)
-    await world.deliver(push(world.octo_web, ref=f"refs/heads/{BRANCH}"))
+    await world.deliver(push(world.octo_web, ref=f"refs/heads/{LONG_BRANCH}"))
     found = await outcomes(world)
     assert [found[pipeline] for pipeline in costing[:1]] == [("not_matched", "branch")]
     assert [found[pipeline] for pipeline in costing[2:]] == [("skipped", "too_many_patterns")] * 2
@@ -79,7 +75,7 @@ async def test_x05_other_tasks_run_while_an_event_is_decided(world: World) -> No
     for number in range(60):
         await world.pipeline(costly(number, patterns=8))
     world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_characters=10**9), world.admission)
-    delivery_id = await world.delivery(push(world.octo_web, ref=f"refs/heads/{BRANCH}"))
+    delivery_id = await world.delivery(push(world.octo_web, ref=f"refs/heads/{LONG_BRANCH}"))
     gaps: list[float] = []
 
     async def tick() -> None:

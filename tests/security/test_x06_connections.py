@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
+from tests.attack.payloads import HALF_HEAD
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving, make_settings, serving
 
 pytestmark = pytest.mark.alone("connections end after times that are measured")
 
-HALF = b"POST /webhooks/github HTTP/1.1\r\nHost: towpath\r\nX-Half: "
 WHOLE = b"GET /healthy HTTP/1.1\r\nHost: towpath\r\n\r\n"
 PATIENT: dict[str, Any] = {"head_seconds": 60, "idle_seconds": 60}
 
@@ -62,7 +62,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
     return await asyncio.wait_for(reader.read(), 20)
 
 
-@pytest.mark.parametrize(("sent", "answered"), [((HALF,), b" 408 "), ((HALF, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")])
+@pytest.mark.parametrize(("sent", "answered"), [((HALF_HEAD,), b" 408 "), ((HALF_HEAD, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")])
 async def test_x06_a_head_that_does_not_come_ends_the_connection(
     database_url: str, amqp_url: str, tmp_path: Path, sent: tuple[bytes, ...], answered: bytes
 ) -> None:
@@ -80,7 +80,7 @@ async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp
         gateway(database_url, amqp_url, tmp_path, head_seconds=0.5) as served,
         attacking(served) as attacker,
     ):
-        reader = await attacker.open(HALF)
+        reader = await attacker.open(HALF_HEAD)
         [(_, writer)] = attacker.opened
 
         async def drip() -> None:
@@ -95,7 +95,7 @@ async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp
         assert json.loads(body)["type"] == "urn:towpath:problem:head_too_slow"
 
 
-@pytest.mark.parametrize("then", [b"", HALF])
+@pytest.mark.parametrize("then", [b"", HALF_HEAD])
 async def test_x06_the_next_request_has_to_come_too(database_url: str, amqp_url: str, tmp_path: Path, then: bytes) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, head_seconds=0.3, idle_seconds=0.6) as served,
@@ -115,7 +115,7 @@ async def test_x06_waiting_connections_make_room_for_real_ones(database_url: str
     ):
         with capture_logs() as logs:
             for number in range(200):
-                await attacker.open(*[(), (HALF,)][number % 2])
+                await attacker.open(*[(), (HALF_HEAD,)][number % 2])
                 if number % 20 == 0:
                     (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(202 if number == 0 else 200)
         assert len([line for line in logs if line["event"] == "idle_connection_displaced"]) < 20

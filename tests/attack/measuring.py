@@ -1,0 +1,179 @@
+"""Starts the attackers, and measures what two tenants see: webhooks at a steady rate, and runs in a row."""
+
+import asyncio
+import collections
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+
+import aiohttp
+
+from bench.sending import BenchError, send_one
+from bench.store import Wanted
+from tests.attack.attackers import Order
+from tests.attack.installation import Installation
+from tests.attack.verdicts import Phase
+from tests.harness.footprint import memory_bytes
+
+PER_SECOND = 40
+"""Webhooks of the second client. 15 s of them have a p99 that is not their maximum."""
+ANSWER_SECONDS = 10
+"""Forges wait no longer."""
+START_SECONDS = 20
+PAUSE_SECONDS = 0.1
+"""Between the end of a run and the next push."""
+POLL_SECONDS = 0.003
+_BEGUN = {"running", "success"}
+BEGUN = Wanted("a run's start", "hello_run", lambda row: row["status"] in _BEGUN, START_SECONDS, POLL_SECONDS)
+ENDED = Wanted("a run's end", "hello_run", lambda row: row["status"] == "success", START_SECONDS, POLL_SECONDS)
+SETTLE_SECONDS = 30
+GRACE_SECONDS = 5
+"""For the attackers to end after their time."""
+
+
+@dataclass
+class Seen:
+    """What the tenants saw in one phase."""
+
+    answer_seconds: list[float] = field(default_factory=list)
+    refused: "collections.Counter[str]" = field(default_factory=collections.Counter)
+    late_seconds: float = 0
+    """How late a webhook was sent at most, because this process got no processor."""
+    start_seconds: list[float] = field(default_factory=list)
+    not_started: int = 0
+
+
+@dataclass
+class Tenants:
+    """Both tenants. Each webhook has a connection of its own, as a forge's usually has."""
+
+    installation: Installation
+    session: aiohttp.ClientSession
+    webhooks: int = 0
+    runs: int = 0
+
+    async def measure(self, name: str, seconds: float, attackers: "Attackers | None" = None) -> Phase:
+        """One phase. It ends when all that was accepted is decided."""
+        seen = Seen()
+        end_at = time.perf_counter() + seconds
+        await asyncio.gather(self._send_steadily(end_at, seen), self._start_runs(end_at, seen))
+        load = os.getloadavg()[0]
+        answers = await attackers.end() if attackers else {}
+        over_at = time.perf_counter()
+        await self.installation.settled(SETTLE_SECONDS)
+        return Phase(
+            name=name,
+            answer_seconds=seen.answer_seconds,
+            refused=dict(seen.refused),
+            late_seconds=round(seen.late_seconds, 4),
+            start_seconds=seen.start_seconds,
+            not_started=seen.not_started,
+            memory_bytes=gateway_bytes(self.installation)[0],
+            load_average=round(load, 2),
+            answers=answers,
+            recovery_seconds=round(time.perf_counter() - over_at, 3),
+        )
+
+    async def _send_steadily(self, end_at: float, seen: Seen) -> None:
+        """A webhook counts from the moment it was due, so that a late sender hides nothing."""
+        due_at = time.perf_counter()
+        async with asyncio.TaskGroup() as sending:
+            while due_at < end_at:
+                await asyncio.sleep(max(0, due_at - time.perf_counter()))
+                seen.late_seconds = max(seen.late_seconds, time.perf_counter() - due_at)
+                self.webhooks += 1
+                sending.create_task(self._send(self.webhooks, due_at, seen))
+                due_at += 1 / PER_SECOND
+
+    async def _send(self, number: int, due_at: float, seen: Seen) -> None:
+        running = self.installation.running
+        try:
+            await send_one(self.session, running.hook, self.installation.series("webhooks"), number)
+        except BenchError as error:
+            seen.refused[str(error)] += 1
+        except (aiohttp.ClientError, TimeoutError) as error:
+            seen.refused[type(error).__name__] += 1
+        else:
+            seen.answer_seconds.append(time.perf_counter() - due_at)
+
+    async def _start_runs(self, end_at: float, seen: Seen) -> None:
+        """Runs one after the other."""
+        running, series = self.installation.running, self.installation.series("runs")
+        while time.perf_counter() < end_at:
+            self.runs += 1
+            sent_at = time.perf_counter()
+            try:
+                await send_one(self.session, running.hook, series, self.runs)
+                await running.watch.until(BEGUN, series.sha(self.runs))
+            except (BenchError, aiohttp.ClientError, TimeoutError):
+                seen.not_started += 1
+                continue
+            seen.start_seconds.append(time.perf_counter() - sent_at)
+            await running.watch.until(ENDED, series.sha(self.runs))
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def tenants(installation: Installation) -> AsyncIterator[Tenants]:
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        yield Tenants(installation, session)
+
+
+class Attackers:
+    """The processes of one attack, each in a session of its own."""
+
+    def __init__(self, processes: list[asyncio.subprocess.Process], seconds: float) -> None:
+        self._processes = processes
+        self._seconds = seconds
+
+    async def end(self) -> dict[str, int]:
+        """Waits for their end; what all of them got back, by status. Nothing of one that failed."""
+        answers: collections.Counter[str] = collections.Counter()
+        for process in self._processes:
+            assert process.stdout
+            async with asyncio.timeout(self._seconds + GRACE_SECONDS):
+                printed = await process.stdout.read()
+                await process.wait()
+            answers.update(json.loads(printed or "{}"))
+        return dict(answers)
+
+
+@asynccontextmanager
+async def attacking(orders: list[Order]) -> AsyncIterator[Attackers]:
+    """The attack has begun when the block does, and none of its processes is left after it."""
+    processes = []
+    try:
+        for _ in orders:
+            processes.append(  # noqa: PERF401 - so that the ones before are ended where one does not start
+                await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "tests.attack.attackers",
+                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+                )
+            )  # fmt: skip
+        for process, order in zip(processes, orders, strict=True):
+            assert process.stdin
+            process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+            await process.stdin.drain()
+        for process in processes:
+            assert process.stdout
+            async with asyncio.timeout(GRACE_SECONDS * 4):
+                assert await process.stdout.readline() == b"ready\n", "an attacking process did not start"
+        yield Attackers(processes, orders[0].seconds)
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+def gateway_bytes(installation: Installation) -> tuple[int, int]:
+    """Of the gateway's process: resident at the moment, and at most so far."""
+    process = installation.running.stack.process("gateway")
+    assert process, "the gateway has ended"
+    return memory_bytes(process.pid)
