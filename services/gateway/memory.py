@@ -11,7 +11,7 @@ from pathlib import Path
 
 CHECK_SECONDS = 5.0
 GROWTH_BYTES = 32 << 20
-"""With less growth than this since the last time there is nothing to win."""
+"""With less than this there is nothing to win. Each try takes a few milliseconds."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -25,7 +25,7 @@ class MemoryReturn:
     def __init__(self) -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
         self._trim = trim
-        self._after_bytes = 0
+        self._least_bytes = resident_bytes()
 
     async def run(self) -> None:
         while True:
@@ -33,11 +33,14 @@ class MemoryReturn:
             await self.give_back()
 
     async def give_back(self) -> bool:
-        """Gives back what is free, in a thread, where memory has grown since the last time. True: it has."""
+        """Gives back what is free, in a thread, where the process is much larger than at its smallest. True: it has.
+
+        Memory that is freed later does not make the process larger, so a try that found nothing to give back
+        must not keep the next one from trying.
+        """
         resident = resident_bytes()
-        self._after_bytes = min(self._after_bytes or resident, resident)
-        if self._trim is None or resident < self._after_bytes + GROWTH_BYTES:
+        self._least_bytes = min(self._least_bytes, resident)
+        if self._trim is None or resident < self._least_bytes + GROWTH_BYTES:
             return False
         await asyncio.to_thread(self._trim, 0)  # ctypes lets other threads run meanwhile
-        self._after_bytes = resident_bytes()
         return True
