@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -35,6 +36,16 @@ class Installation:
     log_path: str = ""
     """A live log that the attacker may read."""
     _pushed: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @cached_property
+    def webhooks(self) -> Series:
+        """The pushes of the second client, whose repository has no pipeline."""
+        return self.series("webhooks")
+
+    @cached_property
+    def runs(self) -> Series:
+        """The pushes of the other tenant, each of which starts a run."""
+        return self.series("runs")
 
     def series(self, name: str, branch: str = "main") -> Series:
         repository = f"bench/{name}"

@@ -23,7 +23,7 @@ def test_an_attack_that_others_do_not_feel_is_as_promised() -> None:
         ({"answer_seconds": [0.01] * 98 + [0.26] * 2}, "p99 is 260 ms, at most 250 ms is promised."),
         (
             {"answer_seconds": [0.9] * 9, "late_seconds": 0.6},
-            "p99 is 900 ms (of that, 600 ms the sender's own), at most 250 ms is promised.",
+            "p99 is 900 ms, at most 250 ms is promised. The machine was busy: the second client itself was 600 ms late.",
         ),
         ({"refused": {"503": 2}}, "2 webhooks (X3) were not accepted: 503."),
         ({"start_seconds": [0.1, 0.201, 0.3]}, "A run starts after 201 ms, at most 200 ms is promised."),
@@ -35,7 +35,7 @@ def test_an_attack_that_others_do_not_feel_is_as_promised() -> None:
 )
 def test_each_promise_that_is_not_kept_is_named(changed: dict[str, object], sentence: str) -> None:
     row = Row(CALM, replace(HELD, **changed), CALM)
-    assert row.failures() == [sentence]
+    assert " ".join(row.failures()) == sentence
     assert f"NOT AS PROMISED: {sentence}" in table([row.before, row.attacked, row.after])
 
 
