@@ -30,8 +30,9 @@ class Service:
         settings: ServiceSettings,
         app: web.Application | None = None,
         runner: Callable[..., web.AppRunner] = web.AppRunner,
+        site: Callable[..., web.BaseSite] = web.TCPSite,
     ) -> None:
-        """`app` gets the health routes added; without one the service has only those. `runner` serves it."""
+        """`app` gets the health routes added; without one the service has only those. `runner` serves it at `site`."""
         self._name = name
         self._settings = settings
         self._app = app if app is not None else web.Application()
@@ -39,6 +40,7 @@ class Service:
         self._app.router.add_get("/readyz", self._readyz)
         self._app.router.add_get("/metrics", self._metrics)
         self._runner = runner(self._app, access_log=None, shutdown_timeout=settings.shutdown_seconds, handle_signals=False, auto_decompress=False)
+        self._site = site
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._checks: list[tuple[str, Callable[[], Awaitable[bool]]]] = []
         self._stopping = asyncio.Event()
@@ -48,8 +50,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.http_host, self._settings.http_port, backlog=1024, reuse_address=True)
-        await site.start()
+        await self._site(self._runner, self._settings.http_host, self._settings.http_port).start()
         port = self._runner.addresses[0][1]
         _log.info("service_started", host=self._settings.http_host, port=port)
         return self

@@ -13,7 +13,7 @@ import resource
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -24,7 +24,7 @@ from shared.seldom import Seldom
 
 _log = structlog.get_logger()
 BACKLOG = 1024
-"""Connections that the event loop may accept at once, before one of them is counted."""
+"""Connections that the kernel keeps until they are accepted. As many descriptors are left free."""
 _OWN_DESCRIPTORS = 256
 """Of the database, the broker, logs, and threads."""
 _FEWEST = 128
@@ -66,13 +66,20 @@ def _affordable(wanted: int) -> int:
     return wanted
 
 
+class Closable(Protocol):
+    """An open connection, in whatever state."""
+
+    def force_close(self) -> None:
+        """Closes it at once."""
+
+
 class Connections:
     """All open connections of a gateway, and which of them wait for a request, longest first."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
-        self._open: set[TimedConnection] = set()
-        self._waiting: dict[TimedConnection, None] = {}
+        self._open: set[Closable] = set()
+        self._waiting: dict[Closable, None] = {}
         self._displaced = Seldom("idle_connection_displaced")
         self._refused = Seldom("connection_refused")
 
@@ -80,7 +87,7 @@ class Connections:
     def count(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: "TimedConnection") -> bool:
+    def admit(self, connection: Closable) -> bool:
         """Counts a new connection. False: there is no room, and none can be made."""
         if len(self._open) >= self.limits.connections:
             oldest = next(iter(self._waiting), None)
@@ -94,17 +101,17 @@ class Connections:
         self._waiting[connection] = None
         return True
 
-    def begin(self, connection: "TimedConnection") -> None:
+    def begin(self, connection: Closable) -> None:
         """A request of it has come."""
         self._waiting.pop(connection, None)
 
-    def wait(self, connection: "TimedConnection") -> None:
+    def wait(self, connection: Closable) -> None:
         """Its request is answered."""
         if connection in self._open:
             self._waiting.pop(connection, None)
             self._waiting[connection] = None
 
-    def forget(self, connection: "TimedConnection") -> None:
+    def forget(self, connection: Closable) -> None:
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
@@ -118,16 +125,20 @@ class TimedConnection(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
         self._has_begun = False
+        self.received_before = b""
+        """What came before this handler was made."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._connections.admit(self):
             self._expect_head()
         else:
-            limit = self._connections.limits.connections
-            self._answer_and_close(
-                _busy(f"This gateway serves {limit} connections at once (TOWPATH_CONNECTIONS). Try again.")
-            )
+            self._answer_and_close(busy(self._connections.limits.connections))
+            return
+        if self.received_before:
+            self._has_begun = True
+            self.data_received(self.received_before)
+            self.received_before = b""
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
@@ -181,10 +192,7 @@ class TimedConnection(web.RequestHandler):
         if self._current_request or self._messages:
             return
         if self._has_begun:
-            seconds = self._connections.limits.head_seconds
-            self._answer_and_close(
-                Problem(408, "head_too_slow", f"A request's head has to arrive within {seconds:g} seconds.")
-            )
+            self._answer_and_close(head_too_slow(self._connections.limits.head_seconds))
         else:
             self.force_close()
 
@@ -205,5 +213,10 @@ class TimedConnection(web.RequestHandler):
         self.force_close()
 
 
-def _busy(detail: str) -> Problem:
+def head_too_slow(seconds: float) -> Problem:
+    return Problem(408, "head_too_slow", f"A request's head has to arrive within {seconds:g} seconds.")
+
+
+def busy(limit: int) -> Problem:
+    detail = f"This gateway serves {limit} connections at once (TOWPATH_CONNECTIONS). Try again."
     return Problem(503, "too_many_connections", detail, headers={"Retry-After": "2"})

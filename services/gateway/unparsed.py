@@ -34,7 +34,14 @@ class Runner(web.AppRunner):
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         made = _Server(server.request_handler, request_factory=server.request_factory, **options)
         made.limited = self.connections
+        self._made = made
         return made
+
+    def make_handler(self, received: bytes) -> asyncio.Protocol:
+        """Of a connection from which these bytes have come already. Not before `setup()`."""
+        handler = self._made()
+        handler.received_before = received
+        return handler
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """asyncio writes a traceback for each connection that it can't accept, up to a thousand at once."""

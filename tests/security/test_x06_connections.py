@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
+from services.gateway.doorway import AT_ONCE
 from tests.attack.payloads import HALF_HEAD
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving, make_settings, serving
@@ -177,3 +179,42 @@ async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(ser
     assert len([line for line in logs if line["event"] == "connection_not_accepted"]) == 1
     assert "Traceback" not in "".join(capsys.readouterr())
     (await served.admin.get("/users/me")).expect(200)
+
+
+async def test_x06_a_connection_costs_a_request_handler_only_with_a_request(served: Serving) -> None:
+    runner = served.runner
+    assert runner.server is not None
+    handlers, count = len(runner.server.connections), runner.connections.count
+    async with attacking(served) as attacker:
+        for number in range(20):
+            await attacker.open(*[(), (HALF_HEAD,)][number % 2])
+
+        async def are_counted() -> bool:
+            return runner.connections.count == count + 20
+
+        await until(are_counted, within=20, what="20 connections more")
+        assert len(runner.server.connections) == handlers
+        reader, writer = attacker.opened[1]
+        writer.write(b"y\r\n\r")
+        writer.write(b"\n")
+        assert b" 415 " in await asyncio.wait_for(reader.readline(), 20)
+        assert len(runner.server.connections) == handlers + 1
+
+
+async def test_x06_what_is_no_http_is_answered_at_once(served: Serving) -> None:
+    async with attacking(served) as attacker:
+        for sent in (b"\x16\x03\x01\x02\x00\x01", b"lower /", b"GET " + b"x" * 9000):
+            assert await asyncio.wait_for((await attacker.open(sent)).readline(), 5)
+
+
+async def test_x06_a_flood_of_connections_is_accepted_in_slices(served: Serving) -> None:
+    """The turns of the event loop between them answer other requests."""
+    count = served.runner.connections.count
+    opened = [socket.create_connection(urlsplit(served.url).netloc.split(":")) for _ in range(10 * AT_ONCE)]
+    seen = [served.runner.connections.count - count]
+    while seen[-1] < len(opened):
+        await asyncio.sleep(0)
+        seen.append(served.runner.connections.count - count)
+    for one in opened:
+        one.close()
+    assert max(after - before for before, after in pairwise(seen)) <= AT_ONCE

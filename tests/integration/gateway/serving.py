@@ -12,11 +12,11 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-from aiohttp import web
 
 from services.gateway.app import build_app
 from services.gateway.bootstrap import make_first_admin
 from services.gateway.connections import connection_limits
+from services.gateway.doorway import DoorwaySite
 from services.gateway.gateway import Gateway, build_gateway
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
@@ -49,6 +49,7 @@ class Serving:
     database_url: str
     session: aiohttp.ClientSession
     admin: Client
+    runner: Runner
     made: Iterator[int] = field(default_factory=count)
 
     @property
@@ -113,12 +114,12 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
         limits = connection_limits(settings)
         runner = Runner(build_app(gateway), limits=limits, access_log=None, shutdown_timeout=2)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = DoorwaySite(runner, "127.0.0.1", 0)
         await site.start()
         tasks = [asyncio.create_task(task.run()) for task in gateway.tasks]
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
-            yield Serving(gateway, url, settings.database_url.get_secret_value(), session, Client(session, url, token))
+            yield Serving(gateway, url, settings.database_url.get_secret_value(), session, Client(session, url, token), runner)
         finally:
             await _end(tasks)
             await runner.cleanup()

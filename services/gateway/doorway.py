@@ -1,0 +1,210 @@
+"""The way in: a connection costs little until the head of its first request has come.
+
+1. A new connection is accepted and counted (`connections`). Its bytes are kept here. It has no request handler.
+2. When the head of its first request is whole, it gets a request handler, which gets these bytes first.
+3. A connection whose head does not come within `head_seconds` is answered 408, or closed where it sent nothing.
+   At the limit of connections, the one that has waited longest makes room for a new one.
+
+Connections are accepted some at a time, so that a flood of them does not hold up requests that are being answered.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from aiohttp import web
+
+from services.gateway.connections import BACKLOG, Connections, busy, head_too_slow
+from services.gateway.problems import Problem
+from services.gateway.unparsed import Runner
+
+AT_ONCE = 64
+"""Accepted in one turn of the event loop: at most a few milliseconds."""
+_READ_BYTES = 64 << 10
+_LONGEST_BYTES = 8 << 10
+"""More than this without the end of a head goes to the request handler, which refuses it by name."""
+_PAUSE_SECONDS = 1.0
+"""Before the next try where the process may open no more descriptors."""
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Newcomer:
+    """A connection whose first request has not come."""
+
+    __slots__ = ("_doorway", "ends_at", "received", "sock")
+
+    def __init__(self, doorway: "Doorway", sock: socket.socket, ends_at: float) -> None:
+        self._doorway = doorway
+        self.sock = sock
+        self.received = b""
+        self.ends_at = ends_at
+        """When its head has to be there; an instant of the event loop."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its request handler can say something about it."""
+        text = self.received
+        return (
+            b"\r\n\r\n" in text or b"\n\n" in text or len(text) > _LONGEST_BYTES or not _may_be_a_method(text)
+        )
+
+    def force_close(self) -> None:
+        self._doorway.close_one(self)
+
+
+def _may_be_a_method(text: bytes) -> bool:
+    """Empty lines may come before it."""
+    first = text.lstrip(b"\r\n")[:1]
+    return not first or first.isupper()
+
+
+class Doorway:
+    """Listens on sockets, until it is closed."""
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        make_handler: Callable[[bytes], asyncio.Protocol],
+        connections: Connections,
+    ) -> None:
+        """`make_handler` gets what came before there was a handler."""
+        self.sockets = tuple(listeners)
+        self._make_handler = make_handler
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._newcomers: dict[Newcomer, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._entering: set[asyncio.Task[None]] = set()
+        for listener in listeners:
+            listener.listen(BACKLOG)
+            self._listen(listener)
+
+    def close(self) -> None:
+        for listener in self.sockets:
+            self._loop.remove_reader(listener)
+            listener.close()
+        for newcomer in list(self._newcomers):
+            self.close_one(newcomer)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def close_one(self, newcomer: Newcomer, problem: Problem | None = None) -> None:
+        """Answers with the problem, if there is one and the client takes it at once."""
+        self._leave(newcomer)
+        if problem is not None:
+            with suppress(OSError):
+                newcomer.sock.send(problem.raw())
+        newcomer.sock.close()
+
+    def _listen(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _SCARCE:
+                    raise
+                message = "socket.accept() out of system resource"
+                self._loop.call_exception_handler({"message": message, "exception": error})
+                self._loop.remove_reader(listener)
+                self._loop.call_later(_PAUSE_SECONDS, self._listen, listener)
+                return
+            self._welcome(sock)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        newcomer = Newcomer(self, sock, self._loop.time() + self._connections.limits.head_seconds)
+        if not self._connections.admit(newcomer):
+            self.close_one(newcomer, busy(self._connections.limits.connections))
+            return
+        self._newcomers[newcomer] = None
+        self._read(newcomer)  # of most real ones everything is there
+        if newcomer in self._newcomers:
+            self._loop.add_reader(sock, self._read, newcomer)
+            if self._timer is None:
+                self._timer = self._loop.call_at(newcomer.ends_at, self._end_late_ones)
+
+    def _read(self, newcomer: Newcomer) -> None:
+        try:
+            data = newcomer.sock.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close_one(newcomer)
+            return
+        newcomer.received += data
+        if newcomer.is_known:
+            self._leave(newcomer)
+            entering = self._loop.create_task(self._enter(newcomer))
+            self._entering.add(entering)
+            entering.add_done_callback(self._entering.discard)
+
+    async def _enter(self, newcomer: Newcomer) -> None:
+        handler = partial(self._make_handler, newcomer.received)
+        try:
+            await self._loop.connect_accepted_socket(handler, newcomer.sock)
+        except OSError:  # it is gone
+            newcomer.sock.close()
+
+    def _leave(self, newcomer: Newcomer) -> None:
+        self._connections.forget(newcomer)
+        if newcomer in self._newcomers:
+            del self._newcomers[newcomer]
+            self._loop.remove_reader(newcomer.sock)
+
+    def _end_late_ones(self) -> None:
+        """The first of them came first, and all have the same time."""
+        self._timer = None
+        while newcomer := next(iter(self._newcomers), None):
+            if newcomer.ends_at > self._loop.time():
+                self._timer = self._loop.call_at(newcomer.ends_at, self._end_late_ones)
+                return
+            seconds = self._connections.limits.head_seconds
+            self.close_one(newcomer, head_too_slow(seconds) if newcomer.received else None)
+
+
+class DoorwaySite(web.BaseSite):
+    """Serves a gateway's runner at an address, as `web.TCPSite` does."""
+
+    def __init__(self, runner: Runner, host: str, port: int) -> None:
+        super().__init__(runner)
+        self._gateway = runner
+        self._host = host
+        self._port = port
+
+    @property
+    def name(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        await super().start()
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(
+            self._host or None, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listeners = [_bound(family, address) for family, _, _, _, address in dict.fromkeys(found)]
+        self._server = Doorway(listeners, self._gateway.make_handler, self._gateway.connections)  # type: ignore[assignment]  # it closes as one
+
+
+def _bound(family: int, address: object) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)  # type: ignore[arg-type]  # as getaddrinfo gives it
+    except BaseException:
+        listener.close()
+        raise
+    return listener
