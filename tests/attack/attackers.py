@@ -188,11 +188,12 @@ def _affordable() -> int:
 def give_way() -> None:
     """Takes only as much of the cores as others leave.
 
-    Where Linux groups processes by session, the group has a nice value too.
+    Where Linux groups processes by session, the group has a nice value too. It is changed only by a process that
+    leads its session, because in a terminal it would be that of everything else there.
     """
     os.nice(19)
     group = Path("/proc/self/autogroup")
-    if group.exists():
+    if group.exists() and os.getsid(0) == os.getpid():
         with suppress(OSError):  # not for the owner of the session alone
             group.write_text("19")
 
