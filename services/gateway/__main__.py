@@ -8,7 +8,7 @@ from functools import partial
 
 from services.gateway.app import build_app
 from services.gateway.connections import connection_limits
-from services.gateway.doorway import DoorwaySite
+from services.gateway.listener import ListenerSite
 from services.gateway.gateway import build_gateway
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
@@ -24,7 +24,7 @@ async def main() -> None:
     async with open_database(settings) as database, open_bus(settings, "gateway") as bus:
         gateway = build_gateway(settings, database, bus)
         runner = partial(Runner, limits=connection_limits(settings))
-        async with Service("gateway", settings, build_app(gateway), runner, DoorwaySite) as service:
+        async with Service("gateway", settings, build_app(gateway), runner, ListenerSite) as service:
             for task in gateway.tasks:
                 service.keep_running(task)
             service.ready_when("postgres_or_inlet", gateway.acceptance.can_accept)

@@ -16,7 +16,7 @@ import asyncpg
 from services.gateway.app import build_app
 from services.gateway.bootstrap import make_first_admin
 from services.gateway.connections import connection_limits
-from services.gateway.doorway import DoorwaySite
+from services.gateway.listener import ListenerSite
 from services.gateway.gateway import Gateway, build_gateway
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
@@ -114,7 +114,7 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
         limits = connection_limits(settings)
         runner = Runner(build_app(gateway), limits=limits, access_log=None, shutdown_timeout=2)
         await runner.setup()
-        site = DoorwaySite(runner, "127.0.0.1", 0)
+        site = ListenerSite(runner, "127.0.0.1", 0)
         await site.start()
         tasks = [asyncio.create_task(task.run()) for task in gateway.tasks]
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -1,4 +1,4 @@
-"""The way in: a connection costs little until the head of its first request has come.
+"""The listener: a connection costs little until the head of its first request has come.
 
 1. A new connection is accepted and counted (`connections`). Its bytes are kept here. It has no request handler.
 2. When the head of its first request is whole, it gets a request handler, which gets these bytes first.
@@ -31,13 +31,13 @@ _PAUSE_SECONDS = 1.0
 _SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Newcomer:
+class PendingConnection:
     """A connection whose first request has not come."""
 
-    __slots__ = ("_doorway", "ends_at", "received", "sock")
+    __slots__ = ("_listener", "ends_at", "received", "sock")
 
-    def __init__(self, doorway: "Doorway", sock: socket.socket, ends_at: float) -> None:
-        self._doorway = doorway
+    def __init__(self, listener: "ConnectionListener", sock: socket.socket, ends_at: float) -> None:
+        self._listener = listener
         self.sock = sock
         self.received = b""
         self.ends_at = ends_at
@@ -52,7 +52,7 @@ class Newcomer:
         )
 
     def force_close(self) -> None:
-        self._doorway.close_one(self)
+        self._listener.close_one(self)
 
 
 def _may_be_a_method(text: bytes) -> bool:
@@ -61,7 +61,7 @@ def _may_be_a_method(text: bytes) -> bool:
     return not first or first.isupper()
 
 
-class Doorway:
+class ConnectionListener:
     """Listens on sockets, until it is closed."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Doorway:
         self._make_handler = make_handler
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._newcomers: dict[Newcomer, None] = {}
+        self._pending: dict[PendingConnection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[None]] = set()
         for listener in listeners:
@@ -86,18 +86,18 @@ class Doorway:
         for listener in self.sockets:
             self._loop.remove_reader(listener)
             listener.close()
-        for newcomer in list(self._newcomers):
-            self.close_one(newcomer)
+        for pending in list(self._pending):
+            self.close_one(pending)
         if self._timer is not None:
             self._timer.cancel()
 
-    def close_one(self, newcomer: Newcomer, problem: Problem | None = None) -> None:
+    def close_one(self, pending: PendingConnection, problem: Problem | None = None) -> None:
         """Answers with the problem, if there is one and the client takes it at once."""
-        self._leave(newcomer)
+        self._leave(pending)
         if problem is not None:
             with suppress(OSError):
-                newcomer.sock.send(problem.raw())
-        newcomer.sock.close()
+                pending.sock.send(problem.raw())
+        pending.sock.close()
 
     def _listen(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:
@@ -121,59 +121,59 @@ class Doorway:
 
     def _welcome(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        newcomer = Newcomer(self, sock, self._loop.time() + self._connections.limits.head_seconds)
-        if not self._connections.admit(newcomer):
-            self.close_one(newcomer, busy(self._connections.limits.connections))
+        pending = PendingConnection(self, sock, self._loop.time() + self._connections.limits.head_seconds)
+        if not self._connections.admit(pending):
+            self.close_one(pending, busy(self._connections.limits.connections))
             return
-        self._newcomers[newcomer] = None
-        self._read(newcomer)  # of most real ones everything is there
-        if newcomer in self._newcomers:
-            self._loop.add_reader(sock, self._read, newcomer)
+        self._pending[pending] = None
+        self._read(pending)  # of most real ones everything is there
+        if pending in self._pending:
+            self._loop.add_reader(sock, self._read, pending)
             if self._timer is None:
-                self._timer = self._loop.call_at(newcomer.ends_at, self._end_late_ones)
+                self._timer = self._loop.call_at(pending.ends_at, self._end_late_ones)
 
-    def _read(self, newcomer: Newcomer) -> None:
+    def _read(self, pending: PendingConnection) -> None:
         try:
-            data = newcomer.sock.recv(_READ_BYTES)
+            data = pending.sock.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
         if not data:
-            self.close_one(newcomer)
+            self.close_one(pending)
             return
-        newcomer.received += data
-        if newcomer.is_known:
-            self._leave(newcomer)
-            entering = self._loop.create_task(self._enter(newcomer))
+        pending.received += data
+        if pending.is_known:
+            self._leave(pending)
+            entering = self._loop.create_task(self._enter(pending))
             self._entering.add(entering)
             entering.add_done_callback(self._entering.discard)
 
-    async def _enter(self, newcomer: Newcomer) -> None:
-        handler = partial(self._make_handler, newcomer.received)
+    async def _enter(self, pending: PendingConnection) -> None:
+        handler = partial(self._make_handler, pending.received)
         try:
-            await self._loop.connect_accepted_socket(handler, newcomer.sock)
+            await self._loop.connect_accepted_socket(handler, pending.sock)
         except OSError:  # it is gone
-            newcomer.sock.close()
+            pending.sock.close()
 
-    def _leave(self, newcomer: Newcomer) -> None:
-        self._connections.forget(newcomer)
-        if newcomer in self._newcomers:
-            del self._newcomers[newcomer]
-            self._loop.remove_reader(newcomer.sock)
+    def _leave(self, pending: PendingConnection) -> None:
+        self._connections.forget(pending)
+        if pending in self._pending:
+            del self._pending[pending]
+            self._loop.remove_reader(pending.sock)
 
     def _end_late_ones(self) -> None:
         """The first of them came first, and all have the same time."""
         self._timer = None
-        while newcomer := next(iter(self._newcomers), None):
-            if newcomer.ends_at > self._loop.time():
-                self._timer = self._loop.call_at(newcomer.ends_at, self._end_late_ones)
+        while pending := next(iter(self._pending), None):
+            if pending.ends_at > self._loop.time():
+                self._timer = self._loop.call_at(pending.ends_at, self._end_late_ones)
                 return
             seconds = self._connections.limits.head_seconds
-            self.close_one(newcomer, head_too_slow(seconds) if newcomer.received else None)
+            self.close_one(pending, head_too_slow(seconds) if pending.received else None)
 
 
-class DoorwaySite(web.BaseSite):
+class ListenerSite(web.BaseSite):
     """Serves a gateway's runner at an address, as `web.TCPSite` does."""
 
     def __init__(self, runner: Runner, host: str, port: int) -> None:
@@ -193,7 +193,7 @@ class DoorwaySite(web.BaseSite):
             self._host or None, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         listeners = [_bound(family, address) for family, _, _, _, address in dict.fromkeys(found)]
-        self._server = Doorway(listeners, self._gateway.make_handler, self._gateway.connections)  # type: ignore[assignment]  # it closes as one
+        self._server = ConnectionListener(listeners, self._gateway.make_handler, self._gateway.connections)  # type: ignore[assignment]  # it closes as one
 
 
 def _bound(family: int, address: object) -> socket.socket:
