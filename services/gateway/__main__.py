@@ -8,8 +8,8 @@ from functools import partial
 
 from services.gateway.app import build_app
 from services.gateway.connections import connection_limits
-from services.gateway.listener import ListenerSite
 from services.gateway.gateway import build_gateway
+from services.gateway.listener import ListenerSite
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
 from shared.bus import open_bus

@@ -16,8 +16,8 @@ import asyncpg
 from services.gateway.app import build_app
 from services.gateway.bootstrap import make_first_admin
 from services.gateway.connections import connection_limits
-from services.gateway.listener import ListenerSite
 from services.gateway.gateway import Gateway, build_gateway
+from services.gateway.listener import ListenerSite
 from services.gateway.settings import GatewaySettings
 from services.gateway.unparsed import Runner
 from shared.bus import open_bus
