@@ -27,7 +27,7 @@ async def main() -> None:
         relay = OutboxRelay(database, bus, owner="scheduler")
         store = open_store(database, relay)
         admission = Admission(store, Limits(settings.global_limit, settings.repository_limit), settings.cluster)
-        consumers = Consumers(store, Revisions(pattern_characters=settings.pattern_characters), admission)
+        consumers = Consumers(store, Revisions(pattern_steps=settings.pattern_steps), admission)
         service.ready_when("database", database.answers)
         service.keep_running(relay)
         service.keep_running(admission)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from services.scheduler.wording import listed, shown
 from shared.events import Event, EventKind
-from shared.pipeline.globs import matches, repository_matches
+from shared.pipeline.globs import comparing_costs, matches, repository_matches
 from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
 
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
@@ -61,20 +61,21 @@ class _Ref(NamedTuple):
     patterns: Sequence[str] | None
 
 
-def pattern_characters(event: Event, pipeline: Pipeline) -> int:
-    """Characters of the globs that this event's repository and branch or tag are compared with."""
+def pattern_steps(event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> int:
+    """What it takes to compare the pipeline's globs with the event's repository and branch or tag; see `comparing_costs`."""
     patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:
-        patterns = (pipeline.on.pull_request or PullRequestTrigger()).branches
+        name, patterns = event.base_branch, (pipeline.on.pull_request or PullRequestTrigger()).branches
     else:
-        patterns = _refs(event, pipeline.on.push or PushTrigger())[0].patterns
-    return sum(map(len, pipeline.repositories)) + sum(map(len, patterns or ()))
+        _, _, name, patterns = _refs(event, pipeline.on.push or PushTrigger())[0]
+    of_repository = sum(comparing_costs(pipeline.repositories, known) for known in repository_names)
+    return of_repository + comparing_costs(patterns or (), name or "")
 
 
 class PatternBudget:
-    """What one event may cost each owner of pipelines, in characters of globs.
+    """What one event may cost each owner of pipelines, in steps of comparing globs.
 
-    Without it, one owner's pipelines with thousands of long globs would hold up the events of all others. It is
+    Without it, one owner's pipelines with thousands of globs would hold up the events of all others. It is
     counted and not timed, so that the same event and pipelines always get the same decisions.
     """
 
@@ -82,14 +83,14 @@ class PatternBudget:
         self._limit = limit
         self._used: dict[tuple[int, int], int] = {}
 
-    def exceeded(self, event_id: int, owner_id: int, characters: int) -> Decision | None:
-        """Counts the characters; the decision about a pipeline whose globs are too many."""
-        used = self._used[event_id, owner_id] = self._used.get((event_id, owner_id), 0) + characters
+    def exceeded(self, event_id: int, owner_id: int, steps: int) -> Decision | None:
+        """Counts the steps; the decision about a pipeline that takes too many."""
+        used = self._used[event_id, owner_id] = self._used.get((event_id, owner_id), 0) + steps
         if used <= self._limit:
             return None
         text = (
-            f"The globs of this owner's pipelines have more than {self._limit} characters together "
-            "(TOWPATH_PATTERN_CHARACTERS), and the older pipelines used them up. Shorten or merge globs."
+            f"To compare the globs of this owner's pipelines with this event takes more than {self._limit} steps "
+            "(TOWPATH_PATTERN_STEPS), and the older pipelines used them up. Shorten or merge globs."
         )
         return Decision(Outcome.SKIPPED, (Why("too_many_patterns", text),))
 

@@ -18,10 +18,10 @@ _PORTION = 20
 class Revisions:
     """The process' most recently used models. Bounded; losing one costs a read."""
 
-    def __init__(self, most: int = 500, pattern_characters: int = 50_000) -> None:
+    def __init__(self, most: int = 500, pattern_steps: int = 50_000) -> None:
         self._most = most
-        self.pattern_characters = pattern_characters
-        """How many characters of globs one event may cost each owner."""
+        self.pattern_steps = pattern_steps
+        """How many steps of comparing globs one event may cost each owner."""
         self._models: OrderedDict[int, Pipeline | None] = OrderedDict()
 
     async def get(self, work: SchedulerWork, ids: Iterable[int]) -> dict[int, Pipeline | None]:

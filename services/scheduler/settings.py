@@ -17,11 +17,12 @@ class SchedulerSettings(ServiceSettings):
     """Slots of one repository; half of all, so that one repository alone can't hold up the others."""
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """The cluster whose executor gets the attempts."""
-    pattern_characters: PositiveInt = 50_000
-    """Characters of globs, over all pipelines of one owner, that one event may be compared with.
+    pattern_steps: PositiveInt = 50_000
+    """Steps of comparing globs, over all pipelines of one owner, that one event may take.
 
-    That is 1,000 pipelines with five globs of ten characters, and takes at most about 50 ms. Pipelines beyond it
-    are skipped, with this reason; the older ones come first.
+    A glob takes as many steps as it and the name that it is compared with have characters; each `?` and `[…]` in it
+    takes the name's characters again. That is 250 pipelines of one repository with five globs of ten characters each,
+    and takes at most about 50 ms. Pipelines beyond it are skipped, with this reason; the older ones come first.
     """
     delivery_batch: PositiveInt = 128
     """Messages decided in one transaction. A commit costs as much as the work for some ten deliveries."""

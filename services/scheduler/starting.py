@@ -7,7 +7,7 @@ from datetime import datetime
 from services.scheduler.engine import fold
 from services.scheduler.groups import membership
 from services.scheduler.identities import KnownRepository
-from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide, pattern_characters
+from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide, pattern_steps
 from services.scheduler.pace import Pace
 from services.scheduler.planning import plan
 from services.scheduler.revisions import Revisions
@@ -66,7 +66,7 @@ async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequ
     closings = await _closings(work, happenings)
     decisions: list[Row] = []
     runs: list[NewRun] = []
-    budget, pace = PatternBudget(revisions.pattern_characters), Pace()
+    budget, pace = PatternBudget(revisions.pattern_steps), Pace()
     for one in happenings:
         for candidate in candidates:
             if candidate.repository_id != one.repository.id:
@@ -92,8 +92,8 @@ def _decide(
 ) -> Decision:
     if pipeline is None:
         return _UNREADABLE
-    characters = pattern_characters(one.event, pipeline)
-    if over := budget.exceeded(one.event_id, candidate.owner_id, characters):
+    steps = pattern_steps(one.event, pipeline, one.repository.names)
+    if over := budget.exceeded(one.event_id, candidate.owner_id, steps):
         return over
     return decide(one.event, pipeline, Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled))
 

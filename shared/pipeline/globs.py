@@ -27,9 +27,14 @@ Accepts = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Glob:
-    """A compiled pattern. Bit i of a set of positions: the first i `tokens` have matched."""
+    """A compiled pattern. Bit i of a set of positions: the first i tokens have matched."""
 
-    tokens: tuple[str | Accepts, ...]
+    length: int
+    """Tokens."""
+    literals: dict[str, int]
+    """The positions at which a character may follow because it stands there."""
+    sets: tuple[tuple[int, Accepts], ...]
+    """Positions at which any of several characters may follow."""
     star: int
     """Positions at which any characters but `/` may pass."""
     globstar: int
@@ -47,14 +52,14 @@ class _Glob:
             positions = self._through_gates((positions & accepting) << 1 | positions & staying)
             if not positions:
                 return False
-        return bool(positions >> len(self.tokens) & 1)
+        return bool(positions >> self.length & 1)
 
     def _through_gates(self, positions: int) -> int:
         opened = positions & self.gates
         return positions | opened << 1 | opened << 2
 
     def _accepting(self, character: str) -> int:
-        return sum(1 << i for i, token in enumerate(self.tokens) if (token == character if isinstance(token, str) else token(character)))
+        return self.literals.get(character, 0) | sum(position for position, accepts in self.sets if accepts(character))
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:
@@ -65,6 +70,11 @@ def matches(patterns: Sequence[str], name: str) -> bool:
         if admitted == excludes and _compiled(pattern.removeprefix("!")).matches(name):
             admitted = not excludes
     return admitted
+
+
+def comparing_costs(patterns: Iterable[str], name: str) -> int:
+    """How many steps it takes at most to compare these patterns with the name, about a microsecond each."""
+    return sum(len(pattern) + len(name) * (1 + pattern.count("[") + pattern.count("?")) for pattern in patterns)
 
 
 def repository_matches(patterns: Iterable[str], full_name: str) -> bool:
@@ -189,4 +199,9 @@ def _compiled(body: str) -> _Glob:
         else:
             tokens.append(_accepts_any if character == "?" else character)
         index = end
-    return _Glob(tuple(tokens), star, globstar, gates)
+    literals: dict[str, int] = {}
+    for position, token in enumerate(tokens):
+        if isinstance(token, str):
+            literals[token] = literals.get(token, 0) | 1 << position
+    sets = tuple((1 << position, token) for position, token in enumerate(tokens) if not isinstance(token, str))
+    return _Glob(len(tokens), literals, sets, star, globstar, gates)

@@ -167,7 +167,7 @@ async def test_x12_where_a_network_of_their_own_is_required_nothing_starts_witho
 
 
 async def test_x12_a_network_whose_program_was_killed_is_replaced(isolated: LocalCluster) -> None:
-    program = _programs()[0]
+    program = _newest_program()
     os.kill(program, signal.SIGKILL)
 
     async def gone() -> bool:
@@ -187,7 +187,7 @@ async def test_x12_a_job_keeps_its_network_when_its_executor_ends(folder: Path, 
                 wait = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done"
                 made = await begin(cluster, spec(f"{wait}; {asking(server.getsockname())}"))
                 await said(made, "begun")
-                program = _programs()[0]
+                program = _newest_program()
         except SandboxUnusable as error:
             pytest.skip(str(error))
         gate.touch()
@@ -201,12 +201,13 @@ async def test_x12_a_job_keeps_its_network_when_its_executor_ends(folder: Path, 
     await until(gone, within=20, what="the end of the program")
 
 
-def _programs() -> list[int]:
-    """Those that this process' fork servers have started."""
-    return [pid for pid in descendants(os.getpid()) if _command(pid).startswith(b"slirp4netns\0")]
+def _newest_program() -> int:
+    """Of those that this process' fork servers have started, of other tests' clusters too."""
+    programs = [pid for pid in descendants(os.getpid()) if Path(_command(pid)[0]).name == "slirp4netns"]
+    return max(programs, key=lambda pid: start_time(pid) or 0)
 
 
-def _command(pid: int) -> bytes:
+def _command(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    return [""]

@@ -43,18 +43,18 @@ async def test_x05_an_event_costs_each_owner_a_bounded_number_of_comparisons(wor
 async def test_x05_the_budget_is_a_setting_and_told(world: World) -> None:
     await world.repository()
     first, second = [await world.pipeline(ONE_JOB.replace("push: {}", "push: { branches: [main] }")) for _ in range(2)]
-    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_characters=20), world.admission)
+    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_steps=32), world.admission)
     await world.deliver(push(world.octo_web))
     assert await outcomes(world) == {first: ("run", "matched"), second: ("skipped", "too_many_patterns")}
     text = await world.value("SELECT reasons::jsonb -> 0 ->> 'text' FROM decisions WHERE outcome = 'skipped'")
-    assert "20 characters" in text
-    assert "TOWPATH_PATTERN_CHARACTERS" in text
+    assert "32 steps" in text
+    assert "TOWPATH_PATTERN_STEPS" in text
 
 
 async def test_x05_each_event_has_its_own_budget(world: World) -> None:
     await world.repository()
     await world.pipeline(ONE_JOB.replace("push: {}", "push: { branches: [main] }"))
-    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_characters=20), world.admission)
+    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_steps=32), world.admission)
     await world.decide(*[await world.delivery(push(world.octo_web)) for _ in range(3)])
     assert await world.value("SELECT count(*) FROM pipeline_runs") == 3
 
@@ -74,7 +74,7 @@ async def test_x05_other_tasks_run_while_an_event_is_decided(world: World) -> No
     await world.repository()
     for number in range(60):
         await world.pipeline(costly(number, patterns=8))
-    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_characters=10**9), world.admission)
+    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_steps=10**9), world.admission)
     delivery_id = await world.delivery(push(world.octo_web, ref=f"refs/heads/{LONG_BRANCH}"))
     gaps: list[float] = []
 

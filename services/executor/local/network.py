@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import select
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -144,8 +145,6 @@ def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -
         undo.callback(os.close, ready)
         try:
             pid = _spawn(_command(program, holder, has_user_namespace=has_user_namespace), (output, output, ended, tell))
-        except FileNotFoundError as error:
-            raise NetworkUnusable(f"{program} is not installed") from error
         finally:
             os.close(tell)
         is_ready = _wait_for(ready)
@@ -157,13 +156,20 @@ def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -
 
 
 def _command(program: str, holder: int, *, has_user_namespace: bool) -> list[str]:
-    """It waits for the end of its descriptor 3, and tells its descriptor 4 when it is ready.
+    """It waits for the end of its descriptor 3, and tells its descriptor 4 when it is ready. Raises NetworkUnusable.
 
-    Its sandbox takes root's rights from it. Without them it can't make one, and has nothing to give up.
+    Its sandbox takes root's rights from it. Without them it can't make one, and has nothing to give up. The sandbox
+    unmounts everything that it does not need, and version 1.2.0 makes only `/` private first. From below a shared
+    mount, as the folder of a kubelet is, the machine's own mounts would go too. So it gets private mounts.
     """
+    found = shutil.which(program)
+    if found is None:
+        raise NetworkUnusable(f"{program} is not installed")
     way = f"--userns-path=/proc/{holder}/ns/user" if has_user_namespace else "--enable-sandbox"
     options = ["--configure", "--mtu=65520", "--disable-host-loopback", "--enable-seccomp", way]
-    return [program, *options, "--exit-fd=3", "--ready-fd=4", "--netns-type=path", f"/proc/{holder}/ns/net", "tap0"]
+    target = ["--exit-fd=3", "--ready-fd=4", "--netns-type=path", f"/proc/{holder}/ns/net", "tap0"]
+    mounts = [] if has_user_namespace else ["unshare", "--mount", "--propagation", "private"]
+    return [*mounts, found, *options, *target]
 
 
 def _spawn(argv: list[str], descriptors: Sequence[int]) -> int:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,31 @@ def test_a_job_sees_no_mount_of_a_container_runtime_but_those_it_needs(mounted: 
     assert str(mounted) not in points_seen_after_settling([])
     assert str(mounted) in points_seen_after_settling([f"{mounted}/work"])
     assert os.path.ismount(mounted)  # for everybody else it is there
+
+
+SHARED_MOUNTS = """
+import os, subprocess, sys
+from pathlib import Path
+from services.executor.local.network import NetworkUnusable, make_network
+
+folder = Path(sys.argv[1])
+for command in (["mount", "-t", "tmpfs", "outer", folder], ["mount", "--make-shared", folder]):
+    subprocess.run(command, check=True)
+(folder / "inner").mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "inner", folder / "inner"], check=True)
+try:
+    make_network("slirp4netns")
+except NetworkUnusable as error:
+    sys.exit(f"no network: {error}")
+print(os.path.ismount(folder / "inner"))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root can do this")
+def test_x12_the_network_of_jobs_takes_no_mount_from_the_machine(tmp_path: Path) -> None:
+    """Tried in mounts of its own, for what goes there is gone for all."""
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", SHARED_MOUNTS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if "no network: " in done.stderr:
+        pytest.skip(done.stderr)
+    assert (done.stdout, done.stderr) == ("True\n", "")
