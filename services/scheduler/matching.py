@@ -83,11 +83,17 @@ class PatternBudget:
         self._limit = limit
         self._used: dict[tuple[int, int], int] = {}
 
-    def exceeded(self, event_id: int, owner_id: int, steps: int) -> Decision | None:
-        """Counts the steps; the decision about a pipeline that takes too many."""
-        used = self._used[event_id, owner_id] = self._used.get((event_id, owner_id), 0) + steps
+    def exceeded(self, event_id: int, owner_id: int, event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> bool:
+        """Counts the steps that this pipeline takes; whether they are too many."""
+        used = self._used.get((event_id, owner_id), 0)
         if used <= self._limit:
-            return None
+            used += pattern_steps(event, pipeline, repository_names)
+            self._used[event_id, owner_id] = used
+        return used > self._limit
+
+    @property
+    def decision(self) -> Decision:
+        """About a pipeline whose globs take too many steps."""
         text = (
             f"To compare the globs of this owner's pipelines with this event takes more than {self._limit} steps "
             "(TOWPATH_PATTERN_STEPS), and the older pipelines used them up. Shorten or merge globs."

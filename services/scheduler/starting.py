@@ -1,13 +1,13 @@
 """What follows from events: decisions, runs, and the end of runs that a closed pull request leaves behind. The caller holds the transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from services.scheduler.engine import fold
 from services.scheduler.groups import membership
 from services.scheduler.identities import KnownRepository
-from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide, pattern_steps
+from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
 from services.scheduler.pace import Pace
 from services.scheduler.planning import plan
 from services.scheduler.revisions import Revisions
@@ -92,9 +92,8 @@ def _decide(
 ) -> Decision:
     if pipeline is None:
         return _UNREADABLE
-    steps = pattern_steps(one.event, pipeline, one.repository.names)
-    if over := budget.exceeded(one.event_id, candidate.owner_id, steps):
-        return over
+    if budget.exceeded(one.event_id, candidate.owner_id, one.event, pipeline, one.repository.names):
+        return budget.decision
     return decide(one.event, pipeline, Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled))
 
 
@@ -104,7 +103,7 @@ def _decision_row(one: Happening, candidate: Candidate, decision: Decision) -> R
         "pipeline_config_id": candidate.pipeline_config_id,
         "revision_id": candidate.revision_id,
         "outcome": decision.outcome,
-        "reasons": [asdict(why) for why in decision.reasons],
+        "reasons": [{"code": why.code, "text": why.text} for why in decision.reasons],
     }
 
 
