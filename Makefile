@@ -126,7 +126,7 @@ chaos-mutants: $(VENV) ## Take away each safeguard in turn, in a copy, and show 
 	@$(PYTHON) -m tests.chaos.mutants
 
 .PHONY: attack
-attack: $(VENV) ## Attack a private gateway for 4 minutes, measure what other tenants notice; prints the table, writes .towpath/attack.json (ONLY=X3,X4)
+attack: $(VENV) ## Attack a private gateway for 5 minutes, measure what other tenants notice; prints the table, writes .towpath/attack.json (ONLY=X3,X4)
 	@$(PYTHON) -m devstack install
 	@$(PYTHON) -m tests.attack $(ONLY)
 
