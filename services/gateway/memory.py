@@ -9,7 +9,7 @@ import ctypes
 import os
 from pathlib import Path
 
-CHECK_SECONDS = 30.0
+CHECK_SECONDS = 5.0
 GROWTH_BYTES = 32 << 20
 """With less than this there is nothing to win. Each try takes a few milliseconds."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
