@@ -1,4 +1,4 @@
-"""Which locked packages have known vulnerabilities, by sources that answer.
+"""Known vulnerabilities of the locked packages, from sources that answer.
 
 Asked first is PyPI's JSON API at pip's index: its answer for a version has a list `vulnerabilities`. Where it
 does not answer, pip-audit asks another database, if it is installed. A source that gives no answer is never

@@ -25,6 +25,7 @@ _SHIPPED = "runtime.txt"
 
 
 def audit(settings: DevstackSettings, say: Say) -> int:
+    """The exit code. Writes the bill of materials first. Raises DevstackError."""
     files = lock_files(CHECKOUT)
     packages = {file.name: locked(file.read_text(encoding="utf-8"), file.name) for file in files}
     every = sorted({package for listed in packages.values() for package in listed})

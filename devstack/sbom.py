@@ -19,7 +19,7 @@ QUERY = (
     "cat /etc/os-release && dpkg-query --show "
     r"--showformat '${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n'"
 )
-"""What a shell of the image runs, for `debian_packages` to read."""
+"""A command for a shell in the image. `debian_packages` reads its output."""
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +32,7 @@ class DebianPackage:
 
 
 def debian_packages(printed: str) -> list[DebianPackage]:
-    """What QUERY printed: installed packages, without those of which only the configuration is left."""
+    """The packages in the output of QUERY: installed ones, not those of which only the configuration is left."""
     facts = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', printed, flags=re.MULTILINE))
     distribution = f"{facts.get('ID', 'unknown')}-{facts.get('VERSION_ID', 'unknown')}"
     rows = re.findall(r"^installed\t(\S+)\t(\S+)\t(\S+)$", printed, flags=re.MULTILINE)

@@ -21,7 +21,7 @@ class NoPayload(ValueError):
 
 
 def largest_form(payload_bytes: int) -> int:
-    """How large a form may be whose payload has so many bytes: an escaped byte takes three."""
+    """The size limit of a form whose payload may have so many bytes: an escaped byte takes three."""
     return 3 * payload_bytes + _OTHERS_BYTES
 
 

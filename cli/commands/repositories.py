@@ -122,7 +122,7 @@ def withdraw(repository: RepositoryRef, user: UserId) -> None:
 
 
 def _secret_change(field: str, path: str | None, *, removed: bool) -> dict[str, str | None]:
-    """What a change says about a secret; nothing where neither option was given. Raises WrongUsage."""
+    """A new secret, null for none, or nothing where no option was given. Raises WrongUsage."""
     if removed and path is not None:
         name = field.replace("_", "-")
         raise WrongUsage(f"--{name}-file and --no-{name} contradict each other")
@@ -150,7 +150,7 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
             ("forge", f"{found['forge']} {found['forge_id'] or '(its number is learned from the first delivery)'}"),
             ("clone from", found["clone_url"]),
             ("webhook", found["webhook_url"]),
-            ("counts", f"{found['hook_target_type']} hook" if found["hook_target_type"] else "the first hook that reports something"),
+            ("hook that counts", found["hook_target_type"] or "the first that reports a push or pull request"),
             ("verified by", "its own secret" if found["has_webhook_secret"] else "the forge-wide secret"),
             ("your role", found["role"]),
         ]

@@ -148,7 +148,7 @@ def _print_run(run: dict[str, Any]) -> None:
 
 
 def _warnings(run: Row) -> dict[str, list[str]]:
-    """Which jobs have each."""
+    """The names of the jobs that have each warning."""
     found: dict[str, list[str]] = {}
     for job in run["jobs"]:
         for text in dict.fromkeys(text for attempt in job["attempts"] for text in attempt.get("warnings", ())):

@@ -152,7 +152,7 @@ class Observation:
     refusal: str | None = None
     """Why there never will be one."""
     warnings: tuple[str, ...] = ()
-    """What people should know about how the job runs here: one line each."""
+    """For people, about how the job runs here: one line each."""
 
 
 class Cluster(Protocol):

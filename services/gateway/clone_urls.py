@@ -62,7 +62,10 @@ def _host_fault(host: str) -> str | None:
 
 
 def _reached_by(address: Address) -> Iterator[Address]:
-    """Where a connection to it may end: a translator or a tunnel takes some IPv6 addresses to the IPv4 address in them."""
+    """The addresses at which a connection to it may end.
+
+    Translators and tunnels take some IPv6 addresses to the IPv4 address in them.
+    """
     if address.version == 4:
         yield address
         return

@@ -126,7 +126,7 @@ class TimedConnection(web.RequestHandler):
         self._send_timer: asyncio.TimerHandle | None = None
         self._has_begun = False
         self.received_before = b""
-        """What came before this handler was made."""
+        """Bytes that came before this handler was made."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

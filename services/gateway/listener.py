@@ -41,7 +41,7 @@ class PendingConnection:
         self.sock = sock
         self.received = b""
         self.ends_at = ends_at
-        """When its head has to be there; an instant of the event loop."""
+        """Its head has to be there by then; an instant of the event loop."""
 
     @property
     def is_known(self) -> bool:

@@ -152,7 +152,7 @@ def _json(status: int, document: Mapping[str, str]) -> web.Response:
 
 
 async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the work returns; it is done in a thread if the body is large."""
+    """Does the work, in a thread if the body is large."""
     if len(body) < LARGE_BYTES:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from services.scheduler.wording import listed, shown
 from shared.events import Event, EventKind
-from shared.pipeline.globs import comparing_costs, matches, repository_matches
+from shared.pipeline.globs import matches, repository_matches, steps_to_compare
 from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
 
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
@@ -62,18 +62,18 @@ class _Ref(NamedTuple):
 
 
 def pattern_steps(event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> int:
-    """What it takes to compare the pipeline's globs with the event's repository and branch or tag; see `comparing_costs`."""
+    """The steps of comparing the pipeline's globs with the event's repository and branch or tag."""
     patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:
         name, patterns = event.base_branch, (pipeline.on.pull_request or PullRequestTrigger()).branches
     else:
         _, _, name, patterns = _refs(event, pipeline.on.push or PushTrigger())[0]
-    of_repository = sum(comparing_costs(pipeline.repositories, known) for known in repository_names)
-    return of_repository + comparing_costs(patterns or (), name or "")
+    of_repository = sum(steps_to_compare(pipeline.repositories, known) for known in repository_names)
+    return of_repository + steps_to_compare(patterns or (), name or "")
 
 
 class PatternBudget:
-    """What one event may cost each owner of pipelines, in steps of comparing globs.
+    """Bounds the steps of comparing globs that one event may cost each owner of pipelines.
 
     Without it, one owner's pipelines with thousands of globs would hold up the events of all others. It is
     counted and not timed, so that the same event and pipelines always get the same decisions.
@@ -82,23 +82,19 @@ class PatternBudget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used: dict[tuple[int, int], int] = {}
-
-    def exceeded(self, event_id: int, owner_id: int, event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> bool:
-        """Counts the steps that this pipeline takes; whether they are too many."""
-        used = self._used.get((event_id, owner_id), 0)
-        if used <= self._limit:
-            used += pattern_steps(event, pipeline, repository_names)
-            self._used[event_id, owner_id] = used
-        return used > self._limit
-
-    @property
-    def decision(self) -> Decision:
-        """About a pipeline whose globs take too many steps."""
         text = (
-            f"To compare the globs of this owner's pipelines with this event takes more than {self._limit} steps "
+            f"To compare the globs of this owner's pipelines with this event takes more than {limit} steps "
             "(TOWPATH_PATTERN_STEPS), and the older pipelines used them up. Shorten or merge globs."
         )
-        return Decision(Outcome.SKIPPED, (Why("too_many_patterns", text),))
+        self._exceeded = Decision(Outcome.SKIPPED, (Why("too_many_patterns", text),))
+
+    def spend(self, key: tuple[int, int], event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> Decision | None:
+        """Counts the steps of this pipeline for the (event, owner). The decision, if they are too many."""
+        used = self._used.get(key, 0)
+        if used <= self._limit:
+            used += pattern_steps(event, pipeline, repository_names)
+            self._used[key] = used
+        return self._exceeded if used > self._limit else None
 
 
 def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:

@@ -21,7 +21,7 @@ class Revisions:
     def __init__(self, most: int = 500, pattern_steps: int = 50_000) -> None:
         self._most = most
         self.pattern_steps = pattern_steps
-        """How many steps of comparing globs one event may cost each owner."""
+        """The steps of comparing globs that one event may cost each owner."""
         self._models: OrderedDict[int, Pipeline | None] = OrderedDict()
 
     async def get(self, work: SchedulerWork, ids: Iterable[int]) -> dict[int, Pipeline | None]:

@@ -92,8 +92,8 @@ def _decide(
 ) -> Decision:
     if pipeline is None:
         return _UNREADABLE
-    if budget.exceeded(one.event_id, candidate.owner_id, one.event, pipeline, one.repository.names):
-        return budget.decision
+    if over := budget.spend((one.event_id, candidate.owner_id), one.event, pipeline, one.repository.names):
+        return over
     return decide(one.event, pipeline, Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled))
 
 

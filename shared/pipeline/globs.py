@@ -72,8 +72,8 @@ def matches(patterns: Sequence[str], name: str) -> bool:
     return admitted
 
 
-def comparing_costs(patterns: Iterable[str], name: str) -> int:
-    """How many steps it takes at most to compare these patterns with the name, about a microsecond each."""
+def steps_to_compare(patterns: Iterable[str], name: str) -> int:
+    """The most steps that comparing these patterns with the name takes. A step is about a microsecond at most."""
     characters, passes = _sizes(tuple(patterns))
     return characters + passes * len(name)
 

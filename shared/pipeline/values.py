@@ -40,7 +40,7 @@ RUN_LIMIT_BYTES = 64 * 1024
 ENV_VALUE_LIMIT_BYTES = 32 * 1024
 """Linux takes 128 KiB for one variable."""
 READONLY_IN_BASH = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
-"""Where bash is the `sh` of a job's image, setting one of these ends the step before its script."""
+"""In an image whose `sh` is bash, setting one of these ends the step before its script."""
 RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 """What Towpath sets itself; in small letters they are variables of the step driver."""
 

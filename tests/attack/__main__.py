@@ -45,7 +45,7 @@ _started_at = time.monotonic()
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody asked for."""
+    """The arguments of the command."""
 
     attacks: tuple[str, ...]
     attack_seconds: float

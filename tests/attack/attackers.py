@@ -31,7 +31,7 @@ PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Order:
-    """What one attacking process is to do."""
+    """The task of one attacking process."""
 
     attack: str
     port: int
@@ -162,11 +162,11 @@ ATTACKS: dict[str, tuple[int, Callable[[Attacker], Awaitable[None]]]] = {
     "X6": (14_000, waiting_connection),
     "X8": (50, open_streams),
 }
-"""How many connections one process has, and what each of them does."""
+"""The number of connections of one process, and the task of each."""
 
 
 async def attack(order: Order) -> dict[str, int]:
-    """How often the attackers got which answer."""
+    """The number of each answer that the attackers got."""
     connections, one = ATTACKS[order.attack]
     answers: collections.Counter[str] = collections.Counter()
     connecting = asyncio.Semaphore(CONNECTING)

@@ -37,12 +37,12 @@ GRACE_SECONDS = 5
 
 @dataclass
 class Seen:
-    """What the tenants saw in one phase."""
+    """The measurements of the tenants in one phase."""
 
     answer_seconds: list[float] = field(default_factory=list)
     refused: "collections.Counter[str]" = field(default_factory=collections.Counter)
     late_seconds: float = 0
-    """How late a webhook was sent at most, because this process got no processor."""
+    """The longest delay of a webhook before it was sent, because this process got no processor."""
     start_seconds: list[float] = field(default_factory=list)
     not_started: int = 0
 

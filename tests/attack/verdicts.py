@@ -1,4 +1,4 @@
-"""What was measured under each attack, and whether that is as promised. Pure.
+"""The measurements under each attack, and whether they are as promised. Pure.
 
 Each attack is compared with the quiet phases directly before and after it, so that a machine whose other work
 grows or shrinks during the run does not change the verdict.
@@ -20,16 +20,16 @@ QUIET = "quiet"
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What the other tenants saw during one phase, and what the attackers got back."""
+    """The measurements of the other tenants in one phase, and the answers to the attackers."""
 
     name: str
     """The attack's key, or `quiet`."""
     answer_seconds: Sequence[float]
-    """How long each accepted webhook took."""
+    """Of each accepted webhook."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Webhooks that were not accepted, by reason."""
     late_seconds: float = 0
-    """How late the second client was at most, because it had no processor. It makes the figures doubtful."""
+    """The longest delay of the second client, because it had no processor. It makes the figures doubtful."""
     start_seconds: Sequence[float]
     """From a webhook to the start of its run."""
     not_started: int = 0
@@ -38,7 +38,7 @@ class Phase:
     """The gateway's, at the end of the phase."""
     load_average: float = 0
     answers: Mapping[str, int] = field(default_factory=dict)
-    """What the attackers got back, by status."""
+    """The answers to the attackers, by status."""
     recovery_seconds: float = 0
     """After the attack, until no accepted webhook waited to be decided."""
 

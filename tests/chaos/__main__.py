@@ -37,7 +37,7 @@ PROGRESS_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody asked for."""
+    """The arguments of the command."""
 
     seed: int
     seconds: float

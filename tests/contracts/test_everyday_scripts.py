@@ -15,7 +15,7 @@ from tests.contracts.grounds import Ground, begin, end_of
 async def run_steps(
     ground: Ground, cluster: Cluster, steps: Sequence[Step], clone: Clone | None = None
 ) -> list[tuple[str, int]]:
-    """What each step of one job with these steps wrote, and its exit code."""
+    """The output and the exit code of each step of one job with these steps."""
     wanted = spec(clone=clone)
     changes = {"steps": tuple(steps), "resources": Resources(cpu_millis=300)}
     made = await begin(cluster, replace(wanted, job=wanted.job.model_copy(update=changes)))

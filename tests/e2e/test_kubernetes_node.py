@@ -1,4 +1,4 @@
-"""What becomes of jobs that no node has room for, that give way to others, or whose node is lost."""
+"""Jobs on a real Kubernetes that no node has room for, that give way to others, or whose node is lost."""
 
 import os
 import signal

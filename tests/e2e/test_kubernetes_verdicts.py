@@ -1,4 +1,4 @@
-"""What becomes of jobs on a real Kubernetes: their script, their services, a stop."""
+"""The ends of jobs on a real Kubernetes: by their script, their services, a stop."""
 
 import asyncio
 import os

@@ -24,7 +24,7 @@ from services.executor.local.processes import SIGNALS_TO_RESET
 Choice = Literal["auto", "own", "shared"]
 PROGRAM = "slirp4netns"
 NAME_SERVER = "10.0.2.3"
-"""Where the program answers in the namespace. It asks the machine's own name server."""
+"""The program's address in the namespace, as a name server. It asks the machine's own name server."""
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 _CLONE_NEWUSER = 0x10000000
@@ -109,7 +109,7 @@ def _hold(say: int, end: int) -> NoReturn:
 
 
 def _new_namespaces() -> None:
-    """Who is not root needs a user namespace for it, in which it stays the same user."""
+    """A process that is not root needs a user namespace too. It stays the same user in it."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         _unshare(_CLONE_NEWNET)

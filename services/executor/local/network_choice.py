@@ -25,7 +25,7 @@ class NetworkWish:
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """How jobs run: the sandbox, and whether in a network of their own."""
+    """The sandbox of jobs, and whether they have a network of their own."""
 
     sandbox: Sandbox
     own_network: bool = False

@@ -49,7 +49,7 @@ class Order:
     own_network: bool = False
     """Whether user code runs in the network namespace of the fork server's jobs. The clone never does."""
     warnings: tuple[str, ...] = ()
-    """What people should know about how the job runs here."""
+    """For people, about how the job runs here: one line each."""
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":

@@ -1,4 +1,4 @@
-"""What people should know about how a job runs is stored with its attempt."""
+"""Warnings about how a job runs are stored with its attempt."""
 
 import pytest
 

@@ -38,7 +38,7 @@ def test_a16_a_repository_is_changed_where_an_option_says_so(
     api.answer("PATCH", "/repositories/1", Told(200, REPOSITORY))
     result = towpath("repositories", "change", "1", *options)
     assert (result.exit_code, api.asked[-1].body) == (0, body)
-    assert "organization hook" in result.out
+    assert "hook that counts  organization" in result.out
     assert "s3cret" not in result.out + result.err
 
 

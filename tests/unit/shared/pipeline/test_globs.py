@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wcmatch import glob
 
 from shared.pipeline.errors import BadValue
-from shared.pipeline.globs import check_glob, check_globs, comparing_costs, matches, repository_keys, repository_lookup, repository_matches
+from shared.pipeline.globs import check_glob, check_globs, matches, repository_keys, repository_lookup, repository_matches, steps_to_compare
 
 FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX | glob.CASE
 
@@ -171,5 +171,5 @@ def test_a_lookup_finds_every_pipeline_that_matches(owner: str, names: list[str]
     ("patterns", "name", "steps"),
     [([], "main", 0), (["main"], "main", 8), (["v*", "!v?"], "v1.0", 2 + 4 + 3 + 8), (["[a-z][0-9]"], "x" * 240, 10 + 720)],
 )
-def test_x05_comparing_costs_what_the_patterns_and_the_name_have(patterns: list[str], name: str, steps: int) -> None:
-    assert comparing_costs(patterns, name) == steps
+def test_x05_comparing_takes_steps_for_the_patterns_and_the_name(patterns: list[str], name: str, steps: int) -> None:
+    assert steps_to_compare(patterns, name) == steps
