@@ -7,18 +7,19 @@ consuming use separate connections.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractExchange
-from aio_pika.exceptions import AMQPError, DeliveryError
+from aio_pika.exceptions import DeliveryError
 from aiormq.exceptions import PublishError
 from prometheus_client import Counter, Histogram
 
 from shared import topology
+from shared.broker_calls import broker_call, bus_faults
 from shared.consuming import Consumer, ExclusiveConsumer, Pace
 from shared.errors import Transient
 from shared.messages import Message, encode
@@ -35,15 +36,6 @@ _RESTORE_PAUSE_SECONDS = 0.2  # a quorum queue made anew within milliseconds kee
 Handler = Callable[[Sequence[Any]], Awaitable[None]]
 
 
-@contextmanager
-def bus_faults() -> Iterator[None]:
-    """Turns what says "the broker is away" into Transient."""
-    try:
-        yield
-    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:  # RuntimeError: aio-pika's word for a connection closed under a call
-        raise Transient(f"bus: {type(error).__name__}: {error}") from error
-
-
 class _Link:
     """A connection with one channel for publishing or opening others, remade when it is lost."""
 
@@ -52,6 +44,7 @@ class _Link:
         self._name = name
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._connecting = asyncio.Lock()
+        self._closed = False
 
     @property
     def is_open(self) -> bool:
@@ -59,21 +52,26 @@ class _Link:
         return self._connection is not None and self._connection.connected.is_set() and not self._connection.is_closed
 
     async def connection(self) -> aio_pika.abc.AbstractConnection:
-        """Raises Transient when the broker does not answer in time."""
+        """Raises Transient when the broker does not answer in time, and after `close()`."""
         async with self._connecting:
+            if self._closed:
+                raise Transient("bus: closed")
             if self._connection is None or not self.is_open:
-                with bus_faults():
+                seconds = self._settings.amqp_connect_seconds
+                async with broker_call(seconds + 1):  # the library's own bound leaves out the wait for a blocked connection
                     self._connection = await aio_pika.connect(
                         self._settings.amqp_url.get_secret_value(),
-                        timeout=self._settings.amqp_connect_seconds,
+                        timeout=seconds,
                         client_properties={"connection_name": self._name},
                         heartbeat=self._settings.amqp_heartbeat_seconds,
                     )
             return self._connection
 
     async def close(self) -> None:
+        """For good. Raises Transient when the broker does not answer in time."""
+        self._closed = True
         if self._connection is not None and self.is_open:
-            async with asyncio.timeout(2):
+            async with broker_call(2):
                 await self._connection.close()
 
 
@@ -126,18 +124,17 @@ class Bus:
         """Persistent, mandatory and confirmed. Raises Transient when refused, returned, or not confirmed in time (it may have arrived all the same)."""
         exchange = await self._publishing_exchange()
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json", type=kind)
-        try:
-            with _publish_seconds.time():
-                await exchange.publish(message, routing_key, mandatory=must_route, timeout=timeout or self._settings.amqp_publish_seconds)
-        except PublishError as error:
-            _returned.labels(kind).inc()
-            _log.error("message_returned", type=kind, routing_key=routing_key)
-            await self._restore_topology()
-            raise Transient(f"bus: no queue took {kind}") from error
-        except DeliveryError as error:
-            raise Transient(f"bus: {kind} was refused") from error
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+        with bus_faults():
+            try:
+                with _publish_seconds.time():
+                    await exchange.publish(message, routing_key, mandatory=must_route, timeout=timeout or self._settings.amqp_publish_seconds)
+            except PublishError as error:
+                _returned.labels(kind).inc()
+                _log.error("message_returned", type=kind, routing_key=routing_key)
+                await self._restore_topology()
+                raise Transient(f"bus: no queue took {kind}") from error
+            except DeliveryError as error:
+                raise Transient(f"bus: {kind} was refused") from error
 
     async def put_back(self, queue: topology.Queue, message: aio_pika.abc.AbstractIncomingMessage) -> None:
         """A copy at the end of this queue alone, persistent and confirmed, that counts as never delivered. Raises Transient."""
@@ -150,11 +147,10 @@ class Bus:
     async def open_channel(self, prefetch: int) -> AbstractChannel:
         """A channel of its own for a consumer. Raises Transient."""
         connection = await self._consuming.connection()
-        with bus_faults():
-            async with asyncio.timeout(self._settings.amqp_connect_seconds):
-                channel = await connection.channel(publisher_confirms=False)
-                await channel.set_qos(prefetch_count=prefetch)
-            return channel
+        async with broker_call(self._settings.amqp_connect_seconds):
+            channel = await connection.channel(publisher_confirms=False)
+            await channel.set_qos(prefetch_count=prefetch)
+        return channel
 
     def consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1, workers: int = 1, beat_seconds: float = 0) -> Consumer:
         """A runnable that feeds `handler` 1 to `batch` messages at a time; see `Pace`."""
@@ -169,16 +165,14 @@ class Bus:
         return ExclusiveConsumer(self, keys, handler)
 
     async def declare(self, channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
-        with bus_faults():
-            async with asyncio.timeout(20):
-                return await declare_queue(channel, queue)
+        async with broker_call(20):
+            return await declare_queue(channel, queue)
 
     async def close(self) -> None:
         if self._opener is not None:
             self._opener.cancel()
         for link in (self._consuming, self._publishing):
-            with bus_faults():
-                await link.close()
+            await link.close()
 
     async def _publishing_exchange(self) -> AbstractExchange:
         """Opened by a task of its own, for all who ask: a caller that gives up in the middle leaves nothing half done. Raises Transient."""
@@ -187,15 +181,15 @@ class Bus:
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open())
             self._opener.add_done_callback(lambda opener: opener.cancelled() or opener.exception())  # whoever asked may have gone away
-        return await asyncio.shield(self._opener)
+        with bus_faults():
+            return await asyncio.shield(self._opener)
 
     async def _open(self) -> AbstractExchange:
         async with self._opening:
             connection = await self._publishing.connection()
-            with bus_faults():
-                async with asyncio.timeout(20):
-                    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                    self._exchange = await self._declared(channel)
+            async with broker_call(20):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                self._exchange = await self._declared(channel)
             self._channel = channel
             return self._exchange
 
@@ -206,8 +200,8 @@ class Bus:
                 await declare_queue(channel, queue)
             return await channel.get_exchange(topology.EXCHANGE, ensure=False)
         except BaseException:
-            with contextlib.suppress(AMQPError, OSError, TimeoutError, RuntimeError):
-                async with asyncio.timeout(2):
+            with contextlib.suppress(Transient):
+                async with broker_call(2):
                     await channel.close()
             raise
 
@@ -217,10 +211,9 @@ class Bus:
             if self._channel is None or self._channel.is_closed or time.monotonic() - self._restored_at < _RESTORE_SECONDS:
                 return
             await asyncio.sleep(_RESTORE_PAUSE_SECONDS)
-            with bus_faults():
-                async with asyncio.timeout(20):
-                    for queue in topology.FIXED:
-                        await declare_queue(self._channel, queue)
+            async with broker_call(20):
+                for queue in topology.FIXED:
+                    await declare_queue(self._channel, queue)
             self._restored_at = time.monotonic()
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError
 from prometheus_client import Counter, Histogram
 
+from shared.broker_calls import broker_call, bus_faults
 from shared.crashpoint import crashpoint
 from shared.errors import Conflict, Rejected, Transient
 from shared.messages import Message, decode, type_of
@@ -29,10 +29,11 @@ _log = structlog.get_logger()
 _handled = Counter("towpath_messages_total", "Messages settled", ["queue", "outcome"])
 _seconds = Histogram("towpath_handler_seconds", "A handler's time for one batch", ["queue"])
 
-_BROKER_FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)  # RuntimeError: aio-pika's word for a connection closed under a call
 _PATIENCE_SECONDS = 600.0
 """A broker closes the channel of a message that nobody has settled for half an hour, and counts that as a failed delivery."""
 _CHECK_SECONDS = 10.0
+_CALL_SECONDS = 20.0
+"""The most that the broker may take to declare a queue or to start a consumer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,22 +76,22 @@ class Consumer:
         workers: list[asyncio.Task[None]] = []
         watch: asyncio.Task[None] | None = None
         try:
-            declared = await self._bus.declare(channel, self._queue)
-            tag = await declared.consume(arrived.put)
-            workers = [asyncio.create_task(self._work(arrived)) for _ in range(self._pace.workers)]
-            watch = asyncio.create_task(self._until_lost(channel, tag))
-            try:
-                await asyncio.wait([watch, *workers], return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError:
-                with contextlib.suppress(*_BROKER_FAULTS):
-                    await declared.cancel(tag, timeout=2)
-                await self._finish(arrived, workers)
-                raise
-            for task in [watch, *workers]:
-                if task.done():
-                    task.result()
-        except _BROKER_FAULTS as error:
-            raise Transient(f"bus: {type(error).__name__}: {error}") from error
+            with bus_faults():
+                declared = await self._bus.declare(channel, self._queue)
+                async with broker_call(_CALL_SECONDS):
+                    tag = await declared.consume(arrived.put)
+                workers = [asyncio.create_task(self._work(arrived)) for _ in range(self._pace.workers)]
+                watch = asyncio.create_task(self._until_lost(channel, tag))
+                try:
+                    await asyncio.wait([watch, *workers], return_when=asyncio.FIRST_COMPLETED)
+                except asyncio.CancelledError:
+                    with contextlib.suppress(Transient), bus_faults():
+                        await declared.cancel(tag, timeout=2)
+                    await self._finish(arrived, workers)
+                    raise
+                for task in [watch, *workers]:
+                    if task.done():
+                        task.result()
         finally:
             for task in [*workers, *([watch] if watch else [])]:
                 task.cancel()
@@ -216,16 +217,14 @@ class Consumer:
                 await self._end(incoming, "handled")
             return
         _handled.labels(self._queue.name, "handled").inc(len(handled))
-        try:
+        with bus_faults():
             await last.ack(multiple=True)
-        except (AMQPError, OSError, RuntimeError) as error:
-            raise Transient(f"bus: {type(error).__name__}: {error}") from error
         self._held -= tags
 
     async def _end(self, incoming: AbstractIncomingMessage, outcome: str) -> None:
         """Losing the channel here hands the message back: handlers are safe to repeat."""
         _handled.labels(self._queue.name, outcome).inc()
-        try:
+        with bus_faults():
             if outcome == "rejected":
                 await incoming.reject(requeue=False)
             elif outcome == "failed":
@@ -237,8 +236,6 @@ class Consumer:
                 await incoming.ack()
             else:
                 await incoming.ack()
-        except (AMQPError, OSError, RuntimeError) as error:
-            raise Transient(f"bus: {type(error).__name__}: {error}") from error
         self._held.discard(_tag(incoming))
 
 
@@ -266,16 +263,18 @@ class ExclusiveConsumer:
     async def _listen_until_lost(self) -> None:
         channel = await self._bus.open_channel(prefetch=1000)
         try:
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"})
-            await queue.consume(self._hear, no_ack=True)
+            async with broker_call(_CALL_SECONDS):
+                queue = await channel.declare_queue(
+                    exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"}
+                )
+                await queue.consume(self._hear, no_ack=True)
             closed = _closing(channel)
             while not closed.is_set():
-                exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
-                for key in self._keys:  # again and again: an operator may delete a binding
-                    await queue.bind(exchange, key)
+                async with broker_call(_CALL_SECONDS):
+                    exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
+                    for key in self._keys:  # each time, because an operator may delete a binding
+                        await queue.bind(exchange, key)
                 await _within(closed, _CHECK_SECONDS)
-        except _BROKER_FAULTS as error:
-            raise Transient(f"bus: {type(error).__name__}: {error}") from error
         finally:
             await _close(channel)
 
@@ -313,7 +312,7 @@ async def _within(happened: asyncio.Event, seconds: float) -> bool:
 
 async def _close(channel: AbstractChannel) -> None:
     try:
-        async with asyncio.timeout(2):
+        async with broker_call(2):
             await channel.close()
-    except _BROKER_FAULTS as error:
+    except Transient as error:
         _log.debug("channel_close_failed", why=str(error))

@@ -26,8 +26,8 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base"
 FOREIGN_PLACES = ("/work/" + "shared", "../" + "shared", "/work/" + "main")
 
 OWNERS: dict[str, Callable[[str], bool]] = {
-    "aio_pika": lambda path: path in {"shared/bus.py", "shared/consuming.py"},
-    "aiormq": lambda path: path in {"shared/bus.py", "shared/consuming.py"},
+    "aio_pika": lambda path: path in {"shared/bus.py", "shared/broker_calls.py", "shared/consuming.py"},
+    "aiormq": lambda path: path in {"shared/bus.py", "shared/broker_calls.py", "shared/consuming.py"},
     "pamqp": lambda path: path in {"shared/bus.py", "shared/consuming.py", "shared/topology.py"},
     "asyncpg": lambda path: path in {"shared/db.py", "shared/migrate.py"} or path.endswith("store.py") or "/store/" in path or path.startswith("devstack/"),
     "kubernetes": lambda path: path == "shared/kubernetes.py",

@@ -1,0 +1,77 @@
+"""Consumers and publishers stay alive when the broker's connections are lost, and end when they are cancelled."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from shared import consuming, topology
+from shared.bus import Bus, open_bus
+from shared.errors import Transient
+from shared.service import Runnable
+from shared.settings import BusSettings
+from tests.chaos.proxy import Mode, open_proxy, through
+from tests.harness.waiting import until
+from tests.integration.shared.listening import Listener, handled, say
+
+HEARTBEAT_SECONDS = 1
+"""aiormq takes a connection for dead after three heartbeats (and three seconds) without a frame."""
+
+
+@asynccontextmanager
+async def kept_running(*runnables: Runnable) -> AsyncIterator[list["asyncio.Task[None]"]]:
+    """The tasks of these, which are cancelled at the end of the block and must then end within the bound."""
+    tasks = [asyncio.create_task(runnable.run()) for runnable in runnables]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        _, late = await asyncio.wait(tasks, timeout=20)
+        assert not late
+
+
+async def test_f18_a_half_open_connection_to_the_broker_ends_no_consumer(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The consumers have calls under way (`_check_queue`) when the connection is taken for dead."""
+    monkeypatch.setattr(consuming, "_CHECK_SECONDS", 0.3)
+    async with open_proxy(amqp_url) as proxy:
+        settings = BusSettings(amqp_url=SecretStr(through(amqp_url, proxy)), amqp_heartbeat_seconds=HEARTBEAT_SECONDS)
+        async with open_bus(settings, "test") as bus:
+            listener = Listener()
+            queues = [topology.SCHEDULER_COMMANDS, *(topology.executor_queue(f"c{number}") for number in range(4))]
+            consumers = [bus.consumer(queue, listener) for queue in queues]
+            async with kept_running(*consumers, bus.exclusive_consumer(["run.*"], _hears_nothing)) as tasks:
+                await say(bus, 1)
+                await handled(listener, [1])
+
+                proxy.become(Mode.HOLD)
+                await until(lambda: _lost(bus), within=60, what="the dead connection is noticed")
+                proxy.become(Mode.PASS)
+
+                await until(bus.answers, within=20, what="a new connection")
+                await say(bus, 2)
+                await handled(listener, [1, 2], within=30)
+                assert not [task for task in tasks if task.done()]
+
+
+async def _hears_nothing(_message: object) -> None:
+    raise AssertionError("nothing is published for it")
+
+
+async def _lost(bus: Bus) -> bool:
+    return not await bus.answers()
+
+
+async def test_a_closed_bus_makes_no_new_connection(bus: Bus) -> None:
+    listener = Listener()
+    async with kept_running(bus.consumer(topology.SCHEDULER_COMMANDS, listener)):
+        await say(bus, 1)
+        await handled(listener, [1])
+
+        await bus.close()
+
+        assert not await bus.answers()
+        with pytest.raises(Transient, match="closed"):
+            await bus.open_channel(prefetch=1)
