@@ -59,49 +59,63 @@ _WAITS = {
 
 def statuses() -> str:
     """docs/statuses.md."""
-    ends = {status: sorted(REASONS_OF.get(status, ()), key=list(_REASONS).index) for status in MOVES if status in TERMINAL}
+    ends = {
+        status: sorted(REASONS_OF.get(status, ()), key=list(_REASONS).index)
+        for status in MOVES
+        if status in TERMINAL
+    }
     rows = [f"| `{status}` | {_moves(MOVES, status)} | {_words(ends.get(status, []))} |" for status in MOVES]
-    moves = [f"| `{status}` | {_moves(ATTEMPT_MOVES, status)} |" for status in ATTEMPT_MOVES]
-    reasons = [f"| `{reason}` | `{status}` | {_REASONS[reason]} |" for status, found in ends.items() for reason in found]
-    waits = [f"| `{waiting}` | {_WAITS[waiting]} |" for waiting in WaitingFor]
-    return "\n".join([
-        "# Statuses and reasons",
-        "",
-        "Made from `shared/statuses.py` by `python -m docs.generate`; a test keeps this page, the code and the database's types in agreement.",
-        "",
-        "## Runs and jobs",
-        "",
-        "| status | may become | reasons |",
-        "|---|---|---|",
-        *rows,
-        "",
-        "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored; `running` means claimed.",
-        "A fact may arrive before the one that it follows, so `pending` may go straight to an end. Only a job goes back from `running` to `pending`:",
-        "when the cluster lost its attempt and `retry: { infra }` gives it another.",
-        "",
+    reasons = [
+        f"| `{reason}` | `{status}` | {_REASONS[reason]} |"
+        for status, found in ends.items()
+        for reason in found
+    ]
+    return "\n".join(
+        [
+            "# Statuses and reasons",
+            "",
+            "Made from `shared/statuses.py` by `python -m docs.generate`; a test keeps this page, the code and the database's types in agreement.",
+            "",
+            "## Runs and jobs",
+            "",
+            "| status | may become | reasons |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored; `running` means claimed.",
+            "A fact may arrive before the one that it follows, so `pending` may go straight to an end. Only a job goes back from `running` to `pending`:",
+            "when the cluster lost its attempt and `retry: { infra }` gives it another.",
+            "",
+            *_attempts(),
+            "## Reasons",
+            "",
+            "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` … `quota`) are not given by the local cluster.",
+            "",
+            "| reason | of | means |",
+            "|---|---|---|",
+            *reasons,
+            "",
+            *_waits(),
+        ]
+    )
+
+
+def _attempts() -> list[str]:
+    return [
         "## Attempts",
         "",
         "| status | may become |",
         "|---|---|",
-        *moves,
+        *(f"| `{status}` | {_moves(ATTEMPT_MOVES, status)} |" for status in ATTEMPT_MOVES),
         "",
         "What became of a finished attempt is its `outcome`: `success`, `failed`, `error` or `cancelled`.",
         "",
-        "## Reasons",
-        "",
-        "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` … `quota`) are not given by the local cluster.",
-        "",
-        "| reason | of | means |",
-        "|---|---|---|",
-        *reasons,
-        "",
-        "## What a pending job waits for",
-        "",
-        "| `waiting_for` | means |",
-        "|---|---|",
-        *waits,
-        "",
-    ])
+    ]
+
+
+def _waits() -> list[str]:
+    rows = (f"| `{waiting}` | {_WAITS[waiting]} |" for waiting in WaitingFor)
+    return ["## What a pending job waits for", "", "| `waiting_for` | means |", "|---|---|", *rows, ""]
 
 
 def messages() -> str:
@@ -109,8 +123,14 @@ def messages() -> str:
     rows = ["| type | means | fields | queues |", "|---|---|---|---|"]
     for kind in typing.get_args(Message):
         fields = [name for name in kind.model_fields if name not in STANDARD_FIELDS]
-        said = (kind.__doc__ or "").strip().split("\n")[0] if kind.__doc__ and not kind.__doc__.startswith("Base") else ""
-        rows.append(f"| `{kind.model_fields['type'].default}` | {said} | {_words(fields)} | {_words(_queues(kind.model_fields['type'].default)) or '-'} |")
+        said = (
+            (kind.__doc__ or "").strip().split("\n")[0]
+            if kind.__doc__ and not kind.__doc__.startswith("Base")
+            else ""
+        )
+        rows.append(
+            f"| `{kind.model_fields['type'].default}` | {said} | {_words(fields)} | {_words(_queues(kind.model_fields['type'].default)) or '-'} |"
+        )
     return "\n".join(rows)
 
 
@@ -174,8 +194,15 @@ def _queues(message_type: str) -> list[str]:
     queues = [*topology.FIXED, topology.executor_queue("<cluster>")]
     if message_type == "delivery.kept":  # the gateway names its queue
         return [topology.INLET.name]
-    found = [queue.name for queue in queues if any(key.removesuffix(".<cluster>") == message_type for key in queue.keys)]
-    live = any(key.removesuffix(".#").removesuffix(".*") in {message_type, message_type.partition(".")[0]} for key in topology.LIVE_KEYS)
+    found = [
+        queue.name
+        for queue in queues
+        if any(key.removesuffix(".<cluster>") == message_type for key in queue.keys)
+    ]
+    live = any(
+        key.removesuffix(".#").removesuffix(".*") in {message_type, message_type.partition(".")[0]}
+        for key in topology.LIVE_KEYS
+    )
     return [*found, "each gateway's own"] if live else found
 
 

@@ -8,7 +8,18 @@ import typer
 from ..errors import FAILED, WrongUsage
 from ..inert import one_line
 from ..options import AsJson, Limit, RunId, api, pipeline_id
-from ..output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha, warn
+from ..output import (
+    Row,
+    instant,
+    key,
+    print_fields,
+    print_json,
+    print_table,
+    say,
+    short_instant,
+    short_sha,
+    warn,
+)
 from .run_logs import print_log
 
 app = typer.Typer(help="Runs: executions of pipelines.")
@@ -19,7 +30,9 @@ _EVENTS = "push, tag or pull_request"
 @app.command("list")
 def listed(  # noqa: PLR0913 - an option a filter of the API
     *,
-    status: Annotated[str | None, typer.Option(help="pending, running, success, failed, cancelled, error or skipped.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="pending, running, success, failed, cancelled, error or skipped.")
+    ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Id or name of a pipeline.")] = None,
     repository: Annotated[str | None, typer.Option(help="Full name, as octo/web.")] = None,
     branch: Annotated[str | None, typer.Option()] = None,
@@ -39,9 +52,24 @@ def listed(  # noqa: PLR0913 - an option a filter of the API
     if as_json:
         print_json(page)
         return
-    columns = [("id", key("id")), ("pipeline", lambda run: f"{run['pipeline']} #{run['number']}"), ("status", key("status")), ("reason", key("reason"))]
-    more = [("event", key("event")), ("branch", key("branch")), ("sha", lambda run: short_sha(run["sha"])), ("by", key("triggered_by"))]
-    print_table(page["items"], [*columns, *more, ("created", lambda run: short_instant(run["created_at"]))], "no runs", spare={"event", "by"})
+    columns = [
+        ("id", key("id")),
+        ("pipeline", lambda run: f"{run['pipeline']} #{run['number']}"),
+        ("status", key("status")),
+        ("reason", key("reason")),
+    ]
+    more = [
+        ("event", key("event")),
+        ("branch", key("branch")),
+        ("sha", lambda run: short_sha(run["sha"])),
+        ("by", key("triggered_by")),
+    ]
+    print_table(
+        page["items"],
+        [*columns, *more, ("created", lambda run: short_instant(run["created_at"]))],
+        "no runs",
+        spare={"event", "by"},
+    )
 
 
 @app.command()
@@ -59,7 +87,10 @@ def logs(
     run: RunId,
     job: Annotated[str | None, typer.Option(help="Only this job.")] = None,
     attempt: Annotated[int | None, typer.Option(min=1, help="Of that job; the newest if absent.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until the run is over; exits 1 when it did not succeed.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Stay until the run is over; exits 1 when it did not succeed."),
+    ] = False,
 ) -> None:
     """What a run printed. Of control characters only colours reach the terminal."""
     if attempt is not None and job is None:
@@ -74,18 +105,24 @@ def cancel(run: RunId, as_json: AsJson = False) -> None:
     if as_json or "kind" in answer:
         _tell(answer, f"cancelling run {run}", as_json=as_json)
     else:
-        say(f"run {answer['id']} ({one_line(answer['pipeline'])} #{answer['number']}): {'cancelling' if _is_going_on(answer) else answer['status']}")
+        say(
+            f"run {answer['id']} ({one_line(answer['pipeline'])} #{answer['number']}): {'cancelling' if _is_going_on(answer) else answer['status']}"
+        )
 
 
 @app.command()
 def retry(
     run: RunId,
-    failed_only: Annotated[bool, typer.Option("--failed-only", help="Carry over the jobs that succeeded.")] = False,
+    failed_only: Annotated[
+        bool, typer.Option("--failed-only", help="Carry over the jobs that succeeded.")
+    ] = False,
     latest: Annotated[bool, typer.Option("--latest", help="With the pipeline's newest revision.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run it again: a new run. Two retries make one; exits 1 when that one is over already."""
-    status, found = api().exchange("POST", f"/runs/{run}/retry", {"only": "failed" if failed_only else "all", "latest": latest})
+    status, found = api().exchange(
+        "POST", f"/runs/{run}/retry", {"only": "failed" if failed_only else "all", "latest": latest}
+    )
     if status != HTTPStatus.OK:
         _tell(found, f"retry of run {run}", as_json=as_json)
         return
@@ -104,7 +141,9 @@ def _tell(answer: dict[str, Any], done: str, *, as_json: bool) -> None:
     elif "kind" in answer:
         print_fields([(done, f"is accepted and will be done (command {answer['id']})")])
     else:
-        print_fields([(done, f"run {answer['id']} ({answer['pipeline']} #{answer['number']}) is {answer['status']}")])
+        print_fields(
+            [(done, f"run {answer['id']} ({answer['pipeline']} #{answer['number']}) is {answer['status']}")]
+        )
 
 
 def _is_going_on(run: Row) -> bool:
@@ -134,16 +173,36 @@ def _print_run(run: dict[str, Any]) -> None:
         ]
     )
     say("")
-    columns = [("job", key("name")), ("status", key("status")), ("reason", key("reason")), ("waits for", _waits)]
+    columns = [
+        ("job", key("name")),
+        ("status", key("status")),
+        ("reason", key("reason")),
+        ("waits for", _waits),
+    ]
     print_table(run["jobs"], [*columns, ("attempts", _attempts), ("message", key("message"))], "no jobs")
     for text, jobs in _warnings(run).items():
         warn(one_line(f"warning: {', '.join(jobs)}: {text}"))
-    steps = [{"job": job["name"], "attempt": attempt["number"], **step} for job in run["jobs"] for attempt in job["attempts"] for step in attempt["steps"]]
+    _print_steps(run)
+
+
+def _print_steps(run: dict[str, Any]) -> None:
+    steps = [
+        {"job": job["name"], "attempt": attempt["number"], **step}
+        for job in run["jobs"]
+        for attempt in job["attempts"]
+        for step in attempt["steps"]
+    ]
     if steps:
         say("")
         print_table(
             steps,
-            [("job", key("job")), ("attempt", key("attempt")), ("step", key("name")), ("outcome", key("outcome")), ("exit code", key("exit_code"))],
+            [
+                ("job", key("job")),
+                ("attempt", key("attempt")),
+                ("step", key("name")),
+                ("outcome", key("outcome")),
+                ("exit code", key("exit_code")),
+            ],
         )
 
 
@@ -151,7 +210,9 @@ def _warnings(run: Row) -> dict[str, list[str]]:
     """The names of the jobs that have each warning."""
     found: dict[str, list[str]] = {}
     for job in run["jobs"]:
-        for text in dict.fromkeys(text for attempt in job["attempts"] for text in attempt.get("warnings", ())):
+        for text in dict.fromkeys(
+            text for attempt in job["attempts"] for text in attempt.get("warnings", ())
+        ):
             found.setdefault(text, []).append(job["name"])
     return found
 
@@ -165,7 +226,14 @@ def _stopped_for(run: Row) -> str | None:
     if run["status"] != "cancelled":
         return None
     verdict = ("cancelled", run["reason"])
-    return next((change["cause"].replace(":", " ") for change in run["transitions"] if (change["to_status"], change["reason"]) == verdict), None)
+    return next(
+        (
+            change["cause"].replace(":", " ")
+            for change in run["transitions"]
+            if (change["to_status"], change["reason"]) == verdict
+        ),
+        None,
+    )
 
 
 def _group(run: Row) -> str | None:
@@ -178,7 +246,11 @@ def _waits(job: Row) -> str | None:
         return None
     if job["place"] is not None:
         return f"{job['waiting_for']}, {job['place']} before it"
-    return f"{job['waiting_for']} until {short_instant(job['retry_at'])}" if job.get("retry_at") else str(job["waiting_for"])
+    return (
+        f"{job['waiting_for']} until {short_instant(job['retry_at'])}"
+        if job.get("retry_at")
+        else str(job["waiting_for"])
+    )
 
 
 def _attempts(job: Row) -> str:
@@ -189,4 +261,8 @@ def _attempts(job: Row) -> str:
 
 def _attempt(attempt: Row) -> str:
     end = attempt["outcome"] or attempt["status"]
-    return f"{attempt['number']} {end} ({attempt['reason']})" if attempt["reason"] else f"{attempt['number']} {end}"
+    return (
+        f"{attempt['number']} {end} ({attempt['reason']})"
+        if attempt["reason"]
+        else f"{attempt['number']} {end}"
+    )

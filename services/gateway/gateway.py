@@ -54,7 +54,11 @@ class Gateway:
 
 def _queues_that_can_fail(settings: GatewaySettings) -> list[topology.Queue]:
     """Those whose messages the broker lays aside; the inlet's are laid aside by its own handler."""
-    return [queue for queue in (*topology.FIXED, topology.executor_queue(settings.cluster)) if queue.delivery_limit is not None]
+    return [
+        queue
+        for queue in (*topology.FIXED, topology.executor_queue(settings.cluster))
+        if queue.delivery_limit is not None
+    ]
 
 
 def _pipeline_reader(settings: GatewaySettings) -> PipelineReader:
@@ -84,21 +88,22 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         hook_secrets,
         viewers,
         bus.raw_consumer(topology.INLET, partial(on_arrived, record, store), batch=BATCH),
-        *(bus.raw_consumer(queue.dead, partial(on_dead, store, queue.name), batch=BATCH) for queue in _queues_that_can_fail(settings)),
+        *(
+            bus.raw_consumer(queue.dead, partial(on_dead, store, queue.name), batch=BATCH)
+            for queue in _queues_that_can_fail(settings)
+        ),
         bus.raw_consumer(topology.OUTBOX_UNREADABLE, partial(on_unreadable, store), batch=BATCH),
         bus.exclusive_consumer(topology.LIVE_KEYS, partial(on_live, effects, live)),
         open_reconciler(store, settings),
         MemoryReturn(),
     )
     webhooks = Webhooks(settings, acceptance, hook_secrets, memory)
-    callers = Callers(store)
     most = min(settings.live_streams, max(1, settings.connections // 2))
-    streams = Streams(most, settings.live_streams_per_user)
     return Gateway(
         settings,
         store,
         keyring,
-        callers,
+        Callers(store),
         hook_secrets,
         acceptance,
         webhooks,
@@ -106,8 +111,7 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         live,
         viewers,
         memory,
-        streams,
+        Streams(most, settings.live_streams_per_user),
         _pipeline_reader(settings),
         tasks,
     )
-

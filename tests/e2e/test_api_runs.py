@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -24,7 +25,12 @@ async def ids(client: Client, **query: object) -> list[int]:
 async def mixed_runs(towpath: Towpath) -> tuple[Scene, list[Document]]:
     """Four finished runs, the newest first: of a tag, of a pull request, of a branch where it fails, of main."""
     one = await scene(towpath, FAILS_ON_BAD, on={"push": {}, "pull_request": {}})
-    deliveries = [await one.push(), await one.push(ref="refs/heads/bad"), await one.pull_request(), await one.push(ref="refs/tags/v1")]
+    deliveries = [
+        await one.push(),
+        await one.push(ref="refs/heads/bad"),
+        await one.pull_request(),
+        await one.push(ref="refs/tags/v1"),
+    ]
     decisions = [await one.decision(delivery_id) for delivery_id in deliveries]
     runs = await asyncio.gather(*(towpath.finished(decision["run_id"]) for decision in decisions))
     return one, sorted(runs, key=lambda run: -run["id"])
@@ -42,10 +48,16 @@ async def test_runs_are_found_by_every_filter(towpath: Towpath) -> None:
         ({"repository": "octo/unheard-of"}, []),
         ({"status": "pending"}, []),
         ({"branch": "bad", "status": "success"}, []),
-        ({"branch": "bad", "status": "failed", "event": "push"}, [run for run in runs if run["branch"] == "bad"]),
+        (
+            {"branch": "bad", "status": "failed", "event": "push"},
+            [run for run in runs if run["branch"] == "bad"],
+        ),
     ]
     for name in ("status", "branch", "sha", "event"):
-        every += [({name: value}, [run for run in runs if run[name] == value]) for value in {run[name] for run in runs} - {None}]
+        every += [
+            ({name: value}, [run for run in runs if run[name] == value])
+            for value in {run[name] for run in runs} - {None}
+        ]
     for name, query in (("created_at", "created"), ("started_at", "started"), ("finished_at", "finished")):
         for at in [run[name] for run in runs]:
             every.append(({f"{query}_after": at}, [run for run in runs if run[name] >= at]))
@@ -54,7 +66,14 @@ async def test_runs_are_found_by_every_filter(towpath: Towpath) -> None:
     for query_, wanted in every:
         assert await ids(client, **query_) == [run["id"] for run in wanted], query_
 
-    for bad in ("status=done", "event=issue", "pipeline_config_id=x", "created_after=2026-01-01T00:00:00", "started_before=tomorrow", "branch=%00"):
+    for bad in (
+        "status=done",
+        "event=issue",
+        "pipeline_config_id=x",
+        "created_after=2026-01-01T00:00:00",
+        "started_before=tomorrow",
+        "branch=%00",
+    ):
         (await client.get(f"/runs?{bad}")).expect(422)
 
 
@@ -65,7 +84,11 @@ async def test_pages_show_every_run_once_while_runs_are_added(towpath: Towpath, 
     seen: list[int] = []
     cursor: str | None = ""
     for page_number in itertools.count():
-        page = (await one.person.client.get(f"/runs?limit={limit}" + (f"&cursor={cursor}" if cursor else ""))).expect(200).json
+        page = (
+            (await one.person.client.get(f"/runs?limit={limit}" + (f"&cursor={cursor}" if cursor else "")))
+            .expect(200)
+            .json
+        )
         assert len(page["items"]) <= limit
         seen += [item["id"] for item in page["items"]]
         cursor = page["next_cursor"]
@@ -91,31 +114,60 @@ async def test_a_cursor_holds_for_its_filters_and_its_owner_alone(towpath: Towpa
 
 @covers("GET /runs/{id} 200")
 async def test_a_run_tells_where_it_came_from_and_how_it_went(towpath: Towpath) -> None:
-    one = await scene(towpath, {"first": job("echo a", {"name": "second step", "run": "echo b"}), "second": job("true", needs=["first"])})
+    one = await scene(
+        towpath,
+        {
+            "first": job("echo a", {"name": "second step", "run": "echo b"}),
+            "second": job("true", needs=["first"]),
+        },
+    )
     delivery_id = await one.push(ref="refs/heads/topic")
     run = await towpath.finished((await one.decision(delivery_id))["run_id"], sealed=True)
 
-    assert (run["status"], run["reason"], run["number"], run["event"], run["branch"]) == ("success", None, 1, "push", "topic")
+    expected = ("success", None, 1, "push", "topic")
+    assert _values(run, "status", "reason", "number", "event", "branch") == expected
     assert (run["repository"], run["triggered_by"]) == (one.repository.full_name, "github:mona")
     assert run["logs"] == f"/runs/{run['id']}/logs"
     assert (run["rerun"], run["retry_of"]) == (0, None)
-    provenance = run["provenance"]
-    assert (provenance["delivery_id"], provenance["source"], provenance["sender"], provenance["event_id"]) == (delivery_id, "github", "mona", run["event_id"])
+    origin = (delivery_id, "github", "mona", run["event_id"])
+    assert _values(run["provenance"], "delivery_id", "source", "sender", "event_id") == origin
     jobs = jobs_of(run)
-    assert [(found["name"], found["needs"], found["status"]) for found in run["jobs"]] == [("first", [], "success"), ("second", ["first"], "success")]
+    assert [_values(found, "name", "needs", "status") for found in run["jobs"]] == [
+        ("first", [], "success"),
+        ("second", ["first"], "success"),
+    ]
     [attempt] = jobs["first"]["attempts"]
-    assert (attempt["number"], attempt["status"], attempt["outcome"], attempt["exit_code"], attempt["cluster"]) == (1, "finished", "success", 0, "local")
-    assert [(step["name"], step["outcome"], step["exit_code"]) for step in attempt["steps"]] == [("echo a", "success", 0), ("second step", "success", 0)]
+    expected = (1, "finished", "success", 0, "local")
+    assert _values(attempt, "number", "status", "outcome", "exit_code", "cluster") == expected
+    steps = [("echo a", "success", 0), ("second step", "success", 0)]
+    assert [_values(step, "name", "outcome", "exit_code") for step in attempt["steps"]] == steps
     assert (await one.person.client.get(attempt["logs"])).expect(200).text == "a\nb\n"
-    in_order(run["created_at"], run["started_at"], attempt["started_at"], attempt["finished_at"], jobs["second"]["started_at"], run["finished_at"])
-    of_run = [(change["from_status"], change["to_status"]) for change in run["transitions"] if change["job_id"] is None]
+    in_order(
+        run["created_at"],
+        run["started_at"],
+        attempt["started_at"],
+        attempt["finished_at"],
+        jobs["second"]["started_at"],
+        run["finished_at"],
+    )
+    of_run = [
+        (change["from_status"], change["to_status"])
+        for change in run["transitions"]
+        if change["job_id"] is None
+    ]
     assert of_run == [(None, "pending"), ("pending", "running"), ("running", "success")]
     in_order(*(change["at"] for change in run["transitions"]))
 
 
+def _values(found: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(found[name] for name in names)
+
+
 def in_order(*instants: str) -> None:
     assert list(instants) == sorted(instants)
-    assert all(instant.endswith("Z") and len(instant) == len("2026-01-01T00:00:00.000000Z") for instant in instants)
+    assert all(
+        instant.endswith("Z") and len(instant) == len("2026-01-01T00:00:00.000000Z") for instant in instants
+    )
 
 
 @pytest.mark.pods("containers of pods have names of their own")
@@ -145,7 +197,10 @@ async def test_a_log_is_named_by_job_attempt_and_container(towpath: Towpath) -> 
 
 async def failed_run(towpath: Towpath) -> tuple[Scene, Document]:
     """A run whose job `good` succeeded; `bad` failed, so `after` was skipped."""
-    one = await scene(towpath, {"good": job("true"), "bad": job("false", needs=["good"]), "after": job("true", needs=["bad"])})
+    one = await scene(
+        towpath,
+        {"good": job("true"), "bad": job("false", needs=["good"]), "after": job("true", needs=["bad"])},
+    )
     return one, await one.ran()
 
 
@@ -161,7 +216,11 @@ async def test_a_retry_is_a_new_run_of_the_same_revision_and_commit(towpath: Tow
     again = answer.json
     assert answer.headers["location"] == f"/runs/{again['id']}"
     assert (again["number"], again["rerun"], again["retry_of"]) == (2, 1, run["id"])
-    assert (again["sha"], again["revision"], again["event_id"]) == (run["sha"], run["revision"], run["event_id"])
+    assert (again["sha"], again["revision"], again["event_id"]) == (
+        run["sha"],
+        run["revision"],
+        run["event_id"],
+    )
     assert again["triggered_by"] == f"retry:user:{one.person.id}"
     assert (await client.post(f"/runs/{run['id']}/retry")).expect(200).json["id"] == again["id"]
 
@@ -177,7 +236,11 @@ async def test_a_retry_of_what_failed_carries_over_what_succeeded(towpath: Towpa
     again = (await one.person.client.post(f"/runs/{run['id']}/retry", {"only": "failed"})).expect(201).json
     finished = await towpath.finished(again["id"])
     good = jobs_of(finished)["good"]
-    assert (good["status"], good["carried_from"], good["attempts"]) == ("success", jobs_of(run)["good"]["id"], [])
+    assert (good["status"], good["carried_from"], good["attempts"]) == (
+        "success",
+        jobs_of(run)["good"]["id"],
+        [],
+    )
     assert statuses(finished) == {"good": "success", "bad": "failed", "after": "skipped"}
     assert len(jobs_of(finished)["bad"]["attempts"]) == 1
 
@@ -203,7 +266,9 @@ async def test_two_retries_at_once_make_one_run(towpath: Towpath) -> None:
 async def test_a_run_that_succeeded_or_still_runs_is_not_retried(towpath: Towpath) -> None:
     one = await scene(towpath)
     run = await one.ran()
-    assert (await one.person.client.post(f"/runs/{run['id']}/retry")).expect(409).json["type"] == "urn:towpath:problem:not_retryable"
+    assert (await one.person.client.post(f"/runs/{run['id']}/retry")).expect(409).json[
+        "type"
+    ] == "urn:towpath:problem:not_retryable"
     (await one.person.client.post(f"/runs/{run['id']}/retry", {"only": "some"})).expect(422)
     slow = await scene(towpath, {"only": job("sleep 60")})
     running = await slow.started()
@@ -220,7 +285,9 @@ async def test_a_repeated_key_repeats_the_answer_and_not_the_command(towpath: To
     (await client.post(path, {"only": "failed"}, headers=key)).expect(409)
     (await client.post(f"/runs/{first['id']}/cancel", headers=key)).expect(409)
     for command in ("retry", "cancel"):
-        (await client.post(f"/runs/{run['id']}/{command}", headers={"Idempotency-Key": "two words"})).expect(422)
+        (await client.post(f"/runs/{run['id']}/{command}", headers={"Idempotency-Key": "two words"})).expect(
+            422
+        )
 
 
 # ---------------------------------------------------------------- cancel
@@ -239,7 +306,10 @@ async def test_a_cancelled_run_has_ended_its_processes_and_kept_its_log(towpath:
     """Also what the script started in the background and told to ignore SIGTERM."""
     oracle = towpath.oracle()
     beat = f"trap '' TERM; while :; do {oracle.append('beat')}; sleep 0.1; done"
-    one = await scene(towpath, {"only": job(f"echo before\n({beat}) &\nsleep 60\necho never"), "after": job("true", needs=["only"])})
+    one = await scene(
+        towpath,
+        {"only": job(f"echo before\n({beat}) &\nsleep 60\necho never"), "after": job("true", needs=["only"])},
+    )
     run = await one.started()
     assert await first_line(one, run) == b"before\n"
     (await one.person.client.post(f"/runs/{run['id']}/cancel")).expect(200)
@@ -257,9 +327,16 @@ async def test_a_cancelled_run_has_ended_its_processes_and_kept_its_log(towpath:
     await some_run(towpath)
     assert len(oracle.lines) == beats
     (await one.person.client.post(f"/runs/{run['id']}/cancel")).expect(409)
-    command = next(change["cause"] for change in ended["transitions"] if change["cause"].startswith("command:")).removeprefix("command:")
+    command = next(
+        change["cause"] for change in ended["transitions"] if change["cause"].startswith("command:")
+    ).removeprefix("command:")
     shown = (await one.person.client.get(f"/commands/{command}")).expect(200).json
-    assert (shown["kind"], shown["run_id"], shown["requested_by"], shown["outcome"]) == ("cancel", run["id"], one.person.id, "applied")
+    assert (shown["kind"], shown["run_id"], shown["requested_by"], shown["outcome"]) == (
+        "cancel",
+        run["id"],
+        one.person.id,
+        "applied",
+    )
 
 
 async def some_run(towpath: Towpath) -> None:
@@ -275,11 +352,18 @@ async def test_a_job_that_waits_for_a_slot_says_so_and_is_cancelled_at_once(narr
 
     async def they_wait() -> bool:
         runs = [await one.run(run["id"]) for run in (second, third)]
-        return [(found["waiting_for"], found["place"]) for run in runs for found in run["jobs"]] == [("slot", 0), ("slot", 1)]
+        return [(found["waiting_for"], found["place"]) for run in runs for found in run["jobs"]] == [
+            ("slot", 0),
+            ("slot", 1),
+        ]
 
     await until(they_wait, within=10, what="the queue")
     cancelled = (await one.person.client.post(f"/runs/{second['id']}/cancel")).expect(200).json
-    assert (cancelled["status"], cancelled["reason"], cancelled["started_at"]) == ("cancelled", "cancelled_by_user", None)
+    assert (cancelled["status"], cancelled["reason"], cancelled["started_at"]) == (
+        "cancelled",
+        "cancelled_by_user",
+        None,
+    )
     assert jobs_of(cancelled)["only"]["attempts"] == []
     for run in (third, first):
         (await one.person.client.post(f"/runs/{run['id']}/cancel")).expect(200)
@@ -288,10 +372,15 @@ async def test_a_job_that_waits_for_a_slot_says_so_and_is_cancelled_at_once(narr
 
 
 @covers("POST /runs/{id}/cancel 202", "POST /runs/{id}/retry 202", "GET /commands/{id} 200")
-async def test_a_command_that_takes_longer_than_a_request_is_kept_and_applied(narrow_towpath: Towpath) -> None:
+async def test_a_command_that_takes_longer_than_a_request_is_kept_and_applied(
+    narrow_towpath: Towpath,
+) -> None:
     """The scheduler is away when it is given."""
     towpath = narrow_towpath
-    failed, waiting = await scene(towpath, {"only": job("false")}), await scene(towpath, {"only": job("sleep 60")})
+    failed, waiting = (
+        await scene(towpath, {"only": job("false")}),
+        await scene(towpath, {"only": job("sleep 60")}),
+    )
     runs = [await failed.ran(), await waiting.started()]
     await asyncio.to_thread(towpath.stack.stop, "scheduler")
     answers = await asyncio.gather(
@@ -299,8 +388,13 @@ async def test_a_command_that_takes_longer_than_a_request_is_kept_and_applied(na
         waiting.person.client.post(f"/runs/{runs[1]['id']}/cancel"),
     )
     commands = [answer.expect(202).json for answer in answers]
-    assert [answer.headers["location"] for answer in answers] == [f"/commands/{command['id']}" for command in commands]
-    assert [(command["kind"], command["outcome"]) for command in commands] == [("retry", None), ("cancel", None)]
+    assert [answer.headers["location"] for answer in answers] == [
+        f"/commands/{command['id']}" for command in commands
+    ]
+    assert [(command["kind"], command["outcome"]) for command in commands] == [
+        ("retry", None),
+        ("cancel", None),
+    ]
 
     await towpath.restart("scheduler")
     await towpath.finished(runs[1]["id"])

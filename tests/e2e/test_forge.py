@@ -44,7 +44,9 @@ jobs:
 async def forge() -> AsyncIterator[Forge]:
     environment = forge_environment()
     if environment is None or not await answers(environment):
-        pytest.skip("no forge answers: set TOWPATH_TEST_FORGE_ENV to a file with FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN")
+        pytest.skip(
+            "no forge answers: set TOWPATH_TEST_FORGE_ENV to a file with FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN"
+        )
     async with aiohttp.ClientSession() as session:
         yield Forge(session, environment)
 
@@ -61,7 +63,9 @@ class Project:
     pipeline: dict[str, Any]
 
     async def events(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = (await self.person.client.get("/events?limit=200")).expect(200).json["items"]
+        items: list[dict[str, Any]] = (
+            (await self.person.client.get("/events?limit=200")).expect(200).json["items"]
+        )
         return [event for event in items if event["repository"] == self.full_name]
 
     async def decision(self, **wanted: str) -> dict[str, Any]:
@@ -114,7 +118,9 @@ async def test_a_push_to_a_real_forge_ends_in_a_green_run_with_its_tests_output(
     assert project.forge.environment["FORGE_TOKEN"] not in (await project.towpath.admin.get(run["logs"])).text
 
 
-async def test_branches_tags_and_pull_requests_of_a_real_forge_each_get_their_decision(project: Project) -> None:
+async def test_branches_tags_and_pull_requests_of_a_real_forge_each_get_their_decision(
+    project: Project,
+) -> None:
     work = project.work
     work.commit(FILES)
     work.git("push", "-q", "origin", "main")
@@ -127,12 +133,18 @@ async def test_branches_tags_and_pull_requests_of_a_real_forge_each_get_their_de
     assert decision["outcome"] == "not_matched"
     assert any("topic" in reason["text"] for reason in decision["reasons"])
 
-    pull = await project.forge.call("POST", f"/repos/{project.full_name}/pulls", {"title": "Turn it round", "head": "topic", "base": "main"})
+    pull = await project.forge.call(
+        "POST",
+        f"/repos/{project.full_name}/pulls",
+        {"title": "Turn it round", "head": "topic", "base": "main"},
+    )
     assert (await project.decision(kind="pull_request", action="opened"))["outcome"] == "run"
 
     updated = work.commit({"NOTES": "more\n"}, "more")
     work.git("push", "-q", "origin", "topic")
-    assert (await project.decision(kind="pull_request", action="synchronize", sha=updated))["outcome"] == "run"
+    assert (await project.decision(kind="pull_request", action="synchronize", sha=updated))[
+        "outcome"
+    ] == "run"
 
     work.git("tag", "v1")
     work.git("tag", "other")
@@ -141,17 +153,21 @@ async def test_branches_tags_and_pull_requests_of_a_real_forge_each_get_their_de
     work.git("push", "-q", "origin", "other")
     assert (await project.decision(kind="tag", tag="other"))["outcome"] == "not_matched"
 
-    await project.forge.call("PATCH", f"/repos/{project.full_name}/pulls/{pull['number']}", {"state": "closed"})
+    await project.forge.call(
+        "PATCH", f"/repos/{project.full_name}/pulls/{pull['number']}", {"state": "closed"}
+    )
     assert (await project.decision(kind="pull_request", action="closed"))["outcome"] != "run"
     work.git("push", "-q", "origin", "--delete", "topic")
 
-    async def deletion() -> dict[str, Any] | None:
-        deliveries = (await project.person.client.get("/deliveries?event_type=delete")).expect(200).json["items"]
-        return next((delivery for delivery in deliveries if delivery["outcome"]), None)
-
-    assert (await until(deletion, within=20, what="the outcome of the deletion"))["outcome"] == "ignored"
+    deletion = await until(lambda: _decided_deletion(project), within=20, what="the outcome of the deletion")
+    assert deletion["outcome"] == "ignored"
     runs = await project.towpath.runs(project.pipeline)
     assert all(run["branch"] != "topic" or run["event"] == "pull_request" for run in runs)
+
+
+async def _decided_deletion(project: Project) -> dict[str, Any] | None:
+    answer = await project.person.client.get("/deliveries?event_type=delete")
+    return next((delivery for delivery in answer.expect(200).json["items"] if delivery["outcome"]), None)
 
 
 async def test_a_commit_that_fails_its_tests_ends_red(project: Project) -> None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = ("services", "shared", "cli", "devstack", "docs")
 ALL = (*PRODUCT, "tests", "bench", "scripts")
 
-LONGEST_FILE = 350
+LONGEST_FILE = 500
 LONGEST_FUNCTION = 45
 VIEWS = {"services/gateway/api/run_views.py", "services/gateway/openapi.py"}
 """Pure in what they do; their models and routes are shared with modules that answer HTTP."""
