@@ -61,9 +61,14 @@ async def measure(rows: list[Row], *, with_profile: bool) -> int:
     directory.mkdir(exist_ok=True)
     profiler = Profiler(directory / "profile") if with_profile else None
     about = machine.facts()
-    reference = await measure_system("Buildbot", buildbot(directory, say), [row for row in rows if row.has_reference])
+    reference = await measure_system(
+        "Buildbot", buildbot(directory, say), [row for row in rows if row.has_reference]
+    )
     ours = await measure_system("Towpath", towpath(directory, say), rows, profiler)
-    about |= {"versions": machine.versions(directory / "buildbot-venv"), "seconds": round(time.monotonic() - _started_at)}
+    about |= {
+        "versions": machine.versions(directory / "buildbot-venv"),
+        "seconds": round(time.monotonic() - _started_at),
+    }
     lines = report.lines_of(rows, ours, reference)
     print(f"\n{report.table(lines)}\n", flush=True)
     for path in report.write(Path(__file__).with_name("results"), lines, about, datetime.now(UTC)):
@@ -71,7 +76,9 @@ async def measure(rows: list[Row], *, with_profile: bool) -> int:
     return 1 if any(line.failed for line in lines) else 0
 
 
-async def measure_system(name: str, opening: AbstractAsyncContextManager[Side], rows: list[Row], profiler: Profiler | None = None) -> Outcomes:
+async def measure_system(
+    name: str, opening: AbstractAsyncContextManager[Side], rows: list[Row], profiler: Profiler | None = None
+) -> Outcomes:
     """All figures of one system, which runs for that alone. Where it does not even start, each has failed for that reason."""
     opened = contextlib.AsyncExitStack()
     try:
@@ -82,7 +89,10 @@ async def measure_system(name: str, opening: AbstractAsyncContextManager[Side], 
         return {row.key: _failed(error) for row in rows}
     async with opened:
         order = list(side.figures)
-        return {row.key: await take(name, side, row, profiler) for row in sorted(rows, key=lambda row: order.index(row.key))}
+        return {
+            row.key: await take(name, side, row, profiler)
+            for row in sorted(rows, key=lambda row: order.index(row.key))
+        }
 
 
 async def take(name: str, side: Side, row: Row, profiler: Profiler | None) -> report.Outcome:
@@ -111,9 +121,18 @@ def say(line: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Towpath beside Buildbot on this machine.")
-    parser.add_argument("benches", nargs="*", metavar="B1", help="which of B1, B2, B4, B5, by spaces or commas; all without one")
-    parser.add_argument("--profile", action="store_true", help="sample Towpath's services by py-spy; figures are slower then")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure Towpath beside Buildbot on this machine."
+    )
+    parser.add_argument(
+        "benches",
+        nargs="*",
+        metavar="B1",
+        help="which of B1, B2, B4, B5, by spaces or commas; all without one",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="sample Towpath's services by py-spy; figures are slower then"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

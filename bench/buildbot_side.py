@@ -23,7 +23,15 @@ from bench.buildbot_venv import buildbot_programs
 from bench.figures import Json, Measured, median, megabytes
 from bench.load import Job
 from bench.pushes import Series
-from bench.sending import PAUSE_SECONDS, BenchError, accepted_per_second, load_details, send_many, send_one, sending
+from bench.sending import (
+    PAUSE_SECONDS,
+    BenchError,
+    accepted_per_second,
+    load_details,
+    send_many,
+    send_one,
+    sending,
+)
 from devstack import processes
 from devstack.ports import kept_ports
 from devstack.processes import Command, PidFile, Process
@@ -71,7 +79,15 @@ class BuildbotSide:
 
     async def accept(self) -> Measured:
         """B1: pushes of a repository that no scheduler wants."""
-        load = await send_many(Job(self.port, "/change_hook/github", self._series("quiet"), most=100 * ACCEPT_SECONDS, seconds=ACCEPT_SECONDS))
+        load = await send_many(
+            Job(
+                self.port,
+                "/change_hook/github",
+                self._series("quiet"),
+                most=100 * ACCEPT_SECONDS,
+                seconds=ACCEPT_SECONDS,
+            )
+        )
         return accepted_per_second(load)
 
     async def hello(self) -> Measured:
@@ -91,7 +107,9 @@ class BuildbotSide:
 
     async def burst(self) -> Measured:
         """B4: all pushes as fast as they are accepted, until the last build is over, or until the time is."""
-        job = Job(self.port, "/change_hook/github", self._series("burst"), most=BURST_BUILDS, seconds=BURST_SECONDS)
+        job = Job(
+            self.port, "/change_hook/github", self._series("burst"), most=BURST_BUILDS, seconds=BURST_SECONDS
+        )
         built, ended_at = 0, 0.0
         async with self._finished_builds() as finished, sending(job) as sent:
             with contextlib.suppress(TimeoutError):
@@ -101,7 +119,11 @@ class BuildbotSide:
                         built, ended_at = built + 1, time.time()
         load = await sent
         seconds = ended_at - load.first_sent_at
-        details: dict[str, Json] = {"builds": built, "at_once": BUILDS_AT_ONCE, "until_last_seconds": round(seconds, 3)}
+        details: dict[str, Json] = {
+            "builds": built,
+            "at_once": BUILDS_AT_ONCE,
+            "until_last_seconds": round(seconds, 3),
+        }
         return Measured(built / seconds, {**details, "webhooks": load_details(load)})
 
     async def loud(self) -> Measured:
@@ -126,14 +148,22 @@ class BuildbotSide:
 
     async def _log_of(self, build: dict[str, Json]) -> tuple[int, str]:
         steps = await self._get(f"/api/v2/builds/{build['buildid']}/steps")
-        logs = [log for step in steps["steps"] for log in (await self._get(f"/api/v2/steps/{step['stepid']}/logs"))["logs"]]
-        async with self.session.get(self._url(f"/api/v2/logs/{logs[0]['logid']}/raw"), timeout=aiohttp.ClientTimeout(120)) as response:
+        logs = [
+            log
+            for step in steps["steps"]
+            for log in (await self._get(f"/api/v2/steps/{step['stepid']}/logs"))["logs"]
+        ]
+        async with self.session.get(
+            self._url(f"/api/v2/logs/{logs[0]['logid']}/raw"), timeout=aiohttp.ClientTimeout(120)
+        ) as response:
             return loud.proof((await response.read()).splitlines(keepends=True))
 
     @asynccontextmanager
     async def _finished_builds(self) -> AsyncIterator[AsyncIterator[dict[str, Json]]]:
         """Builds in the order in which they end, from now on."""
-        async with self.session.get(self._url("/sse/listen/builds/*/finished"), timeout=aiohttp.ClientTimeout(None)) as response:
+        async with self.session.get(
+            self._url("/sse/listen/builds/*/finished"), timeout=aiohttp.ClientTimeout(None)
+        ) as response:
             handshake = await response.content.readuntil(b"\n\n")
             if b"handshake" not in handshake:
                 raise BenchError(f"Buildbot's event stream began with {handshake!r}")
@@ -161,7 +191,15 @@ async def buildbot(directory: Path, say: Callable[[str], None]) -> AsyncIterator
     ports = kept_ports(place / "ports.json", {"http": None, "worker": None})
     secret, password = secrets.token_hex(16), secrets.token_hex(16)
     await asyncio.to_thread(_make, programs, place, ports["worker"], password)
-    _configure(place, {"secret": secret, "worker_password": password, "http_port": ports["http"], "worker_port": ports["worker"]})
+    _configure(
+        place,
+        {
+            "secret": secret,
+            "worker_password": password,
+            "http_port": ports["http"],
+            "worker_port": ports["worker"],
+        },
+    )
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=timeout, headers={"Accept-Encoding": "identity"}) as session:
         try:
@@ -174,16 +212,32 @@ async def buildbot(directory: Path, say: Callable[[str], None]) -> AsyncIterator
 
 
 def _make(programs: Path, place: Path, worker_port: int, password: str) -> None:
-    create_worker = ["buildbot-worker", "create-worker", "worker", f"127.0.0.1:{worker_port}", "bench", password]
+    create_worker = [
+        "buildbot-worker",
+        "create-worker",
+        "worker",
+        f"127.0.0.1:{worker_port}",
+        "bench",
+        password,
+    ]
     for name, *arguments in (["buildbot", "create-master", "master"], create_worker):
-        done = subprocess.run([str(programs / name), *arguments], cwd=place, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [str(programs / name), *arguments],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         if done.returncode:
             raise BenchError(f"{name} {arguments[0]} failed: {(done.stdout + done.stderr)[-800:]}")
 
 
 def _configure(place: Path, settings: dict[str, Json]) -> None:
     commands: dict[str, Json] = {"hello": "echo hi", "burst": "echo hi", "loud": loud.command(LOUD_LINES)}
-    (place / "master" / "bench.json").write_text(json.dumps(settings | {"max_builds": BUILDS_AT_ONCE, "commands": commands}))
+    (place / "master" / "bench.json").write_text(
+        json.dumps(settings | {"max_builds": BUILDS_AT_ONCE, "commands": commands})
+    )
     shutil.copy(CONFIGURATION, place / "master" / "master.cfg")
 
 
@@ -198,7 +252,9 @@ async def _until_ready(side: BuildbotSide) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not await side.is_ready():
         if time.monotonic() > deadline:
-            raise BenchError(f"Buildbot is not ready after {READY_SECONDS} s:\n{processes.tail(side.directory / 'master' / 'twistd.log')}")
+            raise BenchError(
+                f"Buildbot is not ready after {READY_SECONDS} s:\n{processes.tail(side.directory / 'master' / 'twistd.log')}"
+            )
         await asyncio.sleep(0.2)
 
 
@@ -212,4 +268,6 @@ async def _builds(stream: aiohttp.StreamReader) -> AsyncIterator[dict[str, Json]
 
 def _must_succeed(build: dict[str, Json]) -> None:
     if build["results"] != 0:
-        raise BenchError(f"build {build['number']} ended with result {build['results']}: {build['state_string']}")
+        raise BenchError(
+            f"build {build['number']} ended with result {build['results']}: {build['state_string']}"
+        )

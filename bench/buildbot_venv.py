@@ -20,7 +20,15 @@ def buildbot_programs(directory: Path, say: Callable[[str], None]) -> Path:
     if not mark.exists() or mark.read_text() != wanted:
         say("installing Buildbot into a virtual environment of its own")
         _run(sys.executable, "-m", "venv", "--clear", str(environment))
-        pip = [str(environment / "bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", "install"]
+        pip = [
+            str(environment / "bin/python"),
+            "-m",
+            "pip",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "install",
+        ]
         _run(*pip, "--require-hashes", "--requirement", str(REQUIREMENTS))
         mark.write_text(wanted)
     return environment / "bin"

@@ -18,6 +18,9 @@ def write_pod(directory: Path, lines: int) -> str:
     with (directory / "log" / "job.log").open("wb", buffering=1 << 20) as log:
         for number, line in enumerate(loud.content(lines)):
             digest.update(line)
-            log.write(b"2026-01-01T00:00:%02d.%06d000Z stdout F %b" % (number // _LINES_A_SECOND % 60, number % _LINES_A_SECOND, line))
+            log.write(
+                b"2026-01-01T00:00:%02d.%06d000Z stdout F %b"
+                % (number // _LINES_A_SECOND % 60, number % _LINES_A_SECOND, line)
+            )
     (directory / "ended" / "job").touch()
     return digest.hexdigest()

@@ -57,11 +57,21 @@ class Row:
 
 ROWS = (
     Row("B1", "webhooks accepted durably, 16 at a time", "1/s", "higher", 3000, 150),
-    Row("B1_steady", "p99 of accepting a webhook at a steady 500/s", "ms", "lower", 20, 45, has_reference=False),
+    Row(
+        "B1_steady",
+        "p99 of accepting a webhook at a steady 500/s",
+        "ms",
+        "lower",
+        20,
+        45,
+        has_reference=False,
+    ),
     Row("B2", "webhook to run success and log sealed, median", "s", "lower", 0.05, 90),
     Row("B4", "trivial runs in one burst", "runs/s", "higher", 100, 200),
     Row("B5", "log of a running job stored and sealed", "MB/s", "higher", 30, 120),
-    Row("B5_files", "log stored and sealed, from files on disk", "MB/s", "higher", 60, 90, has_reference=False),
+    Row(
+        "B5_files", "log stored and sealed, from files on disk", "MB/s", "higher", 60, 90, has_reference=False
+    ),
 )
 
 
@@ -69,7 +79,9 @@ def rows_of(words: Sequence[str]) -> list[Row]:
     """The rows of the benches named, as `B1,B2` or `B1 B2`; all of them where none is named. Raises ValueError for an unknown one."""
     named = {name.upper() for word in words for name in word.split(",") if name}
     if unknown := named - {row.bench for row in ROWS}:
-        raise ValueError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(sorted({row.bench for row in ROWS}))}")
+        raise ValueError(
+            f"there is no {', '.join(sorted(unknown))}; there are {', '.join(sorted({row.bench for row in ROWS}))}"
+        )
     return [row for row in ROWS if not named or row.bench in named]
 
 
@@ -83,10 +95,15 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def median(seconds: Sequence[float], details: Mapping[str, Json]) -> Measured:
     """The median of single times, with the quantiles that are worth a look."""
     ordered = sorted(seconds)
-    spread: dict[str, Json] = {f"p{round(100 * share)}_seconds": round(quantile(ordered, share), 5) for share in (0.5, 0.9, 0.99)}
+    spread: dict[str, Json] = {
+        f"p{round(100 * share)}_seconds": round(quantile(ordered, share), 5) for share in (0.5, 0.9, 0.99)
+    }
     return Measured(quantile(ordered, 0.5), {**spread, "longest_seconds": round(ordered[-1], 5), **details})
 
 
 def megabytes(printed_bytes: int, seconds: float, details: Mapping[str, Json] | None = None) -> Measured:
     """Bytes whose presence, order and content were proven, and how fast they came."""
-    return Measured(printed_bytes / seconds / 1e6, {"proven_bytes": printed_bytes, "seconds": round(seconds, 3), **(details or {})})
+    return Measured(
+        printed_bytes / seconds / 1e6,
+        {"proven_bytes": printed_bytes, "seconds": round(seconds, 3), **(details or {})},
+    )

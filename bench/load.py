@@ -94,7 +94,9 @@ class Connection:
 
     def _connect(self) -> socket.socket:
         connected = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
-        connected.settimeout(None)  # blocking: epoll says when there is something, and a request fits into the socket's buffer
+        connected.settimeout(
+            None
+        )  # blocking: epoll says when there is something, and a request fits into the socket's buffer
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connected
 
@@ -118,7 +120,11 @@ def requests(job: Job) -> list[tuple[bytes, bytes, bytes]]:
     made = []
     for number in range(job.first, job.first + job.most):
         end = job.series.end(number)
-        lines = [f"POST {job.path} HTTP/1.1", f"Host: 127.0.0.1:{job.port}", f"Content-Length: {len(beginning) + len(end)}"]
+        lines = [
+            f"POST {job.path} HTTP/1.1",
+            f"Host: 127.0.0.1:{job.port}",
+            f"Content-Length: {len(beginning) + len(end)}",
+        ]
         lines += [f"{name}: {value}" for name, value in job.series.headers(number, end).items()]
         made.append(("\r\n".join([*lines, "", ""]).encode(), beginning, end))
     return made
@@ -130,7 +136,10 @@ class Sender:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._waiting: Iterator[tuple[bytes, bytes, bytes]] = iter(requests(job))
-        self._connections = {connection.socket.fileno(): connection for connection in (Connection(job.port) for _ in range(job.connections))}
+        self._connections = {
+            connection.socket.fileno(): connection
+            for connection in (Connection(job.port) for _ in range(job.connections))
+        }
         self._idle = collections.deque(self._connections.values())
         self._epoll = select.epoll()
         for number in self._connections:
@@ -199,10 +208,17 @@ class Sender:
 
     def _load(self, first_sent_at: float, last_answered_at: float) -> Load:
         ordered = sorted(self._latencies)
-        load = Load(dict(self._statuses), unanswered=self._busy, first_sent_at=first_sent_at, last_answered_at=last_answered_at)
+        load = Load(
+            dict(self._statuses),
+            unanswered=self._busy,
+            first_sent_at=first_sent_at,
+            last_answered_at=last_answered_at,
+        )
         load.accepted = sum(count for status, count in self._statuses.items() if status.startswith("2"))
         if ordered:
-            load.p50_ms, load.p99_ms, load.longest_ms = (1000 * seconds for seconds in (quantile(ordered, 0.5), quantile(ordered, 0.99), ordered[-1]))
+            load.p50_ms, load.p99_ms, load.longest_ms = (
+                1000 * seconds for seconds in (quantile(ordered, 0.5), quantile(ordered, 0.99), ordered[-1])
+            )
         return load
 
 

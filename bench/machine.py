@@ -32,7 +32,11 @@ def versions(buildbot_venv: Path) -> dict[str, Json]:
     found: dict[str, Json] = {"python": platform.python_version()}
     found |= {name: metadata.version(name) for name in ("aiohttp", "aio-pika", "asyncpg")}
     installed = metadata.distributions(path=[str(path) for path in buildbot_venv.glob("lib/*/site-packages")])
-    return found | {package.name: package.version for package in installed if package.name in {"buildbot", "Twisted", "SQLAlchemy"}}
+    return found | {
+        package.name: package.version
+        for package in installed
+        if package.name in {"buildbot", "Twisted", "SQLAlchemy"}
+    }
 
 
 class Clock:
@@ -48,13 +52,18 @@ class Clock:
         spent = {name: _seconds_below(process) - self._before[name] for name, process in self._roots.items()}
         machine = _machine_seconds() - self._machine_before
         spent["other"] = machine - sum(spent.values())
-        ordered: dict[str, Json] = {name: round(seconds, 2) for name, seconds in sorted(spent.items(), key=lambda item: -item[1])}
+        ordered: dict[str, Json] = {
+            name: round(seconds, 2) for name, seconds in sorted(spent.items(), key=lambda item: -item[1])
+        }
         return ordered | {"machine": round(machine, 2)}
 
 
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def _seconds_below(process: Process) -> float:

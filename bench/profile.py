@@ -38,7 +38,11 @@ class Profiler:
         """A sampler for each process; the summaries are `<directory>/<key>-<name>.txt`."""
         for old in self._directory.glob(f"{key}-*"):
             old.unlink()
-        samplers = {name: await self._start(self._samples(key, name), process) for name, process in processes.items() if process}
+        samplers = {
+            name: await self._start(self._samples(key, name), process)
+            for name, process in processes.items()
+            if process
+        }
         try:
             yield
         finally:
@@ -52,8 +56,21 @@ class Profiler:
         return self._directory / f"{key}-{name}.samples"
 
     async def _start(self, samples: Path, process: Process) -> asyncio.subprocess.Process:
-        argv = ["record", "--pid", str(process.pid), "--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--function", "--output", str(samples)]
-        return await asyncio.create_subprocess_exec(self._py_spy, *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+        argv = [
+            "record",
+            "--pid",
+            str(process.pid),
+            "--rate",
+            str(SAMPLES_PER_SECOND),
+            "--format",
+            "raw",
+            "--function",
+            "--output",
+            str(samples),
+        ]
+        return await asyncio.create_subprocess_exec(
+            self._py_spy, *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
 
 
 async def _end(sampler: asyncio.subprocess.Process) -> None:
@@ -81,7 +98,13 @@ def summary(samples: Iterable[str]) -> str:
         own[functions[-1]] += count
         whole.update(dict.fromkeys(functions, count))
     parts = [f"{total} samples at work"]
-    telling = collections.Counter({function: count for function, count in whole.items() if count < total})  # what is in every sample only frames the rest
+    telling = collections.Counter(
+        {function: count for function, count in whole.items() if count < total}
+    )  # what is in every sample only frames the rest
     for title, counter in (("own time", own), ("with what they call", telling)):
-        parts += ["", title, *(f"{100 * count / total:6.1f} %  {function}" for function, count in counter.most_common(SHOWN))]
+        parts += [
+            "",
+            title,
+            *(f"{100 * count / total:6.1f} %  {function}" for function, count in counter.most_common(SHOWN)),
+        ]
     return "\n".join(parts) + "\n"

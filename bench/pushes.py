@@ -35,7 +35,10 @@ _COMMIT = {
     "removed": [],
     "modified": ["src/app.py", "docs/readme.md"],
 }
-_VARIABLE = json.dumps({"before": "%(before)s", "after": "%(after)s", "head_commit": _COMMIT, "commits": [_COMMIT]}, separators=(",", ":"))
+_VARIABLE = json.dumps(
+    {"before": "%(before)s", "after": "%(after)s", "head_commit": _COMMIT, "commits": [_COMMIT]},
+    separators=(",", ":"),
+)
 _END = ',"pushed_at":%(pushed_at)d},' + _VARIABLE[1:]
 
 
@@ -62,7 +65,16 @@ class Series:
 
     def end(self, number: int) -> bytes:
         before, after = self.sha(number - 1), self.sha(number)
-        return (_END % {"number": number, "pushed_at": _FIRST_PUSHED_AT + number, "before": before, "after": after, "repository": self.repository}).encode()
+        return (
+            _END
+            % {
+                "number": number,
+                "pushed_at": _FIRST_PUSHED_AT + number,
+                "before": before,
+                "after": after,
+                "repository": self.repository,
+            }
+        ).encode()
 
     def body(self, number: int) -> bytes:
         return self.beginning + self.end(number)
@@ -98,7 +110,13 @@ class Series:
             "base_ref": None,
             "compare": f"https://github.com/{self.repository}/compare/a...b",
             "pusher": {"name": "ada", "email": "ada@example.org"},
-            "sender": {"login": "ada", "id": 1, "type": "User", "site_admin": False, "url": "https://api.github.com/users/ada"},
+            "sender": {
+                "login": "ada",
+                "id": 1,
+                "type": "User",
+                "site_admin": False,
+                "url": "https://api.github.com/users/ada",
+            },
             "repository": {
                 "id": self.forge_id,
                 "name": name,
@@ -107,14 +125,19 @@ class Series:
                 "owner": {"name": owner, "login": owner, "id": 2, "type": "Organization"},
                 "html_url": f"https://github.com/{self.repository}",
                 "clone_url": f"https://github.com/{self.repository}.git",
-                **{f"{link.split('{')[0].strip('/').replace('/', '_') or 'archive'}_url": f"{api}/{link}" for link in _LINKS.split()},
+                **{
+                    f"{link.split('{')[0].strip('/').replace('/', '_') or 'archive'}_url": f"{api}/{link}"
+                    for link in _LINKS.split()
+                },
                 "default_branch": "main",
                 "size": 4096,
                 "language": "Python",
                 "description": description,
             },
         }
-        return json.dumps(pushed, separators=(",", ":")).encode()[:-2]  # open: `end` closes the repository and the whole
+        return json.dumps(pushed, separators=(",", ":")).encode()[
+            :-2
+        ]  # open: `end` closes the repository and the whole
 
 
 def _finish(begun: "hmac.HMAC", end: bytes) -> str:

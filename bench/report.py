@@ -35,9 +35,23 @@ class Line:
 
     def as_json(self) -> dict[str, Json]:
         """A figure that could not be taken is null, with the reason beside it."""
-        found: dict[str, Json] = {"title": self.row.title, "unit": self.row.unit, "better": self.row.better, "goal": self.row.goal, "reached": self.reached}
-        found |= {"value": _value(self.ours), "reference": _value(self.reference), "ratio": None if self.ratio is None else round(self.ratio, 2)}
-        found |= {name: outcome.why for name, outcome in (("failed", self.ours), ("reference_failed", self.reference)) if isinstance(outcome, Failed)}
+        found: dict[str, Json] = {
+            "title": self.row.title,
+            "unit": self.row.unit,
+            "better": self.row.better,
+            "goal": self.row.goal,
+            "reached": self.reached,
+        }
+        found |= {
+            "value": _value(self.ours),
+            "reference": _value(self.reference),
+            "ratio": None if self.ratio is None else round(self.ratio, 2),
+        }
+        found |= {
+            name: outcome.why
+            for name, outcome in (("failed", self.ours), ("reference_failed", self.reference))
+            if isinstance(outcome, Failed)
+        }
         if isinstance(self.ours, Measured):
             found |= self.ours.details
         if isinstance(self.reference, Measured):
@@ -45,10 +59,15 @@ class Line:
         return found
 
 
-def lines_of(rows: Sequence[Row], ours: Mapping[str, Outcome], reference: Mapping[str, Outcome]) -> list[Line]:
+def lines_of(
+    rows: Sequence[Row], ours: Mapping[str, Outcome], reference: Mapping[str, Outcome]
+) -> list[Line]:
     """A row that a side said nothing about is a failure of its own, never left out."""
     missing = Failed("not measured")
-    return [Line(row, ours.get(row.key, missing), reference.get(row.key, missing) if row.has_reference else None) for row in rows]
+    return [
+        Line(row, ours.get(row.key, missing), reference.get(row.key, missing) if row.has_reference else None)
+        for row in rows
+    ]
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -56,15 +75,33 @@ def table(lines: Sequence[Line]) -> str:
     cells: list[tuple[str, ...]] = [("", "what", "Towpath", "Buildbot", "ratio", "goal", "")]
     cells += [_cells(line) for line in lines]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    aligned = ["  ".join(_padded(cell, width, column) for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in cells]
+    aligned = [
+        "  ".join(
+            _padded(cell, width, column) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
     reasons = [f"{line.row.key} failed: {line.ours.why}" for line in lines if isinstance(line.ours, Failed)]
-    reasons += [f"{line.row.key} failed at Buildbot: {line.reference.why}" for line in lines if isinstance(line.reference, Failed)]
+    reasons += [
+        f"{line.row.key} failed at Buildbot: {line.reference.why}"
+        for line in lines
+        if isinstance(line.reference, Failed)
+    ]
     return "\n".join([*aligned, *reasons])
 
 
 def write(folder: Path, lines: Sequence[Line], about: Mapping[str, Json], at: datetime) -> list[Path]:
     """`latest.json` and one named by the moment; what was written."""
-    text = json.dumps({**{line.row.key: line.as_json() for line in lines}, "about": {"at": at.isoformat(timespec="seconds"), **about}}, indent=2) + "\n"
+    text = (
+        json.dumps(
+            {
+                **{line.row.key: line.as_json() for line in lines},
+                "about": {"at": at.isoformat(timespec="seconds"), **about},
+            },
+            indent=2,
+        )
+        + "\n"
+    )
     folder.mkdir(exist_ok=True)
     paths = [folder / "latest.json", folder / f"{at:%Y-%m-%d-%H%M%S}.json"]
     for path in paths:
@@ -78,7 +115,15 @@ def _value(outcome: Outcome | None) -> float | None:
 
 def _cells(line: Line) -> tuple[str, ...]:
     row = line.row
-    return (row.key, row.title, _cell(line.ours, row), _cell(line.reference, row), _ratio(line), row.goal_text, _mark(line))
+    return (
+        row.key,
+        row.title,
+        _cell(line.ours, row),
+        _cell(line.reference, row),
+        _ratio(line),
+        row.goal_text,
+        _mark(line),
+    )
 
 
 def _cell(outcome: Outcome | None, row: Row) -> str:

@@ -24,7 +24,12 @@ class BenchError(Exception):
 async def send_many(job: Job) -> Load:
     """Run a job of load to its end. Raises BenchError where the sender fails or exceeds its time."""
     sender = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "bench.load",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(job.seconds + ANSWER_SECONDS + 60):
@@ -58,7 +63,9 @@ async def sending(job: Job) -> AsyncIterator[asyncio.Task[Load]]:
 async def send_one(session: aiohttp.ClientSession, url: str, series: Series, number: int) -> None:
     """Raises BenchError where it is not accepted."""
     end = series.end(number)
-    async with session.post(url, data=series.beginning + end, headers=series.headers(number, end)) as response:
+    async with session.post(
+        url, data=series.beginning + end, headers=series.headers(number, end)
+    ) as response:
         if response.status not in {200, 202}:
             raise BenchError(f"a webhook was answered {response.status}: {(await response.text())[:300]}")
 

@@ -54,7 +54,9 @@ class Watch:
             if row is not None and what.is_so(row):
                 return row
             if time.monotonic() > deadline:
-                raise BenchError(f"{what.title} took over {what.seconds:g} s; last seen: {dict(row) if row else None}")
+                raise BenchError(
+                    f"{what.title} took over {what.seconds:g} s; last seen: {dict(row) if row else None}"
+                )
             await asyncio.sleep(what.poll_seconds)
 
     async def outcomes(self) -> dict[str, int]:

@@ -15,7 +15,15 @@ from bench.figures import Json, Measured, median, megabytes
 from bench.load import Job
 from bench.machine import Clock
 from bench.pushes import Series
-from bench.sending import PAUSE_SECONDS, BenchError, accepted_per_second, load_details, send_many, send_one, sending
+from bench.sending import (
+    PAUSE_SECONDS,
+    BenchError,
+    accepted_per_second,
+    load_details,
+    send_many,
+    send_one,
+    sending,
+)
 from bench.store import Wanted
 from bench.towpath_stack import Running, running_towpath
 from devstack.processes import Process
@@ -50,7 +58,14 @@ class TowpathSide:
 
     @property
     def figures(self) -> dict[str, Callable[[], Awaitable[Measured]]]:
-        named = (("B2", self.hello), ("B5", self.loud), ("B5_files", self.files), ("B4", self.burst), ("B1", self.accept), ("B1_steady", self.steady))
+        named = (
+            ("B2", self.hello),
+            ("B5", self.loud),
+            ("B5_files", self.files),
+            ("B4", self.burst),
+            ("B1", self.accept),
+            ("B1_steady", self.steady),
+        )
         return dict(named)
 
     def services(self) -> dict[str, Process | None]:
@@ -65,25 +80,42 @@ class TowpathSide:
         backlog = (await self.running.watch.one("waiting_deliveries"))["undecided"]
         decided_seconds = await self._decided(before + load.accepted, DECIDE_SECONDS)
         outcomes: dict[str, Json] = {**await self.running.watch.outcomes()}
-        details: dict[str, Json] = {"backlog": backlog, "decided_after_seconds": decided_seconds, "outcomes": outcomes, "cpu_seconds": spent}
+        details: dict[str, Json] = {
+            "backlog": backlog,
+            "decided_after_seconds": decided_seconds,
+            "outcomes": outcomes,
+            "cpu_seconds": spent,
+        }
         return accepted_per_second(load, details)
 
     async def steady(self) -> Measured:
         """B1_steady: the same at a pace, decided as fast as accepted. Latencies count from the moment a webhook was due."""
         most = STEADY_PER_SECOND * STEADY_SECONDS
-        job = replace(self._job("quiet", most, STEADY_SECONDS + 1), first=MOST_PER_SECOND * ACCEPT_SECONDS, per_second=STEADY_PER_SECOND)
+        job = replace(
+            self._job("quiet", most, STEADY_SECONDS + 1),
+            first=MOST_PER_SECOND * ACCEPT_SECONDS,
+            per_second=STEADY_PER_SECOND,
+        )
         before, clock = await self._stored(), self._clock()
         load = await send_many(job)
         if load.accepted < most:
             raise BenchError(f"{load.accepted} of {most} webhooks were accepted: {load_details(load)}")
         decided_seconds = await self._decided(before + load.accepted, BEHIND_SECONDS)
-        return Measured(load.p99_ms, {**load_details(load), "decided_after_seconds": decided_seconds, "cpu_seconds": clock.spent()})
+        return Measured(
+            load.p99_ms,
+            {**load_details(load), "decided_after_seconds": decided_seconds, "cpu_seconds": clock.spent()},
+        )
 
     async def hello(self) -> Measured:
         """B2: a push at a time, from before it is sent until its run is a success and its log sealed."""
         await self.running.register("hello", FORGE_IDS["hello"], "echo hi")
         series, taken = self._series("hello"), []
-        wanted = Wanted("a run of `echo hi`", "hello_run", lambda row: row["status"] == "success" and row["sealed"] and not row["unsealed"], 15)
+        wanted = Wanted(
+            "a run of `echo hi`",
+            "hello_run",
+            lambda row: row["status"] == "success" and row["sealed"] and not row["unsealed"],
+            15,
+        )
         clock = self._clock()
         for number in range(HELLO_RUNS):
             started_at = time.perf_counter()
@@ -97,24 +129,53 @@ class TowpathSide:
         """B4: all pushes as fast as they are accepted, until the last run is over; none may be missing and none too many."""
         pipeline = await self.running.register("burst", FORGE_IDS["burst"], "echo hi")
         clock = self._clock()
-        finished = Wanted("finishing the runs", "runs_of_pipeline", lambda row: row["finished"] >= BURST_RUNS, BURST_SECONDS, poll_seconds=0.1)
+        finished = Wanted(
+            "finishing the runs",
+            "runs_of_pipeline",
+            lambda row: row["finished"] >= BURST_RUNS,
+            BURST_SECONDS,
+            poll_seconds=0.1,
+        )
         async with sending(self._job("burst", BURST_RUNS, 60)) as sent:
             at_the_last = await self.running.watch.until(finished, pipeline)
         load = await sent
         seconds, spent = at_the_last["last_finished_at"].timestamp() - load.first_sent_at, clock.spent()
-        sealed = Wanted("sealing the logs", "runs_of_pipeline", lambda row: row["sealed"] >= BURST_RUNS, SEAL_SECONDS, poll_seconds=0.1)
+        sealed = Wanted(
+            "sealing the logs",
+            "runs_of_pipeline",
+            lambda row: row["sealed"] >= BURST_RUNS,
+            SEAL_SECONDS,
+            poll_seconds=0.1,
+        )
         after = await self.running.watch.until(sealed, pipeline)
         if (load.accepted, after["runs"], after["succeeded"]) != (BURST_RUNS, BURST_RUNS, BURST_RUNS):
-            raise BenchError(f"{load.accepted} webhooks were accepted, there are {after['runs']} runs, {after['succeeded']} succeeded")
-        counts: dict[str, Json] = {"runs": BURST_RUNS, "lost": load.accepted - after["finished"], "sealed": after["sealed"]}
-        counts |= {"sealed_when_the_last_finished": at_the_last["sealed"], "until_last_seconds": round(seconds, 3)}
-        return Measured(BURST_RUNS / seconds, {**counts, "webhooks": load_details(load), "cpu_seconds": spent})
+            raise BenchError(
+                f"{load.accepted} webhooks were accepted, there are {after['runs']} runs, {after['succeeded']} succeeded"
+            )
+        counts: dict[str, Json] = {
+            "runs": BURST_RUNS,
+            "lost": load.accepted - after["finished"],
+            "sealed": after["sealed"],
+        }
+        counts |= {
+            "sealed_when_the_last_finished": at_the_last["sealed"],
+            "until_last_seconds": round(seconds, 3),
+        }
+        return Measured(
+            BURST_RUNS / seconds, {**counts, "webhooks": load_details(load), "cpu_seconds": spent}
+        )
 
     async def loud(self) -> Measured:
         """B5: a job that prints much, through the local supervisor; the log is then read back through the API and proven."""
         await self.running.register("loud", FORGE_IDS["loud"], loud.command(LOUD_LINES))
         series, clock = self._series("loud"), self._clock()
-        ended = Wanted("the loud run", "stream_of_commit", lambda row: row["finished_at"] and row["sealed_at"], LOUD_SECONDS, LOUD_POLL_SECONDS)
+        ended = Wanted(
+            "the loud run",
+            "stream_of_commit",
+            lambda row: row["finished_at"] and row["sealed_at"],
+            LOUD_SECONDS,
+            LOUD_POLL_SECONDS,
+        )
         started_at = time.perf_counter()
         await send_one(self.running.session, self.running.hook, series, 0)
         row = await self.running.watch.until(ended, series.sha(0))
@@ -131,14 +192,27 @@ class TowpathSide:
         pod = self.directory / "pod"
         sha256 = await asyncio.to_thread(write_pod, pod, LOUD_LINES)
         attempt = await self.running.watch.finished_attempt(job["job_id"], 2, pod)
-        sealed = Wanted("sealing a log from disk", "stream_of_attempt", lambda row: row["sealed_at"] is not None, LOUD_SECONDS, LOUD_POLL_SECONDS)
-        async with open_bus(BusSettings.model_validate({"amqp_url": self.running.stack.amqp_url}), "bench") as bus:
+        sealed = Wanted(
+            "sealing a log from disk",
+            "stream_of_attempt",
+            lambda row: row["sealed_at"] is not None,
+            LOUD_SECONDS,
+            LOUD_POLL_SECONDS,
+        )
+        async with open_bus(
+            BusSettings.model_validate({"amqp_url": self.running.stack.amqp_url}), "bench"
+        ) as bus:
             await bus.answers()
             started_at, clock = time.perf_counter(), self._clock()
             await bus.publish(ContainerStarted(attempt_ids=(attempt,)))
             row = await self.running.watch.until(sealed, attempt)
             seconds, spent = time.perf_counter() - started_at, clock.spent()
-        if (row["stored_bytes"], row["lines"], row["sha256"], row["gaps"]) != (LOUD_LINES * loud.LINE_BYTES, LOUD_LINES, sha256, "[]"):
+        if (row["stored_bytes"], row["lines"], row["sha256"], row["gaps"]) != (
+            LOUD_LINES * loud.LINE_BYTES,
+            LOUD_LINES,
+            sha256,
+            "[]",
+        ):
             raise BenchError(f"what was stored is not what lay on disk: {dict(row)}")
         return megabytes(row["stored_bytes"], seconds, {"cpu_seconds": spent})
 
@@ -148,7 +222,13 @@ class TowpathSide:
     async def _decided(self, stored: int, seconds: float) -> float:
         """Wait until every delivery has its outcome; how long that took. Raises BenchError where fewer are stored than were accepted."""
         started_at = time.perf_counter()
-        decided = Wanted("deciding what was accepted", "waiting_deliveries", lambda row: not row["undecided"], seconds, poll_seconds=0.1)
+        decided = Wanted(
+            "deciding what was accepted",
+            "waiting_deliveries",
+            lambda row: not row["undecided"],
+            seconds,
+            poll_seconds=0.1,
+        )
         row = await self.running.watch.until(decided)
         if row["stored"] < stored:
             raise BenchError(f"of webhooks accepted, {stored - row['stored']} are not stored")

@@ -42,7 +42,9 @@ class Running:
         """POST to the API; the new object's id."""
         async with self.session.post(self.stack.address() + path, json=body) as response:
             if response.status != 201:
-                raise BenchError(f"POST {path} was answered {response.status}: {(await response.text())[:500]}")
+                raise BenchError(
+                    f"POST {path} was answered {response.status}: {(await response.text())[:500]}"
+                )
             return int((await response.json())["id"])
 
     def services(self) -> dict[str, Process | None]:
@@ -51,20 +53,44 @@ class Running:
     def servers(self) -> dict[str, Process | None]:
         """PostgreSQL and RabbitMQ; None for one that runs in a container."""
         place = self.stack.directory
-        pid_files = {"postgres": place / "postgres" / "postgres.pid", "rabbitmq": place / "rabbitmq" / "beam.pid"}
+        pid_files = {
+            "postgres": place / "postgres" / "postgres.pid",
+            "rabbitmq": place / "rabbitmq" / "beam.pid",
+        }
         return {name: PidFile(path).read() for name, path in pid_files.items()}
 
     async def register(self, name: str, forge_id: int, command: str | None = None) -> int:
         """The repository `bench/<name>`, and a pipeline of one step for it unless there is no command; the pipeline's id, else 0."""
         repository = f"bench/{name}"
-        await self.create("/repositories", full_name=repository, forge="github", forge_id=forge_id, clone_url=f"https://github.com/{repository}.git")
-        return await self.create("/pipelines", name=name, yaml_config=pipeline(repository, command)) if command else 0
+        await self.create(
+            "/repositories",
+            full_name=repository,
+            forge="github",
+            forge_id=forge_id,
+            clone_url=f"https://github.com/{repository}.git",
+        )
+        return (
+            await self.create("/pipelines", name=name, yaml_config=pipeline(repository, command))
+            if command
+            else 0
+        )
 
 
 def pipeline(repository: str, command: str) -> str:
     """One job of one step, without a checkout."""
-    lines = ["version: 1", f"repository: {repository}", "on:", "  push:", "    branches: [main]", "jobs:", "  job:", "    image: debian"]
-    return "\n".join([*lines, "    checkout: false", "    steps:", "      - run: |", f"          {command}", ""])
+    lines = [
+        "version: 1",
+        f"repository: {repository}",
+        "on:",
+        "  push:",
+        "    branches: [main]",
+        "jobs:",
+        "  job:",
+        "    image: debian",
+    ]
+    return "\n".join(
+        [*lines, "    checkout: false", "    steps:", "      - run: |", f"          {command}", ""]
+    )
 
 
 @asynccontextmanager
@@ -74,7 +100,9 @@ async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncI
     processes.stop(processes.of_stack(place), grace_seconds=10)  # of a run that was killed
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    servers = servers_for_use(place, DevstackSettings(port=None, postgres_port=None, rabbitmq_port=None, replicas=1))
+    servers = servers_for_use(
+        place, DevstackSettings(port=None, postgres_port=None, rabbitmq_port=None, replicas=1)
+    )
     try:
         say("starting Towpath")
         await asyncio.to_thread(servers.start)
@@ -85,7 +113,10 @@ async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncI
         await asyncio.to_thread(_start_services, stack)
         headers = {"Authorization": f"Bearer {token}"}
         timeout = aiohttp.ClientTimeout(total=60)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session, watching(stack.database_url) as watch:
+        async with (
+            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+            watching(stack.database_url) as watch,
+        ):
             yield Running(stack, secret, session, watch)
     finally:
         await asyncio.to_thread(_stop, place, servers)

@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from .commands import dead_letters, deliveries, events, limits, pipelines, repositories, runs, tokens, users, validate
+from .commands import (
+    dead_letters,
+    deliveries,
+    events,
+    limits,
+    pipelines,
+    repositories,
+    runs,
+    tokens,
+    users,
+    validate,
+)
 from .output import say
 from .version import VERSION
 
@@ -15,7 +26,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _towpath(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")] = False) -> None:
+def _towpath(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
     """What holds for all commands."""
 
 

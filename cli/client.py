@@ -63,11 +63,15 @@ class Client:
                 break
         return {"items": items, "next_cursor": cursor}
 
-    def request(self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None) -> Json:
+    def request(
+        self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None
+    ) -> Json:
         """The answer's JSON, empty where it has none. Raises CommandError."""
         return self.exchange(method, path, body, query=query)[1]
 
-    def exchange(self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None) -> tuple[int, Json]:
+    def exchange(
+        self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None
+    ) -> tuple[int, Json]:
         """The same, behind the answer's status."""
         with self.open(method, path, body, query=query) as response:
             status, raw = response.status, response.read()
@@ -92,7 +96,9 @@ class Client:
         """An answer whose status is good, to be read while the block lasts. Raises CommandError, also when reading breaks off."""
         chosen = {name: value for name, value in (query or {}).items() if value is not None}
         address = self.url + path + (f"?{urlencode(chosen)}" if chosen else "")
-        request = Request(address, method=method, headers={"Authorization": f"Bearer {self._token}", **(headers or {})})  # noqa: S310 - settings allow http and https alone
+        request = Request(
+            address, method=method, headers={"Authorization": f"Bearer {self._token}", **(headers or {})}
+        )  # noqa: S310 - settings allow http and https alone
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
@@ -119,16 +125,27 @@ def refusal(status: int, raw: bytes, request: str) -> NotAllowed | Refused:
     problem = document if isinstance(document, dict) else {}
     detail = str(problem.get("detail") or "")
     if status == 401:
-        return NotAllowed(detail or "the API does not know this token", "check TOWPATH_TOKEN; `. .towpath/env` sets that of `make up`")
+        return NotAllowed(
+            detail or "the API does not know this token",
+            "check TOWPATH_TOKEN; `. .towpath/env` sets that of `make up`",
+        )
     if status == 403:
-        return NotAllowed(f"{request}: {detail or 'not allowed'}", "use a token with the scope it needs: towpath tokens create NAME --scope …")
+        return NotAllowed(
+            f"{request}: {detail or 'not allowed'}",
+            "use a token with the scope it needs: towpath tokens create NAME --scope …",
+        )
     return Refused(status, problem, request)
 
 
 def _away(url: str, error: Exception) -> Unreachable:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-    return Unreachable(f"{url} does not answer: {reason}", "is it running? `make status` tells; TOWPATH_URL says where it is looked for")
+    return Unreachable(
+        f"{url} does not answer: {reason}",
+        "is it running? `make status` tells; TOWPATH_URL says where it is looked for",
+    )
 
 
 def _no_towpath(url: str) -> Unreachable:
-    return Unreachable(f"what answers at {url} is not Towpath", "check TOWPATH_URL: it is the gateway's address")
+    return Unreachable(
+        f"what answers at {url} is not Towpath", "check TOWPATH_URL: it is the gateway's address"
+    )

@@ -15,13 +15,18 @@ _ESCAPE = r"\x1b[ -/]*[0-Z\\^-~]"
 _CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 _HOSTILE = re.compile(f"(?P<colour>{_SGR})|{_STRING}|{_CSI}|{_ESCAPE}|{_CONTROL}")
 _LINE_ENDS = re.compile(r"[\t\n]+")
-_HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+_HIDDEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _RESET = "\x1b[0m"
 
 
 def log_line(text: str, *, coloured: bool) -> str:
     """A line of a log: its colours kept where wanted, and ended at the end of the line. A carriage return within it becomes a space."""
-    shown = _HOSTILE.sub(lambda found: found["colour"] or "" if coloured else "", text.rstrip("\r\n").replace("\r", " ").replace("\n", " "))
+    shown = _HOSTILE.sub(
+        lambda found: found["colour"] or "" if coloured else "",
+        text.rstrip("\r\n").replace("\r", " ").replace("\n", " "),
+    )
     shown = _HIDDEN.sub(_escape, shown)
     return shown + _RESET if "\x1b" in shown else shown
 

@@ -11,7 +11,9 @@ from .settings import read_settings
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most, the newest first.")]
 PipelineRef = Annotated[str, typer.Argument(metavar="PIPELINE", help="Its id or its name.")]
-RepositoryRef = Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its id or its full name, as octo/web.")]
+RepositoryRef = Annotated[
+    str, typer.Argument(metavar="REPOSITORY", help="Its id or its full name, as octo/web.")
+]
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The run's id.")]
 
 MOST_REPOSITORIES = 10_000
@@ -26,11 +28,17 @@ def repository_id(client: Client, reference: str) -> int:
     """Of an id or a full name. Raises CommandError when no repository has the name, or several forges have one."""
     if reference.isascii() and reference.isdigit():
         return int(reference)
-    found = [row for row in client.items("/repositories", MOST_REPOSITORIES)["items"] if row["full_name"].casefold() == reference.casefold()]
+    found = [
+        row
+        for row in client.items("/repositories", MOST_REPOSITORIES)["items"]
+        if row["full_name"].casefold() == reference.casefold()
+    ]
     if len(found) == 1:
         return int(found[0]["id"])
     if found:
-        raise CommandError(f"several forges have a repository {reference}", "use its id: towpath repositories list")
+        raise CommandError(
+            f"several forges have a repository {reference}", "use its id: towpath repositories list"
+        )
     raise CommandError(f"there is no repository {reference}", "towpath repositories list shows what there is")
 
 
@@ -42,5 +50,7 @@ def pipeline_id(client: Client, reference: str) -> int:
     if len(found) == 1:
         return int(found[0]["id"])
     if found:
-        raise CommandError(f"several pipelines are called {reference!r}", "use its id: towpath pipelines list")
+        raise CommandError(
+            f"several pipelines are called {reference!r}", "use its id: towpath pipelines list"
+        )
     raise CommandError(f"no pipeline is called {reference!r}", "towpath pipelines list shows what there is")

@@ -14,13 +14,34 @@ from .settings import is_coloured
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], object]]
 
-_STYLES = {"success": "green", "failed": "red", "error": "red", "cancelled": "yellow", "skipped": "dim", "running": "cyan", "pending": "blue", "run": "green"}
+_STYLES = {
+    "success": "green",
+    "failed": "red",
+    "error": "red",
+    "cancelled": "yellow",
+    "skipped": "dim",
+    "running": "cyan",
+    "pending": "blue",
+    "run": "green",
+}
 
 
 _NARROW = 110
 _WRAPPING = frozenset(
     {
-        *("pipeline", "name", "repository", "branch", "ref", "message", "why", "job", "step", "waits for", "attempts"),
+        *(
+            "pipeline",
+            "name",
+            "repository",
+            "branch",
+            "ref",
+            "message",
+            "why",
+            "job",
+            "step",
+            "waits for",
+            "attempts",
+        ),
         *("clone from", "e-mail", "outcome", "scopes"),
     }
 )
@@ -62,7 +83,13 @@ def cell(value: object) -> str:
     return one_line(str(value))
 
 
-def print_table(rows: Sequence[Row], columns: Sequence[Column], none: str = "nothing found", *, spare: Set[str] = frozenset()) -> None:
+def print_table(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    none: str = "nothing found",
+    *,
+    spare: Set[str] = frozenset(),
+) -> None:
     """For people at a terminal aligned and coloured; into a pipe aligned by spaces, a line each. `spare`: titles that a narrow terminal does without."""
     if not rows:
         say(none)
@@ -79,7 +106,9 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], none: str = "not
         shown = [cell(value(row)) for _, value in shown_columns]
         table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in shown))
     coloured = is_coloured(sys.stdout.isatty())
-    Console(no_color=not coloured, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000).print(table)
+    Console(
+        no_color=not coloured, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000
+    ).print(table)
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:

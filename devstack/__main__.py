@@ -16,7 +16,19 @@ from devstack.settings import DevstackSettings
 from devstack.stack import CHECKOUT
 from devstack.up import down, status, up
 
-COMMANDS = ("install", "assets", "images", "wheel", "release", "audit", "deploy", "up", "down", "status", "demo")
+COMMANDS = (
+    "install",
+    "assets",
+    "images",
+    "wheel",
+    "release",
+    "audit",
+    "deploy",
+    "up",
+    "down",
+    "status",
+    "demo",
+)
 
 
 def main() -> int:
@@ -47,7 +59,9 @@ def _run(command: str, settings: DevstackSettings) -> int:
         _make(command, settings)
     elif command == "up":
         ours = up(settings, _say)
-        _say(f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's TOWPATH_TOKEN in your shell")
+        _say(
+            f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's TOWPATH_TOKEN in your shell"
+        )
     elif command == "down":
         down(settings, _say)
     elif command == "status":

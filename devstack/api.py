@@ -26,7 +26,9 @@ class Api:
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """The decoded answer; DevstackError with the problem's own words when the status is not 2xx."""
-        status, text = await self._request(method, path, self._headers, None if body is None else json.dumps(body).encode())
+        status, text = await self._request(
+            method, path, self._headers, None if body is None else json.dumps(body).encode()
+        )
         if not 200 <= status < 300:
             raise DevstackError(f"{method} {path} answered {status}: {text.strip()}")
         return json.loads(text) if text else None
@@ -68,8 +70,12 @@ class Api:
                     yield kind, json.loads("\n".join(data))
                     kind, data = "message", []
 
-    async def _request(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> tuple[int, str]:
+    async def _request(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, str]:
         sent = headers | ({"Content-Type": "application/json"} if body is not None else {})
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-        async with self._session.request(method, self.url + path, data=body, headers=sent, timeout=timeout) as response:
+        async with self._session.request(
+            method, self.url + path, data=body, headers=sent, timeout=timeout
+        ) as response:
             return response.status, await response.text()

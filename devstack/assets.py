@@ -20,12 +20,21 @@ def fetch_assets(say: Callable[[str], None]) -> bool:
         say("npm is not installed: the page at /docs will be without its viewer")
         return False
     try:
-        done = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=_WEB, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            [npm, "ci", "--no-audit", "--no-fund"],
+            cwd=_WEB,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         say(f"npm took over {_SECONDS} s: the page at /docs will be without its viewer; try `make assets`")
         return False
     if done.returncode != 0:
-        say(f"npm could not fetch the viewer of the page at /docs; try `make assets`:\n{done.stderr.strip()[-1000:]}")
+        say(
+            f"npm could not fetch the viewer of the page at /docs; try `make assets`:\n{done.stderr.strip()[-1000:]}"
+        )
         return False
     installed.touch()  # npm keeps the lock's own time
     return True

@@ -62,10 +62,18 @@ async def _build_once(ours: Installation, say: Say) -> dict[str, Any]:
         made = await _prepared(admin, session, directory, repository)
         api = Api(session, admin.url, made.token)
         push = await asyncio.to_thread(repository.push)
-        say(f"\npushed {push.after[:8]} ({push.message}) to {made.repository}, and told Towpath as GitHub does")
-        delivery_id = await api.deliver_github_push(push_payload(push, made.repository, made.forge_id), environment["TOWPATH_GITHUB_WEBHOOK_SECRET"])
+        say(
+            f"\npushed {push.after[:8]} ({push.message}) to {made.repository}, and told Towpath as GitHub does"
+        )
+        delivery_id = await api.deliver_github_push(
+            push_payload(push, made.repository, made.forge_id), environment["TOWPATH_GITHUB_WEBHOOK_SECRET"]
+        )
         say(f"the webhook is accepted (delivery {delivery_id})\n")
-        run_id = (await _until(lambda: _run_for(api, made.pipeline_id, push.after), RUN_SECONDS, "a run for the push"))["id"]
+        run_id = (
+            await _until(
+                lambda: _run_for(api, made.pipeline_id, push.after), RUN_SECONDS, "a run for the push"
+            )
+        )["id"]
         await _show_log(api, run_id, say)
         return await _until(lambda: _finished(api, run_id), STREAM_SECONDS, "the run's verdict")
 
@@ -78,7 +86,9 @@ async def _show_log(api: Api, run_id: int, say: Say) -> None:
                 return
 
 
-async def _prepared(admin: Api, session: aiohttp.ClientSession, directory: Path, repository: DemoRepository) -> Demo:
+async def _prepared(
+    admin: Api, session: aiohttp.ClientSession, directory: Path, repository: DemoRepository
+) -> Demo:
     """A user with a token, the repository, the pipeline: those of an earlier demo, or new ones."""
     path = directory / "demo.json"
     if path.exists():
@@ -87,13 +97,21 @@ async def _prepared(admin: Api, session: aiohttp.ClientSession, directory: Path,
             return made
     suffix = secrets.token_hex(3)
     user = await admin.call("POST", "/users", {"name": "Demo", "email": f"demo-{suffix}@example.org"})
-    token = (await admin.call("POST", "/tokens", {"name": "demo", "scopes": ["read", "write"], "user_id": user["id"]}))["token"]
+    token = (
+        await admin.call(
+            "POST", "/tokens", {"name": "demo", "scopes": ["read", "write"], "user_id": user["id"]}
+        )
+    )["token"]
     name, forge_id = f"towpath-demo/greeting-{suffix}", secrets.randbelow(2**31) + 1
     record = {"full_name": name, "forge": "github", "forge_id": forge_id, "clone_url": repository.clone_url}
     repository_id = (await admin.call("POST", "/repositories", record))["id"]
     await admin.call("PUT", f"/repositories/{repository_id}/grants/{user['id']}", {"role": "maintainer"})
     person = Api(session, admin.url, token)
-    pipeline = {"name": f"greeting-{suffix}", "description": "made by `make demo`", "yaml_config": PIPELINE.format(repository=name)}
+    pipeline = {
+        "name": f"greeting-{suffix}",
+        "description": "made by `make demo`",
+        "yaml_config": PIPELINE.format(repository=name),
+    }
     made = Demo(token, name, forge_id, (await person.call("POST", "/pipelines", pipeline))["id"])
     write_private(path, json.dumps(asdict(made)))
     return made
@@ -109,34 +127,41 @@ async def _finished(api: Api, run_id: int) -> dict[str, Any] | None:
     return run if run["finished_at"] else None
 
 
-async def _until(look: Callable[[], Awaitable[dict[str, Any] | None]], seconds: float, what: str) -> dict[str, Any]:
+async def _until(
+    look: Callable[[], Awaitable[dict[str, Any] | None]], seconds: float, what: str
+) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while True:
         found = await look()
         if found is not None:
             return found
         if time.monotonic() > deadline:
-            raise DevstackError(f"{what} did not come within {seconds:.0f} s; the services' logs are in .towpath/logs")
+            raise DevstackError(
+                f"{what} did not come within {seconds:.0f} s; the services' logs are in .towpath/logs"
+            )
         await asyncio.sleep(0.05)
 
 
 def _summary(ours: Installation, run: dict[str, Any], seconds: float) -> str:
     url = ours.stack.address()
-    jobs = "\n".join(f"  {job['name']:<10} {job['status']:<8} {job['reason'] or '':<14} {_took(job)}".rstrip() for job in run["jobs"])
+    jobs = "\n".join(
+        f"  {job['name']:<10} {job['status']:<8} {job['reason'] or '':<14} {_took(job)}".rstrip()
+        for job in run["jobs"]
+    )
     return f"""
-run {run['id']} is {run['status']}: created {run['created_at']}, started {run['started_at']}, finished {run['finished_at']} ({_took(run)})
+run {run["id"]} is {run["status"]}: created {run["created_at"]}, started {run["started_at"]}, finished {run["finished_at"]} ({_took(run)})
 {jobs}
 
 Towpath runs; the whole demo took {seconds:.1f} s.
   API            {url}
   its docs       {url}/docs
-  this run       {url}/runs/{run['id']}
+  this run       {url}/runs/{run["id"]}
 
 To try next:
   . .towpath/env                         # an administrator's token for this shell
   {f".venv/bin/towpath runs show {run['id']}":<38} # what the run did, and why
   .venv/bin/towpath --help               # pipelines, events, deliveries …
-  curl -sH "Authorization: Bearer $TOWPATH_TOKEN" $TOWPATH_URL/runs/{run['id']}/logs
+  curl -sH "Authorization: Bearer $TOWPATH_TOKEN" $TOWPATH_URL/runs/{run["id"]}/logs
   make demo                              # another push
   make down                              # stop everything, jobs too; data stays in .towpath"""
 

@@ -19,7 +19,7 @@ def greeting(name: str, hour: int) -> str:
     part = "morning" if 5 <= hour < 12 else "day" if 12 <= hour < 18 else "evening"
     return f"Good {part}, {name.strip() or 'stranger'}!"
 ''',
-    "test_greeting.py": '''\
+    "test_greeting.py": """\
 import unittest
 
 from greeting import greeting
@@ -41,7 +41,7 @@ class Greeting(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
-''',
+""",
 }
 
 PIPELINE = """\
@@ -107,10 +107,21 @@ class DemoRepository:
         settings: dict[str, str | Path | int] = {
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
-            **{f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Mona"), ("EMAIL", "mona@example.org"))},
+            **{
+                f"GIT_{role}_{what}": value
+                for role in ("AUTHOR", "COMMITTER")
+                for what, value in (("NAME", "Mona"), ("EMAIL", "mona@example.org"))
+            },
         }
         environment = inherited_environment(self.directory, settings)
-        done = subprocess.run(["git", *arguments], cwd=self.directory, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.strip()
 
 

@@ -32,15 +32,40 @@ def deploy(settings: DevstackSettings, say: Callable[[str], None]) -> None:
     if unfilled:
         raise DevstackError(f"{folder} still has the placeholder {PLACEHOLDER} in: {', '.join(unfilled)}")
     say(f"applying {folder} to the cluster of the context {_kubectl('config', 'current-context').strip()}")
-    _kubectl("delete", "job/towpath-migrate", "--namespace", NAMESPACE, "--ignore-not-found", "--cascade=foreground")
+    _kubectl(
+        "delete",
+        "job/towpath-migrate",
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+        "--cascade=foreground",
+    )
     say(_kubectl("apply", "--filename", "-", stdin=manifests).rstrip())
     say("waiting for the migration")
-    _kubectl("wait", "--namespace", NAMESPACE, "--for=condition=complete", f"--timeout={READY_SECONDS}s", "job/towpath-migrate")
+    _kubectl(
+        "wait",
+        "--namespace",
+        NAMESPACE,
+        "--for=condition=complete",
+        f"--timeout={READY_SECONDS}s",
+        "job/towpath-migrate",
+    )
     for service in SERVICES:
-        _kubectl("rollout", "status", "--namespace", NAMESPACE, f"deployment/{service}", f"--timeout={READY_SECONDS}s")
+        _kubectl(
+            "rollout",
+            "status",
+            "--namespace",
+            NAMESPACE,
+            f"deployment/{service}",
+            f"--timeout={READY_SECONDS}s",
+        )
         say(f"{service}: ready")
-    say(f"\n  kubectl -n {NAMESPACE} logs job/towpath-migrate -c bootstrap     # the administrator's token, where this was the first time")
-    say(f"  kubectl -n {NAMESPACE} port-forward service/gateway 8420:80      # the gateway at http://127.0.0.1:8420")
+    say(
+        f"\n  kubectl -n {NAMESPACE} logs job/towpath-migrate -c bootstrap     # the administrator's token, where this was the first time"
+    )
+    say(
+        f"  kubectl -n {NAMESPACE} port-forward service/gateway 8420:80      # the gateway at http://127.0.0.1:8420"
+    )
 
 
 def overlay_folder(name: str) -> Path:
@@ -49,13 +74,19 @@ def overlay_folder(name: str) -> Path:
         if (folder / "kustomization.yaml").is_file():
             return folder.resolve()
     ours = ", ".join(sorted(path.name for path in _OVERLAYS.iterdir() if path.is_dir()))
-    raise DevstackError(f"there is no overlay {name!r}: OVERLAY takes {ours}, or a folder with a kustomization.yaml")
+    raise DevstackError(
+        f"there is no overlay {name!r}: OVERLAY takes {ours}, or a folder with a kustomization.yaml"
+    )
 
 
 def placeholders(manifests: str) -> list[str]:
     """`<Secret>.<key>` of each value that nobody has filled in."""
     secrets = [one for one in yaml.safe_load_all(manifests) if one and one["kind"] == "Secret"]
-    values = {f"{secret['metadata']['name']}.{key}": base64.b64decode(text) for secret in secrets for key, text in (secret.get("data") or {}).items()}
+    values = {
+        f"{secret['metadata']['name']}.{key}": base64.b64decode(text)
+        for secret in secrets
+        for key, text in (secret.get("data") or {}).items()
+    }
     return [name for name, value in values.items() if PLACEHOLDER.encode() in value]
 
 

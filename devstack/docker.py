@@ -42,15 +42,34 @@ class _Container(ABC):
         return f"towpath-{type(self).__name__.lower()}-{self.port}"
 
     def running(self) -> bool:
-        return _docker("inspect", "--format", "{{.State.Running}}", self._name, check=False).stdout.strip() == "true"
+        return (
+            _docker("inspect", "--format", "{{.State.Running}}", self._name, check=False).stdout.strip()
+            == "true"
+        )
 
     def start(self) -> None:
         """Start it, or find it running; returns when it takes connections."""
         if _docker("start", self._name, check=False).returncode != 0:
-            settings = [word for name, value in self._settings().items() for word in ("-e", f"{name}={value}")]
-            _docker("run", "-d", "--name", self._name, "-p", f"127.0.0.1:{self.port}:{self.inner_port}", *settings, self.image)
-        if not wait_until(lambda: _docker("exec", self._name, *self.ready_command, check=False).returncode == 0, READY_SECONDS):
-            raise DevstackError(f"the container {self._name} is not ready:\n{_docker('logs', '--tail', '15', self._name, check=False).stderr}")
+            settings = [
+                word for name, value in self._settings().items() for word in ("-e", f"{name}={value}")
+            ]
+            _docker(
+                "run",
+                "-d",
+                "--name",
+                self._name,
+                "-p",
+                f"127.0.0.1:{self.port}:{self.inner_port}",
+                *settings,
+                self.image,
+            )
+        if not wait_until(
+            lambda: _docker("exec", self._name, *self.ready_command, check=False).returncode == 0,
+            READY_SECONDS,
+        ):
+            raise DevstackError(
+                f"the container {self._name} is not ready:\n{_docker('logs', '--tail', '15', self._name, check=False).stderr}"
+            )
 
     def stop(self) -> None:
         _docker("stop", self._name, check=False)
@@ -80,7 +99,13 @@ class DockerPostgres(_Container):
 
     image = "postgres:17.6-bookworm"
     inner_port = 5432
-    ready_command = ("pg_isready", "-h", "127.0.0.1", "-U", USER)  # over TCP: the image's first start listens on its socket before it is set up
+    ready_command = (
+        "pg_isready",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        USER,
+    )  # over TCP: the image's first start listens on its socket before it is set up
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(database)}"
@@ -108,7 +133,11 @@ class DockerRabbit(_Container):
         _docker("exec", self._name, "rabbitmqctl", "delete_vhost", name, check=False)
 
     def _settings(self) -> dict[str, str]:
-        return {"RABBITMQ_DEFAULT_USER": USER, "RABBITMQ_DEFAULT_PASS": self._password(), "RABBITMQ_DEFAULT_VHOST": VHOST}
+        return {
+            "RABBITMQ_DEFAULT_USER": USER,
+            "RABBITMQ_DEFAULT_PASS": self._password(),
+            "RABBITMQ_DEFAULT_VHOST": VHOST,
+        }
 
 
 def _docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -50,7 +50,9 @@ def build_images(settings: DevstackSettings, say: Callable[[str], None]) -> None
     tags = tags_of(settings.image)
     with tempfile.TemporaryDirectory(prefix="towpath-build-") as scratch:
         order = Order(tags, _secrets(Path(scratch)))
-        say(f"building {' and '.join(tags)} with {builder} (secrets of this network: {', '.join(order.secrets) or 'none'})")
+        say(
+            f"building {' and '.join(tags)} with {builder} (secrets of this network: {', '.join(order.secrets) or 'none'})"
+        )
         _run(BUILDERS[builder].build(order))
     if settings.image_archive is not None:
         settings.image_archive.parent.mkdir(parents=True, exist_ok=True)
@@ -78,11 +80,22 @@ class Builder:
 
 
 def _docker_builds() -> bool:
-    return docker_works() and subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
+    return (
+        docker_works()
+        and subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _docker_build(order: Order) -> list[str]:
-    return ["docker", "buildx", "build", "--load", *_arguments(order), *(word for tag in order.tags for word in ("--tag", tag)), "."]
+    return [
+        "docker",
+        "buildx",
+        "build",
+        "--load",
+        *_arguments(order),
+        *(word for tag in order.tags for word in ("--tag", tag)),
+        ".",
+    ]
 
 
 def _docker_save(tags: tuple[str, ...], archive: Path) -> None:
@@ -90,7 +103,12 @@ def _docker_save(tags: tuple[str, ...], archive: Path) -> None:
 
 
 def _buildah_build(order: Order) -> list[str]:
-    isolation = ["--isolation", "chroot", "--network", "host"]  # needs neither a container runtime nor a network of its own: it works in containers too
+    isolation = [
+        "--isolation",
+        "chroot",
+        "--network",
+        "host",
+    ]  # needs neither a container runtime nor a network of its own: it works in containers too
     tags = [word for tag in order.tags for word in ("--tag", qualified(tag))]
     return ["buildah", "build", "--layers", *isolation, *_arguments(order), *tags, "."]
 
@@ -140,7 +158,10 @@ def _secrets(scratch: Path) -> dict[str, Path]:
     certificates = system_variable("SSL_CERT_FILE")
     if certificates and Path(certificates).is_file():
         secrets["ca"] = Path(certificates)
-    for name, text in (("pip_conf", pip_configuration(_printed([sys.executable, "-m", "pip", "config", "list"]))), ("npmrc", _npm_configuration())):
+    for name, text in (
+        ("pip_conf", pip_configuration(_printed([sys.executable, "-m", "pip", "config", "list"]))),
+        ("npmrc", _npm_configuration()),
+    ):
         if text:
             secrets[name] = scratch / name
             write_private(secrets[name], text)

@@ -39,14 +39,24 @@ class Program:
 
 PROGRAMS = (
     Program("git", "git", lambda: shutil.which("git") is not None),
-    Program("bubblewrap (keeps jobs apart)", "bubblewrap", lambda: shutil.which("bwrap") is not None, optional=True),
+    Program(
+        "bubblewrap (keeps jobs apart)",
+        "bubblewrap",
+        lambda: shutil.which("bwrap") is not None,
+        optional=True,
+    ),
     Program(
         "slirp4netns (gives jobs a network of their own)",
         "slirp4netns",
         lambda: shutil.which("slirp4netns") is not None,
         optional=True,
     ),
-    Program("npm (the viewer of the page at /docs, and the tests' payloads)", "npm", lambda: shutil.which("npm") is not None, optional=True),
+    Program(
+        "npm (the viewer of the page at /docs, and the tests' payloads)",
+        "npm",
+        lambda: shutil.which("npm") is not None,
+        optional=True,
+    ),
     Program("PostgreSQL", "postgresql", lambda: find_binaries() is not None, server=True),
     Program("RabbitMQ", "rabbitmq-server", lambda: find_scripts() is not None, server=True),
 )
@@ -99,7 +109,9 @@ class Apt:
             if not self._run("install", "--yes", "--no-install-recommends", program.package):
                 raise DevstackError(f"apt-get cannot install {program.package}:\n{self._log_end()}")
         if not program.present():
-            raise DevstackError(f"{program.package} is installed, but its programs are not where they are looked for; install {program.title} by hand")
+            raise DevstackError(
+                f"{program.package} is installed, but its programs are not where they are looked for; install {program.title} by hand"
+            )
         self._say(f"  done in {time.monotonic() - started_at:.0f} s")
 
     def _update(self) -> None:
@@ -110,9 +122,20 @@ class Apt:
     def _run(self, *arguments: str) -> bool:
         """Whether apt-get succeeded; says every few seconds that it still works."""
         environment = ["env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1"]
-        argv = [*self._become_root, *environment, "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments]
+        argv = [
+            *self._become_root,
+            *environment,
+            "apt-get",
+            "-q",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            *arguments,
+        ]
         started_at = time.monotonic()
-        with self._log.open("ab") as log, subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as apt:
+        with (
+            self._log.open("ab") as log,
+            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as apt,
+        ):
             while True:
                 try:
                     return apt.wait(timeout=PROGRESS_SECONDS) == 0
@@ -130,7 +153,11 @@ def _become_root() -> list[str] | None:
     if shutil.which("sudo") is None:
         return None
     sudo = ["sudo"] if sys.stdin.isatty() else ["sudo", "--non-interactive"]
-    return sudo if subprocess.run([*sudo, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0 else None
+    return (
+        sudo
+        if subprocess.run([*sudo, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        else None
+    )
 
 
 def _manage_without_apt(missing: list[Program], say: Callable[[str], None]) -> None:
@@ -139,9 +166,13 @@ def _manage_without_apt(missing: list[Program], say: Callable[[str], None]) -> N
     by_hand = [program for program in missing if program not in by_docker and not program.optional]
     if by_hand:
         wanted = ", ".join(f"{program.title} (Debian's package: {program.package})" for program in by_hand)
-        raise DevstackError(f"please install: {wanted}. It can be done here neither by apt, as root or through sudo, nor, for the servers, by Docker.")
+        raise DevstackError(
+            f"please install: {wanted}. It can be done here neither by apt, as root or through sudo, nor, for the servers, by Docker."
+        )
     for program in missing:
-        say(f"{program.title} is not installed: {'Docker runs it' if program in by_docker else 'going on without it'}")
+        say(
+            f"{program.title} is not installed: {'Docker runs it' if program in by_docker else 'going on without it'}"
+        )
 
 
 @contextlib.contextmanager

@@ -39,7 +39,11 @@ def kubeconfig_of(variable: str, home: Path) -> Path:
         raise DevstackError(f"KUBECONFIG names several files ({variable}); name the one to use")
     path = Path(variable) if variable else home / ".kube" / "config"
     if not path.is_file():
-        what = f"KUBECONFIG names {path}, which is not there" if variable else f"KUBECONFIG is not set and {path} is not there"
+        what = (
+            f"KUBECONFIG names {path}, which is not there"
+            if variable
+            else f"KUBECONFIG is not set and {path} is not there"
+        )
         raise DevstackError(f"no Kubernetes cluster to use: {what}")
     return path.resolve()
 

@@ -46,7 +46,9 @@ def state_directory(checkout: Path) -> Path:
         directory.symlink_to(_our_own(OPEN_FOLDER / f"towpath-{digest}"), target_is_directory=True)
     directory.mkdir(exist_ok=True)
     directory = directory.resolve()
-    directory.chmod(0o711)  # others walk through it to what is theirs; jobs, which may not list it, do not see it at all
+    directory.chmod(
+        0o711
+    )  # others walk through it to what is theirs; jobs, which may not list it, do not see it at all
     return directory
 
 
@@ -70,7 +72,9 @@ def open_temporary_file(prefix: str, suffix: str) -> Path:
 def reachable(directory: Path, account: str) -> bool:
     """Whether that account can walk into the directory. Asked of the kernel, which also knows access lists. Only root can ask."""
     entry = pwd.getpwnam(account)
-    asked = subprocess.run(["test", "-x", str(directory)], user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], check=False)
+    asked = subprocess.run(
+        ["test", "-x", str(directory)], user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], check=False
+    )
     return asked.returncode == 0
 
 

@@ -32,7 +32,11 @@ def find_binaries() -> Path | None:
     folders = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
     folders += Path("/usr/lib/postgresql").glob("*/bin")
     usable = [folder for folder in folders if (folder / "postgres").exists() and (folder / "initdb").exists()]
-    return max(usable, key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0, default=None)
+    return max(
+        usable,
+        key=lambda folder: int(folder.parent.name) if folder.parent.name.isdigit() else 0,
+        default=None,
+    )
 
 
 class PostgresNode:
@@ -58,7 +62,10 @@ class PostgresNode:
     def start(self) -> None:
         """Start it, or find it running; returns when it takes connections."""
         process = self._pid_file.read() or self._launch()
-        if not processes.wait_until(lambda: self._ready(process) or not process.running(), READY_SECONDS) or not process.running():
+        if (
+            not processes.wait_until(lambda: self._ready(process) or not process.running(), READY_SECONDS)
+            or not process.running()
+        ):
             raise DevstackError(f"PostgreSQL is not ready:\n{processes.tail(self._log)}")
 
     def stop(self, mode: str = "fast") -> None:
@@ -109,11 +116,16 @@ class PostgresNode:
             self._initialise(binaries, account)
         if not self._configured_port and not is_free(self.port):
             forget_port(self._ports_path, "postgres")
-        (self._data / "postmaster.pid").unlink(missing_ok=True)  # its node is known to be gone; a leftover of a kill may name a stranger's pid
+        (self._data / "postmaster.pid").unlink(
+            missing_ok=True
+        )  # its node is known to be gone; a leftover of a kill may name a stranger's pid
         argv = [str(binaries / "postgres"), "-D", str(self._data)]
         for name, value in self._settings().items():
             argv += ["-c", f"{name}={value}"]
-        return processes.start(Command(argv, self._log, inherited_environment(self.directory, {}), self._data, account), self._pid_file)
+        return processes.start(
+            Command(argv, self._log, inherited_environment(self.directory, {}), self._data, account),
+            self._pid_file,
+        )
 
     def _settings(self) -> dict[str, str | int]:
         durable = "on" if self._durable else "off"
@@ -138,10 +150,31 @@ class PostgresNode:
         password_file.write_text(self._password())
         if account is not None:
             shutil.chown(password_file, account)
-        argv = [str(binaries / "initdb"), "-D", str(self._data), "-U", USER, "--auth=scram-sha-256", f"--pwfile={password_file}"]
-        argv += ["--encoding=UTF8", "--locale=C", "--no-instructions", *([] if self._durable else ["--no-sync"])]
+        argv = [
+            str(binaries / "initdb"),
+            "-D",
+            str(self._data),
+            "-U",
+            USER,
+            "--auth=scram-sha-256",
+            f"--pwfile={password_file}",
+        ]
+        argv += [
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-instructions",
+            *([] if self._durable else ["--no-sync"]),
+        ]
         groups: list[int] | None = None if account is None else []
-        made = subprocess.run(argv, capture_output=True, text=True, cwd=self.directory, user=account, extra_groups=groups, check=False)
+        made = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            user=account,
+            extra_groups=groups,
+            check=False,
+        )
         password_file.unlink()
         if made.returncode != 0:
             shutil.rmtree(self._data, ignore_errors=True)

@@ -38,7 +38,9 @@ class Process:
     def running(self) -> bool:
         is_live = Process.of(self.pid) == self
         child = _children.get(self.pid)
-        if child is not None and child.poll() is not None:  # after the look: what is found gone has been waited for
+        if (
+            child is not None and child.poll() is not None
+        ):  # after the look: what is found gone has been waited for
             del _children[self.pid]
         return is_live
 
@@ -119,7 +121,9 @@ def start(command: Command, pid_file: PidFile) -> Process:
     return process
 
 
-def stop(processes: Iterable[Process], *, grace_seconds: float, first: signal.Signals = signal.SIGTERM) -> list[Process]:
+def stop(
+    processes: Iterable[Process], *, grace_seconds: float, first: signal.Signals = signal.SIGTERM
+) -> list[Process]:
     """Ask all at once to end, wait, then kill the groups of those that did not, which are returned. Safe to repeat; returns when all are gone."""
     waiting = [process for process in processes if process.running()]
     for process in waiting:
@@ -139,7 +143,9 @@ def kill(processes: Iterable[Process]) -> None:
         process.send_group(signal.SIGKILL)
         process.send(signal.SIGKILL)
     if not wait_until(lambda: not any(process.running() for process in waiting), 10):
-        raise DevstackError(f"these processes do not end: {', '.join(str(process.pid) for process in waiting if process.running())}")
+        raise DevstackError(
+            f"these processes do not end: {', '.join(str(process.pid) for process in waiting if process.running())}"
+        )
 
 
 def descendants(process: Process) -> list[Process]:
@@ -211,4 +217,6 @@ def _variable(pid: int, name: str) -> str | None:
     except OSError:
         return None
     prefix = f"{name}=".encode()
-    return next((entry[len(prefix) :].decode(errors="replace") for entry in entries if entry.startswith(prefix)), None)
+    return next(
+        (entry[len(prefix) :].decode(errors="replace") for entry in entries if entry.startswith(prefix)), None
+    )

@@ -37,7 +37,10 @@ _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 def find_scripts() -> Path | None:
     """The folder of the raw `rabbitmq-server` script: the one on the PATH of Debian insists on the system's own node."""
-    folders = [*Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"), *Path("/usr/lib/rabbitmq").glob("bin")]
+    folders = [
+        *Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"),
+        *Path("/usr/lib/rabbitmq").glob("bin"),
+    ]
     folders += [Path(found).resolve().parent for found in [shutil.which("rabbitmq-server")] if found]
     return next((folder for folder in folders if (folder / "rabbitmq-env").exists()), None)
 
@@ -69,7 +72,10 @@ class RabbitNode:
     def start(self) -> None:
         """Start it, or find it running; returns when it speaks AMQP, which it does last."""
         server = self._server.read() or self._launch()
-        if not processes.wait_until(lambda: speaks_amqp(self.port) or not server.running(), READY_SECONDS) or not server.running():
+        if (
+            not processes.wait_until(lambda: speaks_amqp(self.port) or not server.running(), READY_SECONDS)
+            or not server.running()
+        ):
             raise DevstackError(f"RabbitMQ is not ready:\n{processes.tail(self._log)}")
         beam = Process.of(int((self.directory / "node" / "pid").read_text()))
         if beam:
@@ -80,7 +86,9 @@ class RabbitNode:
         self.resume()
         server, everything = self._server.read(), self._everything()
         processes.stop([server] if server else [], grace_seconds=STOP_SECONDS)
-        if not processes.wait_until(lambda: not any(process.running() for process in everything), STOP_SECONDS):
+        if not processes.wait_until(
+            lambda: not any(process.running() for process in everything), STOP_SECONDS
+        ):
             processes.kill(everything)
         epmd = self._epmd.read()
         processes.stop([epmd] if epmd else [], grace_seconds=2)
@@ -132,13 +140,23 @@ class RabbitNode:
         finally:
             connection.close()
         if response.status >= 400 and response.status != 404:
-            raise DevstackError(f"RabbitMQ's {method} {path} answered {response.status}: {answer.decode(errors='replace')}")
+            raise DevstackError(
+                f"RabbitMQ's {method} {path} answered {response.status}: {answer.decode(errors='replace')}"
+            )
         return json.loads(answer) if answer and response.status != 404 else None
 
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl`, and return its output. This starts an Erlang machine, which takes 1 to 2 s."""
         argv = [str(self._scripts() / "rabbitmqctl"), "--quiet", "--node", self._node_name, *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, env=self._environment(), user=account_for("rabbitmq"), timeout=60, check=False)
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            user=account_for("rabbitmq"),
+            timeout=60,
+            check=False,
+        )
         if done.returncode != 0:
             raise DevstackError(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -152,7 +170,10 @@ class RabbitNode:
         return f"towpath-{self.port}@localhost"
 
     def _ports(self) -> dict[str, int]:
-        return kept_ports(self._ports_path, {"amqp": self._configured_port, "distribution": None, "management": None, "epmd": None})
+        return kept_ports(
+            self._ports_path,
+            {"amqp": self._configured_port, "distribution": None, "management": None, "epmd": None},
+        )
 
     def _password(self) -> str:
         return kept_secret(self.directory / "password")
@@ -170,7 +191,9 @@ class RabbitNode:
     def _everything(self) -> list[Process]:
         """The start script, the node and its port programs."""
         found = [process for process in (self._server.read(), self._beam.read()) if process]
-        return list(dict.fromkeys([*found, *(below for process in found for below in processes.descendants(process))]))
+        return list(
+            dict.fromkeys([*found, *(below for process in found for below in processes.descendants(process))])
+        )
 
     def _launch(self) -> Process:
         self._free_the_ports()
@@ -181,13 +204,20 @@ class RabbitNode:
             if epmd is None:
                 raise DevstackError("epmd, which comes with Erlang, is not on the PATH")
             argv = [epmd, "-port", str(ports["epmd"]), "-address", "127.0.0.1"]
-            processes.start(Command(argv, self.directory / "epmd.log", environment, self.directory / "node", account), self._epmd)
+            processes.start(
+                Command(argv, self.directory / "epmd.log", environment, self.directory / "node", account),
+                self._epmd,
+            )
         argv = [str(self._scripts() / "rabbitmq-server")]
-        return processes.start(Command(argv, self._log, environment, self.directory / "node", account), self._server)
+        return processes.start(
+            Command(argv, self._log, environment, self.directory / "node", account), self._server
+        )
 
     def _free_the_ports(self) -> None:
         """Choose again those ports that somebody took while the node was down. The AMQP port stays: it is part of the data's name."""
-        names = ["distribution", "management"] if self._epmd.read() else ["distribution", "management", "epmd"]
+        names = (
+            ["distribution", "management"] if self._epmd.read() else ["distribution", "management", "epmd"]
+        )
         for name in names:
             if not is_free(self._ports()[name]):
                 forget_port(self._ports_path, name)

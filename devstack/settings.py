@@ -87,7 +87,11 @@ class ServerSources(BaseSettings):
 
 def inherited_environment(stack: Path, values: Mapping[str, str | Path | int]) -> dict[str, str]:
     """The environment of a process to be started: ours without the settings of other servers, these values, and the directory of its stack."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "PG", "ERL_", "TOWPATH_TEST_"))}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RABBITMQ_", "PG", "ERL_", "TOWPATH_TEST_"))
+    }
     return ours | {name: str(value) for name, value in values.items()} | {STACK_VARIABLE: str(stack)}
 
 

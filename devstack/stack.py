@@ -48,7 +48,13 @@ class NewPrograms:
 
     def run(self, command: Command) -> str:
         done = subprocess.run(
-            command.argv, capture_output=True, text=True, env=command.environment, cwd=command.directory, timeout=300, check=False
+            command.argv,
+            capture_output=True,
+            text=True,
+            env=command.environment,
+            cwd=command.directory,
+            timeout=300,
+            check=False,
         )
         if done.returncode != 0:
             raise DevstackError(f"{' '.join(command.argv)} failed:\n{done.stdout}{done.stderr}")
@@ -88,7 +94,9 @@ class Stack:
         processes.wait_until(lambda: self.ready(service, replica) or pid_file.read() is None, seconds)
         if not self.ready(service, replica):
             what = "is not ready" if pid_file.read() else "ended"
-            raise DevstackError(f"{_name(service, replica)} {what}; its log ends with:\n{processes.tail(self.log(service, replica))}")
+            raise DevstackError(
+                f"{_name(service, replica)} {what}; its log ends with:\n{processes.tail(self.log(service, replica))}"
+            )
 
     def ready(self, service: str, replica: int = 1) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port(service, replica), timeout=2)
@@ -165,12 +173,18 @@ class Stack:
             "TOWPATH_LOCAL_DIR": self.local_directory,
             "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true",  # a server that somebody brought for a demo or a test may have one
         }
-        own = {name: value for name, value in self.extra_env.items() if service == "gateway" or name not in _GATEWAY_ONLY}
+        own = {
+            name: value
+            for name, value in self.extra_env.items()
+            if service == "gateway" or name not in _GATEWAY_ONLY
+        }
         return inherited_environment(self.directory / "services", {**values, **own})
 
     def run_module(self, module: str) -> str:
         """Run one of the one-time programs (`shared.migrate`, `services.gateway.bootstrap`) to its end; what it printed."""
-        return self.programs.run(_python_m(module, self.directory / "logs" / f"{module}.log", self.environment("gateway")))
+        return self.programs.run(
+            _python_m(module, self.directory / "logs" / f"{module}.log", self.environment("gateway"))
+        )
 
     @property
     def _ports_path(self) -> Path:
@@ -189,7 +203,9 @@ class Stack:
 
     def _choose_another_port(self, name: str) -> None:
         if name == "gateway" and self.gateway_port:
-            raise DevstackError(f"port {self.gateway_port} on 127.0.0.1, the gateway's, is taken by another program")
+            raise DevstackError(
+                f"port {self.gateway_port} on 127.0.0.1, the gateway's, is taken by another program"
+            )
         forget_port(self._ports_path, name)
 
 

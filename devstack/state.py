@@ -22,7 +22,11 @@ def read_environment(path: Path) -> dict[str, str]:
     """The variables of an environment file; none where there is no file."""
     if not path.exists():
         return {}
-    pairs = (word.partition("=") for line in path.read_text().splitlines() for word in shlex.split(line, comments=True))
+    pairs = (
+        word.partition("=")
+        for line in path.read_text().splitlines()
+        for word in shlex.split(line, comments=True)
+    )
     return {name: value for name, equals, value in pairs if equals}
 
 

@@ -53,7 +53,11 @@ def installation(settings: DevstackSettings) -> Installation:
     database_url, amqp_url = servers.postgres.url(DATABASE), servers.rabbit.url()
     extra = {
         **hook_secrets,
-        **(kubernetes_environment(settings) if settings.backend == "kubernetes" else {"TOWPATH_BACKEND": "local", "TOWPATH_CLUSTER": "local"}),
+        **(
+            kubernetes_environment(settings)
+            if settings.backend == "kubernetes"
+            else {"TOWPATH_BACKEND": "local", "TOWPATH_CLUSTER": "local"}
+        ),
         "TOWPATH_ALLOW_LOCAL_CLONE_URLS": "true",
         "TOWPATH_LOCAL_HIDDEN": f"{servers.postgres.directory}:{servers.rabbit.directory}",
     }
@@ -79,7 +83,9 @@ def up(settings: DevstackSettings, say: Say) -> Installation:
     for service, replica in replicas:
         ours.stack.start(service, replica)
     _timed(say, f"services ({', '.join(SERVICES)})", lambda: _wait_for_all(ours, replicas))
-    _record(ours, read_environment(ours.environment_path).get("TOWPATH_TOKEN", ""))  # a service may have had to take another port
+    _record(
+        ours, read_environment(ours.environment_path).get("TOWPATH_TOKEN", "")
+    )  # a service may have had to take another port
     say(_table(ours))
     return ours
 
@@ -104,7 +110,10 @@ def down(settings: DevstackSettings, say: Say) -> None:
         say(f"ending {len(left)} processes that did not end with their service")
         processes.stop(left, grace_seconds=5)
     if processes.of_stack(ours.directory):
-        raise DevstackError("some processes do not end: " + ", ".join(str(process.pid) for process in processes.of_stack(ours.directory)))
+        raise DevstackError(
+            "some processes do not end: "
+            + ", ".join(str(process.pid) for process in processes.of_stack(ours.directory))
+        )
     say(f"all stopped; data stays in {ours.directory}")
 
 
@@ -112,7 +121,11 @@ def status(settings: DevstackSettings, say: Say) -> bool:
     """Print what runs; whether that is everything."""
     ours = installation(settings.model_copy(update={"backend": "local"}))
     say(_table(ours))
-    return ours.servers.postgres.running() and ours.servers.rabbit.running() and set(SERVICES) <= set(ours.stack.running())
+    return (
+        ours.servers.postgres.running()
+        and ours.servers.rabbit.running()
+        and set(SERVICES) <= set(ours.stack.running())
+    )
 
 
 def _wait_for_all(ours: Installation, replicas: list[tuple[str, int]]) -> None:
@@ -135,8 +148,12 @@ def _token_in(printed: str) -> str:
         name, _, value = line.partition("=")
         if name == "TOWPATH_TOKEN":
             return value
-    lost = "there is an administrator already, but its token, which is shown only once, is not in .towpath/env"
-    raise DevstackError(f"{lost}. To begin anew: make down, then delete .towpath. The program printed: {printed.strip() or 'nothing'}")
+    lost = (
+        "there is an administrator already, but its token, which is shown only once, is not in .towpath/env"
+    )
+    raise DevstackError(
+        f"{lost}. To begin anew: make down, then delete .towpath. The program printed: {printed.strip() or 'nothing'}"
+    )
 
 
 def _record(ours: Installation, token: str) -> None:
@@ -159,7 +176,10 @@ def _timed(say: Say, what: str, action: Callable[[], object]) -> None:
 
 def _table(ours: Installation) -> str:
     running = ours.stack.running()
-    rows = [(name, ours.stack.address(*_service_and_replica(name)), f".towpath/logs/{name}.log") for name in running]
+    rows = [
+        (name, ours.stack.address(*_service_and_replica(name)), f".towpath/logs/{name}.log")
+        for name in running
+    ]
     rows += [(service, "not running", "") for service in SERVICES if service not in running]
     for title, server in (("PostgreSQL", ours.servers.postgres), ("RabbitMQ", ours.servers.rabbit)):
         rows.append((title, f"127.0.0.1:{server.port}" if server.running() else "not running", ""))

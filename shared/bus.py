@@ -28,7 +28,11 @@ from shared.settings import BusSettings
 
 _log = structlog.get_logger()
 _returned = Counter("towpath_bus_returned_total", "Publishes that found no queue", ["type"])
-_publish_seconds = Histogram("towpath_bus_publish_seconds", "From publish to confirm", buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5))
+_publish_seconds = Histogram(
+    "towpath_bus_publish_seconds",
+    "From publish to confirm",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5),
+)
 
 _RESTORE_SECONDS = 1.0
 _RESTORE_PAUSE_SECONDS = 0.2  # a quorum queue made anew within milliseconds keeps its old consumers, deaf (seen on 3.10.8): let the broker dismiss them first
@@ -49,7 +53,11 @@ class _Link:
     @property
     def is_open(self) -> bool:
         """`connected` is cleared when the transport is lost; `is_closed` is true only after our own `close()`."""
-        return self._connection is not None and self._connection.connected.is_set() and not self._connection.is_closed
+        return (
+            self._connection is not None
+            and self._connection.connected.is_set()
+            and not self._connection.is_closed
+        )
 
     async def connection(self) -> aio_pika.abc.AbstractConnection:
         """Raises Transient when the broker does not answer in time, and after `close()`."""
@@ -58,7 +66,9 @@ class _Link:
                 raise Transient("bus: closed")
             if self._connection is None or not self.is_open:
                 seconds = self._settings.amqp_connect_seconds
-                async with broker_call(seconds + 1):  # the library's own bound leaves out the wait for a blocked connection
+                async with broker_call(
+                    seconds + 1
+                ):  # the library's own bound leaves out the wait for a blocked connection
                     self._connection = await aio_pika.connect(
                         self._settings.amqp_url.get_secret_value(),
                         timeout=seconds,
@@ -79,7 +89,9 @@ async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_
     """The queue with its bindings and its dead-letter queue; safe to repeat."""
     exchange = await channel.declare_exchange(topology.EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     if queue.delivery_limit is not None:
-        dead_exchange = await channel.declare_exchange(topology.DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+        dead_exchange = await channel.declare_exchange(
+            topology.DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True
+        )
         dead = await channel.declare_queue(queue.dead_name, durable=True, arguments=queue.dead.arguments)
         await dead.bind(dead_exchange, queue.dead_name)
     declared = await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
@@ -111,23 +123,42 @@ class Bus:
 
     async def publish(self, message: Message) -> None:
         """Returns when the broker has it in every queue it belongs to. Raises Transient when that is not known."""
-        await self.publish_bytes(encode(message), message.routing_key, kind=message.type, must_route=message.must_route)
+        await self.publish_bytes(
+            encode(message), message.routing_key, kind=message.type, must_route=message.must_route
+        )
 
     async def publish_transient(self, message: Message) -> None:
         """A doorbell that may be lost: not stored by the broker. Raises Transient."""
         exchange = await self._publishing_exchange()
         with bus_faults():
             body = aio_pika.Message(encode(message), delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT)
-            await exchange.publish(body, message.routing_key, mandatory=False, timeout=self._settings.amqp_publish_seconds)
+            await exchange.publish(
+                body, message.routing_key, mandatory=False, timeout=self._settings.amqp_publish_seconds
+            )
 
-    async def publish_bytes(self, body: bytes, routing_key: str, *, kind: str, must_route: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the inlet's own bound
+    async def publish_bytes(
+        self,
+        body: bytes,
+        routing_key: str,
+        *,
+        kind: str,
+        must_route: bool = True,
+        timeout: float | None = None,
+    ) -> None:  # noqa: ASYNC109 - the inlet's own bound
         """Persistent, mandatory and confirmed. Raises Transient when refused, returned, or not confirmed in time (it may have arrived all the same)."""
         exchange = await self._publishing_exchange()
-        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json", type=kind)
+        message = aio_pika.Message(
+            body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json", type=kind
+        )
         with bus_faults():
             try:
                 with _publish_seconds.time():
-                    await exchange.publish(message, routing_key, mandatory=must_route, timeout=timeout or self._settings.amqp_publish_seconds)
+                    await exchange.publish(
+                        message,
+                        routing_key,
+                        mandatory=must_route,
+                        timeout=timeout or self._settings.amqp_publish_seconds,
+                    )
             except PublishError as error:
                 _returned.labels(kind).inc()
                 _log.error("message_returned", type=kind, routing_key=routing_key)
@@ -140,9 +171,16 @@ class Bus:
         """A copy at the end of this queue alone, persistent and confirmed, that counts as never delivered. Raises Transient."""
         await self._publishing_exchange()
         assert self._channel is not None  # noqa: S101 - the line before opened it
-        copy = aio_pika.Message(message.body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type=message.content_type, type=message.type)
+        copy = aio_pika.Message(
+            message.body,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            content_type=message.content_type,
+            type=message.type,
+        )
         with bus_faults():
-            await self._channel.default_exchange.publish(copy, queue.name, mandatory=True, timeout=self._settings.amqp_publish_seconds)
+            await self._channel.default_exchange.publish(
+                copy, queue.name, mandatory=True, timeout=self._settings.amqp_publish_seconds
+            )
 
     async def open_channel(self, prefetch: int) -> AbstractChannel:
         """A channel of its own for a consumer. Raises Transient."""
@@ -152,7 +190,15 @@ class Bus:
             await channel.set_qos(prefetch_count=prefetch)
         return channel
 
-    def consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1, workers: int = 1, beat_seconds: float = 0) -> Consumer:
+    def consumer(
+        self,
+        queue: topology.Queue,
+        handler: Handler,
+        *,
+        batch: int = 1,
+        workers: int = 1,
+        beat_seconds: float = 0,
+    ) -> Consumer:
         """A runnable that feeds `handler` 1 to `batch` messages at a time; see `Pace`."""
         return Consumer(self, queue, handler, Pace(batch=batch, workers=workers, beat_seconds=beat_seconds))
 
@@ -160,7 +206,9 @@ class Bus:
         """The same, but `handler` gets what arrived as it is (`shared.raw_consuming.Arrived`)."""
         return RawConsumer(self, queue, handler, Pace(batch=batch))
 
-    def exclusive_consumer(self, keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]) -> ExclusiveConsumer:
+    def exclusive_consumer(
+        self, keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]
+    ) -> ExclusiveConsumer:
         """A runnable that hears what is published while it listens; its queue goes with it."""
         return ExclusiveConsumer(self, keys, handler)
 
@@ -180,7 +228,9 @@ class Bus:
             return self._exchange
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open())
-            self._opener.add_done_callback(lambda opener: opener.cancelled() or opener.exception())  # whoever asked may have gone away
+            self._opener.add_done_callback(
+                lambda opener: opener.cancelled() or opener.exception()
+            )  # whoever asked may have gone away
         with bus_faults():
             return await asyncio.shield(self._opener)
 
@@ -208,7 +258,11 @@ class Bus:
     async def _restore_topology(self) -> None:
         """Somebody deleted a queue or a binding: declare all of it again, once for the many publishes that come back together."""
         async with self._opening:
-            if self._channel is None or self._channel.is_closed or time.monotonic() - self._restored_at < _RESTORE_SECONDS:
+            if (
+                self._channel is None
+                or self._channel.is_closed
+                or time.monotonic() - self._restored_at < _RESTORE_SECONDS
+            ):
                 return
             await asyncio.sleep(_RESTORE_PAUSE_SECONDS)
             async with broker_call(20):

@@ -50,7 +50,9 @@ class Pace:
 class Consumer:
     """Feeds one handler from one queue until it is cancelled; then it finishes what is in hand and hands back the rest."""
 
-    def __init__(self, bus: "Bus", queue: Queue, handler: Callable[[Sequence[Any]], Awaitable[None]], pace: Pace) -> None:
+    def __init__(
+        self, bus: "Bus", queue: Queue, handler: Callable[[Sequence[Any]], Awaitable[None]], pace: Pace
+    ) -> None:
         self._bus = bus
         self._queue = queue
         self._handler = handler
@@ -103,7 +105,9 @@ class Consumer:
         closed = _closing(channel)
         while not await _within(closed, _CHECK_SECONDS):
             await self._check_queue()
-            if tag not in getattr(await channel.get_underlay_channel(), "consumers", {tag}):  # the broker's word that it dropped us takes it out
+            if tag not in getattr(
+                await channel.get_underlay_channel(), "consumers", {tag}
+            ):  # the broker's word that it dropped us takes it out
                 raise Transient("the queue has dropped its consumer")
 
     async def _check_queue(self) -> None:
@@ -117,7 +121,9 @@ class Consumer:
             await _close(probe)
 
     @staticmethod
-    async def _finish(arrived: "asyncio.Queue[AbstractIncomingMessage | None]", workers: list["asyncio.Task[None]"]) -> None:
+    async def _finish(
+        arrived: "asyncio.Queue[AbstractIncomingMessage | None]", workers: list["asyncio.Task[None]"]
+    ) -> None:
         """Messages not begun stay unacknowledged: closing the channel hands them back."""
         while not arrived.empty():
             arrived.get_nowait()
@@ -174,7 +180,13 @@ class Consumer:
             return
         duration = time.monotonic() - started
         _seconds.labels(self._queue.name).observe(duration)
-        _log.debug("messages_handled", queue=self._queue.name, count=len(known), outcome=outcome, duration_ms=round(duration * 1000, 1))
+        _log.debug(
+            "messages_handled",
+            queue=self._queue.name,
+            count=len(known),
+            outcome=outcome,
+            duration_ms=round(duration * 1000, 1),
+        )
         crashpoint("consuming.handled_not_acked")
         if outcome == "handled":
             await self._acknowledge([incoming for incoming, _ in known])
@@ -244,7 +256,9 @@ class ExclusiveConsumer:
 
     name = "live"
 
-    def __init__(self, bus: "Bus", keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(
+        self, bus: "Bus", keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]
+    ) -> None:
         self._bus = bus
         self._keys = keys
         self._handler = handler
@@ -265,7 +279,9 @@ class ExclusiveConsumer:
         try:
             async with broker_call(_CALL_SECONDS):
                 queue = await channel.declare_queue(
-                    exclusive=True, auto_delete=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"}
+                    exclusive=True,
+                    auto_delete=True,
+                    arguments={"x-max-length": 10_000, "x-overflow": "drop-head"},
                 )
                 await queue.consume(self._hear, no_ack=True)
             closed = _closing(channel)

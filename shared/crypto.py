@@ -49,7 +49,9 @@ class Keyring:
             except ValueError as error:
                 raise KeyringInvalid(f"{path}:{number}: not base64") from error
             if not re.fullmatch(r"[a-z0-9-]{1,16}", key_id) or len(key) != 32 or key_id in keys:
-                raise KeyringInvalid(f"{path}:{number}: wanted a new id of a-z, 0-9 and -, a colon, and 32 bytes in base64")
+                raise KeyringInvalid(
+                    f"{path}:{number}: wanted a new id of a-z, 0-9 and -, a colon, and 32 bytes in base64"
+                )
             keys[key_id] = key
         return cls(keys)
 
@@ -68,7 +70,9 @@ class Keyring:
         try:
             return cipher.decrypt(rest[:12], rest[12:], _place(table, column, row))
         except (InvalidTag, ValueError) as error:  # ValueError: too short to hold a nonce
-            raise DecryptionFailed(f"{table}.{column}: the value is not the one stored in this row") from error
+            raise DecryptionFailed(
+                f"{table}.{column}: the value is not the one stored in this row"
+            ) from error
 
 
 def _place(table: str, column: str, row: str | int) -> bytes:

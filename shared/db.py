@@ -45,7 +45,9 @@ class Queries(Mapping[str, str]):
         found = list(zip(kinds, names, map(str.strip, bodies), strict=True))
         parts = {name: body for kind, name, body in found if kind == "part"}
         uses = re.compile(rf"(?<!:):({'|'.join(parts) or '(?!)'})\b")
-        self._statements = {name: uses.sub(lambda use: parts[use[1]], body) for kind, name, body in found if kind == "name"}
+        self._statements = {
+            name: uses.sub(lambda use: parts[use[1]], body) for kind, name, body in found if kind == "name"
+        }
 
     @classmethod
     def beside(cls, module_file: str) -> "Queries":
@@ -68,7 +70,9 @@ def database_faults(kinds: tuple[type[Exception], ...] = _AWAY) -> Iterator[None
     try:
         yield
     except kinds as error:
-        if isinstance(error, ValueError):  # asyncpg.DataError: an argument of the wrong type is a bug, not an outage
+        if isinstance(
+            error, ValueError
+        ):  # asyncpg.DataError: an argument of the wrong type is a bug, not an outage
             raise
         raise Transient(f"database: {type(error).__name__}: {error}") from error
 
@@ -140,8 +144,12 @@ async def _prepare(connection: Any) -> None:
             decoder=lambda data, mark=mark: orjson.loads(data[len(mark) :]),
         )
 
-    for enum in await connection.fetch("SELECT typname FROM pg_type WHERE typtype = 'e' AND typnamespace = current_schema()::regnamespace"):
-        await connection.set_builtin_type_codec(enum["typname"], codec_name="text")  # else asyncpg asks the catalogue, 20 ms for each connection
+    for enum in await connection.fetch(
+        "SELECT typname FROM pg_type WHERE typtype = 'e' AND typnamespace = current_schema()::regnamespace"
+    ):
+        await connection.set_builtin_type_codec(
+            enum["typname"], codec_name="text"
+        )  # else asyncpg asks the catalogue, 20 ms for each connection
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
@@ -158,7 +166,9 @@ async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
         timeout=settings.database_connect_seconds,
         command_timeout=settings.database_command_seconds,
         server_settings={
-            "idle_in_transaction_session_timeout": str(round(settings.database_idle_transaction_seconds * 1000)),
+            "idle_in_transaction_session_timeout": str(
+                round(settings.database_idle_transaction_seconds * 1000)
+            ),
             "jit": "off",  # compiling takes longer than any statement of ours
             "plan_cache_mode": settings.database_plan_cache_mode,
         },
@@ -214,7 +224,9 @@ W = TypeVar("W", bound=Work)
 class Store(Generic[W]):
     """The door to a service's tables: transactions of its own kind of `Work`."""
 
-    def __init__(self, database: Database, queries: Queries, work: type[W], *, owner: str, relay: Relay | None = None) -> None:
+    def __init__(
+        self, database: Database, queries: Queries, work: type[W], *, owner: str, relay: Relay | None = None
+    ) -> None:
         """`owner` names the service in its outbox rows. Without a relay the rows wait for the service's relay to look."""
         self._database = database
         self._queries = queries
@@ -251,5 +263,7 @@ class Store(Generic[W]):
     async def _store_outgoing(self, connection: Any, messages: list[Message]) -> list[tuple[int, Message]]:
         if not messages:
             return []
-        rows = await connection.fetch(_outbox["outbox_insert"], self._owner, [m.type for m in messages], [encode(m) for m in messages])
+        rows = await connection.fetch(
+            _outbox["outbox_insert"], self._owner, [m.type for m in messages], [encode(m) for m in messages]
+        )
         return [(row["id"], message) for row, message in zip(rows, messages, strict=True)]

@@ -50,7 +50,9 @@ class ApiError(Exception):
 class ApiUnavailable(Transient):
     """No answer, or one that says "not now": 429, 5xx. Whether a write had its effect is not known."""
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(f"Kubernetes API: {message}")
         self.status = status
         self.retry_after_seconds = retry_after_seconds
@@ -70,7 +72,14 @@ class KubernetesApi:
     async def post(self, path: str, body: Object, **query: object) -> Object:
         return await self._call("POST", path, body, query)
 
-    async def patch(self, path: str, body: Object | list[Object], *, kind: Literal["merge", "strategic", "json"] = "merge", **query: object) -> Object:
+    async def patch(
+        self,
+        path: str,
+        body: Object | list[Object],
+        *,
+        kind: Literal["merge", "strategic", "json"] = "merge",
+        **query: object,
+    ) -> Object:
         return await self._call("PATCH", path, body, query, content_type=_PATCH_TYPES[kind])
 
     async def delete(self, path: str, body: Object | None = None, **query: object) -> Object:
@@ -78,7 +87,9 @@ class KubernetesApi:
         return await self._call("DELETE", path, body, query)
 
     @asynccontextmanager
-    async def stream(self, path: str, *, idle_seconds: float | None, **query: object) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, *, idle_seconds: float | None, **query: object
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of an answer without end (a watch, a log) as they come, at most 256 KiB at once.
 
         `idle_seconds`: how long it may be silent (None: for ever).
@@ -96,7 +107,14 @@ class KubernetesApi:
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
             raise ApiUnavailable(_words(error)) from error
 
-    async def _call(self, method: str, path: str, body: object, query: dict[str, object], content_type: str = "application/json") -> Object:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: dict[str, object],
+        content_type: str = "application/json",
+    ) -> Object:
         limits = aiohttp.ClientTimeout(total=self._seconds)
         try:
             response = await self._send(method, path, body, query, limits=limits, content_type=content_type)
@@ -108,36 +126,57 @@ class KubernetesApi:
         try:
             parsed = orjson.loads(answer)
         except orjson.JSONDecodeError as error:
-            raise ApiUnavailable(f"{method} {path}: an answer that is no JSON", status=response.status) from error
+            raise ApiUnavailable(
+                f"{method} {path}: an answer that is no JSON", status=response.status
+            ) from error
         return parsed if isinstance(parsed, dict) else {}
 
     async def _send(  # noqa: PLR0913 - what an HTTP request consists of
-        self, method: str, path: str, body: object, query: dict[str, object], *, limits: aiohttp.ClientTimeout, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: dict[str, object],
+        *,
+        limits: aiohttp.ClientTimeout,
+        content_type: str = "application/json",
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "towpath"}
-        for setting in (await self._configuration.auth_settings()).values():  # reads the service account's token again as it rotates
+        for setting in (
+            await self._configuration.auth_settings()
+        ).values():  # reads the service account's token again as it rotates
             headers[setting["key"]] = str(setting["value"])
         url = self._configuration.host + path + (f"?{urlencode(_texts(query))}" if query else "")
-        answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
+        answer = await self._client.rest_client.request(
+            method, url, headers=headers, body=body, _request_timeout=limits
+        )
         response: aiohttp.ClientResponse = answer.response
         return response
 
 
 @asynccontextmanager
-async def open_kubernetes(kubeconfig: Path | None, *, request_seconds: float = 30) -> AsyncIterator[KubernetesApi]:
+async def open_kubernetes(
+    kubeconfig: Path | None, *, request_seconds: float = 30
+) -> AsyncIterator[KubernetesApi]:
     """The cluster of this kubeconfig's current context; None: the cluster that this process runs in. Raises ClusterUnusable."""
     configuration = Configuration()
     try:
         if kubeconfig is None:
             load_incluster_config(client_configuration=configuration)
         else:
-            await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration, persist_config=False)
+            await load_kube_config(
+                config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
+            )
     except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = "the service account of this pod" if kubeconfig is None else str(kubeconfig)
         raise ClusterUnusable(f"{where} does not say how to reach a cluster: {error}") from error
-    configuration.connection_pool_maxsize = 0  # followed logs hold their connections; their number is bounded where they are followed
+    configuration.connection_pool_maxsize = (
+        0  # followed logs hold their connections; their number is bounded where they are followed
+    )
     configuration.retries = None
-    configuration.client_session_kwargs = {"trust_env": False}  # a proxy, where one is needed, is in the kubeconfig
+    configuration.client_session_kwargs = {
+        "trust_env": False
+    }  # a proxy, where one is needed, is in the kubeconfig
     async with ApiClient(configuration) as client:
         yield KubernetesApi(client, request_seconds=request_seconds)
 
@@ -150,7 +189,9 @@ def _refusal(response: aiohttp.ClientResponse, answer: bytes) -> ApiError | ApiU
     status = status if isinstance(status, dict) else {}
     message = str(status.get("message") or answer[:500].decode("utf-8", "replace") or response.reason)
     if response.status == 429 or response.status >= 500:
-        return ApiUnavailable(f"{response.status} {message}", status=response.status, retry_after_seconds=_retry_after(response))
+        return ApiUnavailable(
+            f"{response.status} {message}", status=response.status, retry_after_seconds=_retry_after(response)
+        )
     return ApiError(response.status, str(status.get("reason") or ""), message)
 
 
@@ -161,7 +202,11 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 
 def _texts(query: dict[str, object]) -> dict[str, str]:
     """The API wants `true`, not `True`; None leaves a parameter out."""
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items() if value is not None}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
 
 
 def _words(error: BaseException) -> str:

@@ -31,6 +31,13 @@ def configure_logging(settings: LogSettings, service: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format='{"event": "library", "logger": "%(name)s", "level": "%(levelname)s"}')
-    for noisy in ("aio_pika", "aiormq"):  # they tell every reconnect attempt with a traceback; our consumers say it in a line
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stdout,
+        format='{"event": "library", "logger": "%(name)s", "level": "%(levelname)s"}',
+    )
+    for noisy in (
+        "aio_pika",
+        "aiormq",
+    ):  # they tell every reconnect attempt with a traceback; our consumers say it in a line
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

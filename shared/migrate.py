@@ -43,7 +43,10 @@ class Migration:
 
 def migrations(directory: Path = _DIRECTORY) -> list[Migration]:
     """In order. Raises MigrationRefused when a number is missing or stands twice."""
-    found = [Migration(int(path.name[:4]), path.stem, path.read_text(encoding="utf-8")) for path in sorted(directory.glob("[0-9]*.sql"))]
+    found = [
+        Migration(int(path.name[:4]), path.stem, path.read_text(encoding="utf-8"))
+        for path in sorted(directory.glob("[0-9]*.sql"))
+    ]
     if [m.version for m in found] != list(range(1, len(found) + 1)):
         raise MigrationRefused("the numbers of the migrations must run 0001, 0002, … without a gap")
     return found
@@ -75,17 +78,23 @@ async def migrate(url: str) -> list[str]:
 
 async def _apply_missing(connection: Any) -> list[str]:
     await connection.execute(_queries["migrations_table"])
-    applied = {row["version"]: row["checksum"] for row in await connection.fetch(_queries["migrations_applied"])}
+    applied = {
+        row["version"]: row["checksum"] for row in await connection.fetch(_queries["migrations_applied"])
+    }
     names = []
     for migration in migrations():
         if migration.version in applied:
             if applied[migration.version] != migration.checksum:
-                raise MigrationRefused(f"{migration.name} was applied in another form: migrations are never edited, add one")
+                raise MigrationRefused(
+                    f"{migration.name} was applied in another form: migrations are never edited, add one"
+                )
             continue
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = '5s'")
             await connection.execute(migration.statements)
-            await connection.execute(_queries["migration_record"], migration.version, migration.name, migration.checksum)
+            await connection.execute(
+                _queries["migration_record"], migration.version, migration.name, migration.checksum
+            )
         names.append(migration.name)
         _log.info("migration_applied", name=migration.name)
     await connection.execute(_queries["installation_name"], new_installation_name())

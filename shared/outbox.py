@@ -71,7 +71,9 @@ class OutboxRelay:
             self._woken.set()
 
     async def run(self) -> None:
-        tasks = [asyncio.create_task(part()) for part in (self._publish_waiting, self._mark_confirmed, self._look)]
+        tasks = [
+            asyncio.create_task(part()) for part in (self._publish_waiting, self._mark_confirmed, self._look)
+        ]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -98,7 +100,12 @@ class OutboxRelay:
         try:
             await self._bus.publish(message)
         except Transient as error:
-            _log.info("outbox_publish_postponed", outbox_ids=[row_id for row_id, _ in rows], type=message.type, why=str(error))
+            _log.info(
+                "outbox_publish_postponed",
+                outbox_ids=[row_id for row_id, _ in rows],
+                type=message.type,
+                why=str(error),
+            )
             return
         crashpoint("outbox.published_not_marked")
         _published.labels(message.type).inc(len(rows))

@@ -20,7 +20,9 @@ class RawConsumer(Consumer):
     """Its handler gets 1 to `batch` values of Arrived. What becomes of the messages is decided as for every consumer."""
 
     async def _settle(self, taken: Sequence[Any]) -> None:
-        known: list[Any] = [(incoming, Arrived(incoming.body, _cause(incoming.headers))) for incoming in taken]
+        known: list[Any] = [
+            (incoming, Arrived(incoming.body, _cause(incoming.headers))) for incoming in taken
+        ]
         await self._handle(known)
 
 

@@ -14,7 +14,9 @@ from prometheus_client import Counter, Gauge
 from shared.errors import Transient
 
 _log = structlog.get_logger()
-_heartbeat = Gauge("towpath_reconciler_heartbeat_seconds", "When this check last ended well (Unix time)", ["check"])
+_heartbeat = Gauge(
+    "towpath_reconciler_heartbeat_seconds", "When this check last ended well (Unix time)", ["check"]
+)
 _found = Counter("towpath_reconciler_found_total", "Rows that a reconciler finished", ["check"])
 
 

@@ -39,7 +39,13 @@ class Service:
         self._app.router.add_get("/healthz", self._healthz)
         self._app.router.add_get("/readyz", self._readyz)
         self._app.router.add_get("/metrics", self._metrics)
-        self._runner = runner(self._app, access_log=None, shutdown_timeout=settings.shutdown_seconds, handle_signals=False, auto_decompress=False)
+        self._runner = runner(
+            self._app,
+            access_log=None,
+            shutdown_timeout=settings.shutdown_seconds,
+            handle_signals=False,
+            auto_decompress=False,
+        )
         self._site = site
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._checks: list[tuple[str, Callable[[], Awaitable[bool]]]] = []
@@ -55,7 +61,9 @@ class Service:
         _log.info("service_started", host=self._settings.http_host, port=port)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -84,7 +92,9 @@ class Service:
         signalled.cancel()
         ended = [task for task in self._tasks if task.done()]
         for task in ended:
-            _log.error("task_ended", task=self._tasks[task], exc_info=None if task.cancelled() else task.exception())
+            _log.error(
+                "task_ended", task=self._tasks[task], exc_info=None if task.cancelled() else task.exception()
+            )
         raise RuntimeError(f"tasks ended: {', '.join(self._tasks[task] for task in ended)}")
 
     async def _healthz(self, _request: web.Request) -> web.Response:
@@ -93,7 +103,9 @@ class Service:
     async def _readyz(self, _request: web.Request) -> web.Response:
         checks = {what: await check() for what, check in self._checks}
         ready = not self._stopping.is_set() and all(checks.values())
-        return web.json_response({"status": "ready" if ready else "not ready", "checks": checks}, status=200 if ready else 503)
+        return web.json_response(
+            {"status": "ready" if ready else "not ready", "checks": checks}, status=200 if ready else 503
+        )
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -9,13 +9,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PLACEHOLDER = "CHANGE_ME"
 """Stands in the files of a deployment where somebody has to fill in a value."""
-WELL_KNOWN_PASSWORDS = frozenset({"admin", "changeme", "guest", "password", "postgres", "rabbitmq", "secret", "towpath"})
+WELL_KNOWN_PASSWORDS = frozenset(
+    {"admin", "changeme", "guest", "password", "postgres", "rabbitmq", "secret", "towpath"}
+)
 
 
 class Settings(BaseSettings):
     """Frozen, read once at start; unknown variables are other services' and are left alone. A secret that was never filled in refuses to start."""
 
-    model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TOWPATH_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     allow_default_passwords: bool = False
     """True in demos and tests alone: passwords that everybody knows are taken. A placeholder never is."""
@@ -29,7 +33,9 @@ class Settings(BaseSettings):
             if PLACEHOLDER in value.get_secret_value():
                 raise ValueError(f"TOWPATH_{name.upper()} still has the placeholder {PLACEHOLDER}")
             if not self.allow_default_passwords and _has_well_known_password(value.get_secret_value()):
-                raise ValueError(f"TOWPATH_{name.upper()} has a password that everybody knows; TOWPATH_ALLOW_DEFAULT_PASSWORDS=true takes it, for a demo")
+                raise ValueError(
+                    f"TOWPATH_{name.upper()} has a password that everybody knows; TOWPATH_ALLOW_DEFAULT_PASSWORDS=true takes it, for a demo"
+                )
         return self
 
 
@@ -40,7 +46,9 @@ def _has_well_known_password(address: str) -> bool:
     except ValueError:
         return False
     password = unquote(parts.password or "")
-    return bool(password) and (password.lower() in WELL_KNOWN_PASSWORDS or password == unquote(parts.username or ""))
+    return bool(password) and (
+        password.lower() in WELL_KNOWN_PASSWORDS or password == unquote(parts.username or "")
+    )
 
 
 class DatabaseSettings(Settings):

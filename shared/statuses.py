@@ -70,19 +70,38 @@ class WaitingFor(StrEnum):
 
 
 REASONS_OF: dict[Status, frozenset[Reason]] = {
-    Status.FAILED: frozenset({Reason.SCRIPT_FAILED, Reason.TIMED_OUT, Reason.OOM_KILLED, Reason.SERVICE_FAILED}),
-    Status.ERROR: frozenset({
-        Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_MISSING, Reason.IMAGE_AUTH, Reason.IMAGE_REGISTRY,
-        Reason.UNSCHEDULABLE, Reason.QUOTA, Reason.START_TIMED_OUT, Reason.CONFIG_INVALID, Reason.CLONE_FAILED, Reason.LOST, Reason.PLATFORM,
-    }),
+    Status.FAILED: frozenset(
+        {Reason.SCRIPT_FAILED, Reason.TIMED_OUT, Reason.OOM_KILLED, Reason.SERVICE_FAILED}
+    ),
+    Status.ERROR: frozenset(
+        {
+            Reason.EVICTED,
+            Reason.PREEMPTED,
+            Reason.NODE_LOST,
+            Reason.IMAGE_MISSING,
+            Reason.IMAGE_AUTH,
+            Reason.IMAGE_REGISTRY,
+            Reason.UNSCHEDULABLE,
+            Reason.QUOTA,
+            Reason.START_TIMED_OUT,
+            Reason.CONFIG_INVALID,
+            Reason.CLONE_FAILED,
+            Reason.LOST,
+            Reason.PLATFORM,
+        }
+    ),
     Status.CANCELLED: frozenset({Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.REJECTED}),
     Status.SKIPPED: frozenset({Reason.DEPENDENCY_FAILED, Reason.CONDITION_FALSE}),
 }
 """The reasons that go with a status; the statuses not named here have none."""
 
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset({Status.RUNNING, Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR, Status.SKIPPED}),
-    Status.RUNNING: frozenset({Status.PENDING, Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR}),
+    Status.PENDING: frozenset(
+        {Status.RUNNING, Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR, Status.SKIPPED}
+    ),
+    Status.RUNNING: frozenset(
+        {Status.PENDING, Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.ERROR}
+    ),
     Status.SUCCESS: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),

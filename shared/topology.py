@@ -38,7 +38,9 @@ class Queue:
             return {"x-queue-type": "quorum"}
         arguments: FieldTable = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
         if self.delivery_limit is None:
-            arguments["x-delivery-limit"] = 2_000_000_000  # none: RabbitMQ 4 would set 20, and 3.10 knows no word for "none"
+            arguments["x-delivery-limit"] = (
+                2_000_000_000  # none: RabbitMQ 4 would set 20, and 3.10 knows no word for "none"
+            )
         else:
             arguments |= {
                 "x-delivery-limit": self.delivery_limit,
@@ -59,7 +61,14 @@ LOGSINK_CONTAINERS = Queue("logsink.containers", ("container.started", "attempt.
 OUTBOX_UNREADABLE = Queue("outbox.unreadable", ("outbox.unreadable",))
 """What a service had stored to be published and can't read: for people, among the dead letters."""
 
-FIXED = (INLET, SCHEDULER_DELIVERIES, SCHEDULER_COMMANDS, SCHEDULER_ATTEMPTS, LOGSINK_CONTAINERS, OUTBOX_UNREADABLE)
+FIXED = (
+    INLET,
+    SCHEDULER_DELIVERIES,
+    SCHEDULER_COMMANDS,
+    SCHEDULER_ATTEMPTS,
+    LOGSINK_CONTAINERS,
+    OUTBOX_UNREADABLE,
+)
 """Declared by every service, so that the first message finds its queue whichever service starts first."""
 
 LIVE_KEYS = ("command.applied", "run.*", "log.appended", "log.sealed.#")

@@ -24,7 +24,9 @@ from tests.harness.kubernetes import kubeconfig, namespace, why_not
 from tests.harness.servers import containers_are_chosen
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
-hypothesis.settings.load_profile("repeatable")  # the same examples each time; `--hypothesis-profile=default` looks for new ones
+hypothesis.settings.load_profile(
+    "repeatable"
+)  # the same examples each time; `--hypothesis-profile=default` looks for new ones
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Template:
 
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background ignores it, and our children would
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell that starts us in the background ignores it, and our children would
     workers.configure(config)
 
 

@@ -24,8 +24,16 @@ def listed(
     if as_json:
         print_json(page)
         return
-    columns = [("id", key("id")), ("queue", key("queue")), ("type", lambda row: row["type"] or "no message"), ("cause", key("cause"))]
-    columns += [("died", lambda row: short_instant(row["died_at"])), ("replayed", lambda row: short_instant(row["replayed_at"]))]
+    columns = [
+        ("id", key("id")),
+        ("queue", key("queue")),
+        ("type", lambda row: row["type"] or "no message"),
+        ("cause", key("cause")),
+    ]
+    columns += [
+        ("died", lambda row: short_instant(row["died_at"])),
+        ("replayed", lambda row: short_instant(row["replayed_at"])),
+    ]
     print_table(page["items"], columns, "no dead letters")
 
 

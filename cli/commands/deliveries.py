@@ -17,7 +17,10 @@ Source = Annotated[str | None, typer.Option(help="github or gitea.")]
 def listed(
     source: Source = None,
     event_type: Annotated[str | None, typer.Option(help="The forge's word, as push.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="event, ignored, unknown_repository, repository_mismatch, other_hook or failed.")] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(help="event, ignored, unknown_repository, repository_mismatch, other_hook or failed."),
+    ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -26,13 +29,22 @@ def listed(
     if as_json:
         print_json(page)
         return
-    columns = [("delivery", key("delivery_id")), ("source", key("source")), ("type", key("event_type")), ("outcome", key("outcome"))]
+    columns = [
+        ("delivery", key("delivery_id")),
+        ("source", key("source")),
+        ("type", key("event_type")),
+        ("outcome", key("outcome")),
+    ]
     columns += [("event", key("event_id")), ("received", lambda row: short_instant(row["received_at"]))]
     print_table(page["items"], columns, "no deliveries", spare={"source"})
 
 
 @app.command()
-def show(delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="The forge's own id.")], source: Source = None, as_json: AsJson = False) -> None:
+def show(
+    delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="The forge's own id.")],
+    source: Source = None,
+    as_json: AsJson = False,
+) -> None:
     """A delivery and its outcome."""
     found = api().request("GET", f"/deliveries/{segment(delivery)}", query={"source": source})
     if as_json:

@@ -23,12 +23,28 @@ def listed(  # noqa: PLR0913 - an option a filter of the API
     as_json: AsJson = False,
 ) -> None:
     """Events, the newest first."""
-    page = api().items("/events", limit, kind=kind, repository=repository, branch=branch, sha=sha, pull_request=pull_request)
+    page = api().items(
+        "/events", limit, kind=kind, repository=repository, branch=branch, sha=sha, pull_request=pull_request
+    )
     if as_json:
         print_json(page)
         return
-    columns = [("id", key("id")), ("kind", _kind), ("repository", key("repository")), ("ref", _ref), ("sha", lambda event: short_sha(event["sha"]))]
-    print_table(page["items"], [*columns, ("by", key("sender_login")), ("received", lambda event: short_instant(event["received_at"]))], "no events")
+    columns = [
+        ("id", key("id")),
+        ("kind", _kind),
+        ("repository", key("repository")),
+        ("ref", _ref),
+        ("sha", lambda event: short_sha(event["sha"])),
+    ]
+    print_table(
+        page["items"],
+        [
+            *columns,
+            ("by", key("sender_login")),
+            ("received", lambda event: short_instant(event["received_at"])),
+        ],
+        "no events",
+    )
 
 
 @app.command()
@@ -39,11 +55,27 @@ def show(event: Annotated[int, typer.Argument(metavar="EVENT", min=1)], as_json:
         print_json(found)
         return
     delivery = f"{found['source']} {found['delivery_id']}" if found["delivery_id"] else None
-    fields = [("event", f"{found['id']} {_kind(found)}"), ("repository", found["repository"]), ("ref", _ref(found)), ("commit", found["sha"])]
-    more = [("title", found["title"]), ("message", found["message"]), ("by", found["sender_login"]), ("trusted", found["trusted"]), ("delivery", delivery)]
+    fields = [
+        ("event", f"{found['id']} {_kind(found)}"),
+        ("repository", found["repository"]),
+        ("ref", _ref(found)),
+        ("commit", found["sha"]),
+    ]
+    more = [
+        ("title", found["title"]),
+        ("message", found["message"]),
+        ("by", found["sender_login"]),
+        ("trusted", found["trusted"]),
+        ("delivery", delivery),
+    ]
     print_fields([*fields, *more, ("received", instant(found["received_at"]))])
     say("")
-    columns = [("pipeline", key("pipeline")), ("decision", key("outcome")), ("run", key("run_id")), ("why", _why)]
+    columns = [
+        ("pipeline", key("pipeline")),
+        ("decision", key("outcome")),
+        ("run", key("run_id")),
+        ("why", _why),
+    ]
     none = f"no pipeline of yours names {one_line(found['repository'])} (see `towpath pipelines show NAME` for the repositories a pipeline names)"
     print_table(found["decisions"], columns, none)
 

@@ -16,14 +16,27 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="The pipeline's YAML; 
 
 
 @app.command("list")
-def listed(name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None, limit: Limit = 50, as_json: AsJson = False) -> None:
+def listed(
+    name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
     """Your pipelines; an administrator's are all."""
     page = api().items("/pipelines", limit, name=name)
     if as_json:
         print_json(page)
         return
-    columns = [("id", key("id")), ("name", key("name")), ("enabled", key("enabled")), ("revision", key("revision"))]
-    print_table(page["items"], [*columns, ("updated", lambda row: short_instant(row["updated_at"]))], "no pipelines: towpath pipelines create FILE --name NAME")
+    columns = [
+        ("id", key("id")),
+        ("name", key("name")),
+        ("enabled", key("enabled")),
+        ("revision", key("revision")),
+    ]
+    print_table(
+        page["items"],
+        [*columns, ("updated", lambda row: short_instant(row["updated_at"]))],
+        "no pipelines: towpath pipelines create FILE --name NAME",
+    )
 
 
 @app.command()
@@ -34,7 +47,11 @@ def show(pipeline: PipelineRef, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    fields = [("pipeline", f"{found['id']} {found['name']}"), ("description", found["description"] or None), ("enabled", found["enabled"])]
+    fields = [
+        ("pipeline", f"{found['id']} {found['name']}"),
+        ("description", found["description"] or None),
+        ("enabled", found["enabled"]),
+    ]
     print_fields([*fields, ("revision", found["revision"]), ("updated", instant(found["updated_at"]))])
     say("")
     say_document(found["yaml_config"].rstrip("\n"))
@@ -46,24 +63,37 @@ def create(
     file: File,
     name: Annotated[str, typer.Option(help="What people call it; yours alone.")],
     description: Annotated[str, typer.Option(help="A sentence about it.")] = "",
-    disabled: Annotated[bool, typer.Option("--disabled", help="Store it without matching events yet.")] = False,
+    disabled: Annotated[
+        bool, typer.Option("--disabled", help="Store it without matching events yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Store a pipeline. Exits 1, with every error and its place, when the YAML is not valid."""
-    body: dict[str, Any] = {"name": name, "description": description, "yaml_config": read_yaml(file), "enabled": not disabled}
+    body: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "yaml_config": read_yaml(file),
+        "enabled": not disabled,
+    }
     _tell(_stored(api(), "POST", "/pipelines", body, file), "created", as_json=as_json)
 
 
 @app.command()
 def update(
     pipeline: PipelineRef,
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="The new YAML; - reads standard input.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="The new YAML; - reads standard input.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Another name.")] = None,
     description: Annotated[str | None, typer.Option(help="Another description.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a pipeline; what is not named stays as it is."""
-    body: dict[str, Any] = {"name": name, "description": description, "yaml_config": None if file is None else read_yaml(file)}
+    body: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "yaml_config": None if file is None else read_yaml(file),
+    }
     changes = {field: value for field, value in body.items() if value is not None}
     if not changes:
         raise WrongUsage("nothing to change", "name a FILE, --name or --description")

@@ -24,8 +24,16 @@ def listed(limit: Limit = 50, as_json: AsJson = False) -> None:
     if as_json:
         print_json(page)
         return
-    columns = [("id", key("id")), ("forge", key("forge")), ("name", key("full_name")), ("your role", key("role")), ("clone from", key("clone_url"))]
-    print_table(page["items"], columns, "no repositories: towpath repositories add OWNER/NAME --clone-url URL")
+    columns = [
+        ("id", key("id")),
+        ("forge", key("forge")),
+        ("name", key("full_name")),
+        ("your role", key("role")),
+        ("clone from", key("clone_url")),
+    ]
+    print_table(
+        page["items"], columns, "no repositories: towpath repositories add OWNER/NAME --clone-url URL"
+    )
 
 
 @app.command()
@@ -41,7 +49,12 @@ def add(  # noqa: PLR0913 - an option a field of the API
     full_name: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
     clone_url: Annotated[str, typer.Option(help="https://, without credentials.")],
     forge: Annotated[str, typer.Option(help="github or gitea.")] = "github",
-    forge_id: Annotated[int | None, typer.Option(min=1, help="The forge's number for it; learned from the first verified delivery if absent.")] = None,
+    forge_id: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The forge's number for it; learned from the first verified delivery if absent."
+        ),
+    ] = None,
     webhook_secret_file: Annotated[str | None, SecretFile] = None,
     clone_token_file: Annotated[str | None, SecretFile] = None,
     as_json: AsJson = False,
@@ -61,12 +74,22 @@ def add(  # noqa: PLR0913 - an option a field of the API
 def change(  # noqa: PLR0913 - an option a field of the API
     *,
     repository: RepositoryRef,
-    full_name: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Its new name at the forge; administrators.")] = None,
-    clone_url: Annotated[str | None, typer.Option(help="Needs the new address's clone token too, or --no-clone-token.")] = None,
-    forge_id: Annotated[int | None, typer.Option(min=1, help="The forge's number for it; administrators.")] = None,
-    hook: Annotated[HookKind | None, typer.Option(help="GitHub: the kind of hook that counts; administrators.")] = None,
+    full_name: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Its new name at the forge; administrators.")
+    ] = None,
+    clone_url: Annotated[
+        str | None, typer.Option(help="Needs the new address's clone token too, or --no-clone-token.")
+    ] = None,
+    forge_id: Annotated[
+        int | None, typer.Option(min=1, help="The forge's number for it; administrators.")
+    ] = None,
+    hook: Annotated[
+        HookKind | None, typer.Option(help="GitHub: the kind of hook that counts; administrators.")
+    ] = None,
     webhook_secret_file: Annotated[str | None, SecretFile] = None,
-    no_webhook_secret: Annotated[bool, typer.Option("--no-webhook-secret", help="The forge-wide one counts.")] = False,
+    no_webhook_secret: Annotated[
+        bool, typer.Option("--no-webhook-secret", help="The forge-wide one counts.")
+    ] = False,
     clone_token_file: Annotated[str | None, SecretFile] = None,
     no_clone_token: Annotated[bool, typer.Option("--no-clone-token", help="Clone without one.")] = False,
     as_json: AsJson = False,
@@ -77,7 +100,9 @@ def change(  # noqa: PLR0913 - an option a field of the API
     body |= _secret_change("webhook_secret", webhook_secret_file, removed=no_webhook_secret)
     body |= _secret_change("clone_token", clone_token_file, removed=no_clone_token)
     if not body:
-        raise WrongUsage("nothing to change: name at least one option, see towpath repositories change --help")
+        raise WrongUsage(
+            "nothing to change: name at least one option, see towpath repositories change --help"
+        )
     client = api()
     _print(client.patch(f"/repositories/{repository_id(client, repository)}", body), as_json=as_json)
 
@@ -98,14 +123,21 @@ def grants(repository: RepositoryRef, limit: Limit = 50, as_json: AsJson = False
     if as_json:
         print_json(page)
         return
-    print_table(page["items"], [("user", key("user_id")), ("name", key("name")), ("e-mail", key("email")), ("role", key("role"))], "no grants")
+    print_table(
+        page["items"],
+        [("user", key("user_id")), ("name", key("name")), ("e-mail", key("email")), ("role", key("role"))],
+        "no grants",
+    )
 
 
 @app.command()
 def grant(
     repository: RepositoryRef,
     user: UserId,
-    role: Annotated[str, typer.Option(help="maintainer: their pipelines may match it; viewer: they see its events and runs.")],
+    role: Annotated[
+        str,
+        typer.Option(help="maintainer: their pipelines may match it; viewer: they see its events and runs."),
+    ],
 ) -> None:
     """Let a user use a repository."""
     client = api()
@@ -147,10 +179,16 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     print_fields(
         [
             ("repository", f"{found['id']} {found['full_name']}"),
-            ("forge", f"{found['forge']} {found['forge_id'] or '(its number is learned from the first delivery)'}"),
+            (
+                "forge",
+                f"{found['forge']} {found['forge_id'] or '(its number is learned from the first delivery)'}",
+            ),
             ("clone from", found["clone_url"]),
             ("webhook", found["webhook_url"]),
-            ("hook that counts", found["hook_target_type"] or "the first that reports a push or pull request"),
+            (
+                "hook that counts",
+                found["hook_target_type"] or "the first that reports a push or pull request",
+            ),
             ("verified by", "its own secret" if found["has_webhook_secret"] else "the forge-wide secret"),
             ("your role", found["role"]),
         ]

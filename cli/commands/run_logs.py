@@ -72,7 +72,9 @@ def _follow(client: Client, run: int, choice: Choice) -> tuple[str, str | None]:
             warn(f"run {run}: {one_line(str(data['status']))}")
         elif event.kind in {"lines", "step"} and _is_wanted(data, choice):
             _print_event(event.kind, data, with_job=choice[0] is None, coloured=coloured)
-    raise Unreachable("the log broke off before the run was over", f"go on with: towpath runs logs {run} --follow")
+    raise Unreachable(
+        "the log broke off before the run was over", f"go on with: towpath runs logs {run} --follow"
+    )
 
 
 def _print_event(kind: str, data: dict[str, Any], *, with_job: bool, coloured: bool) -> None:
@@ -100,7 +102,9 @@ def _stream(client: Client, run: int, last_id: str) -> Iterator[ServerSentEvent]
         yield from events(response, last_id)
 
 
-def reconnecting(connect: Callable[[str], Iterator[ServerSentEvent]], sleep: Callable[[float], None] = time.sleep) -> Iterator[ServerSentEvent]:
+def reconnecting(
+    connect: Callable[[str], Iterator[ServerSentEvent]], sleep: Callable[[float], None] = time.sleep
+) -> Iterator[ServerSentEvent]:
     """Every event once, over as many connections as it takes, until one named `end`. Raises Unreachable after MOST_TRIES without an event."""
     last_id, failures = "", 0
     while True:

@@ -58,4 +58,11 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
         print_json(found)
         return
     disabled = instant(found["disabled_at"]) if found["disabled_at"] else None
-    print_fields([("user", f"{found['id']} {found['name']}"), ("e-mail", found["email"]), ("admin", found["is_admin"]), ("disabled", disabled)])
+    print_fields(
+        [
+            ("user", f"{found['id']} {found['name']}"),
+            ("e-mail", found["email"]),
+            ("admin", found["is_admin"]),
+            ("disabled", disabled),
+        ]
+    )

@@ -14,13 +14,17 @@ from ..inert import one_line
 from ..options import AsJson, api
 from ..output import print_json, say, warn
 
-File = Annotated[str | None, typer.Argument(metavar="FILE", help="The pipeline's YAML; - reads standard input.")]
+File = Annotated[
+    str | None, typer.Argument(metavar="FILE", help="The pipeline's YAML; - reads standard input.")
+]
 _LONGEST_BYTES = 1 << 20
 _SCHEMA = Path(__file__).parents[1] / "pipeline.schema.json"
 """`python -m docs.generate` writes it from the grammar."""
 
 
-Schema = Annotated[bool, typer.Option("--schema", help="Print the language's JSON Schema, for editors, and check nothing.")]
+Schema = Annotated[
+    bool, typer.Option("--schema", help="Print the language's JSON Schema, for editors, and check nothing.")
+]
 
 
 def validate(file: File = None, schema: Schema = False, as_json: AsJson = False) -> None:
@@ -29,7 +33,9 @@ def validate(file: File = None, schema: Schema = False, as_json: AsJson = False)
         print_json(json.loads(_SCHEMA.read_text(encoding="utf-8")))
         return
     if file is None:
-        raise WrongUsage("no FILE is named", "- reads standard input; --schema prints the language's JSON Schema")
+        raise WrongUsage(
+            "no FILE is named", "- reads standard input; --schema prints the language's JSON Schema"
+        )
     text = read_yaml(file)
     answer = api().post("/pipelines/validate", {"yaml_config": text})
     if as_json:

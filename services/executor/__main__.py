@@ -38,8 +38,12 @@ async def main() -> None:
             service.ready_when("database", database.answers)
             service.keep_running(relay)
             service.keep_running(Watching(attempts, cluster))
-            service.keep_running(bus.consumer(queue, Consumers(attempts).on_messages, batch=settings.message_batch, workers=2))
-            service.keep_running(Reconciler(Looks(store, attempts, settings).checks(), settings.reconcile_seconds))
+            service.keep_running(
+                bus.consumer(queue, Consumers(attempts).on_messages, batch=settings.message_batch, workers=2)
+            )
+            service.keep_running(
+                Reconciler(Looks(store, attempts, settings).checks(), settings.reconcile_seconds)
+            )
             await service.until_signalled()
 
 

@@ -28,20 +28,43 @@ T = TypeVar("T")
 class Attempts:
     """What can be done with attempts. Safe for concurrent use."""
 
-    def __init__(self, store: ExecutorStore, cluster: Cluster, place: Place, open_token: OpenToken, settings: ExecutorSettings) -> None:
+    def __init__(
+        self,
+        store: ExecutorStore,
+        cluster: Cluster,
+        place: Place,
+        open_token: OpenToken,
+        settings: ExecutorSettings,
+    ) -> None:
         self._ledger = Ledger(store, place)
         self._cluster = cluster
         removing = Removing(self._ledger, cluster)
         starting = Starting(self._ledger, cluster, removing, open_token, _limits(settings))
-        following = Following(self._ledger, cluster, starting, _limits(settings), settings.reconcile_age_seconds)
-        self.start, self.look_after_created, self.give_up = starting.start, starting.look_after_created, starting.give_up
-        self.follow, self.look_after, self.end_overlong = following.follow, following.look_after, following.end_overlong
+        following = Following(
+            self._ledger, cluster, starting, _limits(settings), settings.reconcile_age_seconds
+        )
+        self.start, self.look_after_created, self.give_up = (
+            starting.start,
+            starting.look_after_created,
+            starting.give_up,
+        )
+        self.follow, self.look_after, self.end_overlong = (
+            following.follow,
+            following.look_after,
+            following.end_overlong,
+        )
         self.remove, self.sweep = removing.remove, removing.sweep
 
     async def stop(self, wanted: Sequence[Wanted]) -> None:
         """Ends attempts whose stop was asked for: at once where nothing may have run, else by asking their pods."""
         stopping, over = await self._ledger.stop(wanted)
-        await asyncio.gather(*(self._cluster.stop(self._ledger.name(one.attempt_id), one.pod_uid) for one in stopping if one.pod_uid is not None))
+        await asyncio.gather(
+            *(
+                self._cluster.stop(self._ledger.name(one.attempt_id), one.pod_uid)
+                for one in stopping
+                if one.pod_uid is not None
+            )
+        )
         await self.remove(over)
 
 

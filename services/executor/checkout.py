@@ -164,7 +164,10 @@ def make_repository(workspace: Path, commit: Commit) -> None:
         (git / folder).mkdir(parents=True)
     (git / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
     core = f"[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n"
-    (git / "config").write_text(f'{core}{extension}[remote "origin"]\n\turl = "{quoted}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n', encoding="utf-8")
+    (git / "config").write_text(
+        f'{core}{extension}[remote "origin"]\n\turl = "{quoted}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n',
+        encoding="utf-8",
+    )
 
 
 def _variables(commit: Commit, *, secret: bool) -> dict[str, str]:
@@ -172,7 +175,10 @@ def _variables(commit: Commit, *, secret: bool) -> dict[str, str]:
     settings = dict(_SETTINGS)
     if secret and commit.token is not None:
         basic = base64.b64encode(f"x-access-token:{commit.token}".encode()).decode()
-        settings |= {f"http.{_server(commit.url)}.extraHeader": f"Authorization: Basic {basic}", "http.followRedirects": "false"}
+        settings |= {
+            f"http.{_server(commit.url)}.extraHeader": f"Authorization: Basic {basic}",
+            "http.followRedirects": "false",
+        }
     variables = {
         "LC_ALL": "C.UTF-8",
         "GIT_CONFIG_NOSYSTEM": "1",

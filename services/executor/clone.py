@@ -45,7 +45,11 @@ def clone(order: Order) -> tuple[int, str]:
     except GaveUp as error:
         if error.timed_out:
             return _failed(1, f"The clone took longer than {order.seconds:g} seconds.")
-        return _failed(STOPPED_CODE, "The clone was stopped.") if error.stopped else (error.exit_code or 1, checkout.complaint)
+        return (
+            _failed(STOPPED_CODE, "The clone was stopped.")
+            if error.stopped
+            else (error.exit_code or 1, checkout.complaint)
+        )
     except OSError as error:
         return _failed(1, f"The clone can't be made: {error}.")
     finally:

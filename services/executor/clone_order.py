@@ -26,4 +26,6 @@ class Order:
 
     def encode(self) -> bytes:
         commit = {name: getattr(self.commit, name) for name in Commit.__slots__}
-        return json.dumps({**{name: getattr(self, name) for name in Order.__slots__}, "commit": commit}).encode()
+        return json.dumps(
+            {**{name: getattr(self, name) for name in Order.__slots__}, "commit": commit}
+        ).encode()

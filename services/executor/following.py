@@ -17,7 +17,14 @@ from shared.crashpoint import crashpoint
 class Following:
     """Safe for concurrent use, by several processes."""
 
-    def __init__(self, ledger: Ledger, cluster: Cluster, starting: Starting, limits: StartLimits, release_again_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        cluster: Cluster,
+        starting: Starting,
+        limits: StartLimits,
+        release_again_seconds: float,
+    ) -> None:
         """`release_again_seconds`: how long after its claim a pod that is still gated was forgotten, and not just claimed by somebody else."""
         self._ledger = ledger
         self._cluster = cluster
@@ -37,42 +44,83 @@ class Following:
             return done
         seen = await self._cluster.observe([self._ledger.name(row.attempt_id) for row in claimed])
         looks = [(row, seen.get(self._ledger.name(row.attempt_id))) for row in claimed]
-        judged = [Judged(row.attempt_id, row.pod_uid, reached) for row, look in looks if (reached := verdict(look, row.claimed)) is not None]
+        judged = [
+            Judged(row.attempt_id, row.pod_uid, reached)
+            for row, look in looks
+            if (reached := verdict(look, row.claimed)) is not None
+        ]
         over = {one.attempt_id for one in judged}
         crashpoint("executor.judged_not_stored")
         await self._ledger.finish(judged)
         crashpoint("executor.verdict_stored_not_cleaned")
-        await asyncio.gather(*(self._cluster.drop_workspace(look.name, look.object_uid) for row, look in looks if row.attempt_id in over and look))
+        await asyncio.gather(
+            *(
+                self._cluster.drop_workspace(look.name, look.object_uid)
+                for row, look in looks
+                if row.attempt_id in over and look
+            )
+        )
         return (
             done
             + len(judged)
-            + await self._tend([(row, pod) for row, look in looks if row.attempt_id not in over and (pod := _claimed_pod(row, look))])
+            + await self._tend(
+                [
+                    (row, pod)
+                    for row, look in looks
+                    if row.attempt_id not in over and (pod := _claimed_pod(row, look))
+                ]
+            )
         )
 
     async def look_after(self, claims: Mapping[int, str]) -> int:
         """Follows those of these claimed attempts that do not just run; for how many something was done. Attempts with the pods that hold their claims."""
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in claims])
-        return await self.follow([attempt for attempt, uid in claims.items() if not _just_runs(seen.get(self._ledger.name(attempt)), uid)])
+        return await self.follow(
+            [
+                attempt
+                for attempt, uid in claims.items()
+                if not _just_runs(seen.get(self._ledger.name(attempt)), uid)
+            ]
+        )
 
     async def end_overlong(self, running: Mapping[int, Running]) -> int:
         """Stops jobs that are past their time limit, where nobody nearer to them has; how many."""
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in running])
-        over = [look for attempt, one in running.items() if (look := seen.get(self._ledger.name(attempt))) is not None and _is_overlong(look, one)]
-        await asyncio.gather(*(self._cluster.stop(look.name, running[look.attempt_id].pod_uid) for look in over))
+        over = [
+            look
+            for attempt, one in running.items()
+            if (look := seen.get(self._ledger.name(attempt))) is not None and _is_overlong(look, one)
+        ]
+        await asyncio.gather(
+            *(self._cluster.stop(look.name, running[look.attempt_id].pod_uid) for look in over)
+        )
         return len(over)
 
     async def _tend(self, held_up: Collection[tuple[UnderWay, Pod]]) -> int:
         """Pods that have not ended: how many were released or given up."""
         forgotten = {
-            row.attempt_id: pod.uid for row, pod in held_up if pod.phase is Phase.GATED and row.claimed_seconds >= self._release_again_seconds
+            row.attempt_id: pod.uid
+            for row, pod in held_up
+            if pod.phase is Phase.GATED and row.claimed_seconds >= self._release_again_seconds
         }
         await self._starting.release(forgotten)
         changed: dict[int, Waiting | None] = {
-            row.attempt_id: pod.waiting for row, pod in held_up if pod.phase is Phase.RELEASED and pod.waiting != row.waiting
+            row.attempt_id: pod.waiting
+            for row, pod in held_up
+            if pod.phase is Phase.RELEASED and pod.waiting != row.waiting
         }
         await self._ledger.note_waiting(changed)
-        hopeless = [(row, pod.uid, cause) for row, pod in held_up if (cause := pod.obstacle or self._too_slow(row, pod)) is not None]
-        await asyncio.gather(*(self._cluster.abandon(self._ledger.name(row.attempt_id), uid, cause) for row, uid, cause in hopeless))
+        hopeless = [
+            (row, pod.uid, cause)
+            for row, pod in held_up
+            if (cause := pod.obstacle or self._too_slow(row, pod)) is not None
+        ]
+        await asyncio.gather(
+            *(
+                self._cluster.abandon(self._ledger.name(row.attempt_id), uid, cause)
+                for row, uid, cause in hopeless
+            )
+        )
         return len(forgotten) + len(hopeless)
 
     def _too_slow(self, row: UnderWay, pod: Pod) -> Cause | None:
@@ -90,4 +138,9 @@ def _just_runs(look: Observation | None, uid: str) -> bool:
 
 def _is_overlong(look: Observation, running: Running) -> bool:
     pod = next((pod for pod in look.pods if pod.uid == running.pod_uid), None)
-    return pod is not None and pod.phase is Phase.RELEASED and pod.started_at is not None and pod.started_at <= running.over_since
+    return (
+        pod is not None
+        and pod.phase is Phase.RELEASED
+        and pod.started_at is not None
+        and pod.started_at <= running.over_since
+    )

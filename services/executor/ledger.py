@@ -14,7 +14,9 @@ from services.executor.verdict import stopped
 from shared.messages import AttemptClaimed, AttemptFinished, ContainerStarted
 
 _log = structlog.get_logger()
-_verdicts = Counter("towpath_attempts_finished_total", "Attempts that got their verdict here", ["outcome", "reason"])
+_verdicts = Counter(
+    "towpath_attempts_finished_total", "Attempts that got their verdict here", ["outcome", "reason"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,18 @@ class Ledger:
                 work.send(AttemptFinished(attempt_ids=tuple(over)))
             return await work.to_start(self.cluster_name, wanted)
 
-    async def claim(self, made: Sequence[Observation], judged: Sequence[Judged]) -> tuple[dict[int, str], list[int]]:
+    async def claim(
+        self, made: Sequence[Observation], judged: Sequence[Judged]
+    ) -> tuple[dict[int, str], list[int]]:
         """Claims for the first pods of these, verdicts for others: the attempts that won, each with its pod, and those that are finished."""
         if not made and not judged:
             return {}, []
         async with self.store.transaction() as work:
             claimed = await work.claim(made)
             if claimed:
-                work.send(AttemptClaimed(attempt_ids=tuple(claimed)), ContainerStarted(attempt_ids=tuple(claimed)))
+                work.send(
+                    AttemptClaimed(attempt_ids=tuple(claimed)), ContainerStarted(attempt_ids=tuple(claimed))
+                )
             finished = await work.finish(judged)
             if finished:
                 work.send(AttemptFinished(attempt_ids=tuple(finished)))
@@ -70,7 +76,10 @@ class Ledger:
             stopping = await work.request_stops(self.cluster_name, wanted)
             unclaimed = [one for one in stopping if one.pod_uid is None]
             over += await work.finish(
-                [Judged(one.attempt_id, None, stopped(one.reason, "Stopped by request before it started.")) for one in unclaimed]
+                [
+                    Judged(one.attempt_id, None, stopped(one.reason, "Stopped by request before it started."))
+                    for one in unclaimed
+                ]
             )
             if over:
                 work.send(AttemptFinished(attempt_ids=tuple(over)))
@@ -93,7 +102,12 @@ def _tell(judged: Sequence[Judged], finished: Sequence[int]) -> None:
     for one in judged:
         if one.attempt_id in finished:
             _verdicts.labels(one.verdict.outcome, one.verdict.reason or "").inc()
-            _log.info("attempt_finished", attempt_id=one.attempt_id, outcome=one.verdict.outcome, reason=one.verdict.reason)
+            _log.info(
+                "attempt_finished",
+                attempt_id=one.attempt_id,
+                outcome=one.verdict.outcome,
+                reason=one.verdict.reason,
+            )
 
 
 def _tokens(wanted: Sequence[Wanted]) -> list[str]:

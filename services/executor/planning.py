@@ -47,7 +47,11 @@ class Candidate:
 def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> AttemptSpec | Verdict:
     """The order for the cluster, or the verdict where the attempt can't begin."""
     if candidate.run_seconds_left <= 0:
-        return Verdict(outcome=Status.FAILED, reason=Reason.TIMED_OUT, message="The run's time was over before this job could start.")
+        return Verdict(
+            outcome=Status.FAILED,
+            reason=Reason.TIMED_OUT,
+            message="The run's time was over before this job could start.",
+        )
     clone: Clone | None = None
     if candidate.job.checkout is not None:
         if candidate.event.sha is None:
@@ -55,7 +59,11 @@ def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> Atte
         try:
             clone = _clone(candidate, candidate.event.sha, candidate.job.checkout, open_token)
         except DecryptionFailed as error:
-            return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"The repository's clone token can't be used: {error}.")
+            return Verdict(
+                outcome=Status.ERROR,
+                reason=Reason.PLATFORM,
+                message=f"The repository's clone token can't be used: {error}.",
+            )
     return AttemptSpec(
         name=name_of(installation, candidate.attempt_id),
         attempt_id=candidate.attempt_id,
@@ -81,7 +89,11 @@ def refused(message: str) -> Verdict:
 
 
 def name_taken(name: str) -> Verdict:
-    return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"The cluster has an object {name} that this attempt did not make.")
+    return Verdict(
+        outcome=Status.ERROR,
+        reason=Reason.PLATFORM,
+        message=f"The cluster has an object {name} that this attempt did not make.",
+    )
 
 
 def _clone(candidate: Candidate, sha: str, checkout: Checkout, open_token: OpenToken) -> Clone:

@@ -47,7 +47,9 @@ class Looks:
             wanted = await work.not_created(self._cluster, self._age_seconds, _STARTS_A_LOOK)
             created = await work.created(self._cluster, self._age_seconds, _STARTS_A_LOOK)
         await each_its_own(self._attempts.start, wanted)
-        return len(wanted) + await each_its_own(lambda some: self._attempts.look_after_created(dict(some)), list(created.items()))
+        return len(wanted) + await each_its_own(
+            lambda some: self._attempts.look_after_created(dict(some)), list(created.items())
+        )
 
     async def starts_past_limit(self) -> int:
         """Only those that were past it at the look before too: after an outage each has its chance first."""

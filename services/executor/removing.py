@@ -29,11 +29,20 @@ class Removing:
             return 0
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in gone])
         crashpoint("executor.sealed_not_removed")
-        answers = await asyncio.gather(*(self._cluster.remove(name, look.object_uid) for name, look in seen.items()), return_exceptions=True)
-        failed = {look.attempt_id: answer for look, answer in zip(seen.values(), answers, strict=True) if isinstance(answer, BaseException)}
+        answers = await asyncio.gather(
+            *(self._cluster.remove(name, look.object_uid) for name, look in seen.items()),
+            return_exceptions=True,
+        )
+        failed = {
+            look.attempt_id: answer
+            for look, answer in zip(seen.values(), answers, strict=True)
+            if isinstance(answer, BaseException)
+        }
         crashpoint("executor.removed_not_marked")
         async with self._ledger.store.reading() as work:
-            await work.mark_removed([attempt for attempt in gone if attempt not in failed])  # one that can't be removed yet holds up no other
+            await work.mark_removed(
+                [attempt for attempt in gone if attempt not in failed]
+            )  # one that can't be removed yet holds up no other
         for answer in failed.values():
             raise answer
         return len(gone)

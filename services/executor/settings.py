@@ -12,9 +12,13 @@ from shared.settings import ServiceSettings, Settings
 Folders = Annotated[tuple[Path, ...], NoDecode]
 """Absolute paths separated by colons."""
 Names = Annotated[tuple[str, ...], NoDecode]
-Cpu = Annotated[PositiveInt, BeforeValidator(lambda value: cpu_millis(value) if isinstance(value, str) else value)]
+Cpu = Annotated[
+    PositiveInt, BeforeValidator(lambda value: cpu_millis(value) if isinstance(value, str) else value)
+]
 """In thousandths of a core."""
-Bytes = Annotated[PositiveInt, BeforeValidator(lambda value: memory_bytes(value) if isinstance(value, str) else value)]
+Bytes = Annotated[
+    PositiveInt, BeforeValidator(lambda value: memory_bytes(value) if isinstance(value, str) else value)
+]
 
 
 class KubernetesSettings(Settings):
@@ -22,7 +26,9 @@ class KubernetesSettings(Settings):
 
     kubeconfig: Path | None = None
     """Its current context is used. Empty: the cluster that this process runs in, by its service account."""
-    kubernetes_namespace: str = Field(default="towpath-builds", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    kubernetes_namespace: str = Field(
+        default="towpath-builds", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+    )
     """Where attempts run; nothing else should."""
     kubernetes_towpath_image: str = "towpath:latest"
     """Our own image, of the container `clone`."""
@@ -61,7 +67,11 @@ class KubernetesSettings(Settings):
     @field_validator("kubernetes_allow_node_selector", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+        return (
+            tuple(name.strip() for name in value.split(",") if name.strip())
+            if isinstance(value, str)
+            else value
+        )
 
 
 class ExecutorSettings(ServiceSettings, KubernetesSettings):

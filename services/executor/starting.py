@@ -6,7 +6,16 @@ An attempt's row is committed before anything is made for it, and its claim befo
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
-from services.executor.cluster import AttemptSpec, Cluster, MustWait, NameTaken, Observation, Phase, Refused, Waiting
+from services.executor.cluster import (
+    AttemptSpec,
+    Cluster,
+    MustWait,
+    NameTaken,
+    Observation,
+    Phase,
+    Refused,
+    Waiting,
+)
 from services.executor.ledger import Ledger
 from services.executor.planning import Candidate, OpenToken, name_taken, plan, refused
 from services.executor.removing import Removing
@@ -19,7 +28,9 @@ from shared.statuses import WaitingFor
 class Starting:
     """Safe for concurrent use, by several processes."""
 
-    def __init__(self, ledger: Ledger, cluster: Cluster, removing: Removing, open_token: OpenToken, limits: StartLimits) -> None:
+    def __init__(
+        self, ledger: Ledger, cluster: Cluster, removing: Removing, open_token: OpenToken, limits: StartLimits
+    ) -> None:
         self._ledger = ledger
         self._cluster = cluster
         self._removing = removing
@@ -35,9 +46,17 @@ class Starting:
         crashpoint("executor.created_not_claimed")
         made = [answer for answer in answers if isinstance(answer, Observation)]
         await self._ledger.note_waiting(
-            {one.attempt_id: answer for one, answer in zip(unclaimed, answers, strict=True) if isinstance(answer, Waiting)}
+            {
+                one.attempt_id: answer
+                for one, answer in zip(unclaimed, answers, strict=True)
+                if isinstance(answer, Waiting)
+            }
         )
-        refusals = [Judged(one.attempt_id, None, answer) for one, answer in zip(unclaimed, answers, strict=True) if isinstance(answer, Verdict)]
+        refusals = [
+            Judged(one.attempt_id, None, answer)
+            for one, answer in zip(unclaimed, answers, strict=True)
+            if isinstance(answer, Verdict)
+        ]
         await self._claim([look for look in made if look.pods], refusals)
         await self._leave_to_the_cluster([look for look in made if not look.pods])
         claimed = {one.attempt_id: one.claimed_by for one in candidates if one.claimed_by is not None}
@@ -60,8 +79,18 @@ class Starting:
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in created])
         looks = {attempt: seen.get(self._ledger.name(attempt)) for attempt in created}
         gated = [look for look in looks.values() if look is not None and _is_gated(look)]
-        hopeless = {attempt: look.refusal for attempt, look in looks.items() if look is not None and look.refusal is not None}
-        await self._ledger.note_waiting({attempt: look.waiting for attempt, look in looks.items() if look is not None and not _is_gated(look)})
+        hopeless = {
+            attempt: look.refusal
+            for attempt, look in looks.items()
+            if look is not None and look.refusal is not None
+        }
+        await self._ledger.note_waiting(
+            {
+                attempt: look.waiting
+                for attempt, look in looks.items()
+                if look is not None and not _is_gated(look)
+            }
+        )
         await self._claim(gated, [Judged(attempt, None, refused(why)) for attempt, why in hopeless.items()])
         lost = [wanted for attempt, wanted in created.items() if _is_lost(looks[attempt])]
         if lost:
@@ -84,7 +113,9 @@ class Starting:
 
     async def release(self, pods: Mapping[int, str]) -> None:
         """Opens the gates of pods whose claims have committed."""
-        await asyncio.gather(*(self._cluster.release(self._ledger.name(attempt), uid) for attempt, uid in pods.items()))
+        await asyncio.gather(
+            *(self._cluster.release(self._ledger.name(attempt), uid) for attempt, uid in pods.items())
+        )
 
     async def _create_alone(self, candidate: Candidate) -> Observation | Verdict | Waiting:
         """Never beside a pod of the attempt before that may still run. Raises Transient."""
@@ -93,7 +124,9 @@ class Starting:
             name = self._ledger.name(before.attempt_id)
             look = (await self._cluster.observe([name])).get(name)
             if look is not None and any(pod.uid == before.pod_uid and pod.lingers for pod in look.pods):
-                return Waiting(WaitingFor.NODE, "The pod of the attempt before may still run: its node does not answer.")
+                return Waiting(
+                    WaitingFor.NODE, "The pod of the attempt before may still run: its node does not answer."
+                )
         return await self._create(candidate)
 
     async def _create(self, candidate: Candidate) -> Observation | Verdict | Waiting:
@@ -114,7 +147,9 @@ class Starting:
         """Those that win are released; what was made for the others goes."""
         won, finished = await self._ledger.claim(made, judged)
         crashpoint("executor.claimed_not_released")
-        await self._removing.remove(finished + [look.attempt_id for look in made if look.attempt_id not in won])
+        await self._removing.remove(
+            finished + [look.attempt_id for look in made if look.attempt_id not in won]
+        )
         await self.release(won)
         crashpoint("executor.released_not_acked")
 
@@ -137,8 +172,12 @@ def _too_late(overdue: Overdue, look: Observation | None, limits: StartLimits) -
     if look is not None and look.pods:
         return None
     waiting = overdue.waiting if look is None or look.waiting is None else look.waiting
-    if waiting is not None and waiting.what is WaitingFor.NODE:  # for the attempt before, which has its own end
+    if (
+        waiting is not None and waiting.what is WaitingFor.NODE
+    ):  # for the attempt before, which has its own end
         return None
     if waiting is None or waiting.what is not WaitingFor.QUOTA:
         return not_started(limits.unclaimed_seconds, "" if waiting is None else waiting.message)
-    return over_quota(limits.quota_seconds, waiting.message) if overdue.seconds >= limits.quota_seconds else None
+    return (
+        over_quota(limits.quota_seconds, waiting.message) if overdue.seconds >= limits.quota_seconds else None
+    )

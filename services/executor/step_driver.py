@@ -97,11 +97,21 @@ exit "$towpath_status"
 """
 
 
-def render(steps: Sequence[Step], paths: DriverPaths, marker_nonce: str, environment: Mapping[str, str], unsupervised: Unsupervised | None = None) -> str:
+def render(
+    steps: Sequence[Step],
+    paths: DriverPaths,
+    marker_nonce: str,
+    environment: Mapping[str, str],
+    unsupervised: Unsupervised | None = None,
+) -> str:
     """The driver of a job with these steps, each of which sees these variables. Raises ValueError for text with NUL, which no process can take."""
     grace = GRACE_SECONDS if unsupervised is None else unsupervised.grace_seconds
     definitions = [f"towpath_environment() {{\n:\n{_exports(environment)}}}"]
-    definitions += [text for index, step in enumerate(steps, 1) for text in (_script(index, step), _body(index, step, paths.state, grace))]
+    definitions += [
+        text
+        for index, step in enumerate(steps, 1)
+        for text in (_script(index, step), _body(index, step, paths.state, grace))
+    ]
     calls = [_call(index, step, marker_nonce) for index, step in enumerate(steps, 1)]
     head = _head(paths, marker_nonce, grace, unsupervised)
     return "\n".join([head, PRELUDE, *definitions, *calls]) + "\n" + _ENDING
@@ -117,7 +127,9 @@ def _head(paths: DriverPaths, marker_nonce: str, grace: int, unsupervised: Unsup
         f"towpath_grace={grace}",
     ]
     if unsupervised is None:
-        return "\n".join([*lines, f"towpath_termination={_quoted(f'{paths.state}/termination')}", "towpath_limit="])
+        return "\n".join(
+            [*lines, f"towpath_termination={_quoted(f'{paths.state}/termination')}", "towpath_limit="]
+        )
     lines += [
         f"towpath_termination={_quoted(unsupervised.termination)}",
         f"towpath_limit={unsupervised.limit_seconds}",
@@ -156,7 +168,9 @@ def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
 
 def _enter(folder: str) -> str:
     """The error is ours: a shell's names a line of the driver."""
-    error = _quoted(f"towpath: working_directory: the workspace has no folder {step_markers.one_line(folder)}")
+    error = _quoted(
+        f"towpath: working_directory: the workspace has no folder {step_markers.one_line(folder)}"
+    )
     return f"cd -- {_quoted(folder)} 2> /dev/null || {{ printf '%s\\n' {error} >&2; exit 1; }}\n"
 
 

@@ -51,7 +51,9 @@ def started_twice(exit_code: int, termination: str) -> bool:
     return exit_code == STARTED_TWICE_CODE and not driver_began(termination)
 
 
-def step_facts(termination: str, steps: Sequence[Step], started_at: datetime | None, interruption: Interruption) -> list[StepFact]:
+def step_facts(
+    termination: str, steps: Sequence[Step], started_at: datetime | None, interruption: Interruption
+) -> list[StepFact]:
     """One fact a step, in order. Lines that the driver would not have written are left out."""
     facts = [StepFact(name_of(step), "skipped") for step in steps]
     began: datetime | None = started_at
@@ -64,6 +66,8 @@ def step_facts(termination: str, steps: Sequence[Step], started_at: datetime | N
             facts[int(record[1]) - 1] = StepFact(name, interruption.outcome, None, began, interruption.at)
             continue
         ended = None if started_at is None or at == "-" else started_at + timedelta(seconds=int(at) / 100)
-        facts[int(record[1]) - 1] = StepFact(name, _OUTCOMES[record[3]], min(int(record[4]), 255), began, ended)
+        facts[int(record[1]) - 1] = StepFact(
+            name, _OUTCOMES[record[3]], min(int(record[4]), 255), began, ended
+        )
         began = ended
     return facts

@@ -90,7 +90,9 @@ class ExecutorWork(Work):
         name: str | None = await self._value("installation")
         return name
 
-    async def insert_attempts(self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]) -> list[int]:
+    async def insert_attempts(
+        self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]
+    ) -> list[int]:
         """Makes what is not there yet; those that were over at once, for their stop was asked for."""
         jobs, numbers = _columns(wanted)
         return [row["id"] for row in await self._rows("insert_attempts", cluster, jobs, numbers, tokens)]
@@ -139,7 +141,9 @@ class ExecutorWork(Work):
 
     async def note_created(self, made: Collection[Observation]) -> None:
         """The objects of these are complete."""
-        await self._run("note_created", [look.attempt_id for look in made], [look.object_uid for look in made])
+        await self._run(
+            "note_created", [look.attempt_id for look in made], [look.object_uid for look in made]
+        )
 
     async def note_waiting(self, waiting: Mapping[int, Waiting | None]) -> None:
         """What these wait for; None: for nothing any more."""
@@ -164,7 +168,10 @@ class ExecutorWork(Work):
 
     async def created(self, cluster: str, age_seconds: float, most: int) -> dict[int, Wanted]:
         """Attempts whose objects are complete, and which are not claimed."""
-        return {row["id"]: (row["job_id"], row["number"]) for row in await self._rows("created_attempts", cluster, age_seconds, most)}
+        return {
+            row["id"]: (row["job_id"], row["number"])
+            for row in await self._rows("created_attempts", cluster, age_seconds, most)
+        }
 
     async def overdue_starts(self, cluster: str, start_seconds: float) -> dict[int, Overdue]:
         rows = await self._rows("overdue_starts", cluster, start_seconds)
@@ -172,11 +179,16 @@ class ExecutorWork(Work):
 
     async def overdue_runs(self, cluster: str, grace_seconds: float) -> dict[int, Running]:
         """Claimed attempts whose job's time limit, and the grace period, have passed since the claim."""
-        return {row["id"]: Running(row["pod_uid"], row["over_since"]) for row in await self._rows("overdue_runs", cluster, grace_seconds)}
+        return {
+            row["id"]: Running(row["pod_uid"], row["over_since"])
+            for row in await self._rows("overdue_runs", cluster, grace_seconds)
+        }
 
     async def claimed(self, cluster: str, age_seconds: float) -> dict[int, str]:
         """Attempts without a verdict, and the pods that hold their claims."""
-        return {row["id"]: row["pod_uid"] for row in await self._rows("claimed_attempts", cluster, age_seconds)}
+        return {
+            row["id"]: row["pod_uid"] for row in await self._rows("claimed_attempts", cluster, age_seconds)
+        }
 
     async def stops_wanted(self, cluster: str, age_seconds: float) -> list[Wanted]:
         return _wanted(await self._rows("stops_wanted", cluster, age_seconds))
@@ -225,11 +237,20 @@ def _short(text: str | None) -> str | None:
 def _waiting(row: Any) -> Waiting | None:
     if row["waiting_for"] is None and row["message"] is None:
         return None
-    return Waiting(None if row["waiting_for"] is None else WaitingFor(row["waiting_for"]), row["message"] or "")
+    return Waiting(
+        None if row["waiting_for"] is None else WaitingFor(row["waiting_for"]), row["message"] or ""
+    )
 
 
 def _under_way(row: Any) -> UnderWay:
-    return UnderWay(row["id"], row["pod_uid"], row["status"] == "created", row["claimed_seconds"] or 0.0, _waiting(row), row)
+    return UnderWay(
+        row["id"],
+        row["pod_uid"],
+        row["status"] == "created",
+        row["claimed_seconds"] or 0.0,
+        _waiting(row),
+        row,
+    )
 
 
 def _candidate(row: Any) -> Candidate:
@@ -238,7 +259,11 @@ def _candidate(row: Any) -> Candidate:
         creation_token=row["creation_token"],
         claimed_by=row["pod_uid"],
         execution=Execution(
-            run_id=row["run_id"], run_number=row["run_number"], pipeline=row["pipeline_name"], job=row["job_name"], attempt=row["number"]
+            run_id=row["run_id"],
+            run_number=row["run_number"],
+            pipeline=row["pipeline_name"],
+            job=row["job_name"],
+            attempt=row["number"],
         ),
         job_id=row["job_id"],
         job=Job.model_validate(row["definition"]),
@@ -248,7 +273,9 @@ def _candidate(row: Any) -> Candidate:
         clone_token=row["clone_token"],
         run_timeout_seconds=row["timeout_seconds"],
         run_seconds_left=row["run_seconds_left"],
-        before=None if row["before_id"] is None else Before(row["before_id"], row["before_pod_uid"], row["before_claimed_seconds"]),
+        before=None
+        if row["before_id"] is None
+        else Before(row["before_id"], row["before_pod_uid"], row["before_claimed_seconds"]),
     )
 
 
@@ -263,4 +290,8 @@ def _step(fact: StepFact) -> dict[str, Any]:
 
 
 def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        None
+        if instant is None
+        else instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    )

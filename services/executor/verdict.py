@@ -54,7 +54,13 @@ class StartLimits:
 
     def pod_seconds(self, job: Job) -> float:
         """After its claim a pod of this job runs no longer than this, even where nobody but its node can tell it so."""
-        return self.unscheduled_seconds + self.image_pull_seconds + self.start_seconds + job.timeout_seconds + 4 * self.grace_seconds
+        return (
+            self.unscheduled_seconds
+            + self.image_pull_seconds
+            + self.start_seconds
+            + job.timeout_seconds
+            + 4 * self.grace_seconds
+        )
 
 
 def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None:
@@ -78,13 +84,19 @@ def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None
 
 def stopped(reason: Reason, message: str) -> Verdict:
     """The end of an attempt that was asked to stop: a run past its time failed, everything else was cancelled."""
-    return Verdict(outcome=Status.FAILED if reason is Reason.TIMED_OUT else Status.CANCELLED, reason=reason, message=message)
+    return Verdict(
+        outcome=Status.FAILED if reason is Reason.TIMED_OUT else Status.CANCELLED,
+        reason=reason,
+        message=message,
+    )
 
 
 def not_started(seconds: float, why: str = "") -> Verdict:
     """The end of an attempt that could not be started in time."""
     words = why or "the executor's log says what was in the way"
-    return _error(Reason.START_TIMED_OUT, f"The job could not be started within {_duration(round(seconds))}: {words}")
+    return _error(
+        Reason.START_TIMED_OUT, f"The job could not be started within {_duration(round(seconds))}: {words}"
+    )
 
 
 def over_quota(seconds: float, why: str) -> Verdict:
@@ -101,7 +113,11 @@ def too_slow(waiting: Waiting, seconds: float, limits: StartLimits) -> Cause | N
     else:
         reason, limit, what = Reason.START_TIMED_OUT, limits.start_seconds, "The job did not begin"
         seconds = min(seconds, waiting.seconds)  # what came before had its own limit
-    return Cause(reason, f"{what} within {_duration(round(limit))}: {waiting.message}") if seconds >= limit else None
+    return (
+        Cause(reason, f"{what} within {_duration(round(limit))}: {waiting.message}")
+        if seconds >= limit
+        else None
+    )
 
 
 def _claimed_pod(observation: Observation | None, uid: str) -> Pod | None:
@@ -110,8 +126,12 @@ def _claimed_pod(observation: Observation | None, uid: str) -> Pod | None:
 
 def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
     asked = claimed.stop_reason is not None
-    interrupted: StepOutcome = "cancelled" if end.stopped and asked else "timed_out" if end.time_limit or end.stopped else "failed"
-    steps = step_facts(end.termination, claimed.job.steps, end.started_at, Interruption(interrupted, end.finished_at))
+    interrupted: StepOutcome = (
+        "cancelled" if end.stopped and asked else "timed_out" if end.time_limit or end.stopped else "failed"
+    )
+    steps = step_facts(
+        end.termination, claimed.job.steps, end.started_at, Interruption(interrupted, end.finished_at)
+    )
     weighed = _weigh(end, claimed, steps)
     return replace(weighed, exit_code=end.exit_code, steps=tuple(steps), started_at=end.started_at)
 
@@ -119,7 +139,9 @@ def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
 def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
     """The evidence from the strongest to the weakest: a fault of ours, a stop, what the cluster did, a limit, the clone, the exit code."""
     if end.fault is not None:
-        return _error(Reason.PLATFORM, f"The job could not be supervised: {end.fault.strip().splitlines()[-1]}")
+        return _error(
+            Reason.PLATFORM, f"The job could not be supervised: {end.fault.strip().splitlines()[-1]}"
+        )
     if claimed.stop_reason is not None and (end.stopped or _is_the_clusters(end.cause)):
         return stopped(claimed.stop_reason, "Stopped by request.")
     if end.cause is not None:
@@ -128,7 +150,11 @@ def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
         return _of_limit("run" if end.time_limit == "run" else "job", claimed)
     if end.clone_failure is not None:
         return _error(Reason.CLONE_FAILED, end.clone_failure)
-    return _lost("The pod ended without having run the job.") if end.exit_code is None else _of_exit_code(end.exit_code, end, steps)
+    return (
+        _lost("The pod ended without having run the job.")
+        if end.exit_code is None
+        else _of_exit_code(end.exit_code, end, steps)
+    )
 
 
 def _of_limit(whose: Literal["job", "run"], claimed: Claimed) -> Verdict:
@@ -140,7 +166,10 @@ def _of_exit_code(exit_code: int, end: PodEnd, steps: list[StepFact]) -> Verdict
     if exit_code == 0:
         return Verdict(outcome=Status.SUCCESS)
     if not driver_began(end.termination):
-        return _error(Reason.PLATFORM, f"The job's shell could not be started (exit code {exit_code}); the log has its words.")
+        return _error(
+            Reason.PLATFORM,
+            f"The job's shell could not be started (exit code {exit_code}); the log has its words.",
+        )
     slow = next((step for step in steps if step.outcome == "timed_out"), None)
     if slow is not None and exit_code == STEP_TIMED_OUT_CODE:
         return _timed_out(f'The step "{slow.name}" ran longer than its limit.')

@@ -47,7 +47,12 @@ class Acceptance:
             try:
                 kept = await self._groups.store(delivery)
             except Transient as error:
-                _log.info("delivery_not_committed", source=delivery.source, delivery_id=delivery.delivery_id, why=str(error))
+                _log.info(
+                    "delivery_not_committed",
+                    source=delivery.source,
+                    delivery_id=delivery.delivery_id,
+                    why=str(error),
+                )
             except Refused:
                 _accepted.labels(delivery.source, "refused").inc()
                 raise
@@ -60,7 +65,12 @@ class Acceptance:
         try:
             await self._inlet.keep(delivery)
         except Transient as error:
-            _log.warning("delivery_not_accepted", source=delivery.source, delivery_id=delivery.delivery_id, why=str(error))
+            _log.warning(
+                "delivery_not_accepted",
+                source=delivery.source,
+                delivery_id=delivery.delivery_id,
+                why=str(error),
+            )
             _accepted.labels(delivery.source, "unavailable").inc()
             raise Unavailable from error
         _accepted.labels(delivery.source, "inlet").inc()

@@ -29,7 +29,9 @@ class Page(BaseModel, Generic[V]):
     """Some items, the newest first, and how to get the next ones."""
 
     items: list[V]
-    next_cursor: str | None = Field(description="For the parameter `cursor` of the next request with the same filters; null: this was all.")
+    next_cursor: str | None = Field(
+        description="For the parameter `cursor` of the next request with the same filters; null: this was all."
+    )
 
 
 class PageFilters(Filters):
@@ -38,13 +40,19 @@ class PageFilters(Filters):
     limit: Annotated[int, Field(ge=1, le=200), QueryNumber] = 50
     cursor: str | None = Field(
         None,
-        json_schema_extra={"pattern": CURSOR_PATTERN},  # told, not checked: what was not given out here is a 400 whatever it looks like
+        json_schema_extra={
+            "pattern": CURSOR_PATTERN
+        },  # told, not checked: what was not given out here is a 400 whatever it looks like
         description="The `next_cursor` of the page before. Other filters than that page's: 400.",
     )
 
 
-def json_answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=model.model_dump_json().encode(), content_type="application/json", headers=headers)
+def json_answer(
+    model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        status=status, body=model.model_dump_json().encode(), content_type="application/json", headers=headers
+    )
 
 
 def no_content() -> web.Response:
@@ -54,25 +62,36 @@ def no_content() -> web.Response:
 def check_version(call: Call[Any, Any], what: str, version: int) -> None:
     """Raises Problem 412 when If-Match names another version of what is to be changed."""
     if not allows(call.request.headers.get("If-Match"), version):
-        raise Problem(412, "stale", f"The {what} has changed since this version.", headers={"ETag": etag_of(version)})
+        raise Problem(
+            412, "stale", f"The {what} has changed since this version.", headers={"ETag": etag_of(version)}
+        )
 
 
 ReadPage = Callable[[int, int], Awaitable[Sequence[Any]]]
 """Rows with an id below the first number, the newest first, as many as the second says."""
 
 
-async def paged(call: Call[Any, Any], view: type[V], read: ReadPage, shown: Callable[[Any], V] | None = None) -> web.Response:
+async def paged(
+    call: Call[Any, Any], view: type[V], read: ReadPage, shown: Callable[[Any], V] | None = None
+) -> web.Response:
     """A page of a list; `shown` makes the view of a row where more than its columns is needed.
 
     The cursor holds for this path, caller and filters. Raises Problem 400 for a foreign cursor.
     """
     query: PageFilters = call.query
     narrowed = query.model_dump(mode="json", exclude={"limit", "cursor"})
-    filters = {"path": call.request.path, "caller": call.caller.user_id, "all": call.caller.is_admin, **narrowed}
+    filters = {
+        "path": call.request.path,
+        "caller": call.caller.user_id,
+        "all": call.caller.is_admin,
+        **narrowed,
+    }
     try:
         before = id_before(query.cursor, filters)
     except ForeignCursor as error:
-        raise Problem(400, "foreign_cursor", "This cursor was not given out for this list with these filters.") from error
+        raise Problem(
+            400, "foreign_cursor", "This cursor was not given out for this list with these filters."
+        ) from error
     rows, next_cursor = split_page(await read(before, query.limit + 1), query.limit, filters)
     items = [(shown or view.of)(row) for row in rows]
     return json_answer(Page[view](items=items, next_cursor=next_cursor))  # type: ignore[valid-type]  # the view is known when it runs

@@ -63,11 +63,15 @@ def _handle(route: Route, gateway: Gateway) -> Handle:
 
 
 async def _openapi(document: bytes, _request: web.Request) -> web.StreamResponse:
-    return web.Response(body=document, content_type="application/json", headers={"Cache-Control": "max-age=60"})
+    return web.Response(
+        body=document, content_type="application/json", headers={"Cache-Control": "max-age=60"}
+    )
 
 
 async def _method_not_allowed(allowed: Sequence[str], _request: web.Request) -> web.StreamResponse:
-    return Problem(405, "method_not_allowed", "This path has no such method.", headers={"Allow": ", ".join(allowed)}).response()
+    return Problem(
+        405, "method_not_allowed", "This path has no such method.", headers={"Allow": ", ".join(allowed)}
+    ).response()
 
 
 async def _unknown(request: web.Request) -> web.StreamResponse:

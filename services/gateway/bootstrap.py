@@ -30,7 +30,9 @@ async def make_first_admin(settings: DatabaseSettings, email: str) -> str | None
         if user is None:
             raise ValueError(f"{email} belongs to a user who is no active administrator")
         row = await work.insert_token(_admin_token(user["id"], "bootstrap", token))
-        await work.audit(user["id"], "installation.bootstrapped", f"user:{user['id']}", {"token_id": row["id"]})
+        await work.audit(
+            user["id"], "installation.bootstrapped", f"user:{user['id']}", {"token_id": row["id"]}
+        )
     return token
 
 
@@ -51,7 +53,10 @@ def _admin_token(user_id: int, name: str, token: str) -> NewToken:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m services.gateway.bootstrap", description="Make the first administrator, where there is none.")
+    parser = argparse.ArgumentParser(
+        prog="python -m services.gateway.bootstrap",
+        description="Make the first administrator, where there is none.",
+    )
     parser.add_argument("--email", default=EMAIL)
     parser.add_argument("--new-token", action="store_true", help="print another token of this administrator")
     arguments = parser.parse_args()

@@ -44,7 +44,11 @@ def address_of(url: str) -> tuple[str, str, int | None, str]:
 
 def _place_fault(parts: SplitResult, *, allow_local: bool) -> str | None:
     if parts.scheme == "file" and allow_local:
-        return None if not parts.netloc and parts.path.startswith("/") and ".." not in parts.path.split("/") else "file:///absolute/path is needed."
+        return (
+            None
+            if not parts.netloc and parts.path.startswith("/") and ".." not in parts.path.split("/")
+            else "file:///absolute/path is needed."
+        )
     if parts.scheme != "https" and not (parts.scheme == "http" and allow_local):
         return "The URL must begin with https://."
     host = (parts.hostname or "").rstrip(".")
@@ -90,4 +94,8 @@ def _name_fault(host: str) -> str | None:
         return "This is not a host name."
     if labels[-1].isdigit() or labels[-1].startswith("0x") or len(labels) < 2:
         return "A full host name is needed."  # 2130706433 and 0x7f.1 are ways to write 127.0.0.1
-    return "This name is private." if any(host == name or host.endswith(f".{name}") for name in _LOCAL_NAMES) else None
+    return (
+        "This name is private."
+        if any(host == name or host.endswith(f".{name}") for name in _LOCAL_NAMES)
+        else None
+    )

@@ -2,7 +2,15 @@
 
 from services.gateway.effects import Effects
 from services.gateway.live_logs import LiveLogs
-from shared.messages import CommandApplied, LogAppended, LogSealed, Message, RunCreated, RunFinished, RunStarted
+from shared.messages import (
+    CommandApplied,
+    LogAppended,
+    LogSealed,
+    Message,
+    RunCreated,
+    RunFinished,
+    RunStarted,
+)
 
 
 async def on_live(effects: Effects, live: LiveLogs, message: Message) -> None:

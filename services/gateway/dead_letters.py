@@ -35,7 +35,11 @@ async def on_dead(store: GatewayStore, queue: str, arrived: Sequence[Arrived]) -
 
 async def on_unreadable(store: GatewayStore, arrived: Sequence[Arrived]) -> None:
     """What services laid aside of their outboxes. Raises Transient: the broker keeps it."""
-    await bury(store, "outbox", [Dead(one.body, "unreadable", "A service had stored it to be published.") for one in arrived])
+    await bury(
+        store,
+        "outbox",
+        [Dead(one.body, "unreadable", "A service had stored it to be published.") for one in arrived],
+    )
 
 
 async def bury(store: GatewayStore, queue: str, letters: Sequence[Dead]) -> None:
@@ -43,7 +47,15 @@ async def bury(store: GatewayStore, queue: str, letters: Sequence[Dead]) -> None
     async with store.transaction() as work:
         for letter in letters:
             detail = letter.detail.replace("\0", "")[:MOST_DETAIL]
-            await work.insert_dead_letter((queue, letter.cause, detail), type_of(letter.body).replace("\0", "")[:100], letter.body)
+            await work.insert_dead_letter(
+                (queue, letter.cause, detail), type_of(letter.body).replace("\0", "")[:100], letter.body
+            )
     for letter in letters:
         _buried.labels(queue, letter.cause).inc()
-        _log.warning("dead_letter_kept", queue=queue, cause=letter.cause, type=type_of(letter.body), message_bytes=len(letter.body))
+        _log.warning(
+            "dead_letter_kept",
+            queue=queue,
+            cause=letter.cause,
+            type=type_of(letter.body),
+            message_bytes=len(letter.body),
+        )

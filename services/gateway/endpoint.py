@@ -20,7 +20,12 @@ from shared.seldom import Seldom
 
 _log = structlog.get_logger()
 _failed = Seldom("request_failed")
-_seconds = Histogram("towpath_api_seconds", "Answering a request", ["method", "path"], buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5))
+_seconds = Histogram(
+    "towpath_api_seconds",
+    "Answering a request",
+    ["method", "path"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5),
+)
 
 TEXT_PARAMETERS = frozenset({"delivery_id", "hook_key"})
 
@@ -55,7 +60,9 @@ async def _answer(route: Route, gateway: Gateway, request: web.Request, share: S
     check_single(request)
     caller = await gateway.callers.caller(request.headers.get("Authorization"))
     if not caller.may(route.scope):
-        raise forbidden(f"This needs a token with the scope {route.scope.value}{' of an administrator' if route.scope == 'admin' else ''}.")
+        raise forbidden(
+            f"This needs a token with the scope {route.scope.value}{' of an administrator' if route.scope == 'admin' else ''}."
+        )
     path = {name: _parameter(name, request.match_info[name]) for name in route.parameters}
     query = _query(route.query, request)
     body = await _body(route, gateway, request, share)
@@ -95,10 +102,14 @@ async def _body(route: Route, gateway: Gateway, request: web.Request, share: Sha
         return route.body()
     check_encoding(request)
     if request.content_type != "application/json":
-        raise Problem(415, "content_type", "The body must be application/json.", headers={"Accept": "application/json"})
+        raise Problem(
+            415, "content_type", "The body must be application/json.", headers={"Accept": "application/json"}
+        )
     settings = gateway.settings
     limits = BodyLimits(
-        size_bytes=route.body_bytes, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second
+        size_bytes=route.body_bytes,
+        seconds=settings.body_seconds,
+        bytes_per_second=settings.body_bytes_per_second,
     )
     raw = await read_body(request, share, limits)
     if route.is_body_optional and not raw:
@@ -113,6 +124,10 @@ def _body_problem(raw: bytes, error: ValidationError) -> Problem:
     faults = faults_of(error, "body")
     if faults[0].code != "json_invalid":
         return _invalid(faults)
-    if b"\\ud" in raw.lower() and ("surrogate" in faults[0].message or "hex escape" in faults[0].message):  # JSON allows half of a pair, Postgres does not
-        return _invalid([Fault(path="body", code="lone_surrogate", message="half of a surrogate pair is not a character")])
+    if b"\\ud" in raw.lower() and (
+        "surrogate" in faults[0].message or "hex escape" in faults[0].message
+    ):  # JSON allows half of a pair, Postgres does not
+        return _invalid(
+            [Fault(path="body", code="lone_surrogate", message="half of a surrogate pair is not a character")]
+        )
     return Problem(400, "malformed_json", "The body is not JSON.", errors=faults)

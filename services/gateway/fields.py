@@ -4,7 +4,15 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 BIGGEST_ID = 2**63 - 1
 
@@ -46,7 +54,9 @@ def is_storable(text: str) -> bool:
 def _rfc3339(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("an instant such as 2026-01-31T12:00:00Z is needed")
-    text = f"{value[:-6]}+{value[-5:]}" if len(value) > 6 and value[-6] == " " else value  # a plus sign that the address turned into a space
+    text = (
+        f"{value[:-6]}+{value[-5:]}" if len(value) > 6 and value[-6] == " " else value
+    )  # a plus sign that the address turned into a space
     found = _RFC3339.fullmatch(text)
     if not found:
         raise ValueError("an instant such as 2026-01-31T12:00:00Z is needed")
@@ -64,7 +74,12 @@ def _utc(at: datetime) -> datetime:
 
 def instant_text(at: datetime) -> str:
     """RFC 3339 in UTC with Z and microseconds. (asyncpg gives the first and the last instant of all without a zone.)"""
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        (at if at.tzinfo else at.replace(tzinfo=UTC))
+        .astimezone(UTC)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _whole(value: Any) -> Any:
@@ -85,9 +100,18 @@ Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"patte
 Id = Annotated[int, Field(ge=1, le=BIGGEST_ID), BeforeValidator(_whole)]
 QueryNumber = BeforeValidator(_number)
 QueryId = Annotated[int, Field(ge=1, le=BIGGEST_ID), QueryNumber]
-Moment = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc), WithJsonSchema({"type": "string", "format": "date-time"})]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_rfc3339),
+    AfterValidator(_utc),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 """An instant in a request."""
-Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})]
+Instant = Annotated[
+    datetime,
+    PlainSerializer(instant_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 """An instant in an answer."""
 
 

@@ -85,7 +85,9 @@ class GroupCommit:
         group = [waiting for waiting in group if not waiting.kept.done()]  # whoever asked has gone away
         if not group:
             return
-        group.sort(key=lambda waiting: (waiting.delivery.delivery_id, waiting.delivery.body_sha256))  # one order in every gateway: no deadlocks
+        group.sort(
+            key=lambda waiting: (waiting.delivery.delivery_id, waiting.delivery.body_sha256)
+        )  # one order in every gateway: no deadlocks
         try:
             answers = await self._within(group)
         except Transient as error:

@@ -75,7 +75,9 @@ class HookSecrets:
         if self._keyring is None:
             return None
         try:
-            return self._keyring.decrypt(stored, table="repositories", column="webhook_secret", row=repository_id)
+            return self._keyring.decrypt(
+                stored, table="repositories", column="webhook_secret", row=repository_id
+            )
         except DecryptionFailed as error:
             _log.error("webhook_secret_unreadable", repository_id=repository_id, why=str(error))
             return None

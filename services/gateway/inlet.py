@@ -43,7 +43,9 @@ class Inlet:
         crashpoint("gateway.inlet_not_published")
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._bus.publish_bytes(encode(message), topology.INLET.keys[0], kind=message.type, timeout=self._wait_seconds)
+                await self._bus.publish_bytes(
+                    encode(message), topology.INLET.keys[0], kind=message.type, timeout=self._wait_seconds
+                )
         except TimeoutError as error:
             raise Transient("the inlet did not confirm in time") from error
         crashpoint("gateway.inlet_published_not_answered")
@@ -79,7 +81,10 @@ async def on_arrived(record: Record, store: GatewayStore, arrived: Sequence[Arri
 async def _store(record: Record, messages: Sequence[DeliveryKept]) -> None:
     if not messages:
         return
-    deliveries = sorted((from_message(message) for message in messages), key=lambda delivery: (delivery.delivery_id, delivery.body_sha256))
+    deliveries = sorted(
+        (from_message(message) for message in messages),
+        key=lambda delivery: (delivery.delivery_id, delivery.body_sha256),
+    )
     crashpoint("gateway.inlet_taken_not_stored")
     kept = await record.keep(deliveries)
     crashpoint("gateway.inlet_stored_not_acked")

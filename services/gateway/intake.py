@@ -47,7 +47,12 @@ def check_encoding(request: web.Request) -> None:
     """Compressed bodies are refused: a few kilobytes could become gigabytes, and signatures are over raw bytes."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise Problem(415, "compressed", "Compressed bodies are not read: send it without Content-Encoding.", headers={"Accept-Encoding": "identity"})
+        raise Problem(
+            415,
+            "compressed",
+            "Compressed bodies are not read: send it without Content-Encoding.",
+            headers={"Accept-Encoding": "identity"},
+        )
 
 
 async def read_body(request: web.Request, share: Share, limits: BodyLimits) -> bytes:

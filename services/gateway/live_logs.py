@@ -45,7 +45,9 @@ class Watch:
         """Counts what was heard."""
         self._heard = asyncio.Event()
         self._state: LogState | None = None
-        self._next_lines: dict[int, int] = {}  # heard by doorbells; may be ahead of the state, whose look may have begun before
+        self._next_lines: dict[
+            int, int
+        ] = {}  # heard by doorbells; may be ahead of the state, whose look may have begun before
         self._looked_at = 0.0
         self._is_stale = True
         self._looking = asyncio.Lock()
@@ -112,7 +114,16 @@ async def _look(store: GatewayStore, run_id: int) -> LogState | None:
         status,
         run["reason"],
         status in TERMINAL and run["is_sealed"],
-        tuple(Stream(row["id"], row["job"], row["attempt"], row["container"], step_markers.nonce(row["creation_token"])) for row in streams),
+        tuple(
+            Stream(
+                row["id"],
+                row["job"],
+                row["attempt"],
+                row["container"],
+                step_markers.nonce(row["creation_token"]),
+            )
+            for row in streams
+        ),
         {row["id"]: row["next_line"] for row in streams},
     )
 
@@ -182,7 +193,11 @@ class LiveLogs:
         stream_id, from_line = key
         async with self.store.reading() as work:
             rows = await work.segments(stream_id, from_line, SEGMENTS_AT_ONCE)
-        chunks = [chunk_of(row["first_line"], unpacked(row["data"], row["raw_bytes"])) for row in rows if row["first_line"] + row["line_count"] > from_line]
+        chunks = [
+            chunk_of(row["first_line"], unpacked(row["data"], row["raw_bytes"]))
+            for row in rows
+            if row["first_line"] + row["line_count"] > from_line
+        ]
         if chunks:
             self._keep(key, chunks)
         return chunks

@@ -29,9 +29,14 @@ class _Schemas:
     """The JSON schema of every model, by model and by the side it stands on."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [(route.body, "validation") for route in routes if route.body]
+        inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+            (route.body, "validation") for route in routes if route.body
+        ]
         outputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-            (answer.model, "serialization") for route in routes for answer in route.answers.values() if answer.model
+            (answer.model, "serialization")
+            for route in routes
+            for answer in route.answers.values()
+            if answer.model
         ]
         outputs.append((ProblemDetails, "serialization"))
         wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = list(dict.fromkeys(inputs + outputs))
@@ -61,7 +66,14 @@ def build_document(routes: Sequence[Route], version: str) -> Schema:
         "paths": paths,
         "components": {
             "schemas": schemas.definitions,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "tp_…", "description": "A token of POST /tokens."}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "tp_…",
+                    "description": "A token of POST /tokens.",
+                }
+            },
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
     }
@@ -79,9 +91,14 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
     if parameters:
         operation["parameters"] = parameters
     if route.body:
-        types = ["application/json"] if route.scope else ["application/json", "application/x-www-form-urlencoded"]
+        types = (
+            ["application/json"] if route.scope else ["application/json", "application/x-www-form-urlencoded"]
+        )
         schema = schemas.input(route.body)
-        operation["requestBody"] = {"required": not route.is_body_optional, "content": {name: {"schema": schema} for name in types}}
+        operation["requestBody"] = {
+            "required": not route.is_body_optional,
+            "content": {name: {"schema": schema} for name in types},
+        }
     return operation
 
 
@@ -96,7 +113,10 @@ def _responses(route: Route, schemas: _Schemas) -> Schema:
         responses[str(status)] = _answer(answer, schemas)
     problem = {"schema": schemas.output(ProblemDetails)}
     for status in sorted(route.problem_statuses()):
-        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": {CONTENT_TYPE: problem}}
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {CONTENT_TYPE: problem},
+        }
     return responses
 
 
@@ -105,9 +125,13 @@ def _answer(answer: Answer, schemas: _Schemas) -> Schema:
     if answer.model is not None:
         shown["content"] = {answer.content_type: {"schema": schemas.output(answer.model)}}
     elif answer.content_type != "application/json":
-        shown["content"] = {answer.content_type: {"schema": _EVENT if answer.content_type == "text/event-stream" else _TEXT}}
+        shown["content"] = {
+            answer.content_type: {"schema": _EVENT if answer.content_type == "text/event-stream" else _TEXT}
+        }
     if answer.headers:
-        shown["headers"] = {name: {"description": text, "schema": _TEXT} for name, text in answer.headers.items()}
+        shown["headers"] = {
+            name: {"description": text, "schema": _TEXT} for name, text in answer.headers.items()
+        }
     return shown
 
 
@@ -125,7 +149,12 @@ def _query_parameters(route: Route) -> Iterable[Schema]:
     for name, found in document.get("properties", {}).items():
         schema = _not_null(found, definitions)
         description = schema.pop("description", None)
-        parameter: Schema = {"name": name, "in": "query", "required": name in document.get("required", ()), "schema": schema}
+        parameter: Schema = {
+            "name": name,
+            "in": "query",
+            "required": name in document.get("required", ()),
+            "schema": schema,
+        }
         if description:
             parameter["description"] = description
         yield parameter
@@ -134,7 +163,11 @@ def _query_parameters(route: Route) -> Iterable[Schema]:
 def _not_null(schema: Schema, definitions: Schema) -> Schema:
     """A parameter is there or absent: null can't be written in an address."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
-    shown = {key: value for key, value in schema.items() if key not in {"anyOf", "title", "default"} or (key == "default" and value is not None)}
+    shown = {
+        key: value
+        for key, value in schema.items()
+        if key not in {"anyOf", "title", "default"} or (key == "default" and value is not None)
+    }
     for choice in choices[:1]:
         shown |= choice
     if "$ref" in shown:
@@ -145,4 +178,10 @@ def _not_null(schema: Schema, definitions: Schema) -> Schema:
 
 def _header_parameter(header: HeaderParameter) -> Schema:
     schema = {"type": "string", "pattern": header.pattern} if header.pattern else _TEXT
-    return {"name": header.name, "in": "header", "required": header.is_required, "description": header.description, "schema": schema}
+    return {
+        "name": header.name,
+        "in": "header",
+        "required": header.is_required,
+        "description": header.description,
+        "schema": schema,
+    }

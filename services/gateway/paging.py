@@ -51,7 +51,9 @@ def id_before(cursor: str | None, filters: Mapping[str, object]) -> int:
     return last_id
 
 
-def split_page(rows: Sequence[R], limit: int, filters: Mapping[str, object]) -> tuple[Sequence[R], str | None]:
+def split_page(
+    rows: Sequence[R], limit: int, filters: Mapping[str, object]
+) -> tuple[Sequence[R], str | None]:
     """The page in rows that were read with one more than `limit`, and the cursor of the next page where there is one."""
     if len(rows) <= limit:
         return rows, None

@@ -113,7 +113,9 @@ class PipelineReader:
 class _Worker:
     """One process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, into: asyncio.StreamWriter, out: asyncio.StreamReader) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, into: asyncio.StreamWriter, out: asyncio.StreamReader
+    ) -> None:
         self._process = process
         self._into = into
         self._out = out

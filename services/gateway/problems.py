@@ -16,7 +16,9 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(title="Fault")
 
-    path: str = Field(description="Where: `jobs.test.steps[0].run` in a pipeline; `body.name`, `query.limit` in a request.")
+    path: str = Field(
+        description="Where: `jobs.test.steps[0].run` in a pipeline; `body.name`, `query.limit` in a request."
+    )
     code: str = Field(description="For programs; never changes its meaning.")
     message: str
     hint: str | None = None
@@ -38,7 +40,13 @@ class Problem(Exception):
     """Ends a request with this answer."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(code)
         self.status = status
@@ -49,15 +57,30 @@ class Problem(Exception):
 
     def response(self) -> web.Response:
         title = HTTPStatus(self.status).phrase
-        details = ProblemDetails(type=f"urn:towpath:problem:{self.code}", title=title, status=self.status, detail=self.detail, errors=self.errors)
-        return web.Response(status=self.status, body=details.model_dump_json().encode(), content_type=CONTENT_TYPE, headers=self.headers)
+        details = ProblemDetails(
+            type=f"urn:towpath:problem:{self.code}",
+            title=title,
+            status=self.status,
+            detail=self.detail,
+            errors=self.errors,
+        )
+        return web.Response(
+            status=self.status,
+            body=details.model_dump_json().encode(),
+            content_type=CONTENT_TYPE,
+            headers=self.headers,
+        )
 
     def raw(self) -> bytes:
         """The whole answer as bytes, for a connection that ends with it."""
         answer = self.response()
         body = answer.body
         assert isinstance(body, bytes)  # noqa: S101 - made in `response`
-        fields = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), "Connection": "close"} | self.headers
+        fields = {
+            "Content-Type": CONTENT_TYPE,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        } | self.headers
         lines = [f"{name}: {value}" for name, value in fields.items()]
         return "\r\n".join([f"HTTP/1.1 {self.status} {answer.reason}", *lines, "", ""]).encode() + body
 
@@ -85,7 +108,9 @@ def conflict(code: str, detail: str) -> Problem:
 
 def invalid(path: str, code: str, message: str) -> Problem:
     """One field of the request is wrong."""
-    return Problem(422, "invalid", "The request is not valid.", errors=[Fault(path=path, code=code, message=message)])
+    return Problem(
+        422, "invalid", "The request is not valid.", errors=[Fault(path=path, code=code, message=message)]
+    )
 
 
 def faults_of(error: ValidationError, where: str) -> list[Fault]:
@@ -96,7 +121,10 @@ def faults_of(error: ValidationError, where: str) -> list[Fault]:
     if error.error_count() > FAULT_LIMIT:
         message = f"{error.error_count()} parts of the {where} are wrong; they are listed where it is {FAULT_LIMIT} at most"
         return [Fault(path=where, code="too_many_faults", message=message)]
-    return [_fault(found, where) for found in error.errors(include_url=False, include_context=False, include_input=False)]
+    return [
+        _fault(found, where)
+        for found in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
 
 
 def _fault(found: Any, where: str) -> Fault:

@@ -22,4 +22,6 @@ async def check_quota(work: Any, call: Call[Any, Any], thing: Thing, owner_id: i
     limit: int = getattr(call.gateway.settings, f"{thing}_per_user")
     if await work.count_of_user(owner_id, thing) >= limit:
         setting = f"TOWPATH_{thing.upper()}_PER_USER"
-        raise conflict(f"too_many_{thing}", f"A user may have {limit} {thing} here ({setting}). Delete one first.")
+        raise conflict(
+            f"too_many_{thing}", f"A user may have {limit} {thing} here ({setting}). Delete one first."
+        )

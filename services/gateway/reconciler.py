@@ -33,4 +33,7 @@ class BodyRetention:
 
 
 def open_reconciler(store: GatewayStore, settings: GatewaySettings) -> Reconciler:
-    return Reconciler([Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).look)], settings.reconcile_seconds)
+    return Reconciler(
+        [Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).look)],
+        settings.reconcile_seconds,
+    )

@@ -1,8 +1,38 @@
 """Every route of the gateway, in the order of the document. Tests are generated from this table."""
 
-from services.gateway.api import commands, dead_letters, deliveries, docs, events, grants, limits, logs, pipelines, repositories, runs, tokens, users, webhooks
+from services.gateway.api import (
+    commands,
+    dead_letters,
+    deliveries,
+    docs,
+    events,
+    grants,
+    limits,
+    logs,
+    pipelines,
+    repositories,
+    runs,
+    tokens,
+    users,
+    webhooks,
+)
 from services.gateway.routing import Route
 
-_SUBJECTS = (webhooks, pipelines, runs, logs, commands, events, deliveries, dead_letters, repositories, grants, users, tokens, limits, docs)
+_SUBJECTS = (
+    webhooks,
+    pipelines,
+    runs,
+    logs,
+    commands,
+    events,
+    deliveries,
+    dead_letters,
+    repositories,
+    grants,
+    users,
+    tokens,
+    limits,
+    docs,
+)
 
 ROUTES: tuple[Route, ...] = tuple(route for subject in _SUBJECTS for route in subject.ROUTES)

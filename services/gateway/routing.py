@@ -115,7 +115,15 @@ class Route:
 
 
 IF_MATCH = HeaderParameter("If-Match", "Change only this version: the ETag of a GET. Another version is 412.")
-IDEMPOTENCY_KEY = HeaderParameter("Idempotency-Key", "Repeating the request with the same key repeats the answer, not the command.", "^[!-~]{1,200}$")
-LAST_EVENT_ID = HeaderParameter("Last-Event-ID", "Go on after this event: its id.", r"^([0-9]{1,18}:[0-9]{1,18}(,[0-9]{1,18}:[0-9]{1,18})*)?$")
+IDEMPOTENCY_KEY = HeaderParameter(
+    "Idempotency-Key",
+    "Repeating the request with the same key repeats the answer, not the command.",
+    "^[!-~]{1,200}$",
+)
+LAST_EVENT_ID = HeaderParameter(
+    "Last-Event-ID",
+    "Go on after this event: its id.",
+    r"^([0-9]{1,18}:[0-9]{1,18}(,[0-9]{1,18}:[0-9]{1,18})*)?$",
+)
 ETAG = {"ETag": "The version, for If-Match."}
 LOCATION = {"Location": "Where the result is."}

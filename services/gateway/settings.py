@@ -91,5 +91,7 @@ class GatewaySettings(ServiceSettings):
 
     def webhook_secrets(self, forge: str) -> tuple[bytes, ...]:
         """The forge-wide secrets of a forge, oldest or newest first as configured."""
-        text = {"github": self.github_webhook_secret, "gitea": self.gitea_webhook_secret}[forge].get_secret_value()
+        text = {"github": self.github_webhook_secret, "gitea": self.gitea_webhook_secret}[
+            forge
+        ].get_secret_value()
         return tuple(secret.strip().encode() for secret in text.split(",") if secret.strip())

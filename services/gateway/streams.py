@@ -43,7 +43,9 @@ class Streams:
     def _check(self, user_id: int) -> None:
         count, own = self.count, self._of_user[user_id]  # a Counter adds no key by this
         if count >= self._limit:
-            raise _too_many(503, f"This gateway serves {self._limit} streams of logs at once (TOWPATH_LIVE_STREAMS).")
+            raise _too_many(
+                503, f"This gateway serves {self._limit} streams of logs at once (TOWPATH_LIVE_STREAMS)."
+            )
         is_scarce = count >= self._limit * _SCARCE
         allowed = max(1, self._user_limit // 10) if is_scarce else self._user_limit
         if own >= allowed:

@@ -40,7 +40,9 @@ def warnings_of(named: Sequence[str], usable: Sequence[str]) -> list[Fault]:
     by_owner: dict[str, list[str]] = {}
     for name in names:
         by_owner.setdefault(name.partition("/")[0], []).append(name)
-    unmatched = [index for index, name in enumerate(named) if not _may_stand_for(name.lower(), names, by_owner)]
+    unmatched = [
+        index for index, name in enumerate(named) if not _may_stand_for(name.lower(), names, by_owner)
+    ]
     return [
         Fault(
             path="repository" if len(named) == 1 else f"repository[{index}]",
@@ -56,7 +58,9 @@ def _may_stand_for(name: str, names: Set[str], by_owner: Mapping[str, Sequence[s
     if not is_glob(name):
         return name in names
     of_owner = by_owner.get(name.partition("/")[0], ())
-    return len(of_owner) > COMPARED_LIMIT or any(repository_matches([name], full_name) for full_name in of_owner)
+    return len(of_owner) > COMPARED_LIMIT or any(
+        repository_matches([name], full_name) for full_name in of_owner
+    )
 
 
 def _message(name: str) -> str:
@@ -66,7 +70,11 @@ def _message(name: str) -> str:
 def _hint(name: str, usable: Sequence[str]) -> str | None:
     """Of one owner's repositories the names alone are compared: with the owner before them all look alike."""
     owner, _, own = name.lower().partition("/")
-    of_owner = {full_name.lower().partition("/")[2]: full_name for full_name in usable if full_name.lower().startswith(f"{owner}/")}
+    of_owner = {
+        full_name.lower().partition("/")[2]: full_name
+        for full_name in usable
+        if full_name.lower().startswith(f"{owner}/")
+    }
     if of_owner:
         meant = of_owner.get(nearest(own, islice(of_owner, COMPARED_LIMIT)) or "")
     else:

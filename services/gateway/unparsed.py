@@ -66,7 +66,13 @@ class _Connection(TimedConnection):
         super().__init__(*args, **options)
         self._gone = asyncio.Event()
 
-    def handle_error(self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, _message: str | None = None) -> web.StreamResponse:
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        _message: str | None = None,
+    ) -> web.StreamResponse:
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
         problem = _problem(status, exc)
@@ -76,7 +82,9 @@ class _Connection(TimedConnection):
         response.force_close()
         return response
 
-    async def finish_response(self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None) -> tuple[web.StreamResponse, bool]:
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
         answered = await super().finish_response(request, resp, start_time)
         if self._is_refusing and self.transport is not None:
             await self._linger(self.transport)

@@ -27,7 +27,9 @@ from shared import forms
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_refused = Counter("towpath_webhooks_refused_total", "Webhooks refused before anything was stored", ["source", "status"])
+_refused = Counter(
+    "towpath_webhooks_refused_total", "Webhooks refused before anything was stored", ["source", "status"]
+)
 
 _CONTENT_TYPES = ("application/json", forms.CONTENT_TYPE)
 _LONGEST_NAME = 200
@@ -52,7 +54,14 @@ FORGES = {
         "X-GitHub-Event",
         "X-GitHub-Delivery",
         None,
-        ("X-GitHub-Event", "X-GitHub-Delivery", "X-GitHub-Hook-ID", "X-GitHub-Hook-Installation-Target-Type", "X-GitHub-Hook-Installation-Target-ID", *_KEPT),
+        (
+            "X-GitHub-Event",
+            "X-GitHub-Delivery",
+            "X-GitHub-Hook-ID",
+            "X-GitHub-Hook-Installation-Target-Type",
+            "X-GitHub-Hook-Installation-Target-ID",
+            *_KEPT,
+        ),
     ),
     "gitea": Forge(
         "gitea",
@@ -72,7 +81,9 @@ def _unsigned() -> Problem:
 class Webhooks:
     """The handlers of all forges."""
 
-    def __init__(self, settings: GatewaySettings, acceptance: Acceptance, hook_secrets: HookSecrets, memory: BodyMemory) -> None:
+    def __init__(
+        self, settings: GatewaySettings, acceptance: Acceptance, hook_secrets: HookSecrets, memory: BodyMemory
+    ) -> None:
         self._settings = settings
         self._acceptance = acceptance
         self._hook_secrets = hook_secrets
@@ -82,7 +93,9 @@ class Webhooks:
             seconds=settings.body_seconds,
             bytes_per_second=settings.body_bytes_per_second,
         )
-        self._form_limits = replace(self._body_limits, size_bytes=forms.largest_form(settings.webhook_body_bytes))
+        self._form_limits = replace(
+            self._body_limits, size_bytes=forms.largest_form(settings.webhook_body_bytes)
+        )
         self._secrets = {name: settings.webhook_secrets(name) for name in FORGES}
 
     async def forge_wide(self, request: web.Request, forge: Forge) -> web.Response:
@@ -104,7 +117,12 @@ class Webhooks:
         check_single(request, (*SINGLE, *forge.kept))
         check_encoding(request)
         if request.content_type not in _CONTENT_TYPES:
-            raise Problem(415, "content_type", f"Webhooks are {' or '.join(_CONTENT_TYPES)}.", headers={"Accept": ", ".join(_CONTENT_TYPES)})
+            raise Problem(
+                415,
+                "content_type",
+                f"Webhooks are {' or '.join(_CONTENT_TYPES)}.",
+                headers={"Accept": ", ".join(_CONTENT_TYPES)},
+            )
         plain = headers.getall(forge.plain_signature, []) if forge.plain_signature else []
         signature = claimed_signature(plain, headers.getall("X-Hub-Signature-256", []))
         if signature is None or not secrets:
@@ -135,7 +153,9 @@ class Webhooks:
         try:
             kept = await self._acceptance.accept(delivery)
         except Unavailable as error:
-            raise unavailable("Neither the record nor the inlet took it. Nothing was stored; try again.") from error
+            raise unavailable(
+                "Neither the record nor the inlet took it. Nothing was stored; try again."
+            ) from error
         except Refused as error:
             raise Problem(422, "delivery_refused", "The record does not take this delivery.") from error
         return _answered(kept)
@@ -163,7 +183,9 @@ def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) ->
         source=forge.name,
         delivery_id=_needed(headers, forge.delivery),
         event_type=_needed(headers, forge.event),
-        headers={name.lower(): _printable(value) for name in forge.kept if (value := headers.get(name)) is not None},
+        headers={
+            name.lower(): _printable(value) for name in forge.kept if (value := headers.get(name)) is not None
+        },
         hook_key=hook_key,
         received_at=datetime.now(UTC),
     )
@@ -172,8 +194,18 @@ def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) ->
 def _needed(headers: Mapping[str, str], name: str) -> str:
     """A forge's id or word: short, printable, without spaces. What else it may be, it comes from no forge."""
     value = headers.get(name, "")
-    if not value or len(value) > _LONGEST_NAME or not value.isascii() or not value.isprintable() or " " in value:
-        raise Problem(400, "header_needed", f"The header {name} is needed: 1 to {_LONGEST_NAME} printable characters without spaces.")
+    if (
+        not value
+        or len(value) > _LONGEST_NAME
+        or not value.isascii()
+        or not value.isprintable()
+        or " " in value
+    ):
+        raise Problem(
+            400,
+            "header_needed",
+            f"The header {name} is needed: 1 to {_LONGEST_NAME} printable characters without spaces.",
+        )
     return value
 
 

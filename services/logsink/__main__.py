@@ -41,8 +41,13 @@ async def main() -> None:
             rotated_bytes = settings.kubernetes_log_file_bytes
             source_of = read_here(wakeups, clusters, rotated_bytes, settings.log_line_bytes)
             logs = assembled(settings, database, bus, source_of, lambda: reach)
-            unattended = UnattendedStreams(logs.store, clusters, logs.seal, silence_seconds=settings.log_silence_seconds)
-            forgotten = Check("attempts without log streams", partial(logs.sink.open_forgotten, settings.reconcile_age_seconds))
+            unattended = UnattendedStreams(
+                logs.store, clusters, logs.seal, silence_seconds=settings.log_silence_seconds
+            )
+            forgotten = Check(
+                "attempts without log streams",
+                partial(logs.sink.open_forgotten, settings.reconcile_age_seconds),
+            )
             nobodys = Check("logs that no node agent reads", unattended.look)
             service.ready_when("database", database.answers)
             service.ready_when("bus", bus.answers)
@@ -51,8 +56,18 @@ async def main() -> None:
             consumer = partial(bus.consumer, batch=_MESSAGES_AT_ONCE, beat_seconds=settings.log_flow_seconds)
             service.keep_running(consumer(topology.LOGSINK_CONTAINERS, partial(on_containers, logs.sink)))
             service.keep_running(Reconciler([forgotten, nobodys], settings.reconcile_seconds))
-            service.keep_running(Reconciler([Check("log streams without an owner", logs.sink.take_over)], settings.log_take_over_seconds))
-            service.keep_running(Reconciler([Check("logs of expired runs", partial(delete_expired, logs.store))], settings.log_retention_seconds))
+            service.keep_running(
+                Reconciler(
+                    [Check("log streams without an owner", logs.sink.take_over)],
+                    settings.log_take_over_seconds,
+                )
+            )
+            service.keep_running(
+                Reconciler(
+                    [Check("logs of expired runs", partial(delete_expired, logs.store))],
+                    settings.log_retention_seconds,
+                )
+            )
             await service.until_signalled()
 
 

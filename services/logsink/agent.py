@@ -31,14 +31,23 @@ async def main() -> None:
             Service("logsink-agent", settings) as service,
         ):
             cluster = clusters[settings.cluster]
-            node = Node(settings.agent_pod_logs, settings.kubernetes_namespace, cluster.watch(settings.kubernetes_namespace), wakeups)
+            node = Node(
+                settings.agent_pod_logs,
+                settings.kubernetes_namespace,
+                cluster.watch(settings.kubernetes_namespace),
+                wakeups,
+            )
             source_of = read_on_node(wakeups, cluster, settings.agent_pod_logs, settings.log_line_bytes)
             logs = assembled(settings, database, bus, source_of, node.reach)
             service.ready_when("database", database.answers)
             service.ready_when("bus", bus.answers)
             for runnable in (*logs.runnables, wakeups):
                 service.keep_running(runnable)
-            service.keep_running(node.taking(logs.sink, logs.store, settings.cluster, look_seconds=settings.log_take_over_seconds))
+            service.keep_running(
+                node.taking(
+                    logs.sink, logs.store, settings.cluster, look_seconds=settings.log_take_over_seconds
+                )
+            )
             await service.until_signalled()
 
 

@@ -157,7 +157,11 @@ class Answer:
 
     def rest(self) -> Lines:
         """The line under way as far as it came, without a line feed: the last one of a container that is over."""
-        head, total = (self._swallowed.head, self._swallowed.total) if self._swallowed else (self._rest, len(self._rest))
+        head, total = (
+            (self._swallowed.head, self._swallowed.total)
+            if self._swallowed
+            else (self._rest, len(self._rest))
+        )
         stamp, space, content = head.partition(b" ")
         if not space or self.broken or self.is_seeking or not _STAMP.fullmatch(stamp):
             return NO_LINES
@@ -173,13 +177,17 @@ class Answer:
 
     def _with_stamps(self, lines: list[bytes]) -> list[bytes]:
         """These lines as far as they are log text."""
-        if self._is_first and not _STAMP.match(lines[0]):  # perhaps the end of a line that began before `sinceTime`: it stands before all that is sought
+        if self._is_first and not _STAMP.match(
+            lines[0]
+        ):  # perhaps the end of a line that began before `sinceTime`: it stands before all that is sought
             self.failure = _words(lines.pop(0))
         self._is_first = False
         if not lines:
             return lines
         self.failure = ""
-        if all(line[_STAMP_BYTES - 1 : _STAMP_BYTES + 1] == b"Z " for line in lines) and _STAMP.match(lines[0]):
+        if all(line[_STAMP_BYTES - 1 : _STAMP_BYTES + 1] == b"Z " for line in lines) and _STAMP.match(
+            lines[0]
+        ):
             return lines
         for index, line in enumerate(lines):
             if not _STAMP.fullmatch(line.partition(b" ")[0]):
@@ -227,7 +235,11 @@ class Answer:
 
     def _is_doubtful(self, second: int, received_at: float) -> bool:
         """`received_at`: when the line before was."""
-        return self.can_skip_files and self._is_late(received_at) and second - self.whole_until >= _SKIPPED_SECONDS
+        return (
+            self.can_skip_files
+            and self._is_late(received_at)
+            and second - self.whole_until >= _SKIPPED_SECONDS
+        )
 
     def _is_late(self, received_at: float) -> bool:
         return received_at - self.whole_until >= _LATE_SECONDS
@@ -236,7 +248,11 @@ class Answer:
         self._tail = tail = self._tail_with(lines, long)
         text: list[bytes] = []
         for line in lines:
-            content = line[_STAMP_BYTES + 1 :] if line[_STAMP_BYTES : _STAMP_BYTES + 1] == b" " else line.partition(b" ")[2]
+            content = (
+                line[_STAMP_BYTES + 1 :]
+                if line[_STAMP_BYTES : _STAMP_BYTES + 1] == b" "
+                else line.partition(b" ")[2]
+            )
             if len(content) >= self._long.longest_bytes or long:
                 total = (long.total if long else len(line)) - (len(line) - len(content))
                 content = self._long.cut(content[: self._long.kept_bytes], total)
@@ -282,7 +298,9 @@ class _Seek:
     def is_found(self, digest: bytes) -> bool:
         """Whether this line is the last that was taken. The lines before it, as far as the answer has them, are the tail's."""
         self._window.append(digest)
-        return digest == self._tail.digests[-1] and self._tail.digests[-len(self._window) :] == tuple(self._window)
+        return digest == self._tail.digests[-1] and self._tail.digests[-len(self._window) :] == tuple(
+            self._window
+        )
 
     def is_past(self, line: bytes) -> bool:
         """Whether this line surely follows the last one."""

@@ -33,15 +33,33 @@ class LogSink:
         return await self.sink.take_over_stream(stream_id, self.followers.ending(end))
 
 
-def assembled(settings: LogSinkSettings, database: Database, bus: Bus, source_of: SourceOf, reach: Callable[[], Reach]) -> LogSink:
+def assembled(
+    settings: LogSinkSettings, database: Database, bus: Bus, source_of: SourceOf, reach: Callable[[], Reach]
+) -> LogSink:
     """`reach`: which logs this process can read, asked whenever it looks for some."""
     keyring = Keyring.from_file(settings.encryption_key_file) if settings.encryption_key_file else None
-    pace = Pace(settings.log_quiet_seconds, settings.log_flow_seconds, settings.log_look_seconds, settings.log_silence_seconds)
+    pace = Pace(
+        settings.log_quiet_seconds,
+        settings.log_flow_seconds,
+        settings.log_look_seconds,
+        settings.log_silence_seconds,
+    )
     relay = OutboxRelay(database, bus, "logsink")
     store = Store(database, Queries.beside(__file__), LogWork, owner="logsink", relay=relay)
     doorbell = Doorbell(bus)
-    bounds = {"most_bytes": settings.log_waiting_bytes, "most_stream_bytes": settings.log_stream_waiting_bytes}
-    committer = Committer(partial(keep, store), doorbell.ring, beat_seconds=settings.log_flow_seconds, **bounds)
+    bounds = {
+        "most_bytes": settings.log_waiting_bytes,
+        "most_stream_bytes": settings.log_stream_waiting_bytes,
+    }
+    committer = Committer(
+        partial(keep, store), doorbell.ring, beat_seconds=settings.log_flow_seconds, **bounds
+    )
     followers = Followers(store, committer, source_of, keyring, pace)
-    sink = Sink(store, followers.follower_of, reach, lease_seconds=settings.log_lease_seconds, most_taken=settings.log_take_over_streams)
+    sink = Sink(
+        store,
+        followers.follower_of,
+        reach,
+        lease_seconds=settings.log_lease_seconds,
+        most_taken=settings.log_take_over_streams,
+    )
     return LogSink(store, sink, followers, (relay, doorbell, committer, sink))

@@ -61,7 +61,9 @@ class KubernetesCluster:
 
 
 @asynccontextmanager
-async def open_clusters(kubeconfigs: Mapping[str, Path | None], bounds: Bounds, node: str | None = None) -> AsyncIterator[dict[str, KubernetesCluster]]:
+async def open_clusters(
+    kubeconfigs: Mapping[str, Path | None], bounds: Bounds, node: str | None = None
+) -> AsyncIterator[dict[str, KubernetesCluster]]:
     """By their names. Raises ClusterUnusable where a kubeconfig can't be read; a cluster that does not answer is waited for where it is used."""
     async with AsyncExitStack() as stack:
         clusters: dict[str, KubernetesCluster] = {}

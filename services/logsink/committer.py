@@ -24,7 +24,11 @@ _raw_bytes = Metric("towpath_logsink_stored_bytes_total", "Raw bytes of logs sto
 _segments = Metric("towpath_logsink_stored_segments_total", "Segments stored")
 _fenced = Metric("towpath_logsink_fenced_total", "Writes refused because the stream has another owner")
 _waiting = Gauge("towpath_logsink_waiting_bytes", "Compressed bytes that wait for their commit")
-_commit_seconds = Histogram("towpath_logsink_commit_seconds", "A transaction's time", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2))
+_commit_seconds = Histogram(
+    "towpath_logsink_commit_seconds",
+    "A transaction's time",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
+)
 
 Keep = Callable[[Sequence[Append]], Awaitable[set[int]]]
 """Stores all of these in one transaction; the streams that are still ours. Raises Transient. Safe to repeat."""
@@ -63,7 +67,15 @@ class Committer:
 
     name = "committer"
 
-    def __init__(self, keep: Keep, ring: Callable[[Append], None], *, most_bytes: int, most_stream_bytes: int, beat_seconds: float = 0) -> None:
+    def __init__(
+        self,
+        keep: Keep,
+        ring: Callable[[Append], None],
+        *,
+        most_bytes: int,
+        most_stream_bytes: int,
+        beat_seconds: float = 0,
+    ) -> None:
         """`ring` is called for each append after its commit. A transaction of several streams is followed by another so long after its start, not sooner."""
         self._keep = keep
         self._ring = ring
@@ -79,7 +91,9 @@ class Committer:
     def submit(self, append: Append) -> "asyncio.Future[bool]":
         """Store this with the next transaction. The answer is False when the stream belongs to somebody else."""
         waiting = self._waiting.get(append.stream.id)
-        if waiting is not None and waiting.append.stream.epoch != append.stream.epoch:  # a follower of ours that has lost the stream left it behind
+        if (
+            waiting is not None and waiting.append.stream.epoch != append.stream.epoch
+        ):  # a follower of ours that has lost the stream left it behind
             self._give_up(waiting)
             waiting = None
         if waiting is None:

@@ -21,7 +21,9 @@ class CriReader:
         self._masker = masker
         self._long = LongLines(masker, longest_line_bytes)
         self._rest = b""  # of a record that has not ended
-        self._swallowed: bytes | None = None  # the tag of a record so long that its beginning is already in the line
+        self._swallowed: bytes | None = (
+            None  # the tag of a record so long that its beginning is already in the line
+        )
         self._stamp = b""  # of the first record of the line under way
         self._head = bytearray()
         self._total = 0

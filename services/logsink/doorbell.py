@@ -34,6 +34,8 @@ class Doorbell:
             self._woken.clear()
             appended, self._next_lines = self._next_lines, {}
             try:
-                await self._bus.publish_transient(LogAppended(appended=tuple((*ids, next_line) for ids, next_line in appended.items())))
+                await self._bus.publish_transient(
+                    LogAppended(appended=tuple((*ids, next_line) for ids, next_line in appended.items()))
+                )
             except Transient as error:
                 _log.debug("doorbell_lost", streams=len(appended), why=str(error))

@@ -49,7 +49,9 @@ class Pace:
 class Follower:
     """One stream's way from its source to the committer. Its owner cancels it when the stream is lost."""
 
-    def __init__(self, stream: Stream, source: Source, committer: Committer, store: LogStore, pace: Pace) -> None:
+    def __init__(
+        self, stream: Stream, source: Source, committer: Committer, store: LogStore, pace: Pace
+    ) -> None:
         self._stream = stream
         self._source = source
         self._committer = committer
@@ -99,7 +101,9 @@ class Follower:
             if segments or reading.end:
                 self._check_stored()
                 seal = self._writer.sha256() if reading.end else None
-                self._stored = self._committer.submit(Append(self._stream, self._writer.position, tuple(segments), reading.cursor, seal))
+                self._stored = self._committer.submit(
+                    Append(self._stream, self._writer.position, tuple(segments), reading.cursor, seal)
+                )
             if reading.end or not reading.more:
                 return reading.end is not None
 
@@ -117,7 +121,13 @@ class Follower:
 
     def _mark_gap(self, why: str) -> list[Segment]:
         _gaps.inc()
-        _log.warning("log_gap", stream_id=self._stream.id, attempt_id=self._stream.attempt_id, container=self._stream.container, why=why)
+        _log.warning(
+            "log_gap",
+            stream_id=self._stream.id,
+            attempt_id=self._stream.attempt_id,
+            container=self._stream.container,
+            why=why,
+        )
         return self._writer.add_gap(why, datetime.now(UTC))
 
     async def _until_stored(self) -> bool:

@@ -34,7 +34,11 @@ class Node:
     def reach(self) -> Reach:
         pods = {PodName(self._namespace, name, state.uid) for name, state in self._watch.all().items()}
         with contextlib.suppress(FileNotFoundError):
-            pods |= {pod for path in self._root.iterdir() if (pod := of_directory(path.name)) and pod.namespace == self._namespace}
+            pods |= {
+                pod
+                for path in self._root.iterdir()
+                if (pod := of_directory(path.name)) and pod.namespace == self._namespace
+            }
         return Reach(locations=tuple(sorted(pod.node_location for pod in pods)))
 
     def listen(self, bell: asyncio.Event) -> bool:

@@ -37,7 +37,10 @@ def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
     if keyring is None:
         raise StreamUnreadable("there are secrets to mask and no key file (TOWPATH_ENCRYPTION_KEY_FILE)")
     try:
-        return Masker(keyring.decrypt(value, table="repositories", column=column, row=stream.repository_id) for column, value in secrets.items())
+        return Masker(
+            keyring.decrypt(value, table="repositories", column=column, row=stream.repository_id)
+            for column, value in secrets.items()
+        )
     except DecryptionFailed as error:
         raise StreamUnreadable(str(error)) from error
 
@@ -90,7 +93,9 @@ def read_on_node(
 class Followers:
     """Makes a stream's follower."""
 
-    def __init__(self, store: LogStore, committer: Committer, source_of: SourceOf, keyring: Keyring | None, pace: Pace) -> None:
+    def __init__(
+        self, store: LogStore, committer: Committer, source_of: SourceOf, keyring: Keyring | None, pace: Pace
+    ) -> None:
         self._store = store
         self._committer = committer
         self._source_of = source_of

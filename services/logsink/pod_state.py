@@ -77,15 +77,27 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         version=int(metadata.get("resourceVersion") or 0),
         phase=status.get("phase") or "",
         is_going=bool(metadata.get("deletionTimestamp")),
-        node_is_lost=any(one.get("type") == "DisruptionTarget" and one.get("reason") == _LOST_NODE for one in status.get("conditions") or ()),
+        node_is_lost=any(
+            one.get("type") == "DisruptionTarget" and one.get("reason") == _LOST_NODE
+            for one in status.get("conditions") or ()
+        ),
         containers={one["name"]: _container_state(one) for one in reported},
     )
 
 
 def _container_state(reported: Mapping[str, Any]) -> ContainerState:
-    state, facts = next(((name, facts or {}) for name, facts in (reported.get("state") or {}).items()), ("waiting", {}))
+    state, facts = next(
+        ((name, facts or {}) for name, facts in (reported.get("state") or {}).items()), ("waiting", {})
+    )
     last = (reported.get("lastState") or {}).get("terminated")
     restarts = int(reported.get("restartCount") or 0)
     started_at = facts.get("startedAt")
-    has_run = state == "running" or bool(last) or restarts > 0 or (state == "terminated" and bool(facts.get("containerID")))
-    return ContainerState(state, restarts, datetime.fromisoformat(started_at) if started_at else None, has_run)
+    has_run = (
+        state == "running"
+        or bool(last)
+        or restarts > 0
+        or (state == "terminated" and bool(facts.get("containerID")))
+    )
+    return ContainerState(
+        state, restarts, datetime.fromisoformat(started_at) if started_at else None, has_run
+    )

@@ -75,7 +75,9 @@ class PodWatch:
         states: dict[str, PodState] = {}
         onward: str | None = None
         while True:
-            page = await self._api.get(self._path, limit=_PAGE, **self._selectors, **({"continue": onward} if onward else {}))
+            page = await self._api.get(
+                self._path, limit=_PAGE, **self._selectors, **({"continue": onward} if onward else {})
+            )
             states |= {pod["metadata"]["name"]: pod_state(pod) for pod in page["items"]}
             onward = page["metadata"].get("continue")
             if not onward:
@@ -86,16 +88,26 @@ class PodWatch:
 
     async def _watch(self, version: str) -> None:
         """Returns when the watch has ended, or the server says that it must be begun anew (410 and whatever else comes as an ERROR event)."""
-        query = {"watch": True, "resourceVersion": version, "timeoutSeconds": int(self._seconds), "allowWatchBookmarks": True, **self._selectors}
+        query = {
+            "watch": True,
+            "resourceVersion": version,
+            "timeoutSeconds": int(self._seconds),
+            "allowWatchBookmarks": True,
+            **self._selectors,
+        }
         began = asyncio.get_running_loop().time()
-        async with self._api.stream(self._path, idle_seconds=self._seconds + _STALL_SECONDS, **query) as chunks:
+        async with self._api.stream(
+            self._path, idle_seconds=self._seconds + _STALL_SECONDS, **query
+        ) as chunks:
             async for event in _documents(chunks):
                 if event["type"] == "ERROR":
                     _log.info("pod_watch_begins_anew", path=self._path, why=event["object"].get("message"))
                     break
                 if event["type"] != "BOOKMARK":
                     self._take(event["type"], event["object"])
-        await asyncio.sleep(max(0.0, began + 1 - asyncio.get_running_loop().time()))  # no storm where watches end at once
+        await asyncio.sleep(
+            max(0.0, began + 1 - asyncio.get_running_loop().time())
+        )  # no storm where watches end at once
 
     def _ring_all(self) -> None:
         for bells in self._bells.values():
@@ -155,7 +167,9 @@ class WatchedPod:
     @property
     def node_is_lost(self) -> bool:
         """Whether the executor has judged so, or the cluster deletes the pod for it."""
-        return self.over_because is not None and (self.over_because == "node_lost" or (self.state is not None and self.state.node_is_lost))
+        return self.over_because is not None and (
+            self.over_because == "node_lost" or (self.state is not None and self.state.node_is_lost)
+        )
 
     def attempt_over(self, reason: str | None) -> None:
         """The attempt has its verdict. Safe to repeat."""

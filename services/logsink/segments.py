@@ -77,8 +77,20 @@ class Writer:
             first_at = lines.at(index) or self._last_at
             self._last_at = lines.at(index + count - 1) or first_at
             here = self.position
-            segments.append(Segment(here.next_seq, here.next_line, count, first_at, self._last_at, len(raw), compressor.compress(raw)))
-            self.position = Position(here.next_seq + 1, here.next_line + count, here.stored_bytes + len(raw), here.gaps)
+            segments.append(
+                Segment(
+                    here.next_seq,
+                    here.next_line,
+                    count,
+                    first_at,
+                    self._last_at,
+                    len(raw),
+                    compressor.compress(raw),
+                )
+            )
+            self.position = Position(
+                here.next_seq + 1, here.next_line + count, here.stored_bytes + len(raw), here.gaps
+            )
             index += count
         return segments
 

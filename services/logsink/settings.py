@@ -52,7 +52,10 @@ class LogSinkSettings(ServiceSettings):
     @field_validator("kubeconfigs")
     @classmethod
     def _names_clusters(cls, value: str) -> str:
-        if any(not name.strip() or not equals for name, equals, _ in (part.partition("=") for part in value.split(",") if part.strip())):
+        if any(
+            not name.strip() or not equals
+            for name, equals, _ in (part.partition("=") for part in value.split(",") if part.strip())
+        ):
             raise ValueError("TOWPATH_KUBECONFIGS: `<cluster>=<path>`, separated by commas")
         return value
 

@@ -32,16 +32,28 @@ class Sink:
 
     name = "leases"
 
-    def __init__(self, store: LogStore, follower_of: FollowerOf, reach: Callable[[], Reach], *, lease_seconds: float, most_taken: int) -> None:
+    def __init__(
+        self,
+        store: LogStore,
+        follower_of: FollowerOf,
+        reach: Callable[[], Reach],
+        *,
+        lease_seconds: float,
+        most_taken: int,
+    ) -> None:
         """`follower_of` raises StreamUnreadable. `reach`: which logs can be read here."""
         self._store = store
         self._follower_of = follower_of
         self._reach = reach
         self._most_taken = most_taken
-        self.lease = Lease(f"logsink-{uuid4().hex}", lease_seconds)  # a process anew is another owner: what it left behind is taken over like anybody's
+        self.lease = Lease(
+            f"logsink-{uuid4().hex}", lease_seconds
+        )  # a process anew is another owner: what it left behind is taken over like anybody's
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._followers: dict[int, Follower] = {}
-        self._opened: set[int] = set()  # attempts whose streams this process has made: the second doorbell about them asks nobody
+        self._opened: set[int] = (
+            set()
+        )  # attempts whose streams this process has made: the second doorbell about them asks nobody
 
     async def open(self, attempt_ids: Sequence[int]) -> int:
         """Follow the containers of these attempts that nobody follows yet; how many. Safe to repeat. Raises Transient."""
@@ -66,7 +78,9 @@ class Sink:
         """Follow some streams whose owner is gone; how many. Own leases come first: after an outage of the database all have run out. Raises Transient."""
         await self._renew()
         async with self._store.reading() as work:
-            return self._follow(await work.take_over(self.lease, self._most_taken, self._reach()), self._follower_of)
+            return self._follow(
+                await work.take_over(self.lease, self._most_taken, self._reach()), self._follower_of
+            )
 
     async def take_over_stream(self, stream_id: int, follower_of: FollowerOf) -> int:
         """Follow this one stream in this way, if nobody owns it. Raises Transient."""
@@ -122,7 +136,12 @@ class Sink:
 
     async def _keep_following(self, stream: Stream, follower_of: FollowerOf) -> None:
         """A stream that can't be followed on is let go: its lease runs out and somebody tries again."""
-        about = {"stream_id": stream.id, "attempt_id": stream.attempt_id, "container": stream.container, "epoch": stream.epoch}
+        about = {
+            "stream_id": stream.id,
+            "attempt_id": stream.attempt_id,
+            "container": stream.container,
+            "epoch": stream.epoch,
+        }
         try:
             follower = self._followers[stream.id] = follower_of(stream)
             await follower.run()

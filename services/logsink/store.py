@@ -102,27 +102,46 @@ class LogWork(Work):
 
     async def open_streams(self, attempt_ids: Sequence[int], lease: Lease, reach: Reach) -> list[Stream]:
         """The streams of these attempts that were not there yet and are in reach; they are the owner's."""
-        return [Stream.from_row(row) for row in await self._rows("open_streams", attempt_ids, lease.owner, lease.seconds, *_arguments(reach))]
+        return [
+            Stream.from_row(row)
+            for row in await self._rows(
+                "open_streams", attempt_ids, lease.owner, lease.seconds, *_arguments(reach)
+            )
+        ]
 
     async def take_over(self, lease: Lease, limit: int, reach: Reach) -> list[Stream]:
         """Streams in reach whose lease has run out; they are the owner's, under a higher epoch."""
-        return [Stream.from_row(row) for row in await self._rows("take_over_streams", lease.owner, lease.seconds, limit, *_arguments(reach))]
+        return [
+            Stream.from_row(row)
+            for row in await self._rows(
+                "take_over_streams", lease.owner, lease.seconds, limit, *_arguments(reach)
+            )
+        ]
 
     async def take_over_stream(self, lease: Lease, stream_id: int) -> list[Stream]:
         """This stream, if its lease has run out."""
-        return [Stream.from_row(row) for row in await self._rows("take_over_stream", lease.owner, lease.seconds, stream_id)]
+        return [
+            Stream.from_row(row)
+            for row in await self._rows("take_over_stream", lease.owner, lease.seconds, stream_id)
+        ]
 
     async def attempts_at(self, cluster: str, locations: Sequence[str]) -> list[int]:
         """Claimed attempts that lack a stream, whose logs are there."""
         return [row["id"] for row in await self._rows("attempts_at", cluster, locations)]
 
-    async def unattended_streams(self, clusters: Sequence[str], seconds: float, silence_seconds: float, limit: int) -> list[Unattended]:
+    async def unattended_streams(
+        self, clusters: Sequence[str], seconds: float, silence_seconds: float, limit: int
+    ) -> list[Unattended]:
         rows = await self._rows("unattended_streams", clusters, seconds, silence_seconds, limit)
         return [Unattended(**row) for row in rows]
 
-    async def renew(self, leases: Sequence[tuple[int, int]], lease_seconds: float) -> dict[int, tuple[bool, str | None]]:
+    async def renew(
+        self, leases: Sequence[tuple[int, int]], lease_seconds: float
+    ) -> dict[int, tuple[bool, str | None]]:
         """(stream, epoch) of each; of the streams that are still held, whether their attempt has its verdict, and for which reason."""
-        rows = await self._rows("renew_leases", [lease[0] for lease in leases], [lease[1] for lease in leases], lease_seconds)
+        rows = await self._rows(
+            "renew_leases", [lease[0] for lease in leases], [lease[1] for lease in leases], lease_seconds
+        )
         return {row["id"]: (row["is_over"], row["reason"]) for row in rows}
 
     async def hand_back(self, leases: Sequence[tuple[int, int]]) -> None:
@@ -141,7 +160,9 @@ class LogWork(Work):
             [orjson.dumps([gap.as_json() for gap in append.position.gaps]).decode() for append in appends],
             [append.sha256 for append in appends],
         ]
-        columns: list[list[Any]] = [[getattr(segment, name) for _, segment in segments] for name in Segment.__slots__]
+        columns: list[list[Any]] = [
+            [getattr(segment, name) for _, segment in segments] for name in Segment.__slots__
+        ]
         rows = await self._rows("append", *streams, [stream_id for stream_id, _ in segments], *columns)
         return {row["id"] for row in rows}
 
@@ -154,7 +175,10 @@ class LogWork(Work):
 
     async def stored_segments(self, stream_id: int, first_seq: int, limit: int) -> list[tuple[bytes, int]]:
         """(data, raw_bytes) of some segments of a stream, in order."""
-        return [(row["data"], row["raw_bytes"]) for row in await self._rows("stored_segments", stream_id, first_seq, limit)]
+        return [
+            (row["data"], row["raw_bytes"])
+            for row in await self._rows("stored_segments", stream_id, first_seq, limit)
+        ]
 
     async def attempt_over_for(self, stream_id: int, seconds: float) -> bool:
         return bool(await self._value("attempt_over_for", stream_id, seconds))

@@ -28,7 +28,12 @@ class UnattendedStreams:
     """A reconciler's check. Safe in several replicas: a stream is sealed by the one that becomes its owner."""
 
     def __init__(
-        self, store: LogStore, clusters: Mapping[str, KubernetesCluster], seal: Callable[[int, End], Awaitable[int]], *, silence_seconds: float
+        self,
+        store: LogStore,
+        clusters: Mapping[str, KubernetesCluster],
+        seal: Callable[[int, End], Awaitable[int]],
+        *,
+        silence_seconds: float,
     ) -> None:
         """`seal` takes over a stream, if nobody owns it, and ends it."""
         self._store = store
@@ -39,7 +44,9 @@ class UnattendedStreams:
     async def look(self, unattended_seconds: float = UNATTENDED_SECONDS) -> int:
         """Seals what has an end; how many. Raises Transient."""
         async with self._store.reading() as work:
-            streams = await work.unattended_streams(list(self._clusters), unattended_seconds, self._silence_seconds, _AT_ONCE)
+            streams = await work.unattended_streams(
+                list(self._clusters), unattended_seconds, self._silence_seconds, _AT_ONCE
+            )
         sealed = 0
         for stream in streams:
             try:

@@ -14,7 +14,10 @@ from asyncinotify import Event, Inotify, Mask, Watch
 from prometheus_client import Counter
 
 _log = structlog.get_logger()
-_refused = Counter("towpath_logsink_watches_refused_total", "Directories that the kernel would not watch (fs.inotify.max_user_watches)")
+_refused = Counter(
+    "towpath_logsink_watches_refused_total",
+    "Directories that the kernel would not watch (fs.inotify.max_user_watches)",
+)
 
 _WHAT = Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO | Mask.DELETE_SELF | Mask.ONLYDIR
 _EVENTS_AT_ONCE = 256

@@ -23,19 +23,41 @@ from shared.service import Service
 async def main() -> None:
     settings = SchedulerSettings()
     configure_logging(settings, "scheduler")
-    async with open_database(settings) as database, open_bus(settings, "scheduler") as bus, Service("scheduler", settings) as service:
+    async with (
+        open_database(settings) as database,
+        open_bus(settings, "scheduler") as bus,
+        Service("scheduler", settings) as service,
+    ):
         relay = OutboxRelay(database, bus, owner="scheduler")
         store = open_store(database, relay)
-        admission = Admission(store, Limits(settings.global_limit, settings.repository_limit), settings.cluster)
+        admission = Admission(
+            store, Limits(settings.global_limit, settings.repository_limit), settings.cluster
+        )
         consumers = Consumers(store, Revisions(pattern_steps=settings.pattern_steps), admission)
         service.ready_when("database", database.answers)
         service.keep_running(relay)
         service.keep_running(admission)
         beat = settings.beat_seconds
-        service.keep_running(bus.consumer(topology.SCHEDULER_DELIVERIES, consumers.on_deliveries, batch=settings.delivery_batch, beat_seconds=beat))
-        service.keep_running(bus.consumer(topology.SCHEDULER_ATTEMPTS, consumers.on_attempt_facts, batch=settings.fact_batch, beat_seconds=beat))
+        service.keep_running(
+            bus.consumer(
+                topology.SCHEDULER_DELIVERIES,
+                consumers.on_deliveries,
+                batch=settings.delivery_batch,
+                beat_seconds=beat,
+            )
+        )
+        service.keep_running(
+            bus.consumer(
+                topology.SCHEDULER_ATTEMPTS,
+                consumers.on_attempt_facts,
+                batch=settings.fact_batch,
+                beat_seconds=beat,
+            )
+        )
         service.keep_running(bus.consumer(topology.SCHEDULER_COMMANDS, consumers.on_commands, batch=16))
-        service.keep_running(Reconciler(Looks(store, consumers, admission, settings).checks(), settings.reconcile_seconds))
+        service.keep_running(
+            Reconciler(Looks(store, consumers, admission, settings).checks(), settings.reconcile_seconds)
+        )
         await service.until_signalled()
 
 

@@ -15,7 +15,11 @@ from shared.messages import AttemptReady
 from shared.patience import backoff
 
 _log = structlog.get_logger()
-_seconds = Histogram("towpath_admission_seconds", "One admission, with its wait for others", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5))
+_seconds = Histogram(
+    "towpath_admission_seconds",
+    "One admission, with its wait for others",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
 
 _JOBS_A_MESSAGE = 16
 
@@ -64,7 +68,11 @@ class Admission:
             await work.lock_admission()
             if await arrange_groups(work):
                 self.wake()
-            admitted = await work.admit(global_limit=self._limits.over_all, repository_limit=self._limits.of_repository, cluster=self._cluster)
+            admitted = await work.admit(
+                global_limit=self._limits.over_all,
+                repository_limit=self._limits.of_repository,
+                cluster=self._cluster,
+            )
             jobs = admitted.jobs
             for start in range(0, len(jobs), _JOBS_A_MESSAGE):
                 work.send(AttemptReady(cluster=self._cluster, jobs=jobs[start : start + _JOBS_A_MESSAGE]))

@@ -78,15 +78,21 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
         return Effect("applied", "run_exists", run["next_run_id"])
     if refusal := _refusal(run):
         return Effect("refused", refusal)
-    revision_id: int = run["latest_revision_id"] if command.arguments.get("latest") is True else run["revision_id"]
+    revision_id: int = (
+        run["latest_revision_id"] if command.arguments.get("latest") is True else run["revision_id"]
+    )
     pipeline = (await revisions.get(work, [revision_id])).get(revision_id)
     if pipeline is None:
         return Effect("refused", "revision_unreadable")
-    earlier: tuple[JobRecord, ...] = await work.job_records(command.run_id) if command.arguments.get("only") == "failed" else ()
+    earlier: tuple[JobRecord, ...] = (
+        await work.job_records(command.run_id) if command.arguments.get("only") == "failed" else ()
+    )
     member = membership(pipeline, await work.event(run["event_id"]), run["now"])
     again = _next_run(run, revision_id, plan_again(pipeline, earlier, run["now"]), member, command)
     ids = await create_runs(work, [again])
-    return Effect("applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True)
+    return Effect(
+        "applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True
+    )
 
 
 def _refusal(run: Row) -> str | None:
@@ -100,7 +106,9 @@ def _refusal(run: Row) -> str | None:
     return None if run["owner_may_use"] else "owner_not_maintainer"
 
 
-def _next_run(run: Row, revision_id: int, planned: Plan, member: Membership | None, command: Command) -> NewRun:
+def _next_run(
+    run: Row, revision_id: int, planned: Plan, member: Membership | None, command: Command
+) -> NewRun:
     return NewRun(
         plan=planned,
         pipeline_config_id=run["pipeline_config_id"],

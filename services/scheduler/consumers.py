@@ -44,7 +44,9 @@ class Consumers:
         Raises Rejected, when all others are folded, for runs that this release can't read.
         """
         async with self._store.reading() as work:
-            run_ids = await work.runs_of_attempts({attempt_id for message in messages for attempt_id in message.attempt_ids})
+            run_ids = await work.runs_of_attempts(
+                {attempt_id for message in messages for attempt_id in message.attempt_ids}
+            )
         failed = await self.fold(run_ids)
         if failed:
             raise Rejected("run_not_folded", run_ids=failed)
@@ -83,8 +85,16 @@ class Consumers:
         rest = list(ids)
         while rest:
             batch = await self._decide_batch(rest[:_AT_ONCE])
-            looked_at = [delivery_id for delivery_id in rest[:_AT_ONCE] if delivery_id <= max(batch.seen, default=rest[-1])]
-            failed += [delivery_id for delivery_id in looked_at if delivery_id in batch.failed or delivery_id not in batch.seen]
+            looked_at = [
+                delivery_id
+                for delivery_id in rest[:_AT_ONCE]
+                if delivery_id <= max(batch.seen, default=rest[-1])
+            ]
+            failed += [
+                delivery_id
+                for delivery_id in looked_at
+                if delivery_id in batch.failed or delivery_id not in batch.seen
+            ]
             rest = rest[len(looked_at) :]
         return failed
 
@@ -112,4 +122,7 @@ class Consumers:
 
 def _together(batches: Iterable[Batch]) -> Batch:
     every = list(batches)
-    return Batch(frozenset().union(*(batch.seen for batch in every)), frozenset().union(*(batch.failed for batch in every)))
+    return Batch(
+        frozenset().union(*(batch.seen for batch in every)),
+        frozenset().union(*(batch.failed for batch in every)),
+    )

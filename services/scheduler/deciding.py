@@ -51,7 +51,9 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
     deliveries = await work.deliveries(ids)
     opened = [delivery for delivery in deliveries if delivery.is_open]
     readings, outcomes = _read(opened)
-    failed = {outcome["delivery_id"] for outcome in outcomes} | {delivery.id for delivery in deliveries if delivery.outcome == "failed"}
+    failed = {outcome["delivery_id"] for outcome in outcomes} | {
+        delivery.id for delivery in deliveries if delivery.outcome == "failed"
+    }
     repositories = await _recognise(work, readings)
     recognised: list[_Recognised] = []
     for delivery, reading in readings:
@@ -60,7 +62,14 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
             known = repository.id if isinstance(repository, KnownRepository) else None
             outcomes.append(_outcome(delivery, "ignored", reading.said.reason, known))
         elif isinstance(repository, Unrecognised):
-            outcomes.append(_outcome(delivery, repository.outcome, repository.reason, repository.repository.id if repository.repository else None))
+            outcomes.append(
+                _outcome(
+                    delivery,
+                    repository.outcome,
+                    repository.reason,
+                    repository.repository.id if repository.repository else None,
+                )
+            )
         else:
             recognised.append(_Recognised(delivery, reading.said, repository))
     happenings = await _store_events(work, recognised)
@@ -73,7 +82,15 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
 
 async def record_failure(work: SchedulerWork, delivery_id: int, fault: str) -> None:
     """The delivery breaks the code that decides it: it is not tried again."""
-    await work.insert_outcomes([{"delivery_id": delivery_id, "outcome": "failed", "reason": f"The delivery could not be decided: {fault}."}])
+    await work.insert_outcomes(
+        [
+            {
+                "delivery_id": delivery_id,
+                "outcome": "failed",
+                "reason": f"The delivery could not be decided: {fault}.",
+            }
+        ]
+    )
 
 
 def _read(deliveries: Iterable[StoredDelivery]) -> tuple[list[tuple[StoredDelivery, Reading]], list[Row]]:
@@ -82,7 +99,12 @@ def _read(deliveries: Iterable[StoredDelivery]) -> tuple[list[tuple[StoredDelive
     outcomes: list[Row] = []
     for delivery in deliveries:
         try:
-            readings.append((delivery, normalise(delivery.source, delivery.event_type, delivery.headers, _raw(delivery.body))))
+            readings.append(
+                (
+                    delivery,
+                    normalise(delivery.source, delivery.event_type, delivery.headers, _raw(delivery.body)),
+                )
+            )
         except Malformed as why:
             outcomes.append(_outcome(delivery, "failed", str(why), None))
     return readings, outcomes
@@ -97,7 +119,9 @@ def _raw(body: bytes | None) -> bytes:
         raise Malformed("The stored body is damaged.") from None
 
 
-async def _recognise(work: SchedulerWork, readings: Sequence[tuple[StoredDelivery, Reading]]) -> dict[int, KnownRepository | Unrecognised]:
+async def _recognise(
+    work: SchedulerWork, readings: Sequence[tuple[StoredDelivery, Reading]]
+) -> dict[int, KnownRepository | Unrecognised]:
     """Whom each delivery is about. What is learned on the way is stored first and read again: another replica may have learned otherwise."""
     named = {(r.forge, r.forge_id, r.full_name) for _, reading in readings if (r := reading.repository)}
     hook_keys = {delivery.hook_key for delivery, _ in readings if delivery.hook_key is not None}
@@ -122,11 +146,19 @@ async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) 
     """Stores events with their outcomes. Only what this transaction stored is returned: another replica may have decided the rest meanwhile."""
     if not recognised:
         return []
-    pull_requests = {(one.repository.id, one.event.pull_request) for one in recognised if one.event.pull_request is not None}
+    pull_requests = {
+        (one.repository.id, one.event.pull_request)
+        for one in recognised
+        if one.event.pull_request is not None
+    }
     if pull_requests:
         await work.lock_pull_requests(pull_requests)
     stored = await work.insert_events([_event_row(one) for one in recognised])
-    return [Happening(stored[one.delivery.id], one.event, one.repository) for one in recognised if one.delivery.id in stored]
+    return [
+        Happening(stored[one.delivery.id], one.event, one.repository)
+        for one in recognised
+        if one.delivery.id in stored
+    ]
 
 
 def _outcome(delivery: StoredDelivery, outcome: str, reason: str, repository_id: int | None) -> Row:

@@ -105,7 +105,13 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
     if attempt.finished_at is None or attempt.outcome is None:
         if attempt.claimed_at is None:
             return job
-        return replace(job, status=Status.RUNNING, started_at=job.started_at or attempt.claimed_at, waiting_for=None, message=None)
+        return replace(
+            job,
+            status=Status.RUNNING,
+            started_at=job.started_at or attempt.claimed_at,
+            waiting_for=None,
+            message=None,
+        )
     if attempt.reason in INFRA and job.attempt <= job.retry.infra and job.cancel_reason is None:
         return _to_be_tried_again(job, attempt.reason, attempt.finished_at)
     status, reason = _verdict(job, attempt.outcome, attempt.reason)
@@ -149,7 +155,11 @@ def _after_stop(job: JobState, why: Reason, cause: str, now: datetime) -> JobSta
     if job.admitted:
         return replace(job, cancel_reason=why, cancel_cause=cause)
     status, reason = _stopped(why)
-    message = "It was stopped before it had started." if job.attempt == 1 else "It was stopped before it was tried again."
+    message = (
+        "It was stopped before it had started."
+        if job.attempt == 1
+        else "It was stopped before it was tried again."
+    )
     return replace(job, status=status, reason=reason, message=message, waiting_for=None, finished_at=now)
 
 
@@ -174,7 +184,13 @@ def _moves(by_name: Mapping[str, JobState], in_group: bool, now: datetime) -> It
         if failed is not None:
             yield _skipped(job, failed, now)
             continue
-        wanted = WaitingFor.DEPENDENCY if not all(need.is_over for need in needs) else WaitingFor.SLOT if in_group else WaitingFor.GROUP
+        wanted = (
+            WaitingFor.DEPENDENCY
+            if not all(need.is_over for need in needs)
+            else WaitingFor.SLOT
+            if in_group
+            else WaitingFor.GROUP
+        )
         if job.waiting_for is not wanted:
             yield replace(job, waiting_for=wanted, ready_at=now if wanted is WaitingFor.SLOT else None)
 
@@ -196,7 +212,15 @@ def _with_status(run: RunState, now: datetime) -> RunState:
     starts = [job.started_at for job in run.jobs if job.started_at is not None]
     started_at = run.started_at or min(starts, default=None)
     if not all(job.is_over for job in run.jobs):
-        return replace(run, status=Status.PENDING if started_at is None else Status.RUNNING, started_at=started_at)
+        return replace(
+            run, status=Status.PENDING if started_at is None else Status.RUNNING, started_at=started_at
+        )
     worst = min(run.jobs, key=lambda job: WORST_FIRST.index(job.status))
     ends = [job.finished_at for job in run.jobs if job.finished_at is not None]
-    return replace(run, status=worst.status, reason=worst.reason, started_at=started_at, finished_at=max(ends, default=now))
+    return replace(
+        run,
+        status=worst.status,
+        reason=worst.reason,
+        started_at=started_at,
+        finished_at=max(ends, default=now),
+    )

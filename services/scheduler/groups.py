@@ -93,7 +93,10 @@ def arrange(groups: Iterable[Group]) -> Arrangement:
 
 def _superseded(member: Member, group: Group) -> Stop | None:
     newer = [] if member.entered else [group.newest_keeper]
-    age = max((age for age in (group.newest_canceller, *newer) if age is not None and age > member.age), default=None)
+    age = max(
+        (age for age in (group.newest_canceller, *newer) if age is not None and age > member.age),
+        default=None,
+    )
     return None if age is None or member.stopping else Stop(member.id, Reason.SUPERSEDED, f"run:{age[1]}")
 
 

@@ -63,7 +63,9 @@ class Unrecognised:
     """Whose people may see the delivery; not of a mismatch, which tells about another repository."""
 
 
-def recognise(reading: Reading, hook_key: str | None, repositories: Sequence[KnownRepository]) -> KnownRepository | Unrecognised:
+def recognise(
+    reading: Reading, hook_key: str | None, repositories: Sequence[KnownRepository]
+) -> KnownRepository | Unrecognised:
     """The repository that a delivery is about. `hook_key` names the repository's own hook where one verified the delivery; it then speaks for no other."""
     named = reading.repository
     if named is None:
@@ -131,4 +133,8 @@ def _is(known: KnownRepository, named: ForgeRepository) -> bool:
 
 def _comes_from_another_hook(reading: Reading, known: KnownRepository) -> bool:
     """GitHub alone says what a hook belongs to; a delivery that does not say counts."""
-    return reading.hook_target_type is not None and known.hook_target_type is not None and reading.hook_target_type != known.hook_target_type
+    return (
+        reading.hook_target_type is not None
+        and known.hook_target_type is not None
+        and reading.hook_target_type != known.hook_target_type
+    )

@@ -88,7 +88,9 @@ class PatternBudget:
         )
         self._exceeded = Decision(Outcome.SKIPPED, (Why("too_many_patterns", text),))
 
-    def spend(self, key: tuple[int, int], event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> Decision | None:
+    def spend(
+        self, key: tuple[int, int], event: Event, pipeline: Pipeline, repository_names: Sequence[str]
+    ) -> Decision | None:
         """Counts the steps of this pipeline for the (event, owner). The decision, if they are too many."""
         used = self._used.get(key, 0)
         if used <= self._limit:
@@ -105,7 +107,9 @@ def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> De
     return Decision(Outcome.RUN, (_why_it_runs(event, pipeline),))
 
 
-def _objections(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Iterator[tuple[Outcome, Why | None]]:
+def _objections(
+    event: Event, pipeline: Pipeline, circumstances: Circumstances
+) -> Iterator[tuple[Outcome, Why | None]]:
     yield Outcome.NOT_MATCHED, _repository(pipeline, circumstances.repository_names)
     yield Outcome.SKIPPED, None if circumstances.enabled else Why("disabled", "The pipeline is disabled.")
     yield Outcome.NOT_ALLOWED, _owner(circumstances)
@@ -125,7 +129,10 @@ def _repository(pipeline: Pipeline, names: Sequence[str]) -> Why | None:
 def _owner(circumstances: Circumstances) -> Why | None:
     if circumstances.owner_may_use:
         return None
-    return Why("owner_not_maintainer", f"The pipeline's owner is not a maintainer of {shown(circumstances.repository_names[0])}.")
+    return Why(
+        "owner_not_maintainer",
+        f"The pipeline's owner is not a maintainer of {shown(circumstances.repository_names[0])}.",
+    )
 
 
 def _deletion(event: Event) -> Why | None:
@@ -154,7 +161,10 @@ def _push(event: Event, pipeline: Pipeline) -> Why | None:
         return _unmatched(pushed.kind, pushed.name, pushed.patterns)
     if other.patterns is None:
         return None
-    return Why(pushed.kind, f"The pipeline runs on pushed {other.several} only, and {shown(pushed.name or '')} is a {pushed.kind}.")
+    return Why(
+        pushed.kind,
+        f"The pipeline runs on pushed {other.several} only, and {shown(pushed.name or '')} is a {pushed.kind}.",
+    )
 
 
 def _refs(event: Event, push: PushTrigger) -> tuple[_Ref, _Ref]:
@@ -169,14 +179,21 @@ def _pull_request(event: Event, pipeline: Pipeline) -> Why | None:
     if trigger is None:
         return Why("event", "The pipeline does not run on pull requests.")
     if event.action not in trigger.types:
-        return Why("type", f"The pull request was {shown(event.action or '')}; the pipeline runs for {listed(trigger.types)}.")
-    return None if trigger.branches is None else _unmatched("base branch", event.base_branch, trigger.branches)
+        return Why(
+            "type",
+            f"The pull request was {shown(event.action or '')}; the pipeline runs for {listed(trigger.types)}.",
+        )
+    return (
+        None if trigger.branches is None else _unmatched("base branch", event.base_branch, trigger.branches)
+    )
 
 
 def _unmatched(what: str, name: str | None, patterns: Sequence[str]) -> Why | None:
     if name is not None and matches(patterns, name):
         return None
-    return Why(what.replace(" ", "_"), f"{what.capitalize()} {shown(name or '')} matches none of {listed(patterns)}.")
+    return Why(
+        what.replace(" ", "_"), f"{what.capitalize()} {shown(name or '')} matches none of {listed(patterns)}."
+    )
 
 
 def _skip_words(event: Event) -> Why | None:
@@ -191,13 +208,19 @@ def _skip_words(event: Event) -> Why | None:
     word = next((word for word in _SKIP_WORDS if word in text), None)
     if word is None:
         return None
-    return Why("skip_ci", f"The {'title of the pull request' if pull_request else 'message of the head commit'} says {word}.")
+    return Why(
+        "skip_ci",
+        f"The {'title of the pull request' if pull_request else 'message of the head commit'} says {word}.",
+    )
 
 
 def _trust(event: Event) -> Why | None:
     if event.trusted:
         return None
-    return Why("fork", "The head of the pull request is not a branch of the repository itself, so its code is not trusted.")
+    return Why(
+        "fork",
+        "The head of the pull request is not a branch of the repository itself, so its code is not trusted.",
+    )
 
 
 def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
@@ -205,7 +228,11 @@ def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
 
     The forge's clock counts seconds: only `reopened` may have followed within the same one.
     """
-    if closed_at is None or event.happened_at is None or event.action not in {"opened", "synchronize", "reopened"}:
+    if (
+        closed_at is None
+        or event.happened_at is None
+        or event.action not in {"opened", "synchronize", "reopened"}
+    ):
         return None
     if event.happened_at > closed_at or (event.happened_at == closed_at and event.action == "reopened"):
         return None
@@ -216,7 +243,11 @@ def _why_it_runs(event: Event, pipeline: Pipeline) -> Why:
     on = pipeline.on
     patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:
-        what, name, patterns = "base branch", event.base_branch, (on.pull_request or PullRequestTrigger()).branches
+        what, name, patterns = (
+            "base branch",
+            event.base_branch,
+            (on.pull_request or PullRequestTrigger()).branches,
+        )
     else:
         what, _, name, patterns = _refs(event, on.push or PushTrigger())[0]
     if patterns is None:

@@ -59,7 +59,11 @@ def _place(event: Change, following: dict[tuple[Line, str], list[Change]]) -> da
     ends = {event.sha}
     for step in range(1, LONGEST_CHAIN + 1):
         next_ones = [
-            one for end in ends if end is not None for one in following.get((event.line, end), ()) if one.id not in reached and not _differ(event, one)
+            one
+            for end in ends
+            if end is not None
+            for one in following.get((event.line, end), ())
+            if one.id not in reached and not _differ(event, one)
         ]
         if not next_ones:
             return place
@@ -73,4 +77,6 @@ def _place(event: Change, following: dict[tuple[Line, str], list[Change]]) -> da
 
 def _differ(one: Change, other: Change) -> bool:
     """The forge's time tells their order."""
-    return one.happened_at is not None and other.happened_at is not None and one.happened_at != other.happened_at
+    return (
+        one.happened_at is not None and other.happened_at is not None and one.happened_at != other.happened_at
+    )

@@ -47,7 +47,9 @@ def plan_again(pipeline: Pipeline, earlier: tuple[JobRecord, ...], now: datetime
     jobs = tuple(job.model_copy(update={"env": {**pipeline.env, **job.env}}) for job in pipeline.jobs)
     carried = _carried(jobs, {job.name: job for job in earlier})
     states = tuple(
-        JobState(name=job.name, needs=job.needs, status=Status.SUCCESS, finished_at=now) if job.name in carried else JobState(name=job.name, needs=job.needs)
+        JobState(name=job.name, needs=job.needs, status=Status.SUCCESS, finished_at=now)
+        if job.name in carried
+        else JobState(name=job.name, needs=job.needs)
         for job in jobs
     )
     definitions = tuple(job.model_dump(mode="json") for job in jobs)
@@ -59,9 +61,13 @@ def _carried(jobs: tuple[Job, ...], earlier: Mapping[str, JobRecord]) -> dict[st
     same = {
         job.name: earlier[job.name].id
         for job in jobs
-        if job.name in earlier and earlier[job.name].status is Status.SUCCESS and earlier[job.name].definition == job
+        if job.name in earlier
+        and earlier[job.name].status is Status.SUCCESS
+        and earlier[job.name].definition == job
     }
-    while changed := [job.name for job in jobs if job.name in same and any(need not in same for need in job.needs)]:
+    while changed := [
+        job.name for job in jobs if job.name in same and any(need not in same for need in job.needs)
+    ]:
         for name in changed:
             del same[name]
     return same

@@ -36,13 +36,17 @@ class Steadiness:
     @property
     def lasts(self) -> bool:
         """Whether deadlines may be judged: what ended while the database was away has had time to arrive."""
-        return self._since is not None and asyncio.get_running_loop().time() - self._since >= self._grace_seconds
+        return (
+            self._since is not None and asyncio.get_running_loop().time() - self._since >= self._grace_seconds
+        )
 
 
 class Looks:
     """The scheduler's checks. Each returns how many rows it finished; all are safe at any time and in several replicas."""
 
-    def __init__(self, store: SchedulerStore, consumers: Consumers, admission: Admission, settings: SchedulerSettings) -> None:
+    def __init__(
+        self, store: SchedulerStore, consumers: Consumers, admission: Admission, settings: SchedulerSettings
+    ) -> None:
         self._store = store
         self._consumers = consumers
         self._admission = admission
@@ -66,7 +70,9 @@ class Looks:
     async def undecided_deliveries(self) -> int:
         """Decides them. While it does, its locks keep other replicas' looks away from them; the message path may still come first."""
         async with self._store.transaction() as finding:
-            ids = await finding.undecided_deliveries(above=self._decided_up_to, age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK)
+            ids = await finding.undecided_deliveries(
+                above=self._decided_up_to, age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK
+            )
             if ids:
                 await self._consumers.decide(ids)
             else:
@@ -76,7 +82,9 @@ class Looks:
     async def redelivered_deliveries(self) -> int:
         """Decides those again that came again after they were about no registered repository."""
         async with self._store.transaction() as finding:
-            ids = await finding.redelivered_deliveries(age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK)
+            ids = await finding.redelivered_deliveries(
+                age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK
+            )
             if ids:
                 await self._consumers.decide(ids)
         return len(ids)
@@ -111,7 +119,12 @@ class Looks:
         """Rings again for wishes to stop that the executor has not noted."""
         async with self._store.transaction() as work:
             found = await work.stops_not_heard(age_seconds=self._age_seconds)
-            work.send(*(AttemptCancelRequested(cluster=cluster, jobs=tuple(jobs)) for cluster, jobs in found.items()))
+            work.send(
+                *(
+                    AttemptCancelRequested(cluster=cluster, jobs=tuple(jobs))
+                    for cluster, jobs in found.items()
+                )
+            )
         return sum(map(len, found.values()))
 
     async def runs_past_deadline(self) -> int:

@@ -27,7 +27,9 @@ class Revisions:
     async def get(self, work: SchedulerWork, ids: Iterable[int]) -> dict[int, Pipeline | None]:
         """The models of these revisions; None for one that this release can't read."""
         wanted = set(ids)
-        found = {revision_id: self._models[revision_id] for revision_id in wanted if revision_id in self._models}
+        found = {
+            revision_id: self._models[revision_id] for revision_id in wanted if revision_id in self._models
+        }
         if missing := wanted - found.keys():
             pace = Pace()
             for some in _portions(sorted(missing)):

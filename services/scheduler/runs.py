@@ -89,31 +89,60 @@ async def enter_groups(work: SchedulerWork, runs: Iterable[LockedRun], cause: st
     return await _change_runs(work, runs, enter, cause)
 
 
-async def _change_runs(work: SchedulerWork, runs: Iterable[LockedRun], change: Change, cause: str | None) -> bool:
-    changed = [(run, after) for run in runs if (after := change(fold(run.state, run.attempts, run.locked_at), run.locked_at)) != run.state]
+async def _change_runs(
+    work: SchedulerWork, runs: Iterable[LockedRun], change: Change, cause: str | None
+) -> bool:
+    changed = [
+        (run, after)
+        for run in runs
+        if (after := change(fold(run.state, run.attempts, run.locked_at), run.locked_at)) != run.state
+    ]
     if not changed:
         return False
-    jobs = [(run, before, after) for run, state in changed for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after]
+    jobs = [
+        (run, before, after)
+        for run, state in changed
+        for before, after in zip(run.state.jobs, state.jobs, strict=True)
+        if before != after
+    ]
     moved = [(run, state) for run, state in changed if _without_jobs(state) != _without_jobs(run.state)]
     causes = {run.id: cause or _cause(run, state) for run, state in changed}
     await work.change_runs(
         [_job_update(run, after) for run, _, after in jobs],
         [_run_update(run, state) for run, state in moved],
-        [_job_transition(run, before, after, causes[run.id]) for run, before, after in jobs if before.status != after.status]
-        + [_transition(run.id, run.state.status, state.status, state.reason, causes[run.id]) for run, state in moved if state.status != run.state.status],
+        [
+            _job_transition(run, before, after, causes[run.id])
+            for run, before, after in jobs
+            if before.status != after.status
+        ]
+        + [
+            _transition(run.id, run.state.status, state.status, state.reason, causes[run.id])
+            for run, state in moved
+            if state.status != run.state.status
+        ],
     )
     _announce(work, moved)
     _ask_to_stop(work, jobs)
-    return any(state.status in TERMINAL for _, state in moved) or any(_concerns_admission(before, after) for _, before, after in jobs)
+    return any(state.status in TERMINAL for _, state in moved) or any(
+        _concerns_admission(before, after) for _, before, after in jobs
+    )
 
 
 def _concerns_admission(before: JobState, after: JobState) -> bool:
     """A slot is free again, or a job queues for one."""
-    return (before.slot_freed_at, before.ready_at, before.admitted) != (after.slot_freed_at, after.ready_at, after.admitted)
+    return (before.slot_freed_at, before.ready_at, before.admitted) != (
+        after.slot_freed_at,
+        after.ready_at,
+        after.admitted,
+    )
 
 
 def _announce(work: SchedulerWork, moved: Sequence[tuple[LockedRun, RunState]]) -> None:
-    started = tuple(run.id for run, state in moved if state.status is Status.RUNNING and run.state.status is not Status.RUNNING)
+    started = tuple(
+        run.id
+        for run, state in moved
+        if state.status is Status.RUNNING and run.state.status is not Status.RUNNING
+    )
     finished = tuple(run.id for run, state in moved if state.status in TERMINAL)
     if started:
         work.send(RunStarted(run_ids=started))
@@ -125,9 +154,15 @@ def _ask_to_stop(work: SchedulerWork, jobs: Sequence[tuple[LockedRun, JobState, 
     asked: dict[str, list[tuple[int, int]]] = {}
     for run, before, after in jobs:
         place = run.places[after.name]
-        if after.cancel_reason is not None and before.cancel_reason is None and place.wanted_attempt is not None:
+        if (
+            after.cancel_reason is not None
+            and before.cancel_reason is None
+            and place.wanted_attempt is not None
+        ):
             asked.setdefault(place.cluster, []).append((place.id, place.wanted_attempt))
-    work.send(*(AttemptCancelRequested(cluster=cluster, jobs=tuple(which)) for cluster, which in asked.items()))
+    work.send(
+        *(AttemptCancelRequested(cluster=cluster, jobs=tuple(which)) for cluster, which in asked.items())
+    )
 
 
 def _without_jobs(state: RunState) -> tuple[object, ...]:
@@ -177,7 +212,9 @@ def _job_rows(run: NewRun) -> list[Row]:
             "carried_from": run.plan.carried_from.get(job.name),
             "finished_at": job.finished_at,
         }
-        for position, (job, definition) in enumerate(zip(run.plan.state.jobs, run.plan.definitions, strict=True))
+        for position, (job, definition) in enumerate(
+            zip(run.plan.state.jobs, run.plan.definitions, strict=True)
+        )
     ]
 
 
@@ -213,10 +250,16 @@ def _run_update(run: LockedRun, state: RunState) -> Row:
 
 def _cause(run: LockedRun, state: RunState) -> str:
     """What moved a run that was only folded: whatever asked for the end of a job that has now ended so, else the newest attempt with news."""
-    moved = {after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after}
+    moved = {
+        after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after
+    }
     if asked := next(filter(None, map(_asked_by, moved.values())), None):
         return asked
-    attempts = [place.attempt_id for name, place in run.places.items() if name in moved and place.attempt_id is not None]
+    attempts = [
+        place.attempt_id
+        for name, place in run.places.items()
+        if name in moved and place.attempt_id is not None
+    ]
     return f"attempt:{max(attempts)}" if attempts else f"run:{run.id}"
 
 
@@ -234,4 +277,11 @@ def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: st
 
 
 def _transition(run_id: int, before: Status, after: Status, reason: Reason | None, cause: str) -> Row:
-    return {"run_id": run_id, "job_id": None, "from_status": before, "to_status": after, "reason": reason, "cause": cause}
+    return {
+        "run_id": run_id,
+        "job_id": None,
+        "from_status": before,
+        "to_status": after,
+        "reason": reason,
+        "cause": cause,
+    }

@@ -9,7 +9,9 @@ from services.scheduler.store import ROW_FAULTS
 _log = structlog.get_logger()
 
 
-async def all_or_each(ids: Sequence[int], act: Callable[[Sequence[int]], Awaitable[None]]) -> dict[int, Exception]:
+async def all_or_each(
+    ids: Sequence[int], act: Callable[[Sequence[int]], Awaitable[None]]
+) -> dict[int, Exception]:
     """Acts on all of these in one transaction, which is `act`; where that breaks, on each in one of its own.
 
     Returns those that break alone, with what they broke with. Raises Transient.

@@ -18,7 +18,14 @@ from shared.pipeline.globs import repository_lookup
 from shared.pipeline.model import Pipeline
 from shared.statuses import Reason, Status
 
-_UNREADABLE = Decision(Outcome.NOT_MATCHED, (Why("revision_unreadable", "This release can't read the pipeline's revision. Save the pipeline again."),))
+_UNREADABLE = Decision(
+    Outcome.NOT_MATCHED,
+    (
+        Why(
+            "revision_unreadable", "This release can't read the pipeline's revision. Save the pipeline again."
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +51,26 @@ async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> boo
 
     A run that has started goes on: its verdict on the merged commit is still wanted.
     """
-    closings = [(one.event_id, *one.pull_request, one.event.happened_at) for one in happenings if one.event.action == "closed"]
+    closings = [
+        (one.event_id, *one.pull_request, one.event.happened_at)
+        for one in happenings
+        if one.event.action == "closed"
+    ]
     if not closings:
         return False
     closed_by = await work.superseded_runs(closings)
-    runs = [run for run in await work.lock_runs(closed_by) if fold(run.state, run.attempts, run.locked_at).status is Status.PENDING]
+    runs = [
+        run
+        for run in await work.lock_runs(closed_by)
+        if fold(run.state, run.attempts, run.locked_at).status is Status.PENDING
+    ]
     changed = [
-        await stop_runs(work, [run for run in runs if closed_by[run.id] == event_id], Reason.SUPERSEDED, f"event:{event_id}")
+        await stop_runs(
+            work,
+            [run for run in runs if closed_by[run.id] == event_id],
+            Reason.SUPERSEDED,
+            f"event:{event_id}",
+        )
         for event_id in sorted({closed_by[run.id] for run in runs})
     ]
     return any(changed)
@@ -58,7 +78,12 @@ async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> boo
 
 async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequence[Happening]) -> bool:
     """Decides about every event and every pipeline that names its repository, and makes the runs that follow. True when there are any."""
-    keys = {(one.repository.id, key) for one in happenings for name in one.repository.names for key in repository_lookup(name)}
+    keys = {
+        (one.repository.id, key)
+        for one in happenings
+        for name in one.repository.names
+        for key in repository_lookup(name)
+    }
     candidates = await work.candidates(keys) if keys else []
     if not candidates:
         return False
@@ -78,23 +103,35 @@ async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequ
             if pipeline is not None and decision.outcome is Outcome.RUN:
                 runs.append(_new_run(one, candidate, pipeline))
     run_ids = await create_runs(work, runs)
-    await work.insert_decisions([row | {"run_id": run_ids.get((row["event_id"], row["pipeline_config_id"]))} for row in decisions])
+    await work.insert_decisions(
+        [row | {"run_id": run_ids.get((row["event_id"], row["pipeline_config_id"]))} for row in decisions]
+    )
     return bool(runs)
 
 
-async def _closings(work: SchedulerWork, happenings: Iterable[Happening]) -> dict[tuple[int, int], datetime | None]:
+async def _closings(
+    work: SchedulerWork, happenings: Iterable[Happening]
+) -> dict[tuple[int, int], datetime | None]:
     pull_requests = {one.pull_request for one in happenings if one.event.pull_request is not None}
     return await work.closings(pull_requests) if pull_requests else {}
 
 
 def _decide(
-    one: Happening, candidate: Candidate, pipeline: Pipeline | None, closed_at: datetime | None, budget: PatternBudget
+    one: Happening,
+    candidate: Candidate,
+    pipeline: Pipeline | None,
+    closed_at: datetime | None,
+    budget: PatternBudget,
 ) -> Decision:
     if pipeline is None:
         return _UNREADABLE
     if over := budget.spend((one.event_id, candidate.owner_id), one.event, pipeline, one.repository.names):
         return over
-    return decide(one.event, pipeline, Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled))
+    return decide(
+        one.event,
+        pipeline,
+        Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled),
+    )
 
 
 def _decision_row(one: Happening, candidate: Candidate, decision: Decision) -> Row:
@@ -119,5 +156,7 @@ def _new_run(one: Happening, candidate: Candidate, pipeline: Pipeline) -> NewRun
         sha=one.event.sha,
         triggered_by=f"{one.repository.forge}:{one.event.sender_login or 'unknown'}",
         cause=f"event:{one.event_id}",
-        membership=membership(pipeline, one.event, min(one.event.happened_at or one.stored.stored_at, one.stored.stored_at)),
+        membership=membership(
+            pipeline, one.event, min(one.event.happened_at or one.stored.stored_at, one.stored.stored_at)
+        ),
     )

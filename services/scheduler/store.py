@@ -18,7 +18,15 @@ from shared.events import Event
 from shared.pipeline.model import Job, Retry
 from shared.statuses import Reason, Status, WaitingFor
 
-CONTENT_FAULTS = (asyncpg.DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+CONTENT_FAULTS = (
+    asyncpg.DataError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 """What a delivery's own content can bring about where the code is not careful enough. Anything else says nothing about the delivery."""
 
 ROW_FAULTS = (*CONTENT_FAULTS, asyncpg.PostgresError)
@@ -117,10 +125,15 @@ class SchedulerWork(Work):
     async def decided_up_to(self, known: int) -> int:
         return int(await self._value("decided_up_to", known))
 
-    async def repositories(self, named: Iterable[tuple[str, int, str]], hook_keys: Iterable[str]) -> list[KnownRepository]:
+    async def repositories(
+        self, named: Iterable[tuple[str, int, str]], hook_keys: Iterable[str]
+    ) -> list[KnownRepository]:
         """Registered repositories that (forge, forge id, full name) or hook keys may mean."""
         forges, forge_ids, names = _columns(set(named), 3)
-        return [KnownRepository(**row) for row in await self._rows("repositories", forges, forge_ids, names, list(set(hook_keys)))]
+        return [
+            KnownRepository(**row)
+            for row in await self._rows("repositories", forges, forge_ids, names, list(set(hook_keys)))
+        ]
 
     async def learn(self, lessons: Sequence[Lesson]) -> None:
         """Of several lessons about one repository the first makes it known, the last names it. Waits for other replicas that learn the same."""
@@ -141,14 +154,19 @@ class SchedulerWork(Work):
         """Until the end of the transaction nobody else decides about these (repository, number)."""
         await self._rows("lock_pull_requests", *_columns(pull_requests, 2))
 
-    async def closings(self, pull_requests: Iterable[tuple[int, int]]) -> dict[tuple[int, int], datetime | None]:
+    async def closings(
+        self, pull_requests: Iterable[tuple[int, int]]
+    ) -> dict[tuple[int, int], datetime | None]:
         """When each (repository, number) was last closed; those never closed are missing."""
         rows = await self._rows("closings", *_columns(pull_requests, 2))
         return {(row["repository_id"], row["pull_request"]): row["closed_at"] for row in rows}
 
     async def insert_events(self, events: list[Row]) -> dict[int, StoredEvent]:
         """By delivery, with their outcomes. A delivery that another replica has decided meanwhile is missing."""
-        return {row["delivery_id"]: StoredEvent(row["id"], row["created_at"]) for row in await self._rows("insert_events", events)}
+        return {
+            row["delivery_id"]: StoredEvent(row["id"], row["created_at"])
+            for row in await self._rows("insert_events", events)
+        }
 
     async def insert_outcomes(self, outcomes: list[Row]) -> None:
         await self._run("insert_outcomes", outcomes)
@@ -156,9 +174,13 @@ class SchedulerWork(Work):
     async def insert_decisions(self, decisions: list[Row]) -> None:
         await self._run("insert_decisions", decisions)
 
-    async def superseded_runs(self, closings: Iterable[tuple[int, int, int, datetime | None]]) -> dict[int, int]:
+    async def superseded_runs(
+        self, closings: Iterable[tuple[int, int, int, datetime | None]]
+    ) -> dict[int, int]:
         """Runs not yet started of pull requests that (event, repository, number, when) closed; each with that event."""
-        return {row["id"]: row["event_id"] for row in await self._rows("superseded_runs", *_columns(closings, 4))}
+        return {
+            row["id"]: row["event_id"] for row in await self._rows("superseded_runs", *_columns(closings, 4))
+        }
 
     # ------------------------------------------------------------ runs
 
@@ -173,7 +195,10 @@ class SchedulerWork(Work):
 
     async def insert_runs(self, runs: list[Row], jobs: list[Row]) -> dict[tuple[int, int], int]:
         """Run ids by (event, pipeline)."""
-        return {(row["event_id"], row["pipeline_config_id"]): row["id"] for row in await self._rows("insert_runs", runs, jobs)}
+        return {
+            (row["event_id"], row["pipeline_config_id"]): row["id"]
+            for row in await self._rows("insert_runs", runs, jobs)
+        }
 
     async def lock_runs(self, ids: Iterable[int], *, only_free: bool = False) -> list[LockedRun]:
         """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so that two transactions can't block one another.
@@ -206,7 +231,10 @@ class SchedulerWork(Work):
     async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> Admitted:
         """Gives free slots to waiting jobs. The caller holds the lock of admission."""
         rows = await self._rows("admit", global_limit, repository_limit, cluster)
-        return Admitted(tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None), rows[0]["next_retry_seconds"])
+        return Admitted(
+            tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None),
+            rows[0]["next_retry_seconds"],
+        )
 
     # ------------------------------------------------------------ commands
 
@@ -235,7 +263,12 @@ class SchedulerWork(Work):
 
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
-        return tuple(JobRecord(row["id"], row["name"], Status(row["status"]), readable(Job, row["definition"], row["id"])) for row in rows)
+        return tuple(
+            JobRecord(
+                row["id"], row["name"], Status(row["status"]), readable(Job, row["definition"], row["id"])
+            )
+            for row in rows
+        )
 
     # ------------------------------------------------------------ what messages did not finish
 
@@ -288,7 +321,10 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
         finished_at=run["finished_at"],
     )
     attempts = {row["name"]: _attempt_state(row) for row in rows if row["attempt_id"] is not None}
-    places = {row["name"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"]) for row in rows}
+    places = {
+        row["name"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
+        for row in rows
+    }
     return LockedRun(run["id"], run["locked_at"], state, attempts, places)
 
 
@@ -325,7 +361,9 @@ def _group(rows: Sequence[asyncpg.Record]) -> Group:
         )
         for row in rows
     )
-    canceller, keeper = ((rows[0][f"{which}_at"], rows[0][f"{which}_id"]) for which in ("canceller", "keeper"))
+    canceller, keeper = (
+        (rows[0][f"{which}_at"], rows[0][f"{which}_id"]) for which in ("canceller", "keeper")
+    )
     return Group(members, canceller if canceller[0] else None, keeper if keeper[0] else None)
 
 

@@ -19,7 +19,12 @@ def check(document: Values, reading: Reading) -> None:
     needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
     for cycle in _cycles(needs):
         spot = _spot(("jobs", cycle[0], "needs"), reading)
-        reading.refuse(spot, "cycle", f"these jobs wait for one another: {' → '.join(cycle)}", "Remove one of these needs.")
+        reading.refuse(
+            spot,
+            "cycle",
+            f"these jobs wait for one another: {' → '.join(cycle)}",
+            "Remove one of these needs.",
+        )
     for name, job in jobs.items():
         if job:
             _check_ids(name, job, reading)
@@ -45,7 +50,9 @@ def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], readin
             reading.refuse(spot, "duplicate_need", f'"{quotable(name)}" is needed twice')
         elif name not in jobs:
             meant = reading.problems.nearest(name, jobs)
-            message = f'there is no job "{quotable(name)}"' + (f'. Did you mean "{quotable(meant)}"?' if meant else "")
+            message = f'there is no job "{quotable(name)}"' + (
+                f'. Did you mean "{quotable(meant)}"?' if meant else ""
+            )
             reading.refuse(spot, "unknown_job", message, f"Jobs here: {_listed(jobs)}")
         else:
             sound.append(name)
@@ -65,7 +72,9 @@ def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            cycle: list[str] = error.args[1][:0:-1]  # graphlib names what is needed first, and the first job twice
+            cycle: list[str] = error.args[1][
+                :0:-1
+            ]  # graphlib names what is needed first, and the first job twice
             start = cycle.index(min(cycle, key=order.index))
             yield [*cycle[start:], *cycle[: start + 1]]
             graph.update({job: [] for job in cycle})
@@ -78,7 +87,11 @@ def _check_ids(name: str, job: Values, reading: Reading) -> None:
     for index, step in enumerate(job.get("steps") or []):
         step_id = (step or {}).get("id")
         if step_id in seen:
-            reading.refuse(_spot(("jobs", name, "steps", index, "id"), reading), "duplicate_id", f'another step of this job has the id "{step_id}"')
+            reading.refuse(
+                _spot(("jobs", name, "steps", index, "id"), reading),
+                "duplicate_id",
+                f'another step of this job has the id "{step_id}"',
+            )
         elif step_id:
             seen.add(step_id)
 
@@ -90,7 +103,12 @@ def _check_ports(name: str, job: Values, reading: Reading) -> None:
         port = ((values or {}).get("ready") or {}).get("tcp")
         if port in owners:
             spot = _spot(("jobs", name, "services", service, "ready", "tcp"), reading)
-            reading.refuse(spot, "duplicate_port", f'the service "{owners[port]}" of this job has the port {port}', "Containers of a job share one network.")
+            reading.refuse(
+                spot,
+                "duplicate_port",
+                f'the service "{owners[port]}" of this job has the port {port}',
+                "Containers of a job share one network.",
+            )
         elif port:
             owners[port] = service
 
@@ -104,4 +122,9 @@ def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) 
     size_bytes = sum(len(text.encode()) for text in texts)
     if size_bytes > JOB_LIMIT_BYTES:
         message = f"scripts and variables of a job may have {JOB_LIMIT_BYTES // 1024} KiB together; these have {size_bytes // 1024}"
-        reading.refuse(_spot(("jobs", name), reading), "too_large", message, "Keep long scripts in files of the repository.")
+        reading.refuse(
+            _spot(("jobs", name), reading),
+            "too_large",
+            message,
+            "Keep long scripts in files of the repository.",
+        )

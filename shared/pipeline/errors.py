@@ -59,7 +59,9 @@ class PipelineInvalid(ValueError):
     """The text is no pipeline. `problems` holds all that is wrong, in the order of the text, and at least one."""
 
     def __init__(self, problems: Iterable[PipelineProblem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column, problem.path)))
+        self.problems = tuple(
+            sorted(problems, key=lambda problem: (problem.line, problem.column, problem.path))
+        )
         super().__init__("; ".join(f"{p.line}:{p.column} {p.path}: {p.message}" for p in self.problems[:3]))
 
 
@@ -72,13 +74,26 @@ class Problems:
 
     def add(self, spot: Spot, code: str, message: str, hint: str | None = None) -> None:
         place = spot.place
-        self.found.append(PipelineProblem(line=place.line, column=place.column, path=path_text(spot.path), code=code, message=message, hint=hint))
+        self.found.append(
+            PipelineProblem(
+                line=place.line,
+                column=place.column,
+                path=path_text(spot.path),
+                code=code,
+                message=message,
+                hint=hint,
+            )
+        )
         if len(self.found) >= PROBLEM_LIMIT:
             raise PipelineInvalid(self.found)
 
     def stop(self, place: Place, code: str, message: str, hint: str | None = None) -> PipelineInvalid:
         """The error to raise when nothing after this place can be understood."""
-        self.found.append(PipelineProblem(line=place.line, column=place.column, path="", code=code, message=message, hint=hint))
+        self.found.append(
+            PipelineProblem(
+                line=place.line, column=place.column, path="", code=code, message=message, hint=hint
+            )
+        )
         return PipelineInvalid(self.found)
 
     def nearest(self, word: str, known: Iterable[str]) -> str | None:
@@ -94,7 +109,9 @@ class Problems:
 
 def path_text(path: Path) -> str:
     """`jobs.test.steps[0].run`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{quotable(part, 64)}" for part in path).removeprefix(".")
+    return "".join(
+        f"[{part}]" if isinstance(part, int) else f".{quotable(part, 64)}" for part in path
+    ).removeprefix(".")
 
 
 def quotable(text: str, limit: int = 40) -> str:

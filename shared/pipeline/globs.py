@@ -59,7 +59,9 @@ class _Glob:
         return positions | opened << 1 | opened << 2
 
     def _accepting(self, character: str) -> int:
-        return self.literals.get(character, 0) | sum(position for position, accepts in self.sets if accepts(character))
+        return self.literals.get(character, 0) | sum(
+            position for position, accepts in self.sets if accepts(character)
+        )
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:
@@ -95,7 +97,9 @@ def repository_keys(patterns: Iterable[str]) -> tuple[str, ...]:
 
     A repository is looked up by its full name and by its owner with the slash; `repository_matches` then decides.
     """
-    return tuple(dict.fromkeys(f"{p.partition('/')[0]}/" if is_glob(p) else p for p in map(str.lower, patterns)))
+    return tuple(
+        dict.fromkeys(f"{p.partition('/')[0]}/" if is_glob(p) else p for p in map(str.lower, patterns))
+    )
 
 
 def repository_lookup(full_name: str) -> tuple[str, str]:
@@ -115,7 +119,9 @@ def check_glob(pattern: str) -> str:
     if found := _IMPOSSIBLE.intersection(outside_sets):
         raise BadValue("bad_glob", f'no branch or tag has "{quotable(min(found))}" in its name')
     if "]+" in body:
-        raise BadValue("bad_glob", '"+" after a set does not repeat it', 'Write "*" for any characters: v[0-9]*')
+        raise BadValue(
+            "bad_glob", '"+" after a set does not repeat it', 'Write "*" for any characters: v[0-9]*'
+        )
     _check_dialect(pattern, outside_sets)
     _compiled(body)
     return pattern
@@ -124,19 +130,31 @@ def check_glob(pattern: str) -> str:
 def _check_dialect(pattern: str, outside_sets: str) -> None:
     """Raises BadValue for what means something in other programs and would match only itself here, which nobody means."""
     if _ALTERNATIVES.search(outside_sets):
-        raise BadValue("bad_glob", '"{a,b}" is no choice between a and b', "Write a pattern for each: release/1, release/2")
+        raise BadValue(
+            "bad_glob",
+            '"{a,b}" is no choice between a and b',
+            "Write a pattern for each: release/1, release/2",
+        )
     if _EXTENDED.search(pattern):
-        raise BadValue("bad_glob", '"(" after one of @, +, ?, * and ! has no meaning of its own', "Write a pattern for each name.")
+        raise BadValue(
+            "bad_glob",
+            '"(" after one of @, +, ?, * and ! has no meaning of its own',
+            "Write a pattern for each name.",
+        )
     for prefix in _REF_PREFIXES:
         if outside_sets.startswith(prefix):
             short = quotable(outside_sets.removeprefix(prefix)) or "main"
-            raise BadValue("bad_glob", f"patterns are compared with names, which have no {prefix}", f"Write {short}")
+            raise BadValue(
+                "bad_glob", f"patterns are compared with names, which have no {prefix}", f"Write {short}"
+            )
 
 
 def check_globs(patterns: Sequence[str]) -> None:
     """Raises BadValue when the list can let nothing in."""
     if all(pattern.startswith("!") for pattern in patterns):
-        raise BadValue("bad_glob", "these patterns only exclude, so nothing can match", 'Begin the list with "**".')
+        raise BadValue(
+            "bad_glob", "these patterns only exclude, so nothing can match", 'Begin the list with "**".'
+        )
 
 
 def is_glob(pattern: str) -> bool:
@@ -171,7 +189,9 @@ def _accepts_set(members: str) -> Accepts:
         rest = rest[width:]
     if any(low > high for low, high in ranges):
         raise BadValue("bad_glob", f'the set "[{quotable(members)}]" has a range that runs backwards')
-    return lambda character: character != "/" and any(low <= character <= high for low, high in ranges) != inverted
+    return lambda character: (
+        character != "/" and any(low <= character <= high for low, high in ranges) != inverted
+    )
 
 
 def _accepts_any(character: str) -> bool:
@@ -210,5 +230,7 @@ def _compiled(body: str) -> _Glob:
     for position, token in enumerate(tokens):
         if isinstance(token, str):
             literals[token] = literals.get(token, 0) | 1 << position
-    sets = tuple((1 << position, token) for position, token in enumerate(tokens) if not isinstance(token, str))
+    sets = tuple(
+        (1 << position, token) for position, token in enumerate(tokens) if not isinstance(token, str)
+    )
     return _Glob(len(tokens), literals, sets, star, globstar, gates)

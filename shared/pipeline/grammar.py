@@ -105,7 +105,13 @@ _concurrency = Record(
         "on_new": Choice("what happens when another run comes", "bad_on_new", ON_NEW),
     },
     required=("group",),
-    meant={"cancel-in-progress": "on_new", "cancel_in_progress": "on_new", "name": "group", "max": "limit", "policy": "on_new"},
+    meant={
+        "cancel-in-progress": "on_new",
+        "cancel_in_progress": "on_new",
+        "name": "group",
+        "max": "limit",
+        "policy": "on_new",
+    },
 )
 
 _step = Record(
@@ -113,10 +119,19 @@ _step = Record(
     {
         "id": Text("a step's id", values.job_name, values.NAME),
         "name": _title,
-        "run": Text("a script", values.script, limit=values.RUN_LIMIT_BYTES, instead_of_expressions=_EVENT_IN_ENVIRONMENT),
+        "run": Text(
+            "a script",
+            values.script,
+            limit=values.RUN_LIMIT_BYTES,
+            instead_of_expressions=_EVENT_IN_ENVIRONMENT,
+        ),
         "env": _env,
         "timeout": _duration,
-        "if": Text("a condition", values.condition, instead_of_expressions="Write success(), failure() or always(), without ${{ }}."),
+        "if": Text(
+            "a condition",
+            values.condition,
+            instead_of_expressions="Write success(), failure() or always(), without ${{ }}.",
+        ),
         "allow_failure": Flag("true or false"),
         "shell": Choice("a shell", "bad_shell", ("sh", "bash")),
         "working_directory": Text("a folder of the checkout", values.relative_folder, limit=FOLDER_LIMIT),
@@ -155,7 +170,15 @@ _service = Record(
         ),
     },
     required=("image",),
-    meant={"environment": "env", "variables": "env", "ports": "ready", "port": "ready", "options": "ready", "healthcheck": "ready", "health_check": "ready"},
+    meant={
+        "environment": "env",
+        "variables": "env",
+        "ports": "ready",
+        "port": "ready",
+        "options": "ready",
+        "healthcheck": "ready",
+        "health_check": "ready",
+    },
 )
 _retry = Record(
     "how often to try again",
@@ -187,7 +210,12 @@ _job = Record(
         "timeout": _duration,
         "checkout": Switchable("false, or how to check out", _checkout),
         "resources": _resources,
-        "services": Table("service containers by name", Text("the name of a service", values.service_name, values.SERVICE_NAME), _service, SERVICE_LIMIT),
+        "services": Table(
+            "service containers by name",
+            Text("the name of a service", values.service_name, values.SERVICE_NAME),
+            _service,
+            SERVICE_LIMIT,
+        ),
         "retry": _retry,
         "user": Choice("a user", "bad_user", ("root",)),
         "kubernetes": _kubernetes,
@@ -224,13 +252,19 @@ PIPELINE = Record(
         "version": Integer("a version of the language", 1, 1),
         "name": _title,
         "repository": List(
-            "a repository such as octo/web, or a list", Text("a repository", values.repository, values.REPOSITORY, 201), REPOSITORY_LIMIT, may_be_single=True
+            "a repository such as octo/web, or a list",
+            Text("a repository", values.repository, values.REPOSITORY, 201),
+            REPOSITORY_LIMIT,
+            may_be_single=True,
         ),
         "on": _on,
         "concurrency": _concurrency,
         "env": _env,
         "timeout": _duration,
-        "defaults": Record("what jobs have that say nothing else", {"image": _image, "timeout": _duration, "resources": _resources}),
+        "defaults": Record(
+            "what jobs have that say nothing else",
+            {"image": _image, "timeout": _duration, "resources": _resources},
+        ),
         "jobs": Table("jobs by name", Text("a job's name", values.job_name, values.NAME), _job, JOB_LIMIT, 1),
     },
     required=("version", "repository", "on", "jobs"),

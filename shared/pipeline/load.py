@@ -92,7 +92,11 @@ def _resources(values: Values) -> Resources:
 
 def _service(values: Values) -> Service:
     ready = values.get("ready")
-    return Service(image=values["image"], env=values.get("env", {}), ready=None if ready is None else Ready(**_renamed(ready, {"within": "within_seconds"})))
+    return Service(
+        image=values["image"],
+        env=values.get("env", {}),
+        ready=None if ready is None else Ready(**_renamed(ready, {"within": "within_seconds"})),
+    )
 
 
 def _retry(values: Values) -> Retry:

@@ -41,7 +41,11 @@ class Reading:
         if isinstance(node, Unreadable):
             return None
         takes_expressions = isinstance(rule, Text) and rule.takes_expressions
-        if isinstance(node, Scalar) and not takes_expressions and (expression := _EXPRESSION.search(node.text)):
+        if (
+            isinstance(node, Scalar)
+            and not takes_expressions
+            and (expression := _EXPRESSION.search(node.text))
+        ):
             hint = rule.instead_of_expressions if isinstance(rule, Text) else None
             message = f"expressions such as {quotable(expression[0], 60)} are not supported yet"
             return self.refuse(Spot(spot.path, node.place), "not_supported", message, hint)
@@ -55,7 +59,9 @@ class Reading:
 
     def wrong_type(self, node: Node, rule: Rule, spot: Spot, hint: str | None = None) -> None:
         place = node.place if isinstance(node, Scalar) and node.text else spot.place
-        self.problems.add(Spot(spot.path, place), "wrong_type", f"expected {rule.what}, found {_described(node)}", hint)
+        self.problems.add(
+            Spot(spot.path, place), "wrong_type", f"expected {rule.what}, found {_described(node)}", hint
+        )
 
 
 def _described(node: Node) -> str:
@@ -100,7 +106,12 @@ class Text:
 
     def schema(self) -> JsonSchema:
         form = {"pattern": f"^(?:{self.pattern})$"} if self.pattern else {}
-        return {"description": self.what, "type": ["string", "number", "boolean"], "maxLength": self.limit, **form}
+        return {
+            "description": self.what,
+            "type": ["string", "number", "boolean"],
+            "maxLength": self.limit,
+            **form,
+        }
 
 
 @dataclass(frozen=True)
@@ -117,8 +128,12 @@ class Choice:
         if node.text in self.words:
             return node.text
         meant = reading.problems.nearest(node.text, self.words)
-        message = f'"{quotable(node.text)}" is not {self.what}' + (f'. Did you mean "{meant}"?' if meant else "")
-        return reading.refuse(Spot(spot.path, node.place), self.code, message, f"Allowed here: {', '.join(self.words)}")
+        message = f'"{quotable(node.text)}" is not {self.what}' + (
+            f'. Did you mean "{meant}"?' if meant else ""
+        )
+        return reading.refuse(
+            Spot(spot.path, node.place), self.code, message, f"Allowed here: {', '.join(self.words)}"
+        )
 
     def schema(self) -> JsonSchema:
         return {"description": self.what, "enum": list(self.words)}
@@ -133,11 +148,15 @@ class Integer:
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind != "integer":
             return reading.wrong_type(node, self, spot)
-        short = re.fullmatch(r"[-+]?[0-9]{1,9}", node.text)  # the interpreter refuses to convert thousands of digits
+        short = re.fullmatch(
+            r"[-+]?[0-9]{1,9}", node.text
+        )  # the interpreter refuses to convert thousands of digits
         if short and self.least <= int(node.text) <= self.most:
             return int(node.text)
         bounds = f"From {self.least} to {self.most}." if self.least < self.most else f"Write {self.least}."
-        return reading.refuse(Spot(spot.path, node.place), "out_of_bounds", f"{quotable(node.text)} is not {self.what}", bounds)
+        return reading.refuse(
+            Spot(spot.path, node.place), "out_of_bounds", f"{quotable(node.text)} is not {self.what}", bounds
+        )
 
     def schema(self) -> JsonSchema:
         return {"description": self.what, "type": "integer", "minimum": self.least, "maximum": self.most}
@@ -174,10 +193,17 @@ class List:
                 return self._checked([reading.read(node, self.item, spot)], spot, reading)
             return reading.wrong_type(node, self, spot)
         if not node.items:
-            return reading.refuse(spot, "empty", "this list is empty", "Leave the key out, or name something.")
+            return reading.refuse(
+                spot, "empty", "this list is empty", "Leave the key out, or name something."
+            )
         if len(node.items) > self.most:
-            return reading.refuse(spot, "too_many", f"{len(node.items)} items; at most {self.most} are allowed")
-        items = [reading.read(item, self.item, Spot((*spot.path, index), item.place)) for index, item in enumerate(node.items)]
+            return reading.refuse(
+                spot, "too_many", f"{len(node.items)} items; at most {self.most} are allowed"
+            )
+        items = [
+            reading.read(item, self.item, Spot((*spot.path, index), item.place))
+            for index, item in enumerate(node.items)
+        ]
         return self._checked(items, spot, reading)
 
     def _checked(self, items: list[Any], spot: Spot, reading: Reading) -> Any:
@@ -210,7 +236,9 @@ class Table:
         if len(node.items) < self.least:
             return reading.refuse(spot, "empty", f"expected {self.what}, found none")
         if len(node.items) > self.most:
-            return reading.refuse(spot, "too_many", f"{len(node.items)} entries; at most {self.most} are allowed")
+            return reading.refuse(
+                spot, "too_many", f"{len(node.items)} entries; at most {self.most} are allowed"
+            )
         return {key.text: self._entry(key, value, spot.path, reading) for key, value in node.items}
 
     def _entry(self, key: Scalar, value: Node, path: Path, reading: Reading) -> Any:
@@ -224,7 +252,13 @@ class Table:
     def schema(self) -> JsonSchema:
         names = {"pattern": f"^(?:{self.name.pattern})$"}
         bounds = {"minProperties": self.least, "maxProperties": self.most}
-        return {"description": self.what, "type": "object", "propertyNames": names, "additionalProperties": self.value.schema(), **bounds}
+        return {
+            "description": self.what,
+            "type": "object",
+            "propertyNames": names,
+            "additionalProperties": self.value.schema(),
+            **bounds,
+        }
 
 
 @dataclass(frozen=True)
@@ -248,7 +282,12 @@ class Record:
         if not isinstance(node, Mapping):
             return reading.wrong_type(node, self, spot, f"Allowed here: {', '.join(sorted(self.fields))}")
         if len(node.items) < self.least:
-            return reading.refuse(spot, "empty", f"expected {self.what}, found none", f"Allowed here: {', '.join(sorted(self.fields))}")
+            return reading.refuse(
+                spot,
+                "empty",
+                f"expected {self.what}, found none",
+                f"Allowed here: {', '.join(sorted(self.fields))}",
+            )
         values: dict[str, Any] = {}
         for key, value in node.items:
             here = Spot((*spot.path, key.text), key.place)
@@ -266,13 +305,20 @@ class Record:
             return reading.refuse(spot, "not_supported", f'"{key}" is not supported yet')
         message = "unknown key"
         if meant := self.meant.get(key) or reading.problems.nearest(key, [*self.fields, *self.later]):
-            message += f'. Did you mean "{meant}"?' + (" It is not supported yet." if meant in self.later else "")
+            message += f'. Did you mean "{meant}"?' + (
+                " It is not supported yet." if meant in self.later else ""
+            )
         return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(sorted(self.fields))}")
 
     def schema(self) -> JsonSchema:
         fields = {name: rule.schema() for name, rule in self.fields.items()}
         kind: str | list[str] = ["object", "null"] if self.may_be_blank else "object"
-        keys = {"properties": fields, "required": list(self.required), "minProperties": self.least, "additionalProperties": False}
+        keys = {
+            "properties": fields,
+            "required": list(self.required),
+            "minProperties": self.least,
+            "additionalProperties": False,
+        }
         return {"description": self.what, "type": kind, **keys}
 
 

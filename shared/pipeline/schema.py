@@ -10,4 +10,8 @@ from shared.pipeline.rules import JsonSchema
 
 def json_schema() -> JsonSchema:
     """A fresh document of draft 2020-12."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Towpath pipeline", **PIPELINE.schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Towpath pipeline",
+        **PIPELINE.schema(),
+    }

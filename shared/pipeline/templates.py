@@ -11,12 +11,27 @@ from collections.abc import Iterator, Mapping, Set
 
 from shared.pipeline.errors import BadValue, nearest, quotable
 
-EVENT_FIELDS = ("type", "action", "repository", "ref", "branch", "tag", "sha", "base_branch", "pull_request", "sender")
+EVENT_FIELDS = (
+    "type",
+    "action",
+    "repository",
+    "ref",
+    "branch",
+    "tag",
+    "sha",
+    "base_branch",
+    "pull_request",
+    "sender",
+)
 """What an event is asked for; each is text, and empty where the event lacks it."""
 
 _PLACEHOLDER = re.compile(r"\$\{\{(.*?)\}\}")
-_OPERAND = re.compile(r"\s*(?:event\.(?P<field>[A-Za-z_][A-Za-z0-9_]*)|'(?P<word>(?:[^']|'')*)')\s*(?P<onward>\|\||$)")
-_FORM = "Write ${{ event.branch }}, or ${{ event.pull_request || event.ref }} for the first that is not empty."
+_OPERAND = re.compile(
+    r"\s*(?:event\.(?P<field>[A-Za-z_][A-Za-z0-9_]*)|'(?P<word>(?:[^']|'')*)')\s*(?P<onward>\|\||$)"
+)
+_FORM = (
+    "Write ${{ event.branch }}, or ${{ event.pull_request || event.ref }} for the first that is not empty."
+)
 
 Operand = tuple[str, bool]
 """A field's name, or a word; and whether it is a field."""
@@ -28,8 +43,14 @@ def template(text: str) -> str:
         for name, is_field in operands:
             if is_field and name not in EVENT_FIELDS:
                 meant = nearest(name, EVENT_FIELDS)
-                message = f'events have no field "{quotable(name)}"' + (f'. Did you mean "{meant}"?' if meant else "")
-                raise BadValue("unknown_field", message, f"Allowed here: {', '.join(f'event.{field}' for field in EVENT_FIELDS)}")
+                message = f'events have no field "{quotable(name)}"' + (
+                    f'. Did you mean "{meant}"?' if meant else ""
+                )
+                raise BadValue(
+                    "unknown_field",
+                    message,
+                    f"Allowed here: {', '.join(f'event.{field}' for field in EVENT_FIELDS)}",
+                )
     if not text.strip() or "\n" in text:
         raise BadValue("bad_group", "a group's name is one line and not blank")
     return text
@@ -75,7 +96,13 @@ def _operands(text: str) -> list[Operand]:
     while more:
         found = _OPERAND.match(text, position)
         if found is None:
-            raise BadValue("not_supported", f"the expression {quotable(text.strip(), 60)} is not supported here", _FORM)
-        operands.append((found["field"], True) if found["field"] is not None else (found["word"].replace("''", "'"), False))
+            raise BadValue(
+                "not_supported", f"the expression {quotable(text.strip(), 60)} is not supported here", _FORM
+            )
+        operands.append(
+            (found["field"], True)
+            if found["field"] is not None
+            else (found["word"].replace("''", "'"), False)
+        )
         position, more = found.end(), found["onward"] == "||"
     return operands

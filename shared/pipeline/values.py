@@ -50,15 +50,33 @@ RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
 Condition = Literal["success", "failure", "always"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_BYTES = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 _CONDITIONS: dict[str, Condition] = {"success()": "success", "failure()": "failure", "always()": "always"}
 
 
 def duration_seconds(text: str) -> int:
     if not re.fullmatch(DURATION, text):
         unitless = text.isdecimal()
-        message = "a duration needs a unit: s, m, h or d" if unitless else f'"{quotable(text)}" is not a duration'
-        raise BadValue("bad_duration", message, f"Write {text[:7]}s or {text[:7]}m." if unitless else "Write one number and one unit: 90s, 20m, 1h or 2d.")
+        message = (
+            "a duration needs a unit: s, m, h or d" if unitless else f'"{quotable(text)}" is not a duration'
+        )
+        raise BadValue(
+            "bad_duration",
+            message,
+            f"Write {text[:7]}s or {text[:7]}m."
+            if unitless
+            else "Write one number and one unit: 90s, 20m, 1h or 2d.",
+        )
     seconds = int(text[:-1]) * _SECONDS[text[-1]]
     if not 1 <= seconds <= TIMEOUT_LIMIT_SECONDS:
         raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 7d.")
@@ -74,7 +92,11 @@ def pause_seconds(text: str) -> int:
 
 def cpu_millis(text: str) -> int:
     if not re.fullmatch(CPU, text):
-        raise BadValue("bad_cpu", f'"{quotable(text)}" is not an amount of CPU', "Write cores or thousandths of a core: 2, 0.5 or 500m.")
+        raise BadValue(
+            "bad_cpu",
+            f'"{quotable(text)}" is not an amount of CPU',
+            "Write cores or thousandths of a core: 2, 0.5 or 500m.",
+        )
     millis = int(text[:-1]) if text.endswith("m") else int(Decimal(text) * 1000)
     if millis not in CPU_MILLIS:
         raise BadValue("bad_cpu", f"{text} is out of bounds", "From 10m to 256 cores.")
@@ -87,7 +109,9 @@ def memory_bytes(text: str) -> int:
     number = text.rstrip("KMGTki")
     size = int((Decimal(number) * _BYTES[text[len(number) :]]).to_integral_value(ROUND_CEILING))
     if size not in MEMORY_BYTES:
-        raise BadValue("bad_memory", f"{text} is out of bounds", "From 16Mi to 4Ti; a number without a unit is bytes.")
+        raise BadValue(
+            "bad_memory", f"{text} is out of bounds", "From 16Mi to 4Ti; a number without a unit is bytes."
+        )
     return size
 
 
@@ -99,14 +123,22 @@ def _memory_advice(text: str) -> str:
 
 def job_name(text: str) -> str:
     if not re.fullmatch(NAME, text):
-        raise BadValue("bad_name", f'"{quotable(text)}" is not a name', 'A letter or "_", then letters, digits, "_" and "-", at most 63 characters.')
+        raise BadValue(
+            "bad_name",
+            f'"{quotable(text)}" is not a name',
+            'A letter or "_", then letters, digits, "_" and "-", at most 63 characters.',
+        )
     return text
 
 
 def service_name(text: str) -> str:
     if not re.fullmatch(SERVICE_NAME, text):
         message = f'"{quotable(text)}" is not the name of a host'
-        raise BadValue("bad_service_name", message, 'A small letter, then small letters, digits and "-", at most 55 characters; no "-" at the end.')
+        raise BadValue(
+            "bad_service_name",
+            message,
+            'A small letter, then small letters, digits and "-", at most 55 characters; no "-" at the end.',
+        )
     if text in RESERVED_SERVICE_NAMES:
         raise BadValue("bad_service_name", f'the name "{text}" is taken by Towpath')
     return text
@@ -114,13 +146,21 @@ def service_name(text: str) -> str:
 
 def label_key(text: str) -> str:
     if not re.fullmatch(LABEL_KEY, text) or len(text.rpartition("/")[0]) > LABEL_PREFIX_LIMIT:
-        raise BadValue("bad_label", f'"{quotable(text)}" is not a label\'s key', "Write it as Kubernetes does: disktype or kubernetes.io/arch.")
+        raise BadValue(
+            "bad_label",
+            f'"{quotable(text)}" is not a label\'s key',
+            "Write it as Kubernetes does: disktype or kubernetes.io/arch.",
+        )
     return text
 
 
 def label_value(text: str) -> str:
     if not re.fullmatch(LABEL_VALUE, text):
-        raise BadValue("bad_label", f'"{quotable(text)}" is not a label\'s value', 'Letters, digits, "-", "_" and ".", at most 63 characters.')
+        raise BadValue(
+            "bad_label",
+            f'"{quotable(text)}" is not a label\'s value',
+            'Letters, digits, "-", "_" and ".", at most 63 characters.',
+        )
     return text
 
 
@@ -133,13 +173,19 @@ def title(text: str) -> str:
 def env_name(text: str) -> str:
     if not re.fullmatch(ENV_NAME, text):
         message = f'"{quotable(text)}" is not the name of a variable'
-        raise BadValue("bad_env_name", message, 'A letter or "_", then letters, digits and "_", at most 128 characters.')
+        raise BadValue(
+            "bad_env_name", message, 'A letter or "_", then letters, digits and "_", at most 128 characters.'
+        )
     if RESERVED_ENV_NAME.fullmatch(text):
         raise BadValue("reserved_env_name", "names that begin with TOWPATH_ are set by Towpath")
     if text in READONLY_IN_BASH:
-        raise BadValue("reserved_env_name", f"bash sets {text} itself and lets nobody else", "Choose another name.")
+        raise BadValue(
+            "reserved_env_name", f"bash sets {text} itself and lets nobody else", "Choose another name."
+        )
     if text == "OPTIND":
-        raise BadValue("reserved_env_name", "OPTIND is the shell's own: where it is no number, no script starts")
+        raise BadValue(
+            "reserved_env_name", "OPTIND is the shell's own: where it is no number, no script starts"
+        )
     return text
 
 
@@ -155,7 +201,9 @@ def script(text: str) -> str:
 
 def _limited(text: str, limit_bytes: int, what: str) -> str:
     if len(text.encode()) > limit_bytes:
-        raise BadValue("too_long", f"{what} may have {limit_bytes // 1024} KiB", "Keep it in a file of the repository.")
+        raise BadValue(
+            "too_long", f"{what} may have {limit_bytes // 1024} KiB", "Keep it in a file of the repository."
+        )
     return text
 
 
@@ -164,23 +212,37 @@ def repository(text: str) -> str:
     if re.fullmatch(REPOSITORY, text) and name not in {".", ".."}:
         return text
     if "://" in text or text.startswith("git@"):
-        raise BadValue("bad_repository", "a repository is named by owner and name, not by its address", "Write octo/web.")
+        raise BadValue(
+            "bad_repository", "a repository is named by owner and name, not by its address", "Write octo/web."
+        )
     if any(character in owner for character in "*?"):
         raise BadValue("bad_repository", "a glob may stand in the name part only", "Write octo/*.")
-    raise BadValue("bad_repository", f'"{quotable(text)}" is not a repository', "Write owner/name, or owner/* for all of an owner.")
+    raise BadValue(
+        "bad_repository",
+        f'"{quotable(text)}" is not a repository',
+        "Write owner/name, or owner/* for all of an owner.",
+    )
 
 
 def image(text: str) -> str:
     if re.fullmatch(IMAGE, text):
         return text
     if re.fullmatch(IMAGE, text.lower()):
-        raise BadValue("bad_image", "the name of an image is in lower case", f"Write {quotable(text.lower(), 120)}.")
-    raise BadValue("bad_image", f'"{quotable(text)}" is not an image', "Write name:tag, with the registry before it if need be: ghcr.io/octo/web:1.2.")
+        raise BadValue(
+            "bad_image", "the name of an image is in lower case", f"Write {quotable(text.lower(), 120)}."
+        )
+    raise BadValue(
+        "bad_image",
+        f'"{quotable(text)}" is not an image',
+        "Write name:tag, with the registry before it if need be: ghcr.io/octo/web:1.2.",
+    )
 
 
 def relative_folder(text: str) -> str:
     if text.startswith(("/", "~")):
-        raise BadValue("bad_path", "the folder is given from the top of the checkout", "Write web/app, not /web/app.")
+        raise BadValue(
+            "bad_path", "the folder is given from the top of the checkout", "Write web/app, not /web/app."
+        )
     if ".." in text.split("/"):
         raise BadValue("bad_path", '".." would leave the checkout')
     if not text.strip() or "\n" in text:
@@ -193,5 +255,7 @@ def condition(text: str) -> Condition:
         return found
     allowed = f"Allowed here: {', '.join(_CONDITIONS)}"
     if meant := nearest(text.strip(), _CONDITIONS):
-        raise BadValue("bad_condition", f'"{quotable(text)}" is not a condition. Did you mean "{meant}"?', allowed)
+        raise BadValue(
+            "bad_condition", f'"{quotable(text)}" is not a condition. Did you mean "{meant}"?', allowed
+        )
     raise BadValue("not_supported", "conditions with expressions are not supported yet", allowed)

@@ -33,11 +33,16 @@ _CORE_SCHEMA = re.compile(
 )
 _MAY_BE_NO_TEXT = frozenset("~nNtTfF+-.0123456789")
 """First characters of scalars that the core schema may read as something else than text."""
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML 1.2, production c-printable
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)  # YAML 1.2, production c-printable
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 _ADVICE = (
     ("mapping values are not allowed", 'A value that holds ": " needs quotes.'),
-    ("cannot start any token", "Indent with spaces, not tabs. A value that begins with @, ` or % needs quotes."),
+    (
+        "cannot start any token",
+        "Indent with spaces, not tabs. A value that begins with @, ` or % needs quotes.",
+    ),
     ("while scanning a tag", 'A value that begins with "!" needs quotes.'),
     ("while scanning an alias", 'A value that begins with "*" needs quotes.'),
     ("did not find expected alphabetic or numeric", 'A value that begins with "*" or "&" needs quotes.'),
@@ -89,7 +94,11 @@ def compose(source: str | bytes, problems: Problems) -> Node:
     """
     text = _decoded(source, problems)
     if directive := _DIRECTIVE.search(text):
-        raise problems.stop(_place_at(text, directive.start()), "yaml_directive", 'lines that begin with "%" (YAML directives) are not used here')
+        raise problems.stop(
+            _place_at(text, directive.start()),
+            "yaml_directive",
+            'lines that begin with "%" (YAML directives) are not used here',
+        )
     parser = CParser(text.encode())
     try:
         return _Builder(parser, problems).document()
@@ -112,7 +121,11 @@ def _decoded(source: str | bytes, problems: Problems) -> str:
         text = source
     text = text.removeprefix("\ufeff")
     if found := _UNPRINTABLE.search(text):
-        raise problems.stop(_place_at(text, found.start()), "bad_character", f"the character U+{ord(found[0]):04X} is not allowed in YAML")
+        raise problems.stop(
+            _place_at(text, found.start()),
+            "bad_character",
+            f"the character U+{ord(found[0]):04X} is not allowed in YAML",
+        )
     if len(text.encode()) > SIZE_LIMIT_BYTES:
         raise _too_large(problems)
     return text
@@ -167,7 +180,9 @@ class _Builder:
         self._next()  # the document's end
         if not isinstance(event := self._next(), events.StreamEndEvent):
             hint = 'Remove this "---" and what follows.'
-            raise self._problems.stop(_place(event), "several_documents", "a second document begins here; a pipeline is one", hint)
+            raise self._problems.stop(
+                _place(event), "several_documents", "a second document begins here; a pipeline is one", hint
+            )
         return root
 
     def _next(self) -> Any:
@@ -184,7 +199,9 @@ class _Builder:
             raise self._problems.stop(place, "too_deep", f"nested deeper than {DEPTH_LIMIT} levels")
         if event.tag is not None:
             hint = 'A value that begins with "!" needs quotes.'
-            self._problems.add(Spot(path, place), "yaml_tag", f"tags such as {quotable(event.tag)} are not used here", hint)
+            self._problems.add(
+                Spot(path, place), "yaml_tag", f"tags such as {quotable(event.tag)} are not used here", hint
+            )
         node: Node
         if is_scalar:
             node = self._scalar(event, place, path)
@@ -201,16 +218,27 @@ class _Builder:
         node = self._anchors.get(event.anchor)
         if node is None:
             hint = 'A value that begins with "*" needs quotes.'
-            self._problems.add(Spot(path, place), "unknown_alias", f'no anchor "&{quotable(event.anchor)}" stands before this alias', hint)
+            self._problems.add(
+                Spot(path, place),
+                "unknown_alias",
+                f'no anchor "&{quotable(event.anchor)}" stands before this alias',
+                hint,
+            )
             return Unreadable(place)
         self._count(node.size, _characters(node), place)
         if depth + node.height - 1 > DEPTH_LIMIT:
-            raise self._problems.stop(place, "too_deep", f"nested deeper than {DEPTH_LIMIT} levels with this alias")
+            raise self._problems.stop(
+                place, "too_deep", f"nested deeper than {DEPTH_LIMIT} levels with this alias"
+            )
         return node
 
     def _scalar(self, event: Any, place: Place, path: Path) -> Node:
         if "\0" in event.value:
-            self._problems.add(Spot(path, place), "bad_character", "the character U+0000 is not allowed, not even as an escape")
+            self._problems.add(
+                Spot(path, place),
+                "bad_character",
+                "the character U+0000 is not allowed, not even as an escape",
+            )
             return Unreadable(place)
         return Scalar(place, event.value, _kind(event))
 
@@ -218,20 +246,29 @@ class _Builder:
         items: list[Node] = []
         while not isinstance(event := self._next(), events.SequenceEndEvent):
             items.append(self._node(event, (*path, len(items)), depth + 1))
-        return Sequence(place, tuple(items), 1 + sum(item.size for item in items), 1 + max((item.height for item in items), default=0))
+        return Sequence(
+            place,
+            tuple(items),
+            1 + sum(item.size for item in items),
+            1 + max((item.height for item in items), default=0),
+        )
 
     def _mapping(self, place: Place, path: Path, depth: int) -> Mapping:
         items: dict[str, tuple[Scalar, Node]] = {}
         size, height = 1, 0
         while not isinstance(event := self._next(), events.MappingEndEvent):
             key = self._node(event, path, depth + 1)
-            value = self._node(self._next(), (*path, key.text) if isinstance(key, Scalar) else path, depth + 1)
+            value = self._node(
+                self._next(), (*path, key.text) if isinstance(key, Scalar) else path, depth + 1
+            )
             size, height = size + key.size + value.size, max(height, key.height, value.height)
             if usable := self._usable_key(key, event, path, items):
                 items[usable.text] = (usable, value)
         return Mapping(place, tuple(items.values()), size, 1 + height)
 
-    def _usable_key(self, key: Node, event: Any, path: Path, items: dict[str, tuple[Scalar, Node]]) -> Scalar | None:
+    def _usable_key(
+        self, key: Node, event: Any, path: Path, items: dict[str, tuple[Scalar, Node]]
+    ) -> Scalar | None:
         space = key.text[:1] if isinstance(key, Scalar) else ""
         if space > "\x7f" and (space.isspace() or space in "\u200b\ufeff"):
             name = unicodedata.name(space, "not printable").lower()
@@ -246,19 +283,30 @@ class _Builder:
             hint = "Something like ? [a] or {{ x }} stands where a key is expected."
             self._problems.add(spot, "bad_key", "a key must be plain text", hint)
         elif isinstance(key, Scalar) and key.text == "<<":
-            self._problems.add(spot, "merge_key", "merge keys (<<) are not used here", 'Repeat the keys, or put them under "defaults".')
+            self._problems.add(
+                spot,
+                "merge_key",
+                "merge keys (<<) are not used here",
+                'Repeat the keys, or put them under "defaults".',
+            )
         elif isinstance(key, Scalar):
             first = items[key.text][0].place
-            self._problems.add(spot, "duplicate_key", f"this key stands here twice; the first is in line {first.line}")
+            self._problems.add(
+                spot, "duplicate_key", f"this key stands here twice; the first is in line {first.line}"
+            )
         return None
 
     def _count(self, nodes: int, characters: int, place: Place) -> None:
         self._nodes += nodes
         self._characters += characters
         if self._nodes > NODE_LIMIT:
-            raise self._problems.stop(place, "too_many_nodes", f"more than {NODE_LIMIT} values, aliases followed")
+            raise self._problems.stop(
+                place, "too_many_nodes", f"more than {NODE_LIMIT} values, aliases followed"
+            )
         if self._characters > TEXT_LIMIT:
-            raise self._problems.stop(place, "too_large", f"more than {TEXT_LIMIT // 1024} KiB of text, aliases followed")
+            raise self._problems.stop(
+                place, "too_large", f"more than {TEXT_LIMIT // 1024} KiB of text, aliases followed"
+            )
 
 
 def _place(event: Any) -> Place:

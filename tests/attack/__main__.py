@@ -111,7 +111,9 @@ def say(text: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
-    parser.add_argument("attacks", nargs="*", metavar="X3", help=f"which of {', '.join(ATTACKS)}; all without one")
+    parser.add_argument(
+        "attacks", nargs="*", metavar="X3", help=f"which of {', '.join(ATTACKS)}; all without one"
+    )
     parser.add_argument("--seconds", type=float, default=15, help="how long each attack lasts")
     parser.add_argument("--quiet", type=float, default=8, help="how long each quiet phase lasts")
     given = parser.parse_args(arguments)

@@ -136,7 +136,9 @@ async def costly_pushes(attacker: Attacker) -> None:
     while True:
         number = attacker.order.first + attacker.answers.total()
         end = series.end(number)
-        headers = {name: value for name, value in series.headers(number, end).items() if name != "Content-Type"}
+        headers = {
+            name: value for name, value in series.headers(number, end).items() if name != "Content-Type"
+        }
         await attacker.ask("POST", "/webhooks/github", series.beginning + end, **headers)
 
 

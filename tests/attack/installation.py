@@ -49,7 +49,9 @@ class Installation:
 
     def series(self, name: str, branch: str = "main") -> Series:
         repository = f"bench/{name}"
-        return Series(repository, FORGE_IDS[name], self.running.secret, seed=f"attack {name} {branch}", branch=branch)
+        return Series(
+            repository, FORGE_IDS[name], self.running.secret, seed=f"attack {name} {branch}", branch=branch
+        )
 
     def orders(self, attack: str, seconds: float) -> list[Order]:
         """One for each attacking process."""
@@ -63,7 +65,9 @@ class Installation:
 
     async def settled(self, seconds: float) -> None:
         """Returns when each accepted webhook is decided."""
-        wanted = Wanted("deciding", "waiting_deliveries", lambda row: not row["undecided"], seconds, poll_seconds=0.05)
+        wanted = Wanted(
+            "deciding", "waiting_deliveries", lambda row: not row["undecided"], seconds, poll_seconds=0.05
+        )
         await self.running.watch.until(wanted)
 
 
@@ -123,7 +127,9 @@ async def _costly_pipelines(owner: Client) -> None:
 async def _open_log(installation: Installation) -> None:
     running, series = installation.running, installation.series("attacker")
     await send_one(running.session, running.hook, series, 0)
-    begun = Wanted("the attacker's job", "hello_run", lambda row: row["status"] == "running", 60, poll_seconds=0.05)
+    begun = Wanted(
+        "the attacker's job", "hello_run", lambda row: row["status"] == "running", 60, poll_seconds=0.05
+    )
     await running.watch.until(begun, series.sha(0))
     row = await running.watch.one("stream_of_commit", series.sha(0))
     installation.log_path = f"/runs/{row['run_id']}/logs/stream"

@@ -29,7 +29,9 @@ PAUSE_SECONDS = 0.1
 POLL_SECONDS = 0.008
 _BEGUN = {"running", "success"}
 BEGUN = Wanted("a run's start", "hello_run", lambda row: row["status"] in _BEGUN, START_SECONDS, POLL_SECONDS)
-ENDED = Wanted("a run's end", "hello_run", lambda row: row["status"] == "success", START_SECONDS, POLL_SECONDS)
+ENDED = Wanted(
+    "a run's end", "hello_run", lambda row: row["status"] == "success", START_SECONDS, POLL_SECONDS
+)
 SETTLE_SECONDS = 90
 GRACE_SECONDS = 5
 """For the attackers to end after their time."""

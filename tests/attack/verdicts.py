@@ -107,13 +107,21 @@ class Row:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        limits = {"p99_limit_seconds": round(self.p99_limit, 4), "start_limit_seconds": round(self.start_limit, 4)}
-        quiet = {"quiet_p99_seconds": round(self.quiet.p99, 4), "quiet_start_seconds": round(self.quiet.start, 4)}
+        limits = {
+            "p99_limit_seconds": round(self.p99_limit, 4),
+            "start_limit_seconds": round(self.start_limit, 4),
+        }
+        quiet = {
+            "quiet_p99_seconds": round(self.quiet.p99, 4),
+            "quiet_start_seconds": round(self.quiet.start, 4),
+        }
         return {**self.attacked.as_json(), **quiet, **limits, "failures": self.failures()}
 
 
 def _unusable(phase: Phase) -> list[str]:
-    found = [f"{count} webhooks ({phase.name}) were not accepted: {why}." for why, count in phase.refused.items()]
+    found = [
+        f"{count} webhooks ({phase.name}) were not accepted: {why}." for why, count in phase.refused.items()
+    ]
     if phase.not_started:
         found.append(f"{phase.not_started} runs ({phase.name}) did not start.")
     if not phase.answer_seconds or not phase.start_seconds:

@@ -50,19 +50,29 @@ async def soak(wanted: Wanted) -> Report:
     async with AsyncExitStack() as open_ones:
         world = await open_ones.enter_async_context(open_world(random.Random(wanted.seed)))  # noqa: S311 - to be repeated, not to be secret
         timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
-        session = await open_ones.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
+        session = await open_ones.enter_async_context(
+            aiohttp.ClientSession(timeout=timeout, connector=connector)
+        )
         oracle = world.backend.oracle()
         load, trouble = Load(world, session, oracle, wanted.rate), Trouble(world)
         await load.prepare()
         await database_faults.prepare(world)
         kinds = len(trouble.injected.kinds)
-        say(f"seed {wanted.seed}: {wanted.seconds:.0f} s, {wanted.rate:g} events a second, {kinds} kinds of faults; logs in {world.stack.directory / 'logs'}")
+        say(
+            f"seed {wanted.seed}: {wanted.seconds:.0f} s, {wanted.rate:g} events a second, {kinds} kinds of faults; logs in {world.stack.directory / 'logs'}"
+        )
         started = time.monotonic()
         await break_under_load(wanted, load, trouble)
         seconds = time.monotonic() - started
         say("whole again; waiting for the last runs")
         quiet_seconds = await quiet(world)
-        return await judged(world, load, trouble, Soak(wanted.seed, round(seconds), quiet_seconds, await world.versions()), read_oracle(oracle.lines))
+        return await judged(
+            world,
+            load,
+            trouble,
+            Soak(wanted.seed, round(seconds), quiet_seconds, await world.versions()),
+            read_oracle(oracle.lines),
+        )
 
 
 async def break_under_load(wanted: Wanted, load: Load, trouble: Trouble) -> None:
@@ -79,7 +89,9 @@ async def judged(world: World, load: Load, trouble: Trouble, said: Soak, told: l
     """Every check, and all that is to be told."""
     started = time.monotonic()
     found = await findings(world, load, told)
-    recovered = recoveries(trouble.injected.outages, waits(load.journal, told, await finished_at(world)), trouble.injected.failed)
+    recovered = recoveries(
+        trouble.injected.outages, waits(load.journal, told, await finished_at(world)), trouble.injected.failed
+    )
     say(f"everything was checked within {time.monotonic() - started:.0f} s")
     for sentence in found.sentences():
         say(f"NOT AS PROMISED: {sentence}")
@@ -102,7 +114,9 @@ async def show(load: Load, trouble: Trouble) -> None:
             say(f"        not done, and tried again: {sentence}")
             told += 1
         done = len(trouble.injected.outages)
-        say(f"{passed:4.0f} s  {len(load.journal.events)} accepted, {load.journal.refused} sent again, {done} faults; now: {', '.join(trouble.now) or 'whole'}")
+        say(
+            f"{passed:4.0f} s  {len(load.journal.events)} accepted, {load.journal.refused} sent again, {done} faults; now: {', '.join(trouble.now) or 'whole'}"
+        )
 
 
 def keep_logs(world: World) -> None:
@@ -122,8 +136,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--rate", type=float, default=None, help="events a second: 3, or 0.5 where jobs are pods")
-    parser.add_argument("--least", type=int, default=0, help="go on until every kind of fault was injected so often")
+    parser.add_argument(
+        "--rate", type=float, default=None, help="events a second: 3, or 0.5 where jobs are pods"
+    )
+    parser.add_argument(
+        "--least", type=int, default=0, help="go on until every kind of fault was injected so often"
+    )
     given = parser.parse_args(arguments)
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     usual_rate = 0.5 if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else 3
@@ -141,7 +159,9 @@ def ended(done: Report) -> int:
     """Prints and stores the report. The exit status."""
     path = state_directory(CHECKOUT) / "chaos.json"
     path.write_text(json.dumps(done.as_json(), indent=2) + "\n")
-    say(f"\n{done.table()}\n\nwritten to {path}\n{'as promised' if done.is_as_promised else 'NOT AS PROMISED'}")
+    say(
+        f"\n{done.table()}\n\nwritten to {path}\n{'as promised' if done.is_as_promised else 'NOT AS PROMISED'}"
+    )
     return 0 if done.is_as_promised else 1
 
 

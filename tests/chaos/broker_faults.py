@@ -10,11 +10,23 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
 from shared import topology
-from shared.messages import AttemptClaimed, AttemptFinished, AttemptReady, CommandRequested, ContainerStarted, DeliveryAccepted, LogSealed, Message, encode
+from shared.messages import (
+    AttemptClaimed,
+    AttemptFinished,
+    AttemptReady,
+    CommandRequested,
+    ContainerStarted,
+    DeliveryAccepted,
+    LogSealed,
+    Message,
+    encode,
+)
 from tests.chaos.world import World
 
 CLUSTER = "local"
-QUEUES = [queue for queue in (*topology.FIXED, topology.executor_queue(CLUSTER)) if queue is not topology.INLET]
+QUEUES = [
+    queue for queue in (*topology.FIXED, topology.executor_queue(CLUSTER)) if queue is not topology.INLET
+]
 
 
 @asynccontextmanager
@@ -96,15 +108,29 @@ async def messages_dropped(world: World) -> AsyncIterator[None]:
 async def messages_doubled(world: World) -> AsyncIterator[None]:
     """What was said before is said again, late and in another order."""
     async with world.database() as connection:
-        deliveries = [row["id"] for row in await connection.fetch("SELECT id FROM deliveries ORDER BY random() LIMIT 40")]
-        commands = [row["id"] for row in await connection.fetch("SELECT id FROM commands ORDER BY random() LIMIT 10")]
-        attempts = await connection.fetch("SELECT id, job_id, number FROM attempts ORDER BY random() LIMIT 40")
+        deliveries = [
+            row["id"]
+            for row in await connection.fetch("SELECT id FROM deliveries ORDER BY random() LIMIT 40")
+        ]
+        commands = [
+            row["id"] for row in await connection.fetch("SELECT id FROM commands ORDER BY random() LIMIT 10")
+        ]
+        attempts = await connection.fetch(
+            "SELECT id, job_id, number FROM attempts ORDER BY random() LIMIT 40"
+        )
     messages: list[Message] = [DeliveryAccepted(delivery_ids=(delivery,)) for delivery in deliveries]
     messages += [CommandRequested(command_ids=(command,)) for command in commands]
     for attempt in attempts:
         ids = (attempt["id"],)
-        messages += [AttemptFinished(attempt_ids=ids), AttemptClaimed(attempt_ids=ids), ContainerStarted(attempt_ids=ids)]
-        messages += [LogSealed(cluster=CLUSTER, attempt_ids=ids), AttemptReady(cluster=CLUSTER, jobs=((attempt["job_id"], attempt["number"]),))]
+        messages += [
+            AttemptFinished(attempt_ids=ids),
+            AttemptClaimed(attempt_ids=ids),
+            ContainerStarted(attempt_ids=ids),
+        ]
+        messages += [
+            LogSealed(cluster=CLUSTER, attempt_ids=ids),
+            AttemptReady(cluster=CLUSTER, jobs=((attempt["job_id"], attempt["number"]),)),
+        ]
     world.chance.shuffle(messages)
     await _say(world, [(encode(message), message.routing_key) for message in messages])
     yield
@@ -124,7 +150,11 @@ async def messages_poisoned(world: World) -> AsyncIterator[None]:
     ]
     bodies = [(encode(message), message.routing_key) for message in unknown]
     for queue in QUEUES:
-        bodies += [(world.chance.randbytes(40), queue.keys[0]), (b"", queue.keys[0]), (b'{"type": "something.imagined"}', queue.keys[0])]
+        bodies += [
+            (world.chance.randbytes(40), queue.keys[0]),
+            (b"", queue.keys[0]),
+            (b'{"type": "something.imagined"}', queue.keys[0]),
+        ]
     world.chance.shuffle(bodies)
     await _say(world, bodies)
     yield

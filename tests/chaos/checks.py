@@ -46,7 +46,12 @@ class Findings:
         return {name: len(found) for name, found in vars(self).items() if name != "untrue_runs"}
 
     def sentences(self) -> list[str]:
-        return [f"{name}: {sentence}" for name, found in vars(self).items() if name not in _NO_FAULTS for sentence in found]
+        return [
+            f"{name}: {sentence}"
+            for name, found in vars(self).items()
+            if name not in _NO_FAULTS
+            for sentence in found
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,9 @@ async def findings(world: World, load: Load, told: list[Told]) -> Findings:
     found = Findings(violations=[*world.violations, *load.journal.given_up])
     async with world.database() as connection:
         runs = await connection.fetch(RUNS)
-        found.stuck += [f"{row['count']} {row['what']}" for row in await connection.fetch(LEFT_OVER) if row["count"]]
+        found.stuck += [
+            f"{row['count']} {row['what']}" for row in await connection.fetch(LEFT_OVER) if row["count"]
+        ]
         found.illegal += _illegal_moves(await connection.fetch(TRANSITIONS))
     found.superseded += [run["id"] for run in runs if run["reason"] == "superseded"]
     by_sha: defaultdict[str, list[asyncpg.Record]] = defaultdict(list)
@@ -101,7 +108,9 @@ async def findings(world: World, load: Load, told: list[Told]) -> Findings:
     _check_groups(found, load.journal, told)
     await _check_logs(found, load, [run for run in runs if run["id"] not in lost_by_hand])
     if world.cluster:
-        found.stuck += [f"pod {pod['metadata']['name']} is still there" for pod in await world.cluster.leftovers()]
+        found.stuck += [
+            f"pod {pod['metadata']['name']} is still there" for pod in await world.cluster.leftovers()
+        ]
     return found
 
 
@@ -117,7 +126,11 @@ def waits(journal: Journal, told: list[Told], finished: dict[str, datetime]) -> 
             starts[line.sha] = min(line.at, starts.get(line.sha, line.at))
         if line.what == "end":
             ends[line.sha] = max(line.at, ends.get(line.sha, line.at))
-    found = [Wait(ends[event.sha], finished[event.sha].timestamp()) for event in journal.events if event.sha in ends and event.sha in finished]
+    found = [
+        Wait(ends[event.sha], finished[event.sha].timestamp())
+        for event in journal.events
+        if event.sha in ends and event.sha in finished
+    ]
     alone = [event for event in journal.events if event.sha in starts and BY_NAME[event.kind].on_new is None]
     found += [Wait(event.accepted_at, starts[event.sha]) for event in alone]
     return found + _waits_in_queues(journal, starts, ends)
@@ -139,10 +152,20 @@ def _waits_in_queues(journal: Journal, starts: dict[str, float], ends: dict[str,
 async def finished_at(world: World) -> dict[str, datetime]:
     """When the run of each commit had its verdict; of several the first."""
     async with world.database() as connection:
-        return {row["sha"]: row["finished_at"] for row in reversed(await connection.fetch(RUNS)) if row["finished_at"] is not None and row["rerun"] == 0}
+        return {
+            row["sha"]: row["finished_at"]
+            for row in reversed(await connection.fetch(RUNS))
+            if row["finished_at"] is not None and row["rerun"] == 0
+        }
 
 
-def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Record]], told: list[Told], lost_by_hand: Collection[int] = ()) -> None:
+def _check_events(
+    found: Findings,
+    load: Load,
+    by_sha: dict[str, list[asyncpg.Record]],
+    told: list[Told],
+    lost_by_hand: Collection[int] = (),
+) -> None:
     ended = {(line.sha, line.job) for line in told if line.what == "end"}
     newest = {event.kind: event.order for event in sorted(load.journal.events, key=lambda event: event.order)}
     for event in load.journal.events:
@@ -160,7 +183,9 @@ def _check_events(found: Findings, load: Load, by_sha: dict[str, list[asyncpg.Re
         true = _true_ends(event, newest[kind.name])
         if run["id"] in lost_by_hand:
             true.add(("error", "lost"))
-        if (status, reason) == ("error", "platform") and not any(line.sha == event.sha and line.job == kind.jobs[-1] for line in told):
+        if (status, reason) == ("error", "platform") and not any(
+            line.sha == event.sha and line.job == kind.jobs[-1] for line in told
+        ):
             found.platform_errors.append(run["id"])
         elif (status, reason) not in true:
             found.untrue.append(f"run {run['id']} of {kind.name} is {status} ({reason}): {run['message']}")
@@ -196,7 +221,11 @@ def _check_starts(found: Findings, told: list[Told]) -> None:
         if line.what == "start":
             starts[line.run_id, line.job, line.attempt] += 1
         lives[line.run_id, line.job].append((line.attempt, line.at))
-    found.doubled += [f"attempt {attempt} of {job} in run {run_id} started {count} times" for (run_id, job, attempt), count in starts.items() if count > 1]
+    found.doubled += [
+        f"attempt {attempt} of {job} in run {run_id} started {count} times"
+        for (run_id, job, attempt), count in starts.items()
+        if count > 1
+    ]
     for (run_id, job), lines in lives.items():
         in_time = [attempt for attempt, _ in sorted(lines, key=lambda line: line[1])]
         if in_time != sorted(in_time):
@@ -206,14 +235,33 @@ def _check_starts(found: Findings, told: list[Told]) -> None:
 def _check_groups(found: Findings, journal: Journal, told: list[Told]) -> None:
     """Of a group of one no two runs live at once, and where the newest counts no older one starts after a newer one."""
     of_groups = {event.sha: event for event in journal.events if BY_NAME[event.kind].on_new}
-    found.overlap += [f"run {line.run_id} of {of_groups[line.sha].kind} found its group taken" for line in told if line.what == "overlap"]
+    found.overlap += [
+        f"run {line.run_id} of {of_groups[line.sha].kind} found its group taken"
+        for line in told
+        if line.what == "overlap"
+    ]
     for kind in KINDS:
-        lines = sorted((line for line in told if line.sha in of_groups and of_groups[line.sha].kind == kind.name), key=lambda line: line.at)
-        runs = [line.run_id for number, line in enumerate(lines) if number == 0 or lines[number - 1].run_id != line.run_id]
-        found.overlap += [f"run {run_id} of {kind.name} lived on beside another" for run_id, times in Counter(runs).items() if times > 1]
+        lines = sorted(
+            (line for line in told if line.sha in of_groups and of_groups[line.sha].kind == kind.name),
+            key=lambda line: line.at,
+        )
+        runs = [
+            line.run_id
+            for number, line in enumerate(lines)
+            if number == 0 or lines[number - 1].run_id != line.run_id
+        ]
+        found.overlap += [
+            f"run {run_id} of {kind.name} lived on beside another"
+            for run_id, times in Counter(runs).items()
+            if times > 1
+        ]
         if kind.is_superseded:
             orders = [of_groups[line.sha].order for line in lines if line.what == "start"]
-            found.untrue += [f"{kind.name}: push {after} started after push {before}, which is newer" for before, after in pairwise(orders) if after < before]
+            found.untrue += [
+                f"{kind.name}: push {after} started after push {before}, which is newer"
+                for before, after in pairwise(orders)
+                if after < before
+            ]
 
 
 async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record]) -> None:
@@ -225,13 +273,17 @@ async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record]) -
         async with at_once:
             answer = await load.read(f"/runs/{run['id']}/logs?job={job}&container=job")
         if answer.raw != expected:
-            found.log_errors.append(f"{job} in run {run['id']}: {answer.status}, {len(answer.raw)} bytes instead of {len(expected)}")
+            found.log_errors.append(
+                f"{job} in run {run['id']}: {answer.status}, {len(answer.raw)} bytes instead of {len(expected)}"
+            )
 
     checks = []
     for run in runs:
         kind = kinds.get(run["sha"])
         if kind is not None and run["status"] in {"success", "failed"}:
-            checks += [check(run, job, expected_log(kind, run["sha"])) for job in kind.jobs if job in run["ran"]]
+            checks += [
+                check(run, job, expected_log(kind, run["sha"])) for job in kind.jobs if job in run["ran"]
+            ]
     await asyncio.gather(*checks)
     found.log_errors += [f"run {run['id']} has {run['gaps']} gaps" for run in runs if run["gaps"]]
 
@@ -251,4 +303,8 @@ def _illegal_moves(rows: list[asyncpg.Record]) -> list[str]:
 
 
 def _is_allowed(is_attempt: bool, before: str, after: str) -> bool:
-    return AttemptStatus(after) in ATTEMPT_MOVES[AttemptStatus(before)] if is_attempt else Status(after) in MOVES[Status(before)]
+    return (
+        AttemptStatus(after) in ATTEMPT_MOVES[AttemptStatus(before)]
+        if is_attempt
+        else Status(after) in MOVES[Status(before)]
+    )

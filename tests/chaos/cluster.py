@@ -44,7 +44,11 @@ class Cluster:
     async def running(self) -> list[Object]:
         """Pods whose user code may run, in a settled order."""
         pods = await self.pods()
-        return [pod for pod in pods if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]]
+        return [
+            pod
+            for pod in pods
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
 
     async def pods(self) -> list[Object]:
         found: list[Object] = (await self.api.get(self._path()))["items"]
@@ -61,7 +65,10 @@ class Cluster:
     async def delete(self, pod: Object) -> None:
         """At once, as by hand."""
         self.deleted_runs.add(int(pod["metadata"]["labels"]["towpath.dev/run"]))
-        await self.api.delete(f"{self._path()}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+        await self.api.delete(
+            f"{self._path()}/{pod['metadata']['name']}",
+            {"gracePeriodSeconds": 0, "propagationPolicy": "Background"},
+        )
 
     async def double(self, pod: Object) -> None:
         """Another pod of the same Job, as its controller may make one."""
@@ -80,7 +87,13 @@ def through(config: Object, port: int) -> Object:
     """The same kubeconfig, by way of a proxy on this machine. The server's certificate has to name 127.0.0.1."""
     used = _used(config)["name"]
     there = {"server": f"https://127.0.0.1:{port}"}
-    return {**config, "clusters": [{**one, "cluster": {**one["cluster"], **there}} if one["name"] == used else one for one in config["clusters"]]}
+    return {
+        **config,
+        "clusters": [
+            {**one, "cluster": {**one["cluster"], **there}} if one["name"] == used else one
+            for one in config["clusters"]
+        ],
+    }
 
 
 def _used(config: Object) -> Object:
@@ -91,7 +104,9 @@ def _used(config: Object) -> Object:
 
 
 @asynccontextmanager
-async def open_cluster(backend: KubernetesBackend, directory: Path, replicas: Iterable[Replica]) -> AsyncIterator[Cluster]:
+async def open_cluster(
+    backend: KubernetesBackend, directory: Path, replicas: Iterable[Replica]
+) -> AsyncIterator[Cluster]:
     """With a proxy for each of these that talks to it."""
     path = kubeconfig()
     assert path is not None
@@ -99,7 +114,9 @@ async def open_cluster(backend: KubernetesBackend, directory: Path, replicas: It
     async with open_kubernetes(path) as api, AsyncExitStack() as open_ones:
         cluster = Cluster(api, backend.namespace, directory)
         for replica in (one for one in replicas if one[0] in SERVICES):
-            proxy = cluster.proxies[replica] = await open_ones.enter_async_context(open_proxy(_used(config)["cluster"]["server"]))
+            proxy = cluster.proxies[replica] = await open_ones.enter_async_context(
+                open_proxy(_used(config)["cluster"]["server"])
+            )
             own = cluster.kubeconfig(replica)
             own.touch(mode=0o600)
             own.write_text(yaml.safe_dump(through(config, proxy.port)))

@@ -21,6 +21,8 @@ async def world() -> AsyncIterator[World]:
 @pytest.fixture
 async def pushes(world: World) -> AsyncIterator[Pushes]:
     """Of a repository and a pipeline of the test's own; not prepared yet."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
+    ) as session:
         yield Pushes(world, session)
     await world.mend()

@@ -22,7 +22,17 @@ BEGIN
   IF found IS NOT NULL THEN RAISE EXCEPTION 'broken on purpose' USING ERRCODE = found; END IF;
   RETURN NULL;
 END $$;"""
-_SWITCHED = ("deliveries", "events", "pipeline_runs", "jobs", "attempts", "log_streams", "outbox", "commands", "command_effects")
+_SWITCHED = (
+    "deliveries",
+    "events",
+    "pipeline_runs",
+    "jobs",
+    "attempts",
+    "log_streams",
+    "outbox",
+    "commands",
+    "command_effects",
+)
 
 
 async def prepare(world: World) -> None:
@@ -31,7 +41,9 @@ async def prepare(world: World) -> None:
         await connection.execute(_SWITCH)
         for table in _SWITCHED:
             when = f"BEFORE INSERT OR UPDATE ON {table}"
-            await connection.execute(f"CREATE TRIGGER broken {when} FOR EACH STATEMENT EXECUTE FUNCTION break_statement()")
+            await connection.execute(
+                f"CREATE TRIGGER broken {when} FOR EACH STATEMENT EXECUTE FUNCTION break_statement()"
+            )
 
 
 @asynccontextmanager
@@ -108,7 +120,9 @@ async def paused(world: World) -> AsyncIterator[None]:
 async def backends_terminated(world: World) -> AsyncIterator[None]:
     """All of them, in the middle of whatever they do."""
     async with world.database() as connection:
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
     yield
 
 
@@ -127,7 +141,9 @@ async def out_of_connections(world: World) -> AsyncIterator[None]:
     """The services' own are closed, and somebody else takes every one there is."""
     async with AsyncExitStack() as taken:
         async with world.database() as first:
-            await first.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+            await first.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
             for _ in range(MOST_CONNECTIONS):
                 try:
                     await taken.enter_async_context(world.database())

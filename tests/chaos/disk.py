@@ -49,7 +49,10 @@ def open_disk(directory: Path) -> Iterator[Disk]:
     directory.mkdir(parents=True)
     image.touch(mode=0o600)
     os.truncate(image, SIZE_BYTES)
-    for argv in (["mkfs.ext4", "-q", "-m", "0", str(image)], ["mount", "-o", "loop", str(image), str(directory)]):
+    for argv in (
+        ["mkfs.ext4", "-q", "-m", "0", str(image)],
+        ["mount", "-o", "loop", str(image), str(directory)],
+    ):
         subprocess.run(argv, check=True, capture_output=True, timeout=60)
     try:
         yield Disk(directory)

@@ -187,7 +187,9 @@ def _network_to_broker(mode: Mode, world: World) -> AbstractAsyncContextManager[
 def _network_to_cluster(mode: Mode, world: World) -> AbstractAsyncContextManager[None]:
     assert world.cluster is not None
     service = world.chance.choice(cluster.SERVICES)
-    return _bad_network(mode, world, [world.cluster.proxies[replica] for replica in _one_or_both(world, service)])
+    return _bad_network(
+        mode, world, [world.cluster.proxies[replica] for replica in _one_or_both(world, service)]
+    )
 
 
 @asynccontextmanager

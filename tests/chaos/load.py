@@ -77,7 +77,9 @@ class Load:
 
     def client(self) -> Client:
         """An administrator, of any gateway."""
-        return Client(self._session, self._world.stack.address("gateway", self._chance.choice(REPLICAS)), self._token)
+        return Client(
+            self._session, self._world.stack.address("gateway", self._chance.choice(REPLICAS)), self._token
+        )
 
     async def read(self, path: str) -> Answer:
         """Asked until there is an answer; 404 is one."""
@@ -88,10 +90,19 @@ class Load:
         admin = self.client()
         for kind in KINDS:
             repository = self._repositories[kind.name] = FakeRepository(f"octo/{kind.name}")
-            body = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id, "clone_url": repository.clone_url}
+            body = {
+                "full_name": repository.full_name,
+                "forge": "github",
+                "forge_id": repository.forge_id,
+                "clone_url": repository.clone_url,
+            }
             (await admin.post("/repositories", body)).expect(201)
             text = pipeline_text(kind, repository.full_name, self._oracle, self._lock(kind))
-            self.pipelines[kind.name] = (await admin.post("/pipelines", {"name": kind.name, "yaml_config": text})).expect(201).json["id"]
+            self.pipelines[kind.name] = (
+                (await admin.post("/pipelines", {"name": kind.name, "yaml_config": text}))
+                .expect(201)
+                .json["id"]
+            )
 
     def _lock(self, kind: Kind) -> Path | None:
         """A file of that kind alone: the kernel lets go of its lock when whoever has it ends, however that is. Pods share none."""
@@ -133,7 +144,9 @@ class Load:
         headers = signed_headers(GITHUB_SECRET, body, event="push", delivery_id=delivery_id)
 
         async def deliver() -> Answer:
-            return await self.client().as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
+            return (
+                await self.client().as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
+            )
 
         await self._told(deliver)
         sent = Sent(kind.name, payload["after"], delivery_id, time.time(), order)
@@ -155,7 +168,9 @@ class Load:
     async def _retry(self, sent: Sent) -> None:
         """Twice, as by a double click."""
         run_id = await self._run_of(sent)
-        answers = await asyncio.gather(*(self._command(f"/runs/{run_id}/retry", until_done=True) for _ in range(2)))
+        answers = await asyncio.gather(
+            *(self._command(f"/runs/{run_id}/retry", until_done=True) for _ in range(2))
+        )
         if any(answer.status < 300 for answer in answers):
             self.journal.retries.append(run_id)
 

@@ -80,7 +80,14 @@ def _script(kind: Kind, oracle: Oracle, lock: Path | None, code: int) -> str:
         begin.append("[ $((TOWPATH_RUN_ID % 2)) -eq 0 ] || trap '' TERM")
     if kind.on_new and lock:
         begin.append(f"exec 9< {shlex.quote(str(lock))}; flock -n 9 || {_mark(oracle, 'overlap')}")
-    return _SCRIPT.format(begin="\n".join(begin), start=_mark(oracle, "start"), end=_mark(oracle, "end"), lines=kind.lines, pause=pause, code=code)
+    return _SCRIPT.format(
+        begin="\n".join(begin),
+        start=_mark(oracle, "start"),
+        end=_mark(oracle, "end"),
+        lines=kind.lines,
+        pause=pause,
+        code=code,
+    )
 
 
 def _mark(oracle: Oracle, what: str) -> str:

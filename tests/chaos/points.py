@@ -25,7 +25,9 @@ def names_in(module: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "crashpoint":
-            if not (node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)):
+            if not (
+                node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+            ):
                 raise ValueError(f"{module}:{node.lineno}: the name of a crash point is a literal")
             names.append(node.args[0].value)
     return names
@@ -36,11 +38,19 @@ def every_name(root: Path = CHECKOUT) -> tuple[tuple[str, str], ...]:
     """(first part of the path: `shared` or a service, name) of each call, in order."""
     found = [("shared", name) for path in sorted((root / "shared").rglob("*.py")) for name in names_in(path)]
     for service in SERVICES:
-        found += [(service, name) for path in sorted((root / "services" / service).rglob("*.py")) for name in names_in(path)]
+        found += [
+            (service, name)
+            for path in sorted((root / "services" / service).rglob("*.py"))
+            for name in names_in(path)
+        ]
     return tuple(found)
 
 
 def points_of(service: str, root: Path = CHECKOUT) -> list[Point]:
     """Those that this service passes: its own, and the shared ones; of a cluster's, where the tests' jobs run on such a one."""
     elsewhere = "local." if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else "kubernetes."
-    return [Point(service, name) for place, name in every_name(root) if place in {"shared", service} and not name.startswith(elsewhere)]
+    return [
+        Point(service, name)
+        for place, name in every_name(root)
+        if place in {"shared", service} and not name.startswith(elsewhere)
+    ]

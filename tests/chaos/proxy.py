@@ -87,7 +87,10 @@ class Proxy:
             return
         there_reader, there_writer = await asyncio.open_connection(*self._target)
         self._writers.add(there_writer)
-        pumps = [asyncio.create_task(self._pump(reader, there_writer, is_answer=False)), asyncio.create_task(self._pump(there_reader, writer, is_answer=True))]
+        pumps = [
+            asyncio.create_task(self._pump(reader, there_writer, is_answer=False)),
+            asyncio.create_task(self._pump(there_reader, writer, is_answer=True)),
+        ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -97,7 +100,9 @@ class Proxy:
             self._writers.discard(there_writer)
             there_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool
+    ) -> None:
         while data := await reader.read(_CHUNK_BYTES):
             while self._mode is Mode.HOLD or writer in self._stranded:
                 await self._changed.wait()

@@ -35,12 +35,25 @@ class Pushes:
         """Sent once, and not accepted: where the answer of a COMMIT did not come in time the delivery may be stored all the same."""
         self.pipeline_id = 0
 
-    async def prepare(self, script: str = "true", run: Mapping[str, Any] | None = None, **fields: object) -> "Pushes":
+    async def prepare(
+        self, script: str = "true", run: Mapping[str, Any] | None = None, **fields: object
+    ) -> "Pushes":
         """`fields` are more of the job, `run` more of the document."""
-        body = {"full_name": self._repository.full_name, "forge": "github", "forge_id": self._repository.forge_id, "clone_url": self._repository.clone_url}
+        body = {
+            "full_name": self._repository.full_name,
+            "forge": "github",
+            "forge_id": self._repository.forge_id,
+            "clone_url": self._repository.clone_url,
+        }
         (await self._client.post("/repositories", body)).expect(201)
-        text = document(self._repository.full_name, {"only": job(f'{self._oracle.append("$TOWPATH_SHA")}\n{script}', **fields)}, **(run or {}))
-        answer = await self._client.post("/pipelines", {"name": self._repository.full_name, "yaml_config": text})
+        text = document(
+            self._repository.full_name,
+            {"only": job(f"{self._oracle.append('$TOWPATH_SHA')}\n{script}", **fields)},
+            **(run or {}),
+        )
+        answer = await self._client.post(
+            "/pipelines", {"name": self._repository.full_name, "yaml_config": text}
+        )
         self.pipeline_id = answer.expect(201).json["id"]
         return self
 
@@ -69,12 +82,16 @@ class Pushes:
 
         await until(look, within=30, what="user code")
 
-    async def each_ran_once(self, *, within: float = 40, status: str = "success", reason: str | None = None) -> None:
+    async def each_ran_once(
+        self, *, within: float = 40, status: str = "success", reason: str | None = None
+    ) -> None:
         """Everything accepted has one run with this verdict, its whole log, and one start of user code."""
 
         async def over() -> bool:
             runs = await self.runs()
-            return {run["sha"] for run in runs} >= set(self.accepted) and all(run["status"] not in {"pending", "running"} and run["sealed"] for run in runs)
+            return {run["sha"] for run in runs} >= set(self.accepted) and all(
+                run["status"] not in {"pending", "running"} and run["sealed"] for run in runs
+            )
 
         try:
             await until(over, within=within, what=f"{len(self.accepted)} verdicts")

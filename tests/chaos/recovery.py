@@ -51,7 +51,9 @@ class Broken:
         return max((self.whole_seconds(outage.ended_at, wait.ended_at) for wait in held_up), default=None)
 
 
-def recoveries(outages: Sequence[Outage], waits: Sequence[Wait], also_broken: Sequence[Outage] = ()) -> list[tuple[Outage, float]]:
+def recoveries(
+    outages: Sequence[Outage], waits: Sequence[Wait], also_broken: Sequence[Outage] = ()
+) -> list[tuple[Outage, float]]:
     """Of each outage that held anybody up. `also_broken`: times that count for none."""
     broken = Broken([*outages, *also_broken])
     found = ((outage, broken.recovery_seconds(outage, waits)) for outage in outages)

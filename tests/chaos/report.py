@@ -52,8 +52,20 @@ class Report:
 
     @property
     def is_as_promised(self) -> bool:
-        nothing = self.lost + self.doubled + self.stuck + self.untrue + self.log_errors + self.illegal + self.overlap + self.violations
-        is_soon = self.recovery_p50_seconds <= PROMISED_P50_SECONDS and self.recovery_max_seconds <= PROMISED_MOST_SECONDS
+        nothing = (
+            self.lost
+            + self.doubled
+            + self.stuck
+            + self.untrue
+            + self.log_errors
+            + self.illegal
+            + self.overlap
+            + self.violations
+        )
+        is_soon = (
+            self.recovery_p50_seconds <= PROMISED_P50_SECONDS
+            and self.recovery_max_seconds <= PROMISED_MOST_SECONDS
+        )
         return nothing == 0 and is_soon and self.events > 0
 
     @property
@@ -62,16 +74,29 @@ class Report:
         return min(self.faults.values(), default=0)
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "faults_of_each_kind_at_least": self.least, "as_promised": self.is_as_promised}
+        return {
+            **asdict(self),
+            "faults_of_each_kind_at_least": self.least,
+            "as_promised": self.is_as_promised,
+        }
 
     def table(self) -> str:
         rows: list[tuple[str, object]] = [
             ("seed", self.seed),
-            ("length", f"{self.seconds:.0f} s on {self.machine['cpus']} CPUs, {self.machine['memory_gib']} GiB"),
-            ("events accepted", f"{self.events}, {self.repeated} of them sent again; {self.commands} retries"),
+            (
+                "length",
+                f"{self.seconds:.0f} s on {self.machine['cpus']} CPUs, {self.machine['memory_gib']} GiB",
+            ),
+            (
+                "events accepted",
+                f"{self.events}, {self.repeated} of them sent again; {self.commands} retries",
+            ),
             ("runs that a newer one superseded", self.superseded),
             ("answers that were no 2xx", f"{self.refused}, each sent again"),
-            ("faults", f"{sum(self.faults.values())} of {len(self.faults)} kinds, each at least {self.least} times"),
+            (
+                "faults",
+                f"{sum(self.faults.values())} of {len(self.faults)} kinds, each at least {self.least} times",
+            ),
             *((f"  {kind}", count) for kind, count in sorted(self.faults.items())),
             *(("  left out", kind) for kind in self.left_out),
             ("lost", self.lost),
@@ -101,7 +126,9 @@ class Soak:
     """Names and versions."""
 
 
-def report(soak: Soak, journal: Journal, found: Findings, injected: Injected, recovered: list[tuple[Outage, float]]) -> Report:
+def report(
+    soak: Soak, journal: Journal, found: Findings, injected: Injected, recovered: list[tuple[Outage, float]]
+) -> Report:
     """All of it, counted."""
     slowest = max(recovered, key=lambda one: one[1], default=None)
     return Report(

@@ -37,7 +37,9 @@ def of_pods(service: str) -> list[pytest.MarkDecorator]:
 
 
 @pytest.mark.parametrize("service", [pytest.param(name, marks=of_pods(name)) for name in SERVICES])
-async def test_a_service_that_dies_at_any_crash_point_loses_and_doubles_nothing(service: str, database_url: str, amqp_url: str) -> None:
+async def test_a_service_that_dies_at_any_crash_point_loses_and_doubles_nothing(
+    service: str, database_url: str, amqp_url: str
+) -> None:
     assert await wrong_after(service, database_url, amqp_url) == []
 
 
@@ -57,7 +59,9 @@ async def test_f11_the_scheduler_killed_before_its_commit(database_url: str, amq
     assert await wrong_at(Point("scheduler", "store.before_commit"), database_url, amqp_url) == []
 
 
-async def test_f12_the_scheduler_killed_between_commit_and_acknowledgement(database_url: str, amqp_url: str) -> None:
+async def test_f12_the_scheduler_killed_between_commit_and_acknowledgement(
+    database_url: str, amqp_url: str
+) -> None:
     assert await wrong_at(Point("scheduler", "consuming.handled_not_acked"), database_url, amqp_url) == []
 
 
@@ -95,7 +99,9 @@ async def walk(service: str, database_url: str, amqp_url: str) -> list[str]:
             for passage in range(1, PASSAGES.get((service, point.name), 1) + 1):
                 await on_the_way.die_at(point, passage)
         await on_the_way.start(service)
-        await asyncio.to_thread(towpath.stack.wait_ready, service)  # the proxy of the gateway's database runs in this loop
+        await asyncio.to_thread(
+            towpath.stack.wait_ready, service
+        )  # the proxy of the gateway's database runs in this loop
         return await on_the_way.outcome()
 
 
@@ -107,7 +113,9 @@ def test_every_crash_point_has_a_name_of_its_own() -> None:
 
 
 def test_a_point_of_shared_code_belongs_to_every_service() -> None:
-    assert {Point(service, "consuming.handled_not_acked") for service in SERVICES} <= {point for points in POINTS.values() for point in points}
+    assert {Point(service, "consuming.handled_not_acked") for service in SERVICES} <= {
+        point for points in POINTS.values() for point in points
+    }
 
 
 def test_a_crash_point_whose_name_is_made_up_while_running_is_refused(tmp_path: Path) -> None:

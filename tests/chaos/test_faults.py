@@ -42,7 +42,9 @@ async def test_f07_an_alarm_of_the_broker_leaves_acceptance_alone(world: World, 
     await pushes.each_ran_once(within=60)
 
 
-async def test_f08_an_exchange_and_its_bindings_deleted_by_an_operator_are_restored(world: World, pushes: Pushes) -> None:
+async def test_f08_an_exchange_and_its_bindings_deleted_by_an_operator_are_restored(
+    world: World, pushes: Pushes
+) -> None:
     await pushes.prepare()
     async with broker_faults.bindings_deleted(world):
         await pushes.deliver(3)
@@ -53,7 +55,9 @@ async def test_f08_an_exchange_and_its_bindings_deleted_by_an_operator_are_resto
 
 
 @pytest.mark.parametrize("service", ["gateway", *SERVICES_OF_A_RUN])
-async def test_f13_sigterm_in_the_middle_of_the_work_ends_in_order_and_hands_back(world: World, pushes: Pushes, service: str) -> None:
+async def test_f13_sigterm_in_the_middle_of_the_work_ends_in_order_and_hands_back(
+    world: World, pushes: Pushes, service: str
+) -> None:
     await pushes.prepare("sleep 0.2")
     sending = asyncio.create_task(pushes.deliver(20))
     await pushes.user_code_runs()
@@ -73,7 +77,9 @@ async def test_f13_sigterm_in_the_middle_of_the_work_ends_in_order_and_hands_bac
 
 
 @pytest.mark.parametrize("service", ["gateway", *SERVICES_OF_A_RUN])
-async def test_f14_a_commit_whose_answer_is_lost_has_one_effect(world: World, pushes: Pushes, service: str) -> None:
+async def test_f14_a_commit_whose_answer_is_lost_has_one_effect(
+    world: World, pushes: Pushes, service: str
+) -> None:
     """Statements arrive, answers do not, for a second; then the connections break."""
     await pushes.prepare("sleep 0.3")
     sending = asyncio.create_task(pushes.deliver(10))
@@ -87,7 +93,9 @@ async def test_f14_a_commit_whose_answer_is_lost_has_one_effect(world: World, pu
     await pushes.each_ran_once()
 
 
-async def test_f16_queues_deleted_under_their_consumers_are_consumed_again(world: World, pushes: Pushes) -> None:
+async def test_f16_queues_deleted_under_their_consumers_are_consumed_again(
+    world: World, pushes: Pushes
+) -> None:
     await pushes.prepare()
     async with broker_faults.queues_deleted(world):
         await pushes.deliver(3)
@@ -95,7 +103,9 @@ async def test_f16_queues_deleted_under_their_consumers_are_consumed_again(world
 
 
 @pytest.mark.parametrize("server", ["postgres", "broker"])
-async def test_f18_half_open_connections_are_noticed_and_replaced(world: World, pushes: Pushes, server: str) -> None:
+async def test_f18_half_open_connections_are_noticed_and_replaced(
+    world: World, pushes: Pushes, server: str
+) -> None:
     await pushes.prepare()
     proxies = world.database_proxies if server == "postgres" else world.broker_proxies
     for service in SERVICES_OF_A_RUN:
@@ -110,14 +120,18 @@ async def test_f18_half_open_connections_are_noticed_and_replaced(world: World, 
     await pushes.each_ran_once(within=45)  # by those whose connections were half-open, without a restart
 
 
-async def test_f31_a_paused_executor_beside_a_working_one_changes_nothing_when_it_goes_on(world: World, pushes: Pushes) -> None:
+async def test_f31_a_paused_executor_beside_a_working_one_changes_nothing_when_it_goes_on(
+    world: World, pushes: Pushes
+) -> None:
     await pushes.prepare("sleep 1")
     await pushes.deliver(6)
     await pushes.user_code_runs()
     world.stack.pause("executor", 1)
     await pushes.deliver(3)
     try:
-        await pushes.each_ran_once(within=100)  # paused within a transaction, it keeps its locks for 30 s: `database_idle_transaction_seconds`
+        await pushes.each_ran_once(
+            within=100
+        )  # paused within a transaction, it keeps its locks for 30 s: `database_idle_transaction_seconds`
     finally:
         world.stack.resume("executor", 1)
     before = [tuple(run.values()) for run in await pushes.runs()]
@@ -127,7 +141,9 @@ async def test_f31_a_paused_executor_beside_a_working_one_changes_nothing_when_i
 
 
 @pytest.mark.parametrize("seconds", [-HOUR_SECONDS, HOUR_SECONDS])
-async def test_f32_a_clock_that_is_an_hour_off_starts_nothing_twice_and_ends_nothing_early(world: World, pushes: Pushes, seconds: int) -> None:
+async def test_f32_a_clock_that_is_an_hour_off_starts_nothing_twice_and_ends_nothing_early(
+    world: World, pushes: Pushes, seconds: int
+) -> None:
     await pushes.prepare("sleep 1")
     for service in SERVICES_OF_A_RUN:
         await world.kill((service, 1))
@@ -150,7 +166,9 @@ async def test_f35_sixty_mebibytes_at_once_are_stored_whole(world: World, pushes
     assert await pushes.log(run["id"]) == (b"x" * 99 + b"\n") * count
 
 
-async def test_f57_terminated_backends_have_no_lost_and_no_doubled_effect(world: World, pushes: Pushes) -> None:
+async def test_f57_terminated_backends_have_no_lost_and_no_doubled_effect(
+    world: World, pushes: Pushes
+) -> None:
     await pushes.prepare("sleep 0.3")
     sending = asyncio.create_task(pushes.deliver(20))
     for _ in range(5):
@@ -160,15 +178,21 @@ async def test_f57_terminated_backends_have_no_lost_and_no_doubled_effect(world:
     await pushes.each_ran_once()
 
 
-async def test_f57_without_connections_webhooks_are_accepted_and_run_later(world: World, pushes: Pushes) -> None:
+async def test_f57_without_connections_webhooks_are_accepted_and_run_later(
+    world: World, pushes: Pushes
+) -> None:
     await pushes.prepare()
     async with database_faults.out_of_connections(world):
         await pushes.deliver(3)
     await pushes.each_ran_once(within=60)
 
 
-@pytest.mark.parametrize("fault", [database_faults.disk_full, database_faults.deadlocks], ids=["disk full", "deadlocks"])
-async def test_f57_writes_that_postgres_refuses_for_a_while_are_made_later(world: World, pushes: Pushes, fault: Break) -> None:
+@pytest.mark.parametrize(
+    "fault", [database_faults.disk_full, database_faults.deadlocks], ids=["disk full", "deadlocks"]
+)
+async def test_f57_writes_that_postgres_refuses_for_a_while_are_made_later(
+    world: World, pushes: Pushes, fault: Break
+) -> None:
     await pushes.prepare("sleep 0.3")
     sending = asyncio.create_task(pushes.deliver(10))
     await pushes.user_code_runs()
@@ -179,8 +203,12 @@ async def test_f57_writes_that_postgres_refuses_for_a_while_are_made_later(world
     await pushes.each_ran_once()
 
 
-@pytest.mark.parametrize("fault", [database_faults.file_system_full, database_faults.log_full], ids=["tables", "tables and log"])
-async def test_a_disk_of_postgres_that_is_truly_full_only_delays(world: World, pushes: Pushes, fault: Break) -> None:
+@pytest.mark.parametrize(
+    "fault", [database_faults.file_system_full, database_faults.log_full], ids=["tables", "tables and log"]
+)
+async def test_a_disk_of_postgres_that_is_truly_full_only_delays(
+    world: World, pushes: Pushes, fault: Break
+) -> None:
     if world.disk is None:
         pytest.skip("mounting a disk takes root")
     await pushes.prepare("sleep 0.3")
@@ -200,7 +228,9 @@ async def test_a_disk_of_postgres_that_is_truly_full_only_delays(world: World, p
 
 async def a_table_grows(world: World) -> None:
     async with world.database() as connection:
-        await connection.execute("CREATE TABLE grown AS SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+        await connection.execute(
+            "CREATE TABLE grown AS SELECT repeat('x', 1000) FROM generate_series(1, 10000)"
+        )
 
 
 async def test_f57_tables_that_stay_locked_only_delay(world: World, pushes: Pushes) -> None:
@@ -210,12 +240,16 @@ async def test_f57_tables_that_stay_locked_only_delay(world: World, pushes: Push
     await pushes.each_ran_once()
 
 
-async def test_f58_a_migration_during_traffic_loses_nothing(world: World, pushes: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f58_a_migration_during_traffic_loses_nothing(
+    world: World, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next release expands the tables while this one works on them; then some of the services start anew."""
     await pushes.prepare("sleep 0.2")
     known = migrate.migrations()
     expansion = "ALTER TABLE jobs ADD COLUMN of_the_next_release text; CREATE INDEX of_the_next_release ON jobs (of_the_next_release);"
-    monkeypatch.setattr(migrate, "migrations", lambda: [*known, migrate.Migration(len(known) + 1, "next_release", expansion)])
+    monkeypatch.setattr(
+        migrate, "migrations", lambda: [*known, migrate.Migration(len(known) + 1, "next_release", expansion)]
+    )
     sending = asyncio.create_task(pushes.deliver(20))
     await pushes.user_code_runs()
     assert await migrate.migrate(world.stack.database_url) == ["next_release"]
@@ -228,7 +262,9 @@ async def test_f58_a_migration_during_traffic_loses_nothing(world: World, pushes
         await world.ready((service, 1))
 
 
-async def test_f65_what_ended_while_postgres_was_away_keeps_its_true_verdict_past_every_deadline(world: World, pushes: Pushes) -> None:
+async def test_f65_what_ended_while_postgres_was_away_keeps_its_true_verdict_past_every_deadline(
+    world: World, pushes: Pushes
+) -> None:
     """The run's and the job's time limits pass while Postgres is away; the script had ended well before."""
     await pushes.prepare("sleep 1", run={"timeout": "5s"}, timeout="5s")
     await pushes.deliver(2)
@@ -259,7 +295,9 @@ async def test_messages_that_come_twice_and_late_change_nothing(world: World, pu
 
 
 @pytest.mark.alone("measures time")
-async def test_with_postgres_and_the_broker_away_the_answer_is_503_in_time(world: World, pushes: Pushes) -> None:
+async def test_with_postgres_and_the_broker_away_the_answer_is_503_in_time(
+    world: World, pushes: Pushes
+) -> None:
     await pushes.prepare()
     async with database_faults.paused(world), broker_faults.paused(world):
         started = time.monotonic()

@@ -115,4 +115,6 @@ async def test_a_slow_network_loses_nothing(proxy: Proxy) -> None:
 def test_the_address_through_a_proxy_keeps_user_and_path() -> None:
     passing = Proxy("127.0.0.1", 5432)
     passing.port = 7777
-    assert through("postgresql://u:p@127.0.0.1:5432/x?y=1", passing) == "postgresql://u:p@127.0.0.1:7777/x?y=1"
+    assert (
+        through("postgresql://u:p@127.0.0.1:5432/x?y=1", passing) == "postgresql://u:p@127.0.0.1:7777/x?y=1"
+    )

@@ -46,7 +46,9 @@ class Injected:
         """Of every kind that came: from the first breaking to the last mending, the start of what was ended included."""
         longest: dict[str, float] = {}
         for outage in self.outages:
-            longest[outage.kind] = max(round(outage.ended_at - outage.began_at, 1), longest.get(outage.kind, 0.0))
+            longest[outage.kind] = max(
+                round(outage.ended_at - outage.began_at, 1), longest.get(outage.kind, 0.0)
+            )
         return dict(sorted(longest.items()))
 
 
@@ -65,7 +67,11 @@ class Order:
         while len(taken) < count:
             if not self._round:
                 self._failures.clear()
-                self._round.extend(fault for fault in self._chance.sample(self._faults, len(self._faults)) if fault not in taken)
+                self._round.extend(
+                    fault
+                    for fault in self._chance.sample(self._faults, len(self._faults))
+                    if fault not in taken
+                )
                 self._round.extend(taken)
             taken.append(self._round.popleft())
         return taken
@@ -95,7 +101,10 @@ class Trouble:
         """So long, and until every kind was injected at least so often. Everything is whole again when it returns."""
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at or min(self.injected.counts().values()) < least:
-            chosen = [(fault, self._chance.uniform(*fault.seconds)) for fault in self._order.take(2 if self._chance.random() < TOGETHER else 1)]
+            chosen = [
+                (fault, self._chance.uniform(*fault.seconds))
+                for fault in self._order.take(2 if self._chance.random() < TOGETHER else 1)
+            ]
             rest_seconds = self._chance.uniform(*REST_SECONDS)
             done = await asyncio.gather(*(self._inject(fault, seconds) for fault, seconds in chosen))
             for (fault, _), is_done in zip(chosen, done, strict=True):

@@ -56,12 +56,22 @@ class Walk:
         self._failing = await towpath.pipeline(person, one_job(failing, "exit 3"))
         for _ in range(failed_runs):
             await towpath.deliver_push(failing)
-        self._to_retry = [run["id"] for run in await until(lambda: self._failed(failed_runs), within=30, what="failed runs")] if failed_runs else []
+        self._to_retry = (
+            [
+                run["id"]
+                for run in await until(lambda: self._failed(failed_runs), within=30, what="failed runs")
+            ]
+            if failed_runs
+            else []
+        )
         await asyncio.to_thread(towpath.stack.kill, "gateway")
         await self.start("gateway")
 
     async def start(self, service: str, armed: str = "") -> None:
-        environment = {"TOWPATH_CRASHPOINT": armed, **(self._gateway_environment if service == "gateway" else {})}
+        environment = {
+            "TOWPATH_CRASHPOINT": armed,
+            **(self._gateway_environment if service == "gateway" else {}),
+        }
         await asyncio.to_thread(self._towpath.stack.start, service, 1, environment)
 
     async def die_at(self, point: Point, passage: int) -> None:
@@ -73,7 +83,9 @@ class Walk:
             await self._drive(point)(driven)
         finally:
             self._proxy.become(Mode.PASS)
-        assert f"crashpoint {point.name}" in self._towpath.stack.log(point.service).read_text(errors="replace"), f"{point} ended otherwise"
+        assert f"crashpoint {point.name}" in self._towpath.stack.log(point.service).read_text(
+            errors="replace"
+        ), f"{point} ended otherwise"
 
     async def outcome(self) -> list[str]:
         """What is wrong, a line each, when everything had its time."""
@@ -108,7 +120,11 @@ class Walk:
         self._proxy.become(Mode.REFUSE)
         asked = self._ask(self._deliver(driven))
         deadline = asyncio.get_running_loop().time() + 10
-        while not asked.done() and asyncio.get_running_loop().time() < deadline and not await self._dead(driven.point.service, 0.1):
+        while (
+            not asked.done()
+            and asyncio.get_running_loop().time() < deadline
+            and not await self._dead(driven.point.service, 0.1)
+        ):
             pass
         self._proxy.become(Mode.PASS)
         assert await self._dead(driven.point.service, REACHED_SECONDS), f"{driven.point} was not passed"
@@ -119,7 +135,11 @@ class Walk:
         key = uuid4().hex
 
         async def ask() -> None:
-            await self._answered(lambda: self._towpath.admin.post(f"/runs/{run_id}/retry", {}, headers={"Idempotency-Key": key}))
+            await self._answered(
+                lambda: self._towpath.admin.post(
+                    f"/runs/{run_id}/retry", {}, headers={"Idempotency-Key": key}
+                )
+            )
 
         self._ask(ask())
         assert await self._dead(driven.point.service, REACHED_SECONDS), f"{driven.point} was not passed"
@@ -163,7 +183,9 @@ class Walk:
 
     async def _wrong_with(self, sha: str) -> list[str]:
         async def found() -> list[dict[str, object]]:
-            runs: list[dict[str, object]] = (await self._towpath.admin.get(f"/runs?sha={sha}")).expect(200).json["items"]
+            runs: list[dict[str, object]] = (
+                (await self._towpath.admin.get(f"/runs?sha={sha}")).expect(200).json["items"]
+            )
             return runs
 
         try:
@@ -173,11 +195,19 @@ class Walk:
             run = await self._towpath.finished(int(str(runs[0]["id"])), within=40, sealed=True)
         except AssertionError as error:
             return [f"lost or stuck: {error}"]
-        wrong = [] if run["status"] == "success" else [f"run {run['id']} is {run['status']} ({run['reason']}): {run['jobs'][0]['message']}"]
+        wrong = (
+            []
+            if run["status"] == "success"
+            else [f"run {run['id']} is {run['status']} ({run['reason']}): {run['jobs'][0]['message']}"]
+        )
         starts = self._oracle.lines.count(sha)
         wrong += [] if starts == 1 else [f"user code of run {run['id']} started {starts} times"]
         log = await self._towpath.log(run["id"], "only")
-        return wrong + ([] if log == EXPECTED else [f"the log of run {run['id']} is {log[:200]!r}, {len(log)} bytes instead of {len(EXPECTED)}"])
+        return wrong + (
+            []
+            if log == EXPECTED
+            else [f"the log of run {run['id']} is {log[:200]!r}, {len(log)} bytes instead of {len(EXPECTED)}"]
+        )
 
     async def _wrong_with_retry(self, run_id: int) -> list[str]:
         async def found() -> list[dict[str, object]]:

@@ -73,7 +73,9 @@ class World:
 
     def expect_running(self, replica: Replica) -> None:
         if self.stack.process(*replica) is None:
-            self.violations.append(f"{replica[0]} {replica[1]} had ended by itself: {tail(self.stack.log(*replica), 5)}")
+            self.violations.append(
+                f"{replica[0]} {replica[1]} had ended by itself: {tail(self.stack.log(*replica), 5)}"
+            )
 
     async def start(self, replica: Replica, **extra: str) -> None:
         """Returns when it is up: it may still wait for a server that is away."""
@@ -115,7 +117,11 @@ class World:
             await asyncio.to_thread(server.resume)
             await self.up(server)
         await asyncio.to_thread(self.rabbit.control, "set_vm_memory_high_watermark", "0.4")
-        for proxy in (*self.database_proxies.values(), *self.broker_proxies.values(), *(self.cluster.proxies.values() if self.cluster else ())):
+        for proxy in (
+            *self.database_proxies.values(),
+            *self.broker_proxies.values(),
+            *(self.cluster.proxies.values() if self.cluster else ()),
+        ):
             proxy.become(Mode.PASS)
         async with self.database() as connection:
             await connection.execute("DELETE FROM broken_statements")
@@ -153,13 +159,34 @@ async def open_world(chance: random.Random) -> AsyncIterator[World]:
     stack_directory = directory / "stack"
     stack_directory.mkdir(mode=0o711)
     try:
-        async with _disk(postgres) as disk, _servers(postgres, rabbit), backend(stack_directory) as chosen, AsyncExitStack() as open_ones:
+        async with (
+            _disk(postgres) as disk,
+            _servers(postgres, rabbit),
+            backend(stack_directory) as chosen,
+            AsyncExitStack() as open_ones,
+        ):
             await create_database(postgres.url("postgres"), DATABASE)
-            cluster = await open_ones.enter_async_context(open_cluster(chosen, stack_directory, _replicas())) if isinstance(chosen, KubernetesBackend) else None
-            world = World(_stack(stack_directory, postgres, rabbit, chosen), postgres, rabbit, chance, chosen, disk, cluster)
+            cluster = (
+                await open_ones.enter_async_context(open_cluster(chosen, stack_directory, _replicas()))
+                if isinstance(chosen, KubernetesBackend)
+                else None
+            )
+            world = World(
+                _stack(stack_directory, postgres, rabbit, chosen),
+                postgres,
+                rabbit,
+                chance,
+                chosen,
+                disk,
+                cluster,
+            )
             for replica in _replicas():
-                world.database_proxies[replica] = await open_ones.enter_async_context(open_proxy(world.stack.database_url))
-                world.broker_proxies[replica] = await open_ones.enter_async_context(open_proxy(world.stack.amqp_url))
+                world.database_proxies[replica] = await open_ones.enter_async_context(
+                    open_proxy(world.stack.database_url)
+                )
+                world.broker_proxies[replica] = await open_ones.enter_async_context(
+                    open_proxy(world.stack.amqp_url)
+                )
             try:
                 await _start(world)
                 yield world
@@ -192,14 +219,22 @@ def _replicas() -> Iterator[Replica]:
 
 
 def _stack(directory: Path, postgres: PostgresNode, rabbit: RabbitNode, chosen: Backend) -> Stack:
-    settings = {"TOWPATH_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET, "TOWPATH_GRACE_SECONDS": "2", **chosen.environment}
+    settings = {
+        "TOWPATH_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,
+        "TOWPATH_GRACE_SECONDS": "2",
+        **chosen.environment,
+    }
     return Stack(directory, postgres.url(DATABASE), rabbit.url(), settings)
 
 
 async def _start(world: World) -> None:
     await asyncio.to_thread(world.stack.run_module, "shared.migrate")
     printed = await asyncio.to_thread(world.stack.run_module, "services.gateway.bootstrap")
-    token = next(line.removeprefix("TOWPATH_TOKEN=") for line in printed.splitlines() if line.startswith("TOWPATH_TOKEN="))
+    token = next(
+        line.removeprefix("TOWPATH_TOKEN=")
+        for line in printed.splitlines()
+        if line.startswith("TOWPATH_TOKEN=")
+    )
     (world.stack.directory / "token").write_text(token.strip())
     for replica in _replicas():
         await world.start(replica)

@@ -20,7 +20,11 @@ TOKEN = "token"
 AS_ROOT = os.getuid() == 0
 PROCESSES = 200
 LIMITS = LocalLimits(
-    grace_seconds=0.5, gate_seconds=60, clone_seconds=60, clone_protocols="https:http:file", processes=PROCESSES
+    grace_seconds=0.5,
+    gate_seconds=60,
+    clone_seconds=60,
+    clone_protocols="https:http:file",
+    processes=PROCESSES,
 )
 
 
@@ -103,7 +107,11 @@ async def said(made: Observation, text: str) -> None:
 
 
 def files_with(text: str, made: Observation) -> list[Path]:
-    return [path for path in Path(made.log_location).rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+    return [
+        path
+        for path in Path(made.log_location).rglob("*")
+        if path.is_file() and text.encode() in path.read_bytes()
+    ]
 
 
 def command_lines(supervisor: int) -> list[bytes]:
@@ -157,7 +165,14 @@ class Origin:
     def _git(self, *arguments: str) -> str:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
         author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-        done = subprocess.run(["git", *author, *arguments], cwd=self.folder, env=environment, capture_output=True, check=True, text=True)
+        done = subprocess.run(
+            ["git", *author, *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
         return done.stdout.strip()
 
     def clone(self, sha: str, *, merge_sha: str | None = None, token: str | None = None) -> Clone:

@@ -38,7 +38,9 @@ async def local_sandbox(wanted: str, folder: Path) -> Sandbox:
     hidden, masked = private_folders(None, local)
     users = (User(job_uid(), job_uid()), User(clone_uid(), clone_uid())) if AS_ROOT else (None, None)
     try:
-        return await choose(wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked, tmp_bytes=32 << 20), local)
+        return await choose(
+            wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked, tmp_bytes=32 << 20), local
+        )
     except SandboxUnusable as error:
         pytest.skip(str(error))
 
@@ -56,10 +58,14 @@ async def local_cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalCl
             await cluster.remove(left.name, left.object_uid)
 
 
-@pytest.fixture(params=[*LOCAL, pytest.param("kubernetes", marks=[pytest.mark.kubernetes, pytest.mark.timeout(240)])])
+@pytest.fixture(
+    params=[*LOCAL, pytest.param("kubernetes", marks=[pytest.mark.kubernetes, pytest.mark.timeout(240)])]
+)
 def wanted_ground(request: pytest.FixtureRequest) -> str | KubernetesApi:
     """The name of a local sandbox, or a real Kubernetes."""
-    found: str | KubernetesApi = request.getfixturevalue("kubernetes") if request.param == "kubernetes" else request.param
+    found: str | KubernetesApi = (
+        request.getfixturevalue("kubernetes") if request.param == "kubernetes" else request.param
+    )
     return found
 
 

@@ -96,7 +96,10 @@ class KubernetesGround:
             clone_protocols="https:http",
         )
         async with KubernetesCluster(
-            self.api, Place(self.namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
+            self.api,
+            Place(self.namespace, installation),
+            settings,
+            Conduct(watch_seconds=100, log_scheme="kubernetes"),
         ) as cluster:
             yield cluster
 
@@ -158,7 +161,11 @@ async def end_of(cluster: Cluster, made: Observation, within: float = 60) -> tup
     async def look() -> tuple[Phase, PodEnd] | None:
         found = (await cluster.observe([made.name])).get(made.name)
         pod = next((pod for pod in found.pods if pod.uid == made.pods[0].uid), None) if found else None
-        return (pod.phase, pod.end or PodEnd()) if pod is not None and pod.phase in (Phase.ENDED, Phase.LOST) else None
+        return (
+            (pod.phase, pod.end or PodEnd())
+            if pod is not None and pod.phase in (Phase.ENDED, Phase.LOST)
+            else None
+        )
 
     return await until(look, within=within, what="the end of the pod")
 

@@ -187,12 +187,24 @@ async def real_pod(api: KubernetesApi) -> AsyncIterator[tuple[Real, PodName]]:
 def pod_manifest(command: list[str], image: str = "busybox:latest", **spec: object) -> Object:
     """A pod as the executor's are, as far as logs go, with this command in its container `job`."""
     allowed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "job", "image": image, "imagePullPolicy": "IfNotPresent", "command": command, "securityContext": allowed}
+    container = {
+        "name": "job",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "securityContext": allowed,
+    }
     user = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
     key, value = OURS.split("=")
     return {
         "metadata": {"name": f"pod-{secrets.token_hex(4)}", "labels": {key: value}},
-        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "securityContext": user, "containers": [container], **spec},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": user,
+            "containers": [container],
+            **spec,
+        },
     }
 
 
@@ -206,41 +218,70 @@ async def cri_files(folder: Path, _api: KubernetesApi | None) -> AsyncIterator[t
 @asynccontextmanager
 async def api_server(folder: Path, _api: KubernetesApi | None) -> AsyncIterator[tuple[Container, MakeSource]]:
     fake = FakeKubernetes()
-    async with fake.serving(folder) as kubeconfig, open_kubernetes(kubeconfig) as api, cluster_of(api) as cluster:
+    async with (
+        fake.serving(folder) as kubeconfig,
+        open_kubernetes(kubeconfig) as api,
+        cluster_of(api) as cluster,
+    ):
         pod = await fake.make("pod-1")
         await pod.containers["job"].start()
         name = PodName("builds", "pod-1", pod.uid)
-        yield Imitated(fake, pod.containers["job"]), lambda masker: KubernetesSource(cluster, ContainerLog(name, "job", ROTATED_BYTES), masker)
+        yield (
+            Imitated(fake, pod.containers["job"]),
+            lambda masker: KubernetesSource(cluster, ContainerLog(name, "job", ROTATED_BYTES), masker),
+        )
 
 
 @asynccontextmanager
 async def node_files(folder: Path, _api: KubernetesApi | None) -> AsyncIterator[tuple[Container, MakeSource]]:
     fake = FakeKubernetes()
-    async with fake.serving(folder) as kubeconfig, open_kubernetes(kubeconfig) as api, cluster_of(api) as cluster, waking() as wakeups:
+    async with (
+        fake.serving(folder) as kubeconfig,
+        open_kubernetes(kubeconfig) as api,
+        cluster_of(api) as cluster,
+        waking() as wakeups,
+    ):
         pod = await fake.make("pod-1")
         await pod.containers["job"].start()
         name = PodName("builds", "pod-1", pod.uid)
         container = OnNode(fake, pod.containers["job"], folder / name.directory / "job")
-        yield container, lambda masker: CriFileSource(NodePod(folder, cluster, name, "job"), "job", masker, wakeups)
+        yield (
+            container,
+            lambda masker: CriFileSource(NodePod(folder, cluster, name, "job"), "job", masker, wakeups),
+        )
 
 
 @asynccontextmanager
-async def real_api_server(_folder: Path, api: KubernetesApi | None) -> AsyncIterator[tuple[Container, MakeSource]]:
+async def real_api_server(
+    _folder: Path, api: KubernetesApi | None
+) -> AsyncIterator[tuple[Container, MakeSource]]:
     assert api is not None
     async with cluster_of(api) as cluster, real_pod(api) as (container, name):
-        yield container, lambda masker: KubernetesSource(cluster, ContainerLog(name, "job", ROTATED_BYTES), masker)
+        yield (
+            container,
+            lambda masker: KubernetesSource(cluster, ContainerLog(name, "job", ROTATED_BYTES), masker),
+        )
 
 
 @asynccontextmanager
-async def real_node_files(_folder: Path, api: KubernetesApi | None) -> AsyncIterator[tuple[Container, MakeSource]]:
+async def real_node_files(
+    _folder: Path, api: KubernetesApi | None
+) -> AsyncIterator[tuple[Container, MakeSource]]:
     assert api is not None
     async with cluster_of(api) as cluster, waking() as wakeups, real_pod(api) as (container, name):
         if not (POD_LOGS / name.directory).is_dir():
-            pytest.skip(f"the pods of this Kubernetes do not run on this machine: no {POD_LOGS / name.directory}")
-        yield container, lambda masker: CriFileSource(NodePod(POD_LOGS, cluster, name, "job"), "job", masker, wakeups)
+            pytest.skip(
+                f"the pods of this Kubernetes do not run on this machine: no {POD_LOGS / name.directory}"
+            )
+        yield (
+            container,
+            lambda masker: CriFileSource(NodePod(POD_LOGS, cluster, name, "job"), "job", masker, wakeups),
+        )
 
 
-worlds: dict[str, Callable[[Path, KubernetesApi | None], AbstractAsyncContextManager[tuple[Container, MakeSource]]]] = {
+worlds: dict[
+    str, Callable[[Path, KubernetesApi | None], AbstractAsyncContextManager[tuple[Container, MakeSource]]]
+] = {
     "cri_files": cri_files,
     "api_server": api_server,
     "node_files": node_files,

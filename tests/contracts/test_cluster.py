@@ -87,19 +87,27 @@ async def test_exit_code_and_output_are_kept(ground: Ground, cluster: Cluster) -
 
 
 async def test_a_lot_of_output_is_kept_in_order(ground: Ground, cluster: Cluster) -> None:
-    _, log = await run(ground, cluster, spec("seq 1 200000; head -c 70000 /dev/zero | tr '\\0' x; echo; echo last"))
+    _, log = await run(
+        ground, cluster, spec("seq 1 200000; head -c 70000 /dev/zero | tr '\\0' x; echo; echo last")
+    )
     lines = log.splitlines()
     assert [len(lines), *lines[:2], *(len(line) for line in lines[-3:])] == [200002, "1", "2", 6, 70000, 4]
     assert log == "".join(f"{number}\n" for number in range(1, 200001)) + "x" * 70000 + "\nlast\n"
 
 
-async def test_what_a_job_says_on_both_of_its_outputs_is_kept_in_the_order_in_which_it_was_said(ground: Ground, cluster: Cluster) -> None:
+async def test_what_a_job_says_on_both_of_its_outputs_is_kept_in_the_order_in_which_it_was_said(
+    ground: Ground, cluster: Cluster
+) -> None:
     _, log = await run(ground, cluster, spec("for i in $(seq 1 300); do echo out $i; echo err $i >&2; done"))
     assert log == "".join(f"out {number}\nerr {number}\n" for number in range(1, 301))
 
 
 async def test_a_job_over_its_limit_is_ended(ground: Ground, cluster: Cluster) -> None:
-    end, log = await run(ground, cluster, spec("trap 'echo cleaning; exit 0' TERM; echo begun; while :; do sleep 0.05; done", limit=1))
+    end, log = await run(
+        ground,
+        cluster,
+        spec("trap 'echo cleaning; exit 0' TERM; echo begun; while :; do sleep 0.05; done", limit=1),
+    )
     assert (end.time_limit, log.splitlines()[0], "cleaning" in log.splitlines()) == ("job", "begun", True)
     assert end.started_at is not None
     assert end.finished_at is not None
@@ -107,7 +115,9 @@ async def test_a_job_over_its_limit_is_ended(ground: Ground, cluster: Cluster) -
 
 
 async def test_a_stop_leaves_time_to_clean_up(ground: Ground, cluster: Cluster) -> None:
-    made = await begin(cluster, spec("trap 'echo cleaning; exit 0' TERM; echo begun; while :; do sleep 0.05; done"))
+    made = await begin(
+        cluster, spec("trap 'echo cleaning; exit 0' TERM; echo begun; while :; do sleep 0.05; done")
+    )
     await said(ground, made, "begun")
     await cluster.stop(made.name, made.pods[0].uid)
     _, end = await end_of(cluster, made)
@@ -115,7 +125,9 @@ async def test_a_stop_leaves_time_to_clean_up(ground: Ground, cluster: Cluster) 
 
 
 async def test_a_job_that_ignores_sigterm_is_killed(ground: Ground, cluster: Cluster) -> None:
-    made = await begin(cluster, spec("trap '' TERM; setsid sleep 600 & echo begun; while :; do sleep 0.05; done"))
+    made = await begin(
+        cluster, spec("trap '' TERM; setsid sleep 600 & echo begun; while :; do sleep 0.05; done")
+    )
     await said(ground, made, "begun")
     asked = time.monotonic()
     await cluster.stop(made.name, made.pods[0].uid)

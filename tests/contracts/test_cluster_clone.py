@@ -23,16 +23,26 @@ async def test_exactly_the_commit_is_built(ground: Ground, cluster: Cluster, ori
     assert await ground.log_of(made, "clone")
 
 
-async def test_a_pull_request_builds_the_merge_of_its_head(ground: Ground, cluster: Cluster, origin: Origin) -> None:
-    wanted = order(ground, origin, "git rev-parse HEAD; ls", origin.clone(origin.head, merge_sha=origin.merge))
+async def test_a_pull_request_builds_the_merge_of_its_head(
+    ground: Ground, cluster: Cluster, origin: Origin
+) -> None:
+    wanted = order(
+        ground, origin, "git rev-parse HEAD; ls", origin.clone(origin.head, merge_sha=origin.merge)
+    )
     _, log = await run(ground, cluster, wanted)
     assert log.split() == [origin.merge, "first", "second", "topic"]
 
 
 @pytest.mark.parametrize("merge", ["second", "none"])
-async def test_a_merge_of_something_else_is_not_built(ground: Ground, cluster: Cluster, origin: Origin, merge: str) -> None:
+async def test_a_merge_of_something_else_is_not_built(
+    ground: Ground, cluster: Cluster, origin: Origin, merge: str
+) -> None:
     merge_sha = origin.second if merge == "second" else "0" * 40
-    _, log = await run(ground, cluster, order(ground, origin, "git rev-parse HEAD", origin.clone(origin.head, merge_sha=merge_sha)))
+    _, log = await run(
+        ground,
+        cluster,
+        order(ground, origin, "git rev-parse HEAD", origin.clone(origin.head, merge_sha=merge_sha)),
+    )
     assert log.split() == [origin.head]
 
 
@@ -67,16 +77,22 @@ async def test_a05_all_tags_and_the_history(ground: Ground, cluster: Cluster, or
 
 
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])
-async def test_a_clone_that_fails_says_what_git_said(ground: Ground, cluster: Cluster, origin: Origin, sha: str) -> None:
+async def test_a_clone_that_fails_says_what_git_said(
+    ground: Ground, cluster: Cluster, origin: Origin, sha: str
+) -> None:
     end, log = await run(ground, cluster, order(ground, origin, "echo ran", origin.clone(sha)))
     assert (end.exit_code, log) == (None, "")
     assert end.clone_failure
 
 
-async def test_a_clones_credentials_are_nowhere_when_the_job_runs(ground: Ground, cluster: Cluster, origin: Origin) -> None:
+async def test_a_clones_credentials_are_nowhere_when_the_job_runs(
+    ground: Ground, cluster: Cluster, origin: Origin
+) -> None:
     token = "t0ps" + "3cret"
     looks = "env; cat .git/config; cat /proc/self/mounts; ls -R /towpath* 2>/dev/null || :; grep -rs t0ps[3]cret /towpath* . || echo nowhere"
-    end, log = await run(ground, cluster, order(ground, origin, looks, origin.clone(origin.first, token=token)))
+    end, log = await run(
+        ground, cluster, order(ground, origin, looks, origin.clone(origin.first, token=token))
+    )
     assert end.exit_code == 0
     assert token not in log
     assert log.endswith("nowhere\n")

@@ -28,9 +28,20 @@ CONTAINERD_SOCKET = os.environ.get("TOWPATH_TEST_CONTAINERD_SOCKET", "")
 
 
 @asynccontextmanager
-async def cluster_of(api: KubernetesApi, namespace: str, installation: str = "abcdefgh") -> AsyncIterator[KubernetesCluster]:
-    settings = pod_settings(installation, namespace=namespace, default_image=JOB_IMAGE, cpu_millis=20, memory_bytes=128 << 20, grace_seconds=3)
-    async with KubernetesCluster(api, Place(namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")) as cluster:
+async def cluster_of(
+    api: KubernetesApi, namespace: str, installation: str = "abcdefgh"
+) -> AsyncIterator[KubernetesCluster]:
+    settings = pod_settings(
+        installation,
+        namespace=namespace,
+        default_image=JOB_IMAGE,
+        cpu_millis=20,
+        memory_bytes=128 << 20,
+        grace_seconds=3,
+    )
+    async with KubernetesCluster(
+        api, Place(namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
+    ) as cluster:
         yield cluster
 
 
@@ -80,7 +91,9 @@ async def pod_with(api: KubernetesApi, namespace: str, words: str) -> Object:
 
     async def look() -> Object | None:
         [pod] = await pods_of(api, namespace)
-        running = any(status.get("state", {}).get("running") for status in pod["status"].get("containerStatuses", []))
+        running = any(
+            status.get("state", {}).get("running") for status in pod["status"].get("containerStatuses", [])
+        )
         return pod if running and words in await log_of_now(api, pod) else None
 
     return await until(look, within=60, what=f"the log says {words}")
@@ -93,7 +106,10 @@ async def log_of_now(api: KubernetesApi, pod: Object) -> str:
 # ---------------------------------------------------------------- activeDeadlineSeconds
 
 
-@pytest.mark.parametrize(("script", "least_seconds", "last"), [("trap 'echo bye; exit 0' TERM", 0, "bye"), ("trap '' TERM", 3, "begun")])
+@pytest.mark.parametrize(
+    ("script", "least_seconds", "last"),
+    [("trap 'echo bye; exit 0' TERM", 0, "bye"), ("trap '' TERM", 3, "begun")],
+)
 async def test_a_pod_whose_deadline_is_lowered_stops_with_its_grace_period_and_keeps_object_and_log(
     kubernetes: KubernetesApi, build_namespace: str, script: str, least_seconds: float, last: str
 ) -> None:
@@ -115,9 +131,20 @@ async def test_a_pod_whose_deadline_is_lowered_stops_with_its_grace_period_and_k
 
 def plain_pod(script: str) -> Object:
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "only", "image": JOB_IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script], "securityContext": security}
+    container = {
+        "name": "only",
+        "image": JOB_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", script],
+        "securityContext": security,
+    }
     pod_security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec = {"restartPolicy": "Never", "activeDeadlineSeconds": 900, "terminationGracePeriodSeconds": 3, "containers": [container]}
+    spec = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": 900,
+        "terminationGracePeriodSeconds": 3,
+        "containers": [container],
+    }
     return {"metadata": {"name": "plain"}, "spec": {**spec, "securityContext": pod_security}}
 
 
@@ -149,15 +176,22 @@ async def test_a_second_gated_pod_of_a_job_never_runs_and_harms_neither_job_nor_
 
 def twin_of(pod: Object) -> Object:
     """As a Job controller makes it that does not see the first."""
-    kept = {key: pod["metadata"].get(key) for key in ("labels", "annotations", "ownerReferences", "finalizers")}
+    kept = {
+        key: pod["metadata"].get(key) for key in ("labels", "annotations", "ownerReferences", "finalizers")
+    }
     spec = {key: value for key, value in pod["spec"].items() if key != "nodeName"}
-    return {"metadata": {**kept, "generateName": "twin-"}, "spec": {**spec, "schedulingGates": [{"name": "towpath.dev/claim"}]}}
+    return {
+        "metadata": {**kept, "generateName": "twin-"},
+        "spec": {**spec, "schedulingGates": [{"name": "towpath.dev/claim"}]},
+    }
 
 
 # ---------------------------------------------------------------- a container that starts twice
 
 
-@pytest.mark.skipif(not CONTAINERD_SOCKET, reason="needs TOWPATH_TEST_CONTAINERD_SOCKET: a container is taken away by hand")
+@pytest.mark.skipif(
+    not CONTAINERD_SOCKET, reason="needs TOWPATH_TEST_CONTAINERD_SOCKET: a container is taken away by hand"
+)
 async def test_a_container_that_its_node_forgets_is_lost_and_no_step_runs_again(
     cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
@@ -165,7 +199,9 @@ async def test_a_container_that_its_node_forgets_is_lost_and_no_step_runs_again(
     async with serving(await host_for_pods(kubernetes)) as witness:
         for attempt in range(1, 6):
             oracle = witness.oracle()
-            made = await begin(cluster, spec(f"{oracle.append('ran')}; sleep 600", attempt=attempt, limit=600))
+            made = await begin(
+                cluster, spec(f"{oracle.append('ran')}; sleep 600", attempt=attempt, limit=600)
+            )
             await until(partial(has_spoken, oracle), within=60, what="user code")
             await forget(await container_of(made.pods[0].uid))
             end = await end_of(cluster, made.name)
@@ -195,10 +231,20 @@ async def forget(container: str) -> None:
     """RemoveContainer of the container runtime's interface, as one gRPC call: a message of one field, behind five bytes that say how long it is."""
     message = b"\x0a" + bytes([len(container)]) + container.encode()
     framed = b"\0" + len(message).to_bytes(4, "big") + message
-    options = ["--http2-prior-knowledge", "--unix-socket", CONTAINERD_SOCKET, "-H", "content-type: application/grpc", "-H", "te: trailers"]
+    options = [
+        "--http2-prior-knowledge",
+        "--unix-socket",
+        CONTAINERD_SOCKET,
+        "-H",
+        "content-type: application/grpc",
+        "-H",
+        "te: trailers",
+    ]
     address = "http://localhost/runtime.v1.RuntimeService/RemoveContainer"
     quiet = asyncio.subprocess.DEVNULL
-    call = await asyncio.create_subprocess_exec("curl", "-sS", *options, "--data-binary", "@-", address, stdin=asyncio.subprocess.PIPE, stdout=quiet)
+    call = await asyncio.create_subprocess_exec(
+        "curl", "-sS", *options, "--data-binary", "@-", address, stdin=asyncio.subprocess.PIPE, stdout=quiet
+    )
     await call.communicate(framed)
     assert call.returncode == 0
 
@@ -206,8 +252,13 @@ async def forget(container: str) -> None:
 # ---------------------------------------------------------------- two installations
 
 
-async def test_two_installations_with_equal_attempts_in_one_namespace_do_not_see_each_other(kubernetes: KubernetesApi, build_namespace: str) -> None:
-    async with cluster_of(kubernetes, build_namespace, "abcdefgh") as ours, cluster_of(kubernetes, build_namespace, "zzzzzzzz") as theirs:
+async def test_two_installations_with_equal_attempts_in_one_namespace_do_not_see_each_other(
+    kubernetes: KubernetesApi, build_namespace: str
+) -> None:
+    async with (
+        cluster_of(kubernetes, build_namespace, "abcdefgh") as ours,
+        cluster_of(kubernetes, build_namespace, "zzzzzzzz") as theirs,
+    ):
         mine = await begin(ours, spec("sleep 600"))
         foreign = spec("exit 4", name="tp-zzzzzzzz-1")
         other = await begin(theirs, foreign)

@@ -24,27 +24,40 @@ async def test_exactly_the_commit_is_built(local_cluster: LocalCluster, origin: 
 
 
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])
-async def test_a_clone_that_fails_says_what_git_said(local_cluster: LocalCluster, origin: Origin, sha: str) -> None:
+async def test_a_clone_that_fails_says_what_git_said(
+    local_cluster: LocalCluster, origin: Origin, sha: str
+) -> None:
     end, log = await run(local_cluster, spec("echo ran", clone=origin.clone(sha)))
     assert (end.exit_code, log) == (None, "")
     assert end.clone_failure
 
 
-async def test_protocols_that_are_not_allowed_are_not_spoken(sandbox: Sandbox, folder: Path, origin: Origin) -> None:
+async def test_protocols_that_are_not_allowed_are_not_spoken(
+    sandbox: Sandbox, folder: Path, origin: Origin
+) -> None:
     limits = LocalLimits(grace_seconds=1, gate_seconds=60, clone_seconds=60)
     async with LocalCluster(folder / "local", INSTALLATION, sandbox, limits) as cluster:
         end, _ = await run(cluster, spec(clone=origin.clone(origin.first)))
         assert "not allowed" in (end.clone_failure or "")
 
 
-async def test_a_clones_credentials_are_nowhere_when_the_job_runs(local_cluster: LocalCluster, origin: Origin) -> None:
-    made = await begin(local_cluster, spec("env; cat .git/config; echo begun; sleep 600", clone=origin.clone(origin.first, token="t0ps3cret")))
+async def test_a_clones_credentials_are_nowhere_when_the_job_runs(
+    local_cluster: LocalCluster, origin: Origin
+) -> None:
+    made = await begin(
+        local_cluster,
+        spec(
+            "env; cat .git/config; echo begun; sleep 600", clone=origin.clone(origin.first, token="t0ps3cret")
+        ),
+    )
     await said(made, "begun")
     assert "t0ps3cret" not in log_of(made)
     assert files_with("t0ps3cret", made) == []
 
 
-async def test_a_hook_of_a_repository_is_not_run_by_the_clone(local_cluster: LocalCluster, origin: Origin, folder: Path) -> None:
+async def test_a_hook_of_a_repository_is_not_run_by_the_clone(
+    local_cluster: LocalCluster, origin: Origin, folder: Path
+) -> None:
     hook = origin.folder / ".git" / "hooks" / "post-checkout"
     hook.write_text(f"#!/bin/sh\ntouch {folder}/mount/hooked\n")
     hook.chmod(0o755)
@@ -56,10 +69,17 @@ async def test_a_hook_of_a_repository_is_not_run_by_the_clone(local_cluster: Loc
 # ---------------------------------------------------------------- over HTTP
 
 
-async def test_a_private_repository_is_cloned_with_its_token(local_cluster: LocalCluster, origin: Origin) -> None:
+async def test_a_private_repository_is_cloned_with_its_token(
+    local_cluster: LocalCluster, origin: Origin
+) -> None:
     async with git_server(origin.folder / ".git") as server:
         clone = replace(origin.clone(origin.head, token=TOKEN, merge_sha=origin.merge), url=f"{server.url}/")
-        made = await begin(local_cluster, spec("git rev-parse HEAD; env; cat .git/config; git fetch origin main || echo refused", clone=clone))
+        made = await begin(
+            local_cluster,
+            spec(
+                "git rev-parse HEAD; env; cat .git/config; git fetch origin main || echo refused", clone=clone
+            ),
+        )
         _, end = await end_of(local_cluster, made.name)
     log = log_of(made)
     assert (end.clone_failure, end.exit_code) == (None, 0)
@@ -69,14 +89,21 @@ async def test_a_private_repository_is_cloned_with_its_token(local_cluster: Loca
     assert files_with(TOKEN, made) == []
 
 
-async def test_without_its_token_a_private_repository_is_not_cloned(local_cluster: LocalCluster, origin: Origin) -> None:
+async def test_without_its_token_a_private_repository_is_not_cloned(
+    local_cluster: LocalCluster, origin: Origin
+) -> None:
     async with git_server(origin.folder / ".git") as server:
-        end, _ = await run(local_cluster, spec(clone=replace(origin.clone(origin.head), url=f"{server.url}/")))
+        end, _ = await run(
+            local_cluster, spec(clone=replace(origin.clone(origin.head), url=f"{server.url}/"))
+        )
     assert "could not read Username" in (end.clone_failure or "")
 
 
 async def test_a_token_does_not_follow_a_redirect(local_cluster: LocalCluster, origin: Origin) -> None:
     async with git_server(origin.folder / ".git") as server:
-        end, _ = await run(local_cluster, spec(clone=replace(origin.clone(origin.head, token=TOKEN), url=f"{server.url}/moved/")))
+        end, _ = await run(
+            local_cluster,
+            spec(clone=replace(origin.clone(origin.head, token=TOKEN), url=f"{server.url}/moved/")),
+        )
     assert end.clone_failure
     assert len(server.headers) == 1

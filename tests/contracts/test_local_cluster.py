@@ -15,7 +15,19 @@ from services.executor.local.processes import descendants, marked
 from services.executor.local.sandbox import Sandbox
 from services.logsink.pod_directory import PodDirectory
 from shared.errors import Transient
-from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, begin, create_again, end_of, log_of, run, said, spec, supervisor_of
+from tests.contracts.clusters import (
+    AS_ROOT,
+    INSTALLATION,
+    LIMITS,
+    begin,
+    create_again,
+    end_of,
+    log_of,
+    run,
+    said,
+    spec,
+    supervisor_of,
+)
 
 
 async def test_a_pod_runs_nothing_before_its_release(local_cluster: LocalCluster, folder: Path) -> None:
@@ -40,7 +52,9 @@ async def test_a_release_whose_signal_was_lost_counts_all_the_same(sandbox: Sand
     limits = LocalLimits(grace_seconds=1, gate_seconds=2, clone_seconds=60)
     async with LocalCluster(folder / "local", INSTALLATION, sandbox, limits) as cluster:
         made = await cluster.create(spec("echo ran"))
-        (Path(made.log_location) / "go").write_text(made.pods[0].uid)  # as an executor leaves it that was killed before it sent the signal
+        (Path(made.log_location) / "go").write_text(
+            made.pods[0].uid
+        )  # as an executor leaves it that was killed before it sent the signal
         assert (await cluster.observe([made.name]))[made.name].pods[0].phase is Phase.GATED
         _, end = await end_of(cluster, made.name)
         assert (end.exit_code, log_of(made)) == (0, "ran\n")
@@ -64,7 +78,9 @@ async def test_a_killed_fork_server_takes_no_pod_along_and_is_replaced(local_clu
     assert (log_of(first), log_of(second)) == ("begun\nend\n", "second\n")
 
 
-async def test_a_pod_that_can_not_be_made_disturbs_no_other(local_cluster: LocalCluster, folder: Path) -> None:
+async def test_a_pod_that_can_not_be_made_disturbs_no_other(
+    local_cluster: LocalCluster, folder: Path
+) -> None:
     server = local_cluster._server._process
     with pytest.raises(Transient, match="too long"):
         await local_cluster.create(replace(spec(), name=f"tp-{INSTALLATION}-{'1' * 300}"))
@@ -81,7 +97,10 @@ async def test_a_full_disk_makes_attempts_wait(sandbox: Sandbox, folder: Path) -
 
 
 async def test_no_process_is_left_when_a_job_ends(local_cluster: LocalCluster) -> None:
-    made = await begin(local_cluster, spec("setsid sh -c 'trap \"\" TERM HUP; sleep 600' & sleep 600 & (setsid sleep 600 &) ; echo done"))
+    made = await begin(
+        local_cluster,
+        spec("setsid sh -c 'trap \"\" TERM HUP; sleep 600' & sleep 600 & (setsid sleep 600 &) ; echo done"),
+    )
     _, end = await end_of(local_cluster, made.name)
     assert (end.exit_code, log_of(made)) == (0, "done\n")
     assert marked(made.pods[0].uid) == []
@@ -92,8 +111,12 @@ async def test_a_runs_limit_ends_its_jobs(local_cluster: LocalCluster) -> None:
     assert end.time_limit == "run"
 
 
-async def test_a_job_that_ignores_sigterm_is_killed_with_all_its_children(local_cluster: LocalCluster) -> None:
-    made = await begin(local_cluster, spec("trap '' TERM; setsid sleep 600 & echo begun; while :; do sleep 0.05; done"))
+async def test_a_job_that_ignores_sigterm_is_killed_with_all_its_children(
+    local_cluster: LocalCluster,
+) -> None:
+    made = await begin(
+        local_cluster, spec("trap '' TERM; setsid sleep 600 & echo begun; while :; do sleep 0.05; done")
+    )
     await said(made, "begun")
     asked = time.monotonic()
     await local_cluster.stop(made.name, made.pods[0].uid)
@@ -143,16 +166,25 @@ async def test_a_job_can_not_hold_a_lock_of_its_executor(local_cluster: LocalClu
     assert log_of(made).endswith("tried\n")
 
 
-async def test_what_does_not_die_has_not_ended(local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, other = await begin(local_cluster, spec("echo begun; sleep 600")), await begin(local_cluster, spec("exit 3", attempt=2))
+async def test_what_does_not_die_has_not_ended(
+    local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, other = (
+        await begin(local_cluster, spec("echo begun; sleep 600")),
+        await begin(local_cluster, spec("exit 3", attempt=2)),
+    )
     await said(made, "begun")
     with monkeypatch.context() as immortal:
         immortal.setattr("services.executor.local.cluster._ORPHANS_SECONDS", 0.1)
-        immortal.setattr("services.executor.local.cluster.marked", lambda uid: [2**30] if uid == made.pods[0].uid else [])
+        immortal.setattr(
+            "services.executor.local.cluster.marked", lambda uid: [2**30] if uid == made.pods[0].uid else []
+        )
         os.kill(supervisor_of(made), signal.SIGKILL)
         await local_cluster.changed()
         assert (await end_of(local_cluster, other.name))[1].exit_code == 3
-        assert (await local_cluster.observe([made.name, other.name]))[made.name].pods[0].phase is Phase.RELEASED
+        assert (await local_cluster.observe([made.name, other.name]))[made.name].pods[
+            0
+        ].phase is Phase.RELEASED
     assert (await end_of(local_cluster, made.name))[0] is Phase.LOST
 
 
@@ -168,10 +200,17 @@ async def test_nothing_runs_on_when_the_log_can_not_be_written(local_cluster: Lo
     assert marked(made.pods[0].uid) == []
 
 
-async def test_a_job_can_not_claim_an_end_that_it_did_not_have(local_cluster: LocalCluster, sandbox: Sandbox) -> None:
+async def test_a_job_can_not_claim_an_end_that_it_did_not_have(
+    local_cluster: LocalCluster, sandbox: Sandbox
+) -> None:
     if not AS_ROOT and not sandbox.bubblewrap:
         pytest.skip("without a user of its own or a sandbox a job can write what its supervisor can")
-    end, _ = await run(local_cluster, spec('for f in status.json ended/job stop go; do (echo x > "../$f"; echo x > "../../$f") || :; done; exit 5'))
+    end, _ = await run(
+        local_cluster,
+        spec(
+            'for f in status.json ended/job stop go; do (echo x > "../$f"; echo x > "../../$f") || :; done; exit 5'
+        ),
+    )
     assert (end.exit_code, end.stopped) == (5, False)
 
 

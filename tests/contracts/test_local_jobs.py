@@ -13,9 +13,13 @@ from tests.contracts.clusters import AS_ROOT, begin, command_lines, files_with, 
 from tests.harness.workers import job_uid
 
 
-async def test_a_jobs_environment_is_clean(local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_jobs_environment_is_clean(
+    local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TOWPATH_DATABASE_URL", "postgresql://secret")
-    _, log = await run(local_cluster, spec("env | cut -d= -f1 | sort | tr '\\n' ' '; echo; echo $PATH; echo $HOME"))
+    _, log = await run(
+        local_cluster, spec("env | cut -d= -f1 | sort | tr '\\n' ' '; echo; echo $PATH; echo $HOME")
+    )
     names, path, home = log.splitlines()
     assert set(names.split()) - {"_", "OLDPWD", "SHLVL"} == {
         "CI",
@@ -35,7 +39,10 @@ async def test_a_jobs_environment_is_clean(local_cluster: LocalCluster, monkeypa
 
 async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalCluster) -> None:
     end, log = await run(
-        local_cluster, spec("echo x > file; echo y > $HOME/file; mkdir -p $HOME/.local/bin; : > /tmp/$$; rm /tmp/$$; cat file $HOME/file; id -u")
+        local_cluster,
+        spec(
+            "echo x > file; echo y > $HOME/file; mkdir -p $HOME/.local/bin; : > /tmp/$$; rm /tmp/$$; cat file $HOME/file; id -u"
+        ),
     )
     assert end.exit_code == 0
     assert log.splitlines() == ["x", "y", str(job_uid()) if AS_ROOT else str(os.getuid())]
@@ -50,12 +57,17 @@ async def test_variables_are_in_no_file_and_on_no_command_line(local_cluster: Lo
     assert not any(b"hunter2" in line for line in lines)
 
 
-async def test_a_sandboxed_job_sees_no_other_pods(local_cluster: LocalCluster, sandbox: Sandbox, folder: Path) -> None:
+async def test_a_sandboxed_job_sees_no_other_pods(
+    local_cluster: LocalCluster, sandbox: Sandbox, folder: Path
+) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox jobs can read what their user can read")
     other = await local_cluster.create(spec(attempt=2))
     _, log = await run(
-        local_cluster, spec(f"ls {folder}/local/pods; ls {folder}; ls /home /root; ls -d /proc/[0-9]* | wc -l; touch /usr/x || echo read-only")
+        local_cluster,
+        spec(
+            f"ls {folder}/local/pods; ls {folder}; ls /home /root; ls -d /proc/[0-9]* | wc -l; touch /usr/x || echo read-only"
+        ),
     )
     assert Path(other.log_location).name not in log
     assert "read-only" in log
@@ -65,13 +77,17 @@ async def test_a_sandboxed_job_sees_no_other_pods(local_cluster: LocalCluster, s
 async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalCluster, folder: Path) -> None:
     """LD_PRELOAD would be code run by whatever starts the job, which may be root."""
     wanted = spec("echo fine")
-    end, log = await run(local_cluster, replace(wanted, environment={"LD_PRELOAD": "/nowhere.so", "PATH": "/nowhere"}))
+    end, log = await run(
+        local_cluster, replace(wanted, environment={"LD_PRELOAD": "/nowhere.so", "PATH": "/nowhere"})
+    )
     assert end.exit_code == 0
     assert log.count("nowhere.so") <= 2  # the step's own programs complain, nothing before it
     assert log.endswith("fine\n")
 
 
-async def test_a02_shared_memory_is_the_jobs_own_and_bounded(local_cluster: LocalCluster, sandbox: Sandbox) -> None:
+async def test_a02_shared_memory_is_the_jobs_own_and_bounded(
+    local_cluster: LocalCluster, sandbox: Sandbox
+) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox it is the machine's")
     fill = "dd if=/dev/zero of=/dev/shm/big bs=64K count=2048 2> /dev/null"

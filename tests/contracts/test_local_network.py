@@ -42,7 +42,13 @@ async def isolated(folder: Path, sandbox: Sandbox) -> AsyncIterator[LocalCluster
 @contextlib.contextmanager
 def listening(address: tuple[str, int] | str) -> Iterator[socket.socket]:
     """A server that says hello."""
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    family = (
+        socket.AF_UNIX
+        if isinstance(address, str)
+        else socket.AF_INET6
+        if ":" in address[0]
+        else socket.AF_INET
+    )
     with socket.socket(family) as server:
         server.bind(address)
         server.listen()
@@ -90,7 +96,9 @@ def other_address() -> str:
         return str(asked.getsockname()[0])
 
 
-async def test_x12_a_job_can_not_connect_to_postgresql_and_rabbitmq(isolated: LocalCluster, server_url: str, session_amqp_url: str) -> None:
+async def test_x12_a_job_can_not_connect_to_postgresql_and_rabbitmq(
+    isolated: LocalCluster, server_url: str, session_amqp_url: str
+) -> None:
     servers = [urlsplit(url) for url in (server_url, session_amqp_url)]
     ports = [server.port or 0 for server in servers if server.hostname in {"127.0.0.1", "localhost"}]
     if not ports:
@@ -103,8 +111,16 @@ async def test_x12_a_job_can_not_connect_to_postgresql_and_rabbitmq(isolated: Lo
 
 
 async def test_x12_a_job_sees_nothing_of_the_machines_loopback(isolated: LocalCluster) -> None:
-    with listening(("127.0.0.1", 0)) as four, listening(("::1", 0)) as six, listening("\0towpath-test-x12") as unix:
-        places = [("127.0.0.1", four.getsockname()[1]), ("::1", six.getsockname()[1]), unix.getsockname().decode()]
+    with (
+        listening(("127.0.0.1", 0)) as four,
+        listening(("::1", 0)) as six,
+        listening("\0towpath-test-x12") as unix,
+    ):
+        places = [
+            ("127.0.0.1", four.getsockname()[1]),
+            ("::1", six.getsockname()[1]),
+            unix.getsockname().decode(),
+        ]
         _, log = await run(isolated, spec(asking(*places)))
     assert log == "refused\n" * 3
 
@@ -116,7 +132,7 @@ async def test_x12_a_job_reaches_other_addresses(isolated: LocalCluster) -> None
 
 
 async def test_x12_a_job_reaches_its_own_loopback(isolated: LocalCluster) -> None:
-    serve = "python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 8080)); print(flush=True); s.accept()[0].sendall(b\"hello\")'"
+    serve = 'python3 -c \'import socket; s = socket.create_server(("127.0.0.1", 8080)); print(flush=True); s.accept()[0].sendall(b"hello")\''
     _, log = await run(isolated, spec(f"{serve} | (read -r ready; {asking(('127.0.0.1', 8080))[5:]})"))
     assert log == "hello\n"
 
@@ -136,7 +152,9 @@ async def test_x12_a_clone_reaches_what_its_machine_reaches(isolated: LocalClust
 
 
 async def test_x12_a_stop_reaches_a_job_in_its_network(isolated: LocalCluster) -> None:
-    made = await begin(isolated, spec("trap 'echo stopped; exit' TERM; echo begun; while :; do sleep 0.05; done"))
+    made = await begin(
+        isolated, spec("trap 'echo stopped; exit' TERM; echo begun; while :; do sleep 0.05; done")
+    )
     await said(made, "begun")
     await isolated.stop(made.name, made.pods[0].uid)
     _, end = await end_of(isolated, made.name)
@@ -144,7 +162,9 @@ async def test_x12_a_stop_reaches_a_job_in_its_network(isolated: LocalCluster) -
     assert log_of(made).endswith("stopped\n")
 
 
-async def test_x12_without_a_user_space_network_the_pod_carries_a_warning(folder: Path, sandbox: Sandbox) -> None:
+async def test_x12_without_a_user_space_network_the_pod_carries_a_warning(
+    folder: Path, sandbox: Sandbox
+) -> None:
     async with opened(folder, sandbox, ABSENT) as cluster:
         made = await begin(cluster, spec())
         assert made.warnings == (SHARED_NETWORK,)
@@ -160,7 +180,9 @@ async def test_x12_a_warning_stays_with_its_pod(folder: Path, sandbox: Sandbox) 
         assert [seen.warnings for seen in await another.everything()] == [(SHARED_NETWORK,)]
 
 
-async def test_x12_where_a_network_of_their_own_is_required_nothing_starts_without(folder: Path, sandbox: Sandbox) -> None:
+async def test_x12_where_a_network_of_their_own_is_required_nothing_starts_without(
+    folder: Path, sandbox: Sandbox
+) -> None:
     with pytest.raises(SandboxUnusable, match="towpath-no-such-program is not installed"):
         async with opened(folder, sandbox, NetworkWish("own", ABSENT.program)):
             pass
@@ -183,7 +205,9 @@ async def test_x12_a_job_keeps_its_network_when_its_executor_ends(folder: Path, 
     gate = folder / "mount" / "gate"
     with listening((other_address(), 0)) as server:
         try:
-            async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS, NetworkWish("own")) as cluster:
+            async with LocalCluster(
+                folder / "local", INSTALLATION, sandbox, LIMITS, NetworkWish("own")
+            ) as cluster:
                 wait = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done"
                 made = await begin(cluster, spec(f"{wait}; {asking(server.getsockname())}"))
                 await said(made, "begun")

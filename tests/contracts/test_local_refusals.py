@@ -22,7 +22,9 @@ from tests.contracts.clusters import INSTALLATION, LIMITS, spec
         ({"user": "root", "services": {"db": Service(image="postgres:16")}}, "no `services` and no `user`:"),
     ],
 )
-async def test_a_job_that_needs_containers_is_refused_by_the_key_that_asks_for_them(tmp_path: Path, wish: dict[str, Any], words: str) -> None:
+async def test_a_job_that_needs_containers_is_refused_by_the_key_that_asks_for_them(
+    tmp_path: Path, wish: dict[str, Any], words: str
+) -> None:
     wanted = spec()
     async with LocalCluster(tmp_path / "local", INSTALLATION, Sandbox(None, None), LIMITS) as cluster:
         with pytest.raises(Refused, match=words):

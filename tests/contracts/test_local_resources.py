@@ -16,7 +16,9 @@ MIB = 1 << 20
 
 def small(script: str, mebibytes: int = 64) -> AttemptSpec:
     wanted = spec(script)
-    return replace(wanted, job=wanted.job.model_copy(update={"resources": Resources(memory_bytes=mebibytes * MIB)}))
+    return replace(
+        wanted, job=wanted.job.model_copy(update={"resources": Resources(memory_bytes=mebibytes * MIB)})
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,9 @@ def small(script: str, mebibytes: int = 64) -> AttemptSpec:
     ],
     ids=["a step", "a background process", "several processes together"],
 )
-async def test_x11_a_job_that_takes_more_memory_than_it_asked_for_is_ended(local_cluster: LocalCluster, script: str) -> None:
+async def test_x11_a_job_that_takes_more_memory_than_it_asked_for_is_ended(
+    local_cluster: LocalCluster, script: str
+) -> None:
     end, _ = await run(local_cluster, small(script))
     assert (end.cause, end.exit_code) == (OUT_OF_MEMORY, 137)
 
@@ -41,7 +45,9 @@ async def test_x11_memory_that_processes_share_counts_once(local_cluster: LocalC
 
 
 async def test_x11_a_job_that_asks_for_no_memory_is_not_watched(local_cluster: LocalCluster) -> None:
-    end, _ = await run(local_cluster, spec("python3 -c 'import time; kept = bytearray(1 << 28); time.sleep(1)'"))
+    end, _ = await run(
+        local_cluster, spec("python3 -c 'import time; kept = bytearray(1 << 28); time.sleep(1)'")
+    )
     assert (end.exit_code, end.cause) == (0, None)
 
 
@@ -64,7 +70,9 @@ for number in range({PROCESSES} + 1):
 
 
 @pytest.mark.parametrize("place", ["/tmp", "/var/tmp"])  # noqa: S108 - the job's own
-async def test_x11_files_in_memory_are_bounded(local_cluster: LocalCluster, sandbox: Sandbox, place: str) -> None:
+async def test_x11_files_in_memory_are_bounded(
+    local_cluster: LocalCluster, sandbox: Sandbox, place: str
+) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox it is the machine's")
     fill = f"dd if=/dev/zero of={place}/big bs=1M count=64 2> /dev/null"

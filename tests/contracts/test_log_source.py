@@ -16,9 +16,17 @@ from tests.harness.waiting import until
 BOUND_SECONDS = 30.0
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.kubernetes if name.startswith("real") else ()) for name in worlds])
-def making(request: pytest.FixtureRequest, tmp_path: Path) -> AbstractAsyncContextManager[tuple[Container, MakeSource]]:
-    return worlds[request.param](tmp_path, request.getfixturevalue("kubernetes") if request.param.startswith("real") else None)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.kubernetes if name.startswith("real") else ()) for name in worlds
+    ]
+)
+def making(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AbstractAsyncContextManager[tuple[Container, MakeSource]]:
+    return worlds[request.param](
+        tmp_path, request.getfixturevalue("kubernetes") if request.param.startswith("real") else None
+    )
 
 
 @pytest.fixture
@@ -86,7 +94,9 @@ async def test_a_container_that_printed_nothing_yet_has_nothing_to_read(world: W
 async def test_every_line_has_its_time(world: World) -> None:
     await world.container.prints(b"one\ntwo\n")
     readings = await read_text(world.source(), b"one\ntwo\n")
-    assert [reading.lines.at(index) is not None for reading in readings for index in range(reading.lines.count)] == [True, True]
+    assert [
+        reading.lines.at(index) is not None for reading in readings for index in range(reading.lines.count)
+    ] == [True, True]
 
 
 async def test_a_source_opened_at_a_cursor_goes_on_behind_its_lines(world: World) -> None:
@@ -166,7 +176,9 @@ async def test_secrets_are_masked_and_long_lines_are_cut(world: World) -> None:
 async def test_hostile_output_is_kept_as_it_is(world: World) -> None:
     """Only a carriage return before a line feed is not: the runtime of containers drops it."""
     odd = b'\xff\xfe\x00\n{"type":"ERROR","object":{"code":410}}\n2026-11-23T12:00:00.000000000Z stdout F imitation\n\na\rb\n\x1b]52;c;x\x07\n \n'
-    long = b"x" * (9 << 20)  # below the size at which a kubelet rotates a log, which it may do while this is printed
+    long = b"x" * (
+        9 << 20
+    )  # below the size at which a kubelet rotates a log, which it may do while this is printed
     await world.container.prints(odd + long + b"\n" + odd)
     await world.container.ends()
     readings = await read_to_the_end(world.source())

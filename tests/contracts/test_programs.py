@@ -39,11 +39,15 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def program(folder: Path, module: str, **environment: str) -> Command:
     argv = [sys.executable, "-m", module]
-    return Command(argv, folder / "it.log", inherited_environment(folder, {**SETTINGS, **environment}), CHECKOUT)
+    return Command(
+        argv, folder / "it.log", inherited_environment(folder, {**SETTINGS, **environment}), CHECKOUT
+    )
 
 
 def wait_for(text: str, command: Command) -> None:
-    assert processes.wait_until(lambda: text in command.log.read_text(), 20 * PATIENCE), command.log.read_text()
+    assert processes.wait_until(lambda: text in command.log.read_text(), 20 * PATIENCE), (
+        command.log.read_text()
+    )
 
 
 def test_a_service_has_its_own_environment_session_and_output(programs: Programs, folder: Path) -> None:
@@ -55,7 +59,9 @@ def test_a_service_has_its_own_environment_session_and_output(programs: Programs
     assert Path(f"/proc/{process.pid}/cwd").resolve() == CHECKOUT
     wait_for("service_started", command)
     environment = Path(f"/proc/{process.pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
-    assert sorted(environment) == sorted(f"{name}={value}".encode() for name, value in command.environment.items())
+    assert sorted(environment) == sorted(
+        f"{name}={value}".encode() for name, value in command.environment.items()
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -68,7 +74,9 @@ def test_a_signal_ends_a_service(programs: Programs, folder: Path, number: signa
 
 
 def test_a_program_that_fails_says_why(programs: Programs, folder: Path) -> None:
-    with pytest.raises(DevstackError, match=r"shared\.migrate failed:\n(?s:.*)Connection refused|Connect call failed"):
+    with pytest.raises(
+        DevstackError, match=r"shared\.migrate failed:\n(?s:.*)Connection refused|Connect call failed"
+    ):
         programs.run(program(folder, "shared.migrate"))
 
 

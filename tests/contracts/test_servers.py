@@ -27,7 +27,10 @@ KINDS = ["private", pytest.param("containers", marks=pytest.mark.containers)]
 def new_servers(kind: str, directory: Path) -> Servers:
     """Not started yet. Skips the test where it is about containers and they were not chosen."""
     if kind == "private":
-        return Servers(PostgresNode(directory / "postgres", durable=False), RabbitNode(directory / "rabbitmq", management=True))
+        return Servers(
+            PostgresNode(directory / "postgres", durable=False),
+            RabbitNode(directory / "rabbitmq", management=True),
+        )
     if not containers_are_chosen():
         pytest.skip("TOWPATH_TEST_SERVERS does not choose containers")
     return in_containers(directory)
@@ -109,7 +112,9 @@ async def test_a_paused_postgres_answers_nothing_until_it_goes_on(postgres: Post
     await connection.close()
 
 
-async def test_the_user_of_postgres_is_a_superuser_who_needs_a_password(postgres: Postgres, database: str) -> None:
+async def test_the_user_of_postgres_is_a_superuser_who_needs_a_password(
+    postgres: Postgres, database: str
+) -> None:
     assert await execute(database, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [(True,)]
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(database, password="another", timeout=10)
@@ -147,7 +152,9 @@ async def test_a_virtual_host_is_made_once_and_is_gone_when_deleted(rabbit: Rabb
     rabbit.delete_vhost(vhost)
 
 
-async def test_a_server_is_found_again_by_its_directory(postgres: Postgres, rabbit: Rabbit, database: str) -> None:
+async def test_a_server_is_found_again_by_its_directory(
+    postgres: Postgres, rabbit: Rabbit, database: str
+) -> None:
     """As another process does it. Starting a running server changes nothing: connections stay open."""
     connection = await asyncpg.connect(database, timeout=10)
     same_postgres, same_rabbit = type(postgres)(postgres.directory), type(rabbit)(rabbit.directory)
@@ -179,7 +186,9 @@ async def test_servers_that_are_discarded_leave_nothing(lonely: Servers) -> None
     assert not lonely.rabbit.running()
 
 
-def test_containers_without_an_engine_are_refused_with_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_containers_without_an_engine_are_refused_with_advice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     with pytest.raises(DevstackError, match=r"(?s)no Docker engine answers.*set DOCKER_HOST"):
         in_containers(tmp_path)
@@ -198,10 +207,14 @@ async def publish(url: str, queue: str) -> None:
     async with await aio_pika.connect(url, timeout=10) as connection:
         channel = await connection.channel(publisher_confirms=True)
         await channel.declare_queue(queue, durable=True)
-        await channel.default_exchange.publish(aio_pika.Message(b"x", delivery_mode=aio_pika.DeliveryMode.PERSISTENT), queue)
+        await channel.default_exchange.publish(
+            aio_pika.Message(b"x", delivery_mode=aio_pika.DeliveryMode.PERSISTENT), queue
+        )
 
 
 async def depth(url: str, queue: str) -> int | None:
     async with await aio_pika.connect(url, timeout=10) as connection:
         channel = await connection.channel()
-        return (await channel.declare_queue(queue, durable=True, passive=True)).declaration_result.message_count
+        return (
+            await channel.declare_queue(queue, durable=True, passive=True)
+        ).declaration_result.message_count

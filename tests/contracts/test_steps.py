@@ -16,7 +16,9 @@ LAST_WORDS = "echo 'ERROR: the reason'; exit 3"
 
 def steps(*scripts: str) -> AttemptSpec:
     wanted = spec()
-    return replace(wanted, job=wanted.job.model_copy(update={"steps": tuple(Step(run=script) for script in scripts)}))
+    return replace(
+        wanted, job=wanted.job.model_copy(update={"steps": tuple(Step(run=script) for script in scripts)})
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,13 +54,15 @@ async def test_a02_a_job_has_shared_memory(ground: Ground, cluster: Cluster) -> 
 
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/2"])
 async def test_a03_a_job_may_open_its_output_by_name(ground: Ground, cluster: Cluster, path: str) -> None:
-    end, log = await run(ground, cluster, spec(f"echo one > {path}; echo two | tee -a {path} > file; cat file"))
+    end, log = await run(
+        ground, cluster, spec(f"echo one > {path}; echo two | tee -a {path} > file; cat file")
+    )
     assert (end.exit_code, log) == (0, "one\ntwo\ntwo\n")
 
 
 async def test_a10_a_jobs_user_has_a_name_in_its_environment(ground: Ground, cluster: Cluster) -> None:
     program = "import getpass; print(getpass.getuser())"
-    script = f"test -n \"$USER\" && test \"$USER\" = \"$LOGNAME\" && test \"$(python3 -c '{program}')\" = \"$USER\""
+    script = f'test -n "$USER" && test "$USER" = "$LOGNAME" && test "$(python3 -c \'{program}\')" = "$USER"'
     end, log = await run(ground, cluster, spec(f"{script} && echo named"))
     assert (end.exit_code, log) == (0, "named\n")
 

@@ -32,7 +32,10 @@ _programs = PreloadedPrograms()
 async def installation(database_url: str, amqp_url: str, **extra_env: str) -> AsyncIterator[Towpath]:
     """A started installation on these addresses; all of it is gone after the block."""
     directory = scratch_directory()
-    async with backend(directory) as chosen, started(directory, database_url, amqp_url, chosen, extra_env) as towpath:
+    async with (
+        backend(directory) as chosen,
+        started(directory, database_url, amqp_url, chosen, extra_env) as towpath,
+    ):
         yield towpath
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -48,7 +51,11 @@ async def backend(directory: Path) -> AsyncIterator[Backend]:
         return
     path = kubeconfig()
     assert path, "TOWPATH_TEST_BACKEND=kubernetes wants KUBECONFIG"
-    async with open_kubernetes(path) as api, serving(await host_for_pods(api)) as witness, namespace(api) as name:
+    async with (
+        open_kubernetes(path) as api,
+        serving(await host_for_pods(api)) as witness,
+        namespace(api) as name,
+    ):
         environment = {
             "TOWPATH_BACKEND": "kubernetes",
             "TOWPATH_KUBECONFIG": str(path),
@@ -63,7 +70,9 @@ async def backend(directory: Path) -> AsyncIterator[Backend]:
 
 
 @asynccontextmanager
-async def started(directory: Path, database_url: str, amqp_url: str, chosen: Backend, extra_env: Mapping[str, str]) -> AsyncIterator[Towpath]:
+async def started(
+    directory: Path, database_url: str, amqp_url: str, chosen: Backend, extra_env: Mapping[str, str]
+) -> AsyncIterator[Towpath]:
     environment = {
         "TOWPATH_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,
         "TOWPATH_GITEA_WEBHOOK_SECRET": GITEA_SECRET,
@@ -95,22 +104,34 @@ NARROW_SECRETS = ("a newer secret", GITHUB_SECRET)
 
 
 @pytest.fixture(scope="session")
-async def narrow_towpath(template: Template, server_sources: ServerSources, rabbit: Rabbit | None) -> AsyncIterator[Towpath]:
+async def narrow_towpath(
+    template: Template, server_sources: ServerSources, rabbit: Rabbit | None
+) -> AsyncIterator[Towpath]:
     """A second shared installation: one slot for all jobs, a second for a body to arrive, two secrets for GitHub and none for Gitea."""
     secrets = {"TOWPATH_GITHUB_WEBHOOK_SECRET": ",".join(NARROW_SECRETS), "TOWPATH_GITEA_WEBHOOK_SECRET": ""}
     settings = {"TOWPATH_GLOBAL_LIMIT": "1", "TOWPATH_BODY_SECONDS": "1", **secrets}
     with fresh_vhost(server_sources, rabbit) as amqp_url:
-        async with fresh_database(template) as database_url, installation(database_url, amqp_url, **settings) as narrow:
+        async with (
+            fresh_database(template) as database_url,
+            installation(database_url, amqp_url, **settings) as narrow,
+        ):
             yield narrow
 
 
 @pytest.fixture(scope="module")
 async def pods(
-    request: pytest.FixtureRequest, template: Template, server_sources: ServerSources, rabbit: Rabbit | None, kubernetes: KubernetesApi
+    request: pytest.FixtureRequest,
+    template: Template,
+    server_sources: ServerSources,
+    rabbit: Rabbit | None,
+    kubernetes: KubernetesApi,
 ) -> AsyncIterator[Pods]:
     """An installation for the tests of a module, with the settings that the module calls LIMITS; its jobs are pods."""
     with fresh_vhost(server_sources, rabbit) as amqp_url:
-        async with fresh_database(template) as database_url, installation(database_url, amqp_url, **request.module.LIMITS) as towpath:
+        async with (
+            fresh_database(template) as database_url,
+            installation(database_url, amqp_url, **request.module.LIMITS) as towpath,
+        ):
             assert isinstance(towpath.backend, KubernetesBackend)
             yield Pods(towpath, kubernetes, towpath.backend.namespace)
 

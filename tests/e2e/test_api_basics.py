@@ -26,7 +26,9 @@ async def test_every_service_tells_how_it_is(towpath: Towpath, service: str) -> 
 async def test_metrics_count_what_happens(towpath: Towpath) -> None:
     async def refused() -> float:
         text = (await towpath.admin.as_(None).get("/metrics")).expect(200).text
-        found = re.search(r'^towpath_webhooks_refused_total\{source="github",status="401"\} (\S+)$', text, re.MULTILINE)
+        found = re.search(
+            r'^towpath_webhooks_refused_total\{source="github",status="401"\} (\S+)$', text, re.MULTILINE
+        )
         return float(found[1]) if found else 0
 
     before = await refused()
@@ -57,7 +59,11 @@ async def test_the_page_of_the_api_loads_nothing_from_elsewhere(towpath: Towpath
     for address in re.findall(r"(?:src|href)=\"(/[^\"]+)\"", page.text):
         found = (await nobody.get(address)).expect(200)
         assert found.raw, address
-        assert found.headers["content-type"].partition(";")[0] in {"text/css", "text/javascript", "application/json"}, address
+        assert found.headers["content-type"].partition(";")[0] in {
+            "text/css",
+            "text/javascript",
+            "application/json",
+        }, address
 
 
 async def test_the_document_describes_this_api(towpath: Towpath) -> None:
@@ -87,8 +93,12 @@ async def test_what_is_not_there_is_a_problem(towpath: Towpath, path: str) -> No
     assert answer.json["status"] == 404
 
 
-@pytest.mark.parametrize("path", ["/runs", "/pipelines", "/runs/1", "/healthz", "/docs", "/openapi.json", "/webhooks/github"])
-async def test_a_method_that_a_path_does_not_have_is_named_with_those_it_has(towpath: Towpath, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/runs", "/pipelines", "/runs/1", "/healthz", "/docs", "/openapi.json", "/webhooks/github"]
+)
+async def test_a_method_that_a_path_does_not_have_is_named_with_those_it_has(
+    towpath: Towpath, path: str
+) -> None:
     for method in ("TRACE", "PROPFIND", "PATCH"):
         answer = (await towpath.admin.request(method, path)).expect(405)
         assert answer.headers["content-type"] == "application/problem+json"
@@ -105,6 +115,11 @@ async def test_head_answers_as_get_without_a_body(towpath: Towpath) -> None:
 
 
 async def test_errors_never_repeat_a_secret_that_was_sent(towpath: Towpath) -> None:
-    body = {"full_name": "not a name", "clone_url": "https://github.example/x.git", "webhook_secret": "hunter22hunter22", "colour": "hunter33hunter33"}
+    body = {
+        "full_name": "not a name",
+        "clone_url": "https://github.example/x.git",
+        "webhook_secret": "hunter22hunter22",
+        "colour": "hunter33hunter33",
+    }
     text = (await towpath.admin.post("/repositories", body)).expect(422).text
     assert "hunter" not in text

@@ -24,24 +24,35 @@ async def say(towpath: Towpath, body: bytes, queue: str) -> None:
     """Into a queue, past every exchange of ours."""
     connection = await aio_pika.connect(towpath.stack.amqp_url)
     async with connection, connection.channel() as channel:
-        await channel.default_exchange.publish(aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT), queue)
+        await channel.default_exchange.publish(
+            aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT), queue
+        )
 
 
 async def letters(towpath: Towpath, queue: str, **about: object) -> list[Document]:
     """The open ones of a queue that say this."""
-    found = (await towpath.admin.get(f"/dead-letters?queue={queue}&state=open&limit=200")).expect(200).json["items"]
+    found = (
+        (await towpath.admin.get(f"/dead-letters?queue={queue}&state=open&limit=200"))
+        .expect(200)
+        .json["items"]
+    )
     return [letter for letter in found if about.items() <= letter["about"].items()]
 
 
 async def letter_about(towpath: Towpath, queue: str, **about: object) -> Document:
-    found: Document = (await until(lambda: letters(towpath, queue, **about), within=20, what="a dead letter"))[0]
+    found: Document = (
+        await until(lambda: letters(towpath, queue, **about), within=20, what="a dead letter")
+    )[0]
     return found
 
 
 def kept(scene: Scene, *, event_type: str = "push") -> DeliveryKept:
     """A delivery as a gateway lays it into the inlet."""
     raw, delivery_id = to_bytes(push(scene.repository)), str(uuid4())
-    headers = {name.lower(): value for name, value in signed_headers(GITHUB_SECRET, raw, event="push", delivery_id=delivery_id).items()}
+    headers = {
+        name.lower(): value
+        for name, value in signed_headers(GITHUB_SECRET, raw, event="push", delivery_id=delivery_id).items()
+    }
     body = base64.b64encode(zstandard.compress(raw)).decode()
     return DeliveryKept(
         source="github",
@@ -62,26 +73,43 @@ async def test_f15_a_poison_message_is_explained_and_stops_nobody(towpath: Towpa
     assert (await (await scene(towpath)).ran())["status"] == "success"
 
     letter = await letter_about(towpath, topology.SCHEDULER_DELIVERIES.name, delivery_ids=[nobodys])
-    assert (letter["cause"], letter["type"], letter["can_be_replayed"]) == ("rejected", "delivery.accepted", True)
+    assert (letter["cause"], letter["type"], letter["can_be_replayed"]) == (
+        "rejected",
+        "delivery.accepted",
+        True,
+    )
     assert "ever make it right" in letter["explanation"]
     assert (await towpath.admin.get(f"/dead-letters/{letter['id']}")).expect(200).json == letter
     assert await letters(towpath, topology.SCHEDULER_COMMANDS.name, delivery_ids=[nobodys]) == []
 
 
-@pytest.mark.parametrize("queue", [topology.SCHEDULER_COMMANDS.name, topology.LOGSINK_CONTAINERS.name, topology.executor_queue("local").name])
+@pytest.mark.parametrize(
+    "queue",
+    [
+        topology.SCHEDULER_COMMANDS.name,
+        topology.LOGSINK_CONTAINERS.name,
+        topology.executor_queue("local").name,
+    ],
+)
 async def test_f15_what_is_no_message_is_kept_from_every_queue(towpath: Towpath, queue: str) -> None:
     garbage = secrets.token_bytes(40)
     await say(towpath, garbage, queue)
 
     async def found() -> list[Document]:
-        return [letter for letter in await letters(towpath, queue) if letter["message_bytes"] == len(garbage) and not letter["can_be_replayed"]]
+        return [
+            letter
+            for letter in await letters(towpath, queue)
+            if letter["message_bytes"] == len(garbage) and not letter["can_be_replayed"]
+        ]
 
     [letter, *_] = await until(found, within=20, what="a dead letter")
     assert letter["type"] == ""
     (await towpath.admin.post(f"/dead-letters/{letter['id']}/replay")).expect(409)
 
 
-async def test_f15_poison_in_the_inlet_is_kept_and_the_deliveries_behind_it_are_stored(towpath: Towpath) -> None:
+async def test_f15_poison_in_the_inlet_is_kept_and_the_deliveries_behind_it_are_stored(
+    towpath: Towpath,
+) -> None:
     found = await scene(towpath)
     garbage, refused, good = secrets.token_bytes(50), kept(found, event_type="pu\0sh"), kept(found)
     for body in (garbage, encode(refused), encode(good)):
@@ -92,7 +120,11 @@ async def test_f15_poison_in_the_inlet_is_kept_and_the_deliveries_behind_it_are_
     assert letter["cause"] == "refused"
     assert not {"body", "headers"} & letter["about"].keys()
     (await towpath.admin.post(f"/dead-letters/{letter['id']}/replay")).expect(409)
-    causes = {letter["cause"] for letter in await letters(towpath, topology.INLET.name) if letter["message_bytes"] == len(garbage)}
+    causes = {
+        letter["cause"]
+        for letter in await letters(towpath, topology.INLET.name)
+        if letter["message_bytes"] == len(garbage)
+    }
     assert causes == {"unreadable"}
 
 
@@ -102,7 +134,9 @@ async def test_f60_a_dead_letter_replayed_twice_has_one_effect(towpath: Towpath)
     delivery_id = await found.push()
     first = await towpath.only_run(found.pipeline)
     number = (await towpath.admin.get(f"/deliveries/{delivery_id}")).expect(200).json["id"]
-    await say(towpath, encode(DeliveryAccepted(delivery_ids=(number,))), topology.SCHEDULER_DELIVERIES.dead_name)
+    await say(
+        towpath, encode(DeliveryAccepted(delivery_ids=(number,))), topology.SCHEDULER_DELIVERIES.dead_name
+    )
     letter = await letter_about(towpath, topology.SCHEDULER_DELIVERIES.name, delivery_ids=[number])
 
     replayed = (await towpath.admin.post(f"/dead-letters/{letter['id']}/replay")).expect(200).json
@@ -110,7 +144,9 @@ async def test_f60_a_dead_letter_replayed_twice_has_one_effect(towpath: Towpath)
 
     assert replayed["replayed_at"] is not None
     assert again == replayed
-    assert (await (await scene(towpath)).ran())["status"] == "success"  # what came after it was handled after it
+    assert (await (await scene(towpath)).ran())[
+        "status"
+    ] == "success"  # what came after it was handled after it
     assert [run["id"] for run in await towpath.runs(found.pipeline)] == [first["id"]]
 
 
@@ -139,7 +175,11 @@ async def test_dead_letters_are_for_administrators(towpath: Towpath) -> None:
     await say(towpath, garbage, topology.SCHEDULER_ATTEMPTS.name)
 
     async def found() -> list[Document]:
-        return [letter for letter in await letters(towpath, topology.SCHEDULER_ATTEMPTS.name) if letter["message_bytes"] == len(garbage)]
+        return [
+            letter
+            for letter in await letters(towpath, topology.SCHEDULER_ATTEMPTS.name)
+            if letter["message_bytes"] == len(garbage)
+        ]
 
     [letter, *_] = await until(found, within=20, what="a dead letter")
     (await towpath.admin.post(f"/dead-letters/{letter['id']}/replay")).expect(409)

@@ -11,7 +11,10 @@ from tests.harness.github import ZERO, FakeRepository, new_sha, pull_request, pu
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET, Towpath
 from tests.harness.scenes import Document, Scene, event_of, outcome_of, scene, verdict
 
-ON: Document = {"push": {"branches": ["main", "release/**", "!release/old"], "tags": ["v*"]}, "pull_request": {"branches": ["main"]}}
+ON: Document = {
+    "push": {"branches": ["main", "release/**", "!release/old"], "tags": ["v*"]},
+    "pull_request": {"branches": ["main"]},
+}
 
 PUSHES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "a branch that matches": ({}, ("run", "matched")),
@@ -23,14 +26,19 @@ PUSHES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "a deleted branch": ({"sha": ZERO}, ("skipped", "deleted")),
     "a deleted tag": ({"ref": "refs/tags/v1", "sha": ZERO}, ("skipped", "deleted")),
     "a new branch": ({"before": ZERO}, ("run", "matched")),
-    **{f"a message with {word}": ({"message": f"typo {word}"}, ("skipped", "skip_ci")) for word in ("[skip ci]", "[CI SKIP]", "[no ci]", "[skip actions]")},
+    **{
+        f"a message with {word}": ({"message": f"typo {word}"}, ("skipped", "skip_ci"))
+        for word in ("[skip ci]", "[CI SKIP]", "[no ci]", "[skip actions]")
+    },
     "a tag of a skipped commit": ({"ref": "refs/tags/v2", "message": "[skip ci]"}, ("run", "matched")),
     "a message that only says skip": ({"message": "skip ci"}, ("run", "matched")),
 }
 
 
 @pytest.mark.parametrize(("fields", "wanted"), PUSHES.values(), ids=PUSHES.keys())
-async def test_every_push_gets_a_decision_with_its_reason(towpath: Towpath, fields: dict[str, Any], wanted: tuple[str, str]) -> None:
+async def test_every_push_gets_a_decision_with_its_reason(
+    towpath: Towpath, fields: dict[str, Any], wanted: tuple[str, str]
+) -> None:
     one = await scene(towpath, on=ON)
     decision = await one.decision(await one.push(**fields))
     assert verdict(decision) == wanted
@@ -56,7 +64,9 @@ PULL_REQUESTS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize(("fields", "wanted"), PULL_REQUESTS.values(), ids=PULL_REQUESTS.keys())
-async def test_every_pull_request_gets_a_decision_with_its_reason(towpath: Towpath, fields: dict[str, Any], wanted: tuple[str, str]) -> None:
+async def test_every_pull_request_gets_a_decision_with_its_reason(
+    towpath: Towpath, fields: dict[str, Any], wanted: tuple[str, str]
+) -> None:
     one = await scene(towpath, on=ON)
     delivery_id = await one.pull_request(**fields)
     assert verdict(await one.decision(delivery_id)) == wanted
@@ -68,7 +78,9 @@ async def sent(one: Scene, payload: Document) -> tuple[str, str]:
     return verdict(await one.decision(answer.expect(202).json["delivery_id"]))
 
 
-async def test_a_pull_request_whose_head_is_gone_or_whose_base_does_not_match_does_not_run(towpath: Towpath) -> None:
+async def test_a_pull_request_whose_head_is_gone_or_whose_base_does_not_match_does_not_run(
+    towpath: Towpath,
+) -> None:
     one = await scene(towpath, on=ON)
     gone = pull_request(one.repository)
     gone["pull_request"]["head"]["repo"] = None
@@ -95,23 +107,41 @@ async def test_an_opening_that_arrives_after_the_closing_is_superseded(towpath: 
     one = await scene(towpath, on=ON)
     closed = await one.pull_request(action="closed", updated_at="2026-11-20T11:00:00Z")
     assert verdict(await one.decision(closed)) == ("not_matched", "type")
-    assert verdict(await one.decision(await one.pull_request(updated_at="2026-11-20T10:00:00Z"))) == ("superseded", "closed")
-    assert verdict(await one.decision(await one.pull_request(number=2, updated_at="2026-11-20T10:00:00Z"))) == ("run", "matched")
-    assert verdict(await one.decision(await one.pull_request(action="reopened", updated_at="2026-11-20T12:00:00Z"))) == ("run", "matched")
+    assert verdict(await one.decision(await one.pull_request(updated_at="2026-11-20T10:00:00Z"))) == (
+        "superseded",
+        "closed",
+    )
+    assert verdict(
+        await one.decision(await one.pull_request(number=2, updated_at="2026-11-20T10:00:00Z"))
+    ) == ("run", "matched")
+    assert verdict(
+        await one.decision(await one.pull_request(action="reopened", updated_at="2026-11-20T12:00:00Z"))
+    ) == ("run", "matched")
 
 
-async def test_every_pipeline_of_a_repository_decides_for_itself_and_shows_it_to_its_owner(towpath: Towpath) -> None:
+async def test_every_pipeline_of_a_repository_decides_for_itself_and_shows_it_to_its_owner(
+    towpath: Towpath,
+) -> None:
     one = await scene(towpath, on=ON)
     owner = one.repository.full_name.partition("/")[0]
-    globbed = await towpath.pipeline(one.person, one.pipeline["yaml_config"].replace(one.repository.full_name, f"{owner}/*"))
+    globbed = await towpath.pipeline(
+        one.person, one.pipeline["yaml_config"].replace(one.repository.full_name, f"{owner}/*")
+    )
     nobodys = await towpath.person()
     unseen = await towpath.pipeline(nobodys, one.pipeline["yaml_config"])
 
     event = await event_of(towpath, await one.push())
     found = {decision["pipeline_config_id"]: decision["outcome"] for decision in event["decisions"]}
-    assert {one.pipeline["id"]: "run", globbed["id"]: "run", unseen["id"]: "not_allowed"}.items() <= found.items()
+    assert {
+        one.pipeline["id"]: "run",
+        globbed["id"]: "run",
+        unseen["id"]: "not_allowed",
+    }.items() <= found.items()
     mine = (await one.person.client.get(f"/events/{event['id']}")).expect(200).json
-    assert {decision["pipeline_config_id"] for decision in mine["decisions"]} == {one.pipeline["id"], globbed["id"]}
+    assert {decision["pipeline_config_id"] for decision in mine["decisions"]} == {
+        one.pipeline["id"],
+        globbed["id"],
+    }
     (await nobodys.client.get(f"/events/{event['id']}")).expect(404)
     (await one.person.client.delete(f"/pipelines/{globbed['id']}")).expect(204)
 
@@ -122,10 +152,20 @@ async def test_every_pipeline_of_a_repository_decides_for_itself_and_shows_it_to
 @covers("POST /webhooks/github 200 202", "GET /deliveries/{delivery_id} 200")
 async def test_pings_are_answered_and_other_events_recorded_as_ignored(towpath: Towpath) -> None:
     one = await scene(towpath)
-    pong = (await towpath.deliver({"zen": "Keep it logically awesome.", "hook_id": 1, "repository": one.repository.json}, event="ping")).expect(200)
+    pong = (
+        await towpath.deliver(
+            {"zen": "Keep it logically awesome.", "hook_id": 1, "repository": one.repository.json},
+            event="ping",
+        )
+    ).expect(200)
     assert pong.json["status"] == "pong"
 
-    ignored = {"issues": {"action": "opened"}, "merge_group": {}, "unheard_of": {}, "pull_request": {"action": "labeled"}}
+    ignored = {
+        "issues": {"action": "opened"},
+        "merge_group": {},
+        "unheard_of": {},
+        "pull_request": {"action": "labeled"},
+    }
     for event, more in ignored.items():
         answer = await towpath.deliver({**pull_request(one.repository), **more}, event=event)
         delivery = await outcome_of(towpath, answer.expect(202).json["delivery_id"])
@@ -157,13 +197,20 @@ async def test_of_two_hooks_that_report_the_same_one_counts(towpath: Towpath) ->
     one = await scene(towpath)
     await one.started()
     body = to_bytes(push(one.repository))
-    headers = signed_headers(GITHUB_SECRET, body, event="push") | {"X-GitHub-Hook-Installation-Target-Type": "organization"}
-    answer = (await towpath.admin.as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)).expect(202)
+    headers = signed_headers(GITHUB_SECRET, body, event="push") | {
+        "X-GitHub-Hook-Installation-Target-Type": "organization"
+    }
+    answer = (
+        await towpath.admin.as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
+    ).expect(202)
     assert (await outcome_of(towpath, answer.json["delivery_id"]))["outcome"] == "other_hook"
     assert len(await towpath.runs(one.pipeline)) == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'{"ref": 1}', b'{"repository": {"id": "1", "full_name": "a/b"}}', b"\xff\x00"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"nonsense", b'{"ref": 1}', b'{"repository": {"id": "1", "full_name": "a/b"}}', b"\xff\x00"],
+)
 async def test_a_signed_body_that_is_no_push_is_recorded_as_failed(towpath: Towpath, body: bytes) -> None:
     """Spaces make the body new: the same bytes twice are one delivery."""
     answer = await towpath.deliver(body + b" " * next(_LENGTH))
@@ -179,8 +226,15 @@ _LENGTH = itertools.count(1)
 async def test_gitea_pushes_count_for_giteas_repositories_alone(towpath: Towpath) -> None:
     one = await scene(towpath)
     body = to_bytes(push(one.repository))
-    signature = signed_headers(GITEA_SECRET, body, event="push")["X-Hub-Signature-256"].removeprefix("sha256=")
-    headers = {"Content-Type": "application/json", "X-Gitea-Event": "push", "X-Gitea-Delivery": f"gitea-{new_sha()}", "X-Gitea-Signature": signature}
+    signature = signed_headers(GITEA_SECRET, body, event="push")["X-Hub-Signature-256"].removeprefix(
+        "sha256="
+    )
+    headers = {
+        "Content-Type": "application/json",
+        "X-Gitea-Event": "push",
+        "X-Gitea-Delivery": f"gitea-{new_sha()}",
+        "X-Gitea-Signature": signature,
+    }
     nobody = towpath.admin.as_(None)
 
     answer = (await nobody.request("POST", "/webhooks/gitea", raw=body, headers=headers)).expect(202)
@@ -201,7 +255,11 @@ async def test_events_are_found_by_what_they_are(towpath: Towpath) -> None:
     client, received = one.person.client, second["received_at"]
 
     async def found(query: str) -> list[int]:
-        items = (await client.get(f"/events?repository={one.repository.full_name}&{query}")).expect(200).json["items"]
+        items = (
+            (await client.get(f"/events?repository={one.repository.full_name}&{query}"))
+            .expect(200)
+            .json["items"]
+        )
         return [item["id"] for item in items]
 
     assert await found("limit=3") == [third["id"], second["id"], first["id"]]
@@ -212,9 +270,16 @@ async def test_events_are_found_by_what_they_are(towpath: Towpath) -> None:
     assert await found(f"sha={third['sha']}") == [third["id"]]
     assert await found(f"received_after={received}") == [third["id"], second["id"]]
     assert await found(f"received_before={received}") == [first["id"]]
-    assert (await client.get(f"/events?repository={one.repository.full_name}x")).expect(200).json["items"] == []
+    assert (await client.get(f"/events?repository={one.repository.full_name}x")).expect(200).json[
+        "items"
+    ] == []
     (await client.get(f"/events/{2**62}")).expect(404)
-    for bad in ("kind=issue", "received_after=2026-01-01T00:00:00", "received_after=yesterday", "pull_request=x"):
+    for bad in (
+        "kind=issue",
+        "received_after=2026-01-01T00:00:00",
+        "received_after=yesterday",
+        "pull_request=x",
+    ):
         (await client.get(f"/events?{bad}")).expect(422)
 
 
@@ -222,13 +287,18 @@ async def test_events_are_found_by_what_they_are(towpath: Towpath) -> None:
 async def test_deliveries_are_found_by_what_became_of_them(towpath: Towpath) -> None:
     one = await scene(towpath)
     pushed = await one.push()
-    ignored = (await towpath.deliver(pull_request(one.repository), event="issues")).expect(202).json["delivery_id"]
+    ignored = (
+        (await towpath.deliver(pull_request(one.repository), event="issues")).expect(202).json["delivery_id"]
+    )
     for delivery_id in (pushed, ignored):
         await outcome_of(towpath, delivery_id)
     client = one.person.client
 
     async def found(query: str) -> list[str]:
-        return [item["delivery_id"] for item in (await client.get(f"/deliveries?{query}")).expect(200).json["items"]]
+        return [
+            item["delivery_id"]
+            for item in (await client.get(f"/deliveries?{query}")).expect(200).json["items"]
+        ]
 
     assert await found("source=github") == [ignored, pushed]
     assert await found("outcome=event") == [pushed]

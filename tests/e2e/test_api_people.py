@@ -28,13 +28,24 @@ async def test_an_administrator_adds_users(towpath: Towpath) -> None:
     wanted = somebody()
     answer = (await towpath.admin.post("/users", {**wanted, "email": wanted["email"].upper()})).expect(201)
     user = answer.json
-    assert (user["name"], user["email"], user["is_admin"], user["disabled_at"]) == (wanted["name"], wanted["email"], False, None)
+    assert (user["name"], user["email"], user["is_admin"], user["disabled_at"]) == (
+        wanted["name"],
+        wanted["email"],
+        False,
+        None,
+    )
     assert answer.headers["location"] == f"/users/{user['id']}"
     assert (await towpath.admin.get(f"/users/{user['id']}")).expect(200).json == user
     assert (await towpath.admin.get("/users?limit=200")).expect(200).json["items"].count(user) == 1
 
     (await towpath.admin.post("/users", wanted)).expect(409)
-    for bad in ({"name": ""}, {"email": "nobody"}, {"email": "a b@example.org"}, {"email": f"{'a' * 250}@example.org"}, {"is_admin": "yes"}):
+    for bad in (
+        {"name": ""},
+        {"email": "nobody"},
+        {"email": "a b@example.org"},
+        {"email": f"{'a' * 250}@example.org"},
+        {"is_admin": "yes"},
+    ):
         (await towpath.admin.post("/users", somebody(**bad))).expect(422)
     (await towpath.admin.get(f"/users/{2**62}")).expect(404)
 
@@ -43,9 +54,20 @@ async def test_an_administrator_adds_users(towpath: Towpath) -> None:
 async def test_a_user_is_changed_field_by_field(towpath: Towpath) -> None:
     user = (await towpath.admin.post("/users", somebody())).expect(201).json
     path = f"/users/{user['id']}"
-    assert (await towpath.admin.request("PATCH", path, {"name": "Mona"})).expect(200).json == {**user, "name": "Mona"}
-    assert (await towpath.admin.request("PATCH", path, {"is_admin": True})).expect(200).json == {**user, "name": "Mona", "is_admin": True}
-    assert (await towpath.admin.request("PATCH", path, {})).expect(200).json == {**user, "name": "Mona", "is_admin": True}
+    assert (await towpath.admin.request("PATCH", path, {"name": "Mona"})).expect(200).json == {
+        **user,
+        "name": "Mona",
+    }
+    assert (await towpath.admin.request("PATCH", path, {"is_admin": True})).expect(200).json == {
+        **user,
+        "name": "Mona",
+        "is_admin": True,
+    }
+    assert (await towpath.admin.request("PATCH", path, {})).expect(200).json == {
+        **user,
+        "name": "Mona",
+        "is_admin": True,
+    }
 
 
 @covers("GET /users/me 200", "DELETE /users/{id} 204", "PATCH /users/{id} 200", "GET /users/me 401")
@@ -66,7 +88,11 @@ async def test_the_tokens_of_a_disabled_user_are_refused_until_he_is_enabled(tow
 async def test_nobody_locks_himself_out(towpath: Towpath) -> None:
     admin = towpath.admin
     me = (await admin.get("/users/me")).expect(200).json["id"]
-    [mine] = [token for token in (await admin.get("/tokens?limit=200")).expect(200).json["items"] if token["name"] == "bootstrap"]
+    [mine] = [
+        token
+        for token in (await admin.get("/tokens?limit=200")).expect(200).json["items"]
+        if token["name"] == "bootstrap"
+    ]
     (await admin.delete(f"/users/{me}")).expect(409)
     (await admin.request("PATCH", f"/users/{me}", {"is_admin": False})).expect(409)
     (await admin.request("PATCH", f"/users/{me}", {"disabled": True})).expect(409)
@@ -74,10 +100,18 @@ async def test_nobody_locks_himself_out(towpath: Towpath) -> None:
     assert await works(admin)
 
 
-@covers("GET /users 403", "POST /users 403", "GET /users/{id} 403", "PATCH /users/{id} 403", "DELETE /users/{id} 403")
+@covers(
+    "GET /users 403",
+    "POST /users 403",
+    "GET /users/{id} 403",
+    "PATCH /users/{id} 403",
+    "DELETE /users/{id} 403",
+)
 async def test_users_are_for_administrators_with_a_token_for_it(towpath: Towpath) -> None:
     person = await towpath.person()
-    less = (await towpath.admin.post("/tokens", {"name": "less", "scopes": ["write"]})).expect(201).json["token"]
+    less = (
+        (await towpath.admin.post("/tokens", {"name": "less", "scopes": ["write"]})).expect(201).json["token"]
+    )
     for client in (person.client, towpath.admin.as_(less)):
         (await client.get("/users")).expect(403)
         (await client.get(f"/users/{person.id}")).expect(403)
@@ -116,10 +150,18 @@ async def test_a_token_reaches_no_further_than_its_maker_and_its_owner(towpath: 
     for refused in ({"scopes": ["admin"]}, {"user_id": another.id}):
         (await person.client.post("/tokens", {"name": "x", **refused})).expect(403)
     (await person.client.get(f"/tokens?user_id={another.id}")).expect(403)
-    (await towpath.admin.post("/tokens", {"name": "x", "scopes": ["admin"], "user_id": person.id})).expect(403)
+    (await towpath.admin.post("/tokens", {"name": "x", "scopes": ["admin"], "user_id": person.id})).expect(
+        403
+    )
     (await towpath.admin.post("/tokens", {"name": "x", "user_id": 2**62})).expect(404)
     bad: Document
-    for bad in ({"scopes": []}, {"scopes": ["root"]}, {"scopes": ["read"] * 4}, {"expires_at": "2099-01-01T00:00:00"}, {"expires_at": "2099-02-30T00:00:00Z"}):
+    for bad in (
+        {"scopes": []},
+        {"scopes": ["root"]},
+        {"scopes": ["read"] * 4},
+        {"expires_at": "2099-01-01T00:00:00"},
+        {"expires_at": "2099-02-30T00:00:00Z"},
+    ):
         (await person.client.post("/tokens", {"name": "x", **bad})).expect(422)
 
     theirs = (await towpath.admin.get(f"/tokens?user_id={person.id}")).expect(200).json["items"]
@@ -141,8 +183,17 @@ async def test_a_token_works_until_it_expires(towpath: Towpath) -> None:
     person = await towpath.person()
     now = datetime.now(UTC)
     first_of_all, last_of_all = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-    for expires_at, valid in ((now + timedelta(hours=1), True), (now - timedelta(seconds=1), False), (first_of_all, False), (last_of_all, True)):
-        made = (await person.client.post("/tokens", {"name": "short", "expires_at": expires_at.isoformat()})).expect(201).json
+    for expires_at, valid in (
+        (now + timedelta(hours=1), True),
+        (now - timedelta(seconds=1), False),
+        (first_of_all, False),
+        (last_of_all, True),
+    ):
+        made = (
+            (await person.client.post("/tokens", {"name": "short", "expires_at": expires_at.isoformat()}))
+            .expect(201)
+            .json
+        )
         assert datetime.fromisoformat(made["expires_at"]) == expires_at
         assert await works(towpath.admin.as_(made["token"])) is valid
     assert len((await person.client.get("/tokens")).expect(200).json["items"]) == 5
@@ -158,8 +209,12 @@ async def test_no_broken_token_is_looked_up(towpath: Towpath) -> None:
     for wrong in (good[:-1], good + "a", swapped, good.swapcase(), good[3:], unknown, f"tp_{'x' * 6000}"):
         answer = (await towpath.admin.as_(wrong).get("/users/me")).expect(401)
         assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert (await towpath.admin.as_(None).get("/users/me", headers={"Authorization": f"Basic {good}"})).status == 401
-    assert (await towpath.admin.as_(None).get("/users/me", headers={"Authorization": f"bearer {good}"})).status == 200
+    assert (
+        await towpath.admin.as_(None).get("/users/me", headers={"Authorization": f"Basic {good}"})
+    ).status == 401
+    assert (
+        await towpath.admin.as_(None).get("/users/me", headers={"Authorization": f"bearer {good}"})
+    ).status == 200
 
 
 async def test_a_token_of_a_megabyte_is_refused(towpath: Towpath) -> None:

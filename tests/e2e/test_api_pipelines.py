@@ -24,7 +24,9 @@ jobs:
 
 
 async def names(towpath: Towpath, person_token: str | None, query: str = "") -> list[str]:
-    found = (await towpath.admin.as_(person_token).get(f"/pipelines?limit=200{query}")).expect(200).json["items"]
+    found = (
+        (await towpath.admin.as_(person_token).get(f"/pipelines?limit=200{query}")).expect(200).json["items"]
+    )
     return [pipeline["name"] for pipeline in found]
 
 
@@ -32,14 +34,21 @@ async def names(towpath: Towpath, person_token: str | None, query: str = "") -> 
 async def test_a_stored_pipeline_is_read_as_it_was_written(towpath: Towpath) -> None:
     person = await towpath.person()
     text = one_job(await towpath.repository(person), "true") + "# ünïcode 🚢\n"
-    answer = (await person.client.post("/pipelines", {"name": "web ci", "description": "tests", "yaml_config": text})).expect(201)
+    answer = (
+        await person.client.post(
+            "/pipelines", {"name": "web ci", "description": "tests", "yaml_config": text}
+        )
+    ).expect(201)
     stored = answer.json
 
     assert answer.headers["location"] == f"/pipelines/{stored['id']}"
     read = (await person.client.get(f"/pipelines/{stored['id']}")).expect(200)
     assert read.headers["etag"] == answer.headers["etag"]
     assert read.json == stored
-    assert {name: stored[name] for name in ("name", "description", "yaml_config", "enabled", "revision", "created_by")} == {
+    assert {
+        name: stored[name]
+        for name in ("name", "description", "yaml_config", "enabled", "revision", "created_by")
+    } == {
         "name": "web ci",
         "description": "tests",
         "yaml_config": text,
@@ -57,10 +66,16 @@ async def test_a_stored_pipeline_is_read_as_it_was_written(towpath: Towpath) -> 
 async def test_an_invalid_pipeline_is_refused_with_every_error_and_its_place(towpath: Towpath) -> None:
     one = await scene(towpath)
     refused = [
-        (await one.person.client.post("/pipelines", {"name": "bad", "yaml_config": TWO_MISTAKES})).expect(422),
-        (await one.person.client.put(f"/pipelines/{one.pipeline['id']}", {"yaml_config": TWO_MISTAKES})).expect(422),
+        (await one.person.client.post("/pipelines", {"name": "bad", "yaml_config": TWO_MISTAKES})).expect(
+            422
+        ),
+        (
+            await one.person.client.put(f"/pipelines/{one.pipeline['id']}", {"yaml_config": TWO_MISTAKES})
+        ).expect(422),
     ]
-    validated = (await one.person.client.post("/pipelines/validate", {"yaml_config": TWO_MISTAKES})).expect(200).json
+    validated = (
+        (await one.person.client.post("/pipelines/validate", {"yaml_config": TWO_MISTAKES})).expect(200).json
+    )
 
     assert validated["valid"] is False
     for errors in [validated["errors"], *(answer.json["errors"] for answer in refused)]:
@@ -88,7 +103,8 @@ HOSTILE = {
     "a tag": "!!python/object/apply:os.system ['true']",
     "nested": "[" * 30_000,
     "nested keys": "? " * 30_000,
-    "an alias bomb": "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"b{n}: &b{n} [{', '.join(['*a' if n == 0 else f'*b{n - 1}'] * 10)}]\n" for n in range(9)),
+    "an alias bomb": "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"b{n}: &b{n} [{', '.join(['*a' if n == 0 else f'*b{n - 1}'] * 10)}]\n" for n in range(9)),
     "a doubled key": "version: 1\nversion: 1\n",
     "two documents": "version: 1\n---\nversion: 1\n",
     "a long number": "version: " + "9" * 5000,
@@ -99,7 +115,11 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_hostile_yaml_gets_a_clear_error_with_its_line(towpath: Towpath, text: str) -> None:
     person = await towpath.person()
-    errors = (await person.client.post("/pipelines", {"name": "bad", "yaml_config": text})).expect(422).json["errors"]
+    errors = (
+        (await person.client.post("/pipelines", {"name": "bad", "yaml_config": text}))
+        .expect(422)
+        .json["errors"]
+    )
     assert errors
     assert all(error["line"] >= 1 and error["column"] >= 1 and error["message"] for error in errors)
     assert (await towpath.admin.as_(None).get("/healthz")).status == 200
@@ -150,7 +170,10 @@ async def test_only_another_yaml_makes_a_revision(towpath: Towpath) -> None:
 
     assert (changed["revision"], changed["yaml_config"], changed["description"]) == (2, second, "new")
     revisions = (await client.get(f"{path}/revisions")).expect(200).json["items"]
-    assert [(revision["number"], revision["yaml_config"]) for revision in revisions] == [(2, second), (1, first)]
+    assert [(revision["number"], revision["yaml_config"]) for revision in revisions] == [
+        (2, second),
+        (1, first),
+    ]
     page = (await client.get(f"{path}/revisions?limit=1")).expect(200).json
     rest = (await client.get(f"{path}/revisions?limit=1&cursor={page['next_cursor']}")).expect(200).json
     assert [revision["number"] for revision in page["items"] + rest["items"]] == [2, 1]
@@ -162,7 +185,9 @@ async def test_a_change_based_on_an_old_version_is_refused(towpath: Towpath) -> 
     one = await scene(towpath)
     path, client = f"/pipelines/{one.pipeline['id']}", one.person.client
     old = (await client.get(path)).headers["etag"]
-    new = (await client.put(path, {"description": "1"}, headers={"If-Match": old})).expect(200).headers["etag"]
+    new = (
+        (await client.put(path, {"description": "1"}, headers={"If-Match": old})).expect(200).headers["etag"]
+    )
     assert new != old
 
     stale = (await client.put(path, {"description": "2"}, headers={"If-Match": old})).expect(412)
@@ -175,16 +200,31 @@ async def test_a_change_based_on_an_old_version_is_refused(towpath: Towpath) -> 
     (await client.delete(path, headers={"If-Match": "*"})).expect(204)
 
 
-@covers("DELETE /pipelines/{id} 204 404", "GET /pipelines/{id} 404", "PUT /pipelines/{id} 404", "GET /runs/{id} 200", "GET /events/{id} 200")
+@covers(
+    "DELETE /pipelines/{id} 204 404",
+    "GET /pipelines/{id} 404",
+    "PUT /pipelines/{id} 404",
+    "GET /runs/{id} 200",
+    "GET /events/{id} 200",
+)
 async def test_a_deleted_pipeline_starts_nothing_more_and_keeps_its_history(towpath: Towpath) -> None:
     one = await scene(towpath)
     client, path = one.person.client, f"/pipelines/{one.pipeline['id']}"
     before = await one.started()
     (await client.delete(path)).expect(204)
 
-    for answer in (await client.get(path), await client.put(path, {"name": "x"}), await client.delete(path), await client.get(f"{path}/revisions")):
+    for answer in (
+        await client.get(path),
+        await client.put(path, {"name": "x"}),
+        await client.delete(path),
+        await client.get(f"{path}/revisions"),
+    ):
         answer.expect(404)
-    (await client.post("/pipelines", {"name": one.pipeline["name"], "yaml_config": document("octo/another", TRUE)})).expect(201)
+    (
+        await client.post(
+            "/pipelines", {"name": one.pipeline["name"], "yaml_config": document("octo/another", TRUE)}
+        )
+    ).expect(201)
     assert (await client.get(f"/runs/{before['id']}")).expect(200).json["pipeline"] == one.pipeline["name"]
     decisions = (await client.get(f"/events/{before['event_id']}")).expect(200).json["decisions"]
     assert [decision["run_id"] for decision in decisions] == [before["id"]]
@@ -211,7 +251,12 @@ async def test_a_disabled_pipeline_starts_nothing_until_it_is_enabled(towpath: T
 async def test_a_run_keeps_the_revision_that_it_started_with(towpath: Towpath) -> None:
     one = await scene(towpath)
     first = await one.started()
-    (await one.person.client.put(f"/pipelines/{one.pipeline['id']}", {"yaml_config": document(one.repository.full_name, {"other": job("true")})})).expect(200)
+    (
+        await one.person.client.put(
+            f"/pipelines/{one.pipeline['id']}",
+            {"yaml_config": document(one.repository.full_name, {"other": job("true")})},
+        )
+    ).expect(200)
     second = await one.started()
 
     assert (first["revision"], [found["name"] for found in first["jobs"]]) == (1, ["only"])

@@ -11,7 +11,11 @@ from tests.harness.scenes import Document, outcome_of, scene
 
 
 def registration(**fields: object) -> Document:
-    return {"full_name": f"octo/repo-{secrets.token_hex(5)}", "clone_url": "https://github.example/none.git", **fields}
+    return {
+        "full_name": f"octo/repo-{secrets.token_hex(5)}",
+        "clone_url": "https://github.example/none.git",
+        **fields,
+    }
 
 
 async def registered(towpath: Towpath, **fields: object) -> Document:
@@ -20,7 +24,9 @@ async def registered(towpath: Towpath, **fields: object) -> Document:
 
 
 async def grant(towpath: Towpath, repository: Document, person: Person, role: str) -> None:
-    (await towpath.admin.put(f"/repositories/{repository['id']}/grants/{person.id}", {"role": role})).expect(200)
+    (await towpath.admin.put(f"/repositories/{repository['id']}/grants/{person.id}", {"role": role})).expect(
+        200
+    )
 
 
 async def patch(person: Person, repository: Document, body: Document, **headers: str) -> Answer:
@@ -39,9 +45,13 @@ async def test_a_registered_repository_has_an_address_for_its_webhook(towpath: T
     assert answer.headers["location"] == f"/repositories/{record['id']}"
     read = (await towpath.admin.get(f"/repositories/{record['id']}")).expect(200)
     assert (read.json, read.headers["etag"]) == (record, answer.headers["etag"])
-    by_name = (await towpath.admin.get(f"/repositories?full_name={wanted['full_name'].upper()}&forge=github")).expect(200)
+    by_name = (
+        await towpath.admin.get(f"/repositories?full_name={wanted['full_name'].upper()}&forge=github")
+    ).expect(200)
     assert by_name.json["items"] == [record]
-    assert (await towpath.admin.get(f"/repositories?full_name={wanted['full_name']}&forge=gitea")).expect(200).json["items"] == []
+    assert (await towpath.admin.get(f"/repositories?full_name={wanted['full_name']}&forge=gitea")).expect(
+        200
+    ).json["items"] == []
 
 
 @covers("POST /repositories 201", "PATCH /repositories/{id} 200")
@@ -56,7 +66,12 @@ async def test_secrets_go_in_and_never_come_out(towpath: Towpath) -> None:
 
     changed = (await patch(person, record, {"clone_token": None})).expect(200)
     assert (changed.json["has_webhook_secret"], changed.json["has_clone_token"]) == (True, False)
-    for shown in (answer, changed, await towpath.admin.get(f"/repositories/{record['id']}"), await towpath.admin.get("/repositories?limit=200")):
+    for shown in (
+        answer,
+        changed,
+        await towpath.admin.get(f"/repositories/{record['id']}"),
+        await towpath.admin.get("/repositories?limit=200"),
+    ):
         assert not any(secret in shown.text for secret in hidden.values())
 
 
@@ -87,21 +102,39 @@ async def test_a_bad_registration_is_refused_with_the_field(towpath: Towpath) ->
         for value in values:
             answer = (await towpath.admin.post("/repositories", registration(**{field: value}))).expect(422)
             assert [error["path"] for error in answer.json["errors"]] == [f"body.{field}"], (field, value)
-    answer = (await towpath.admin.request("PATCH", f"/repositories/{record['id']}", {"clone_url": "ftp://x/y"})).expect(422)
+    answer = (
+        await towpath.admin.request("PATCH", f"/repositories/{record['id']}", {"clone_url": "ftp://x/y"})
+    ).expect(422)
     assert answer.json["errors"][0]["path"] == "body.clone_url"
 
 
 @covers("POST /repositories 409", "PATCH /repositories/{id} 409")
 async def test_name_and_forge_id_are_registered_once(towpath: Towpath) -> None:
-    first, second = await registered(towpath, forge_id=secrets.randbelow(2**40) + 1), await registered(towpath)
+    first, second = (
+        await registered(towpath, forge_id=secrets.randbelow(2**40) + 1),
+        await registered(towpath),
+    )
     (await towpath.admin.post("/repositories", registration(full_name=first["full_name"]))).expect(409)
-    (await towpath.admin.post("/repositories", registration(full_name=first["full_name"].upper()))).expect(409)
+    (await towpath.admin.post("/repositories", registration(full_name=first["full_name"].upper()))).expect(
+        409
+    )
     (await towpath.admin.post("/repositories", registration(forge_id=first["forge_id"]))).expect(409)
-    (await towpath.admin.post("/repositories", registration(full_name=first["full_name"], forge="gitea"))).expect(201)
-    (await towpath.admin.request("PATCH", f"/repositories/{second['id']}", {"full_name": first["full_name"]})).expect(409)
+    (
+        await towpath.admin.post("/repositories", registration(full_name=first["full_name"], forge="gitea"))
+    ).expect(201)
+    (
+        await towpath.admin.request(
+            "PATCH", f"/repositories/{second['id']}", {"full_name": first["full_name"]}
+        )
+    ).expect(409)
 
 
-@covers("POST /repositories 403", "DELETE /repositories/{id} 403", "PATCH /repositories/{id} 403 404 200", "GET /repositories/{id} 404")
+@covers(
+    "POST /repositories 403",
+    "DELETE /repositories/{id} 403",
+    "PATCH /repositories/{id} 403 404 200",
+    "GET /repositories/{id} 404",
+)
 async def test_maintainers_change_a_repository_and_viewers_see_it(towpath: Towpath) -> None:
     record = await registered(towpath)
     maintainer, viewer, stranger = await towpath.person(), await towpath.person(), await towpath.person()
@@ -126,8 +159,18 @@ async def test_a_change_based_on_an_old_version_is_refused(towpath: Towpath) -> 
     record = await registered(towpath)
     path = f"/repositories/{record['id']}"
     old = (await towpath.admin.get(path)).headers["etag"]
-    new = (await towpath.admin.request("PATCH", path, {"hook_target_type": "repository"}, headers={"If-Match": old})).expect(200).headers["etag"]
-    assert (await towpath.admin.request("PATCH", path, {}, headers={"If-Match": old})).expect(412).headers["etag"] == new
+    new = (
+        (
+            await towpath.admin.request(
+                "PATCH", path, {"hook_target_type": "repository"}, headers={"If-Match": old}
+            )
+        )
+        .expect(200)
+        .headers["etag"]
+    )
+    assert (await towpath.admin.request("PATCH", path, {}, headers={"If-Match": old})).expect(412).headers[
+        "etag"
+    ] == new
     (await towpath.admin.delete(path, headers={"If-Match": old})).expect(412)
     (await towpath.admin.delete(path, headers={"If-Match": new})).expect(204)
     (await towpath.admin.get(path)).expect(404)
@@ -149,14 +192,19 @@ async def test_the_forge_id_is_learned_from_the_first_verified_delivery(towpath:
     learning = await registered(towpath)
     named = type(one.repository)(learning["full_name"])
     await outcome_of(towpath, await towpath.deliver_push(named))
-    assert (await towpath.admin.get(f"/repositories/{learning['id']}")).expect(200).json["forge_id"] == named.forge_id
+    assert (await towpath.admin.get(f"/repositories/{learning['id']}")).expect(200).json[
+        "forge_id"
+    ] == named.forge_id
 
 
 # ---------------------------------------------------------------- grants
 
 
 @covers("GET /repositories/{id}/grants 200 403 404")
-@covers("PUT /repositories/{id}/grants/{user_id} 200 403 404 422", "DELETE /repositories/{id}/grants/{user_id} 204 403 404")
+@covers(
+    "PUT /repositories/{id}/grants/{user_id} 200 403 404 422",
+    "DELETE /repositories/{id}/grants/{user_id} 204 403 404",
+)
 async def test_maintainers_grant_and_withdraw(towpath: Towpath) -> None:
     record = await registered(towpath)
     maintainer, viewer, stranger = await towpath.person(), await towpath.person(), await towpath.person()
@@ -166,7 +214,10 @@ async def test_maintainers_grant_and_withdraw(towpath: Towpath) -> None:
     given = (await maintainer.client.put(f"{path}/{viewer.id}", {"role": "viewer"})).expect(200).json
     assert (given["user_id"], given["role"]) == (viewer.id, "viewer")
     listed = (await maintainer.client.get(path)).expect(200).json["items"]
-    assert [(one["user_id"], one["role"]) for one in listed] == [(viewer.id, "viewer"), (maintainer.id, "maintainer")]
+    assert [(one["user_id"], one["role"]) for one in listed] == [
+        (viewer.id, "viewer"),
+        (maintainer.id, "maintainer"),
+    ]
     (await maintainer.client.put(f"{path}/{viewer.id}", {"role": "owner"})).expect(422)
     (await maintainer.client.put(f"{path}/{2**62}", {"role": "viewer"})).expect(404)
 
@@ -180,7 +231,9 @@ async def test_maintainers_grant_and_withdraw(towpath: Towpath) -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", None])
-async def test_a_pipeline_whose_owner_is_no_maintainer_of_the_repository_does_not_run(towpath: Towpath, role: str | None) -> None:
+async def test_a_pipeline_whose_owner_is_no_maintainer_of_the_repository_does_not_run(
+    towpath: Towpath, role: str | None
+) -> None:
     one = await scene(towpath)
     assert await one.decided() == ("run", "matched")
     path = f"/repositories/{(await one.person.client.get('/repositories')).json['items'][0]['id']}/grants/{one.person.id}"
@@ -195,10 +248,18 @@ async def test_a_viewer_sees_the_runs_of_others_and_commands_none(towpath: Towpa
     one = await scene(towpath)
     run = await one.started()
     viewer = await towpath.person()
-    (await towpath.admin.put(f"/repositories/{run['repository_id']}/grants/{viewer.id}", {"role": "viewer"})).expect(200)
+    (
+        await towpath.admin.put(
+            f"/repositories/{run['repository_id']}/grants/{viewer.id}", {"role": "viewer"}
+        )
+    ).expect(200)
 
-    assert (await viewer.client.get(f"/runs/{run['id']}")).expect(200).json["pipeline"] == one.pipeline["name"]
-    assert [seen["id"] for seen in (await viewer.client.get("/runs")).expect(200).json["items"]] == [run["id"]]
+    assert (await viewer.client.get(f"/runs/{run['id']}")).expect(200).json["pipeline"] == one.pipeline[
+        "name"
+    ]
+    assert [seen["id"] for seen in (await viewer.client.get("/runs")).expect(200).json["items"]] == [
+        run["id"]
+    ]
     (await viewer.client.get(f"/pipelines/{one.pipeline['id']}")).expect(404)
     assert (await viewer.client.get(f"/events/{run['event_id']}")).expect(200).json["decisions"] == []
     for command in ("cancel", "retry"):

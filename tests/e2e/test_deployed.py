@@ -39,7 +39,10 @@ pytestmark = [
     pytest.mark.kubernetes,
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes", reason="what is deployed brings its own backend: run once, with the local one"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes",
+        reason="what is deployed brings its own backend: run once, with the local one",
+    ),
 ]
 
 
@@ -51,7 +54,11 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 async def ours(
-    kubernetes: KubernetesApi, server_url: str, server_sources: ServerSources, rabbit: Rabbit | None, tmp_path_factory: pytest.TempPathFactory
+    kubernetes: KubernetesApi,
+    server_url: str,
+    server_sources: ServerSources,
+    rabbit: Rabbit | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Deployed]:
     """One deployment for all tests of this module, which leave it as they found it."""
     await skip_unless_possible(kubernetes)
@@ -70,8 +77,12 @@ async def ours(
             reachable_from_pods(host, with_database(server_url, name)) as database_url,
             reachable_from_pods(host, amqp_url) as broker_url,
             serving(host) as witness,
-            deployed(kubernetes, filled_in(tmp_path_factory.mktemp("deploy"), database_url, broker_url, settings)) as deployment,
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=60)) as session,
+            deployed(
+                kubernetes, filled_in(tmp_path_factory.mktemp("deploy"), database_url, broker_url, settings)
+            ) as deployment,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=60)
+            ) as session,
         ):
             await skip_unless_reached(deployment.url)
             towpath = Towpath(deployment, session, KubernetesBackend(witness, BUILDS, {}))
@@ -84,27 +95,43 @@ async def skip_unless_possible(api: KubernetesApi) -> None:
     if find_kubectl() is None:
         pytest.skip("kubectl is not installed")
     nodes = (await api.get("/api/v1/nodes"))["items"]
-    names = {name for node in nodes for image in node["status"].get("images") or () for name in image.get("names") or ()}
+    names = {
+        name
+        for node in nodes
+        for image in node["status"].get("images") or ()
+        for name in image.get("names") or ()
+    }
     if f"docker.io/library/{IMAGE}" not in names:
-        pytest.skip(f"the cluster has no image {IMAGE}: `make images ARCHIVE=build/towpath.tar`, then load that file into it")
+        pytest.skip(
+            f"the cluster has no image {IMAGE}: `make images ARCHIVE=build/towpath.tar`, then load that file into it"
+        )
 
 
 async def skip_unless_reached(url: str) -> None:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(url.removeprefix("http://"), 80), timeout=10)
+        _, writer = await asyncio.wait_for(
+            asyncio.open_connection(url.removeprefix("http://"), 80), timeout=10
+        )
     except (OSError, TimeoutError, socket.gaierror):
         pytest.skip("this machine is no node of the cluster: it does not reach the gateway's Service")
     writer.close()
 
 
-async def test_a_signed_webhook_becomes_a_green_run_whose_job_ran_in_the_build_namespace(ours: Deployed, tmp_path: Path) -> None:
+async def test_a_signed_webhook_becomes_a_green_run_whose_job_ran_in_the_build_namespace(
+    ours: Deployed, tmp_path: Path
+) -> None:
     towpath = ours.towpath
     source = GitRepository(tmp_path / "source")
     sha = source.commit({"greeting.txt": "hello from the commit\n"})
     person = await towpath.person()
     repository = await towpath.repository(person, clone_url=towpath.clone_url(source.directory))
     gate = towpath.gate()
-    pipeline = await towpath.pipeline(person, with_checkout(one_job(repository, f"while {gate.closed()}; do sleep 0.1; done\ncat greeting.txt\nid -u")))
+    pipeline = await towpath.pipeline(
+        person,
+        with_checkout(
+            one_job(repository, f"while {gate.closed()}; do sleep 0.1; done\ncat greeting.txt\nid -u")
+        ),
+    )
 
     await towpath.deliver_push(repository, sha=sha)
     run = await towpath.run_of(pipeline)
@@ -112,7 +139,10 @@ async def test_a_signed_webhook_becomes_a_green_run_whose_job_ran_in_the_build_n
     gate.open()
     run = await towpath.finished(run["id"], within=POD_SECONDS, sealed=True)
 
-    assert (run["status"], await towpath.log(run["id"], "only")) == ("success", b"hello from the commit\n1000\n"), run
+    assert (run["status"], await towpath.log(run["id"], "only")) == (
+        "success",
+        b"hello from the commit\n1000\n",
+    ), run
     assert pod["spec"]["initContainers"][0]["image"] == IMAGE
     assert pod["spec"]["containers"][0]["image"] == JOB_IMAGE
 
@@ -130,7 +160,14 @@ async def test_a_job_finds_no_credential_and_its_pod_is_restricted(ours: Deploye
     log = (await towpath.log(run["id"], "only")).decode()
     assert run["status"] == "success"
     assert "TOWPATH_SHA=" in log
-    credentials = ("serviceaccount", "postgresql://", "amqp://", "TOWPATH_DATABASE", ours.deployment.token, GITHUB_SECRET)
+    credentials = (
+        "serviceaccount",
+        "postgresql://",
+        "amqp://",
+        "TOWPATH_DATABASE",
+        ours.deployment.token,
+        GITHUB_SECRET,
+    )
     assert [trace for trace in credentials if trace in log] == []
 
 
@@ -162,7 +199,9 @@ async def test_an_account_may_do_in_the_build_namespace_what_it_needs_and_no_mor
     assert answer["status"]["allowed"] is allowed
 
 
-async def test_the_pods_of_every_service_deleted_in_turn_while_runs_are_going_lose_and_double_nothing(ours: Deployed) -> None:
+async def test_the_pods_of_every_service_deleted_in_turn_while_runs_are_going_lose_and_double_nothing(
+    ours: Deployed,
+) -> None:
     towpath = ours.towpath
     person = await towpath.person()
     repository = await towpath.repository(person)
@@ -174,17 +213,27 @@ async def test_the_pods_of_every_service_deleted_in_turn_while_runs_are_going_lo
     for service in SERVICES:
         sent += [await accepted(towpath, repository) for _ in range(2)]
         before = {pod["metadata"]["uid"] for pod in await ours.deployment.pods(service)}
-        await kubectl("-n", "towpath", "delete", "pod", "-l", f"app.kubernetes.io/name={service}", "--wait=false")
+        await kubectl(
+            "-n", "towpath", "delete", "pod", "-l", f"app.kubernetes.io/name={service}", "--wait=false"
+        )
         sent.append(await accepted(towpath, repository))
-        await until(lambda service=service, before=before: replaced(ours, service, before), within=POD_SECONDS, what=f"another {service}")
+        await until(
+            lambda service=service, before=before: replaced(ours, service, before),
+            within=POD_SECONDS,
+            what=f"another {service}",
+        )
     gate.open()
 
-    runs = await until(lambda: all_over(towpath, pipeline, len(sent)), within=2 * POD_SECONDS, what="the end of every run")
+    runs = await until(
+        lambda: all_over(towpath, pipeline, len(sent)), within=2 * POD_SECONDS, what="the end of every run"
+    )
     assert {run["status"] for run in runs} == {"success"}, runs
     assert sorted(oracle.lines) == sorted(sent)
     for run in runs:
         await towpath.finished(run["id"], within=POD_SECONDS, sealed=True)
-        assert await towpath.log(run["id"], "only") == b"".join(b"line %d\n" % number for number in range(1, 10)), run["id"]
+        assert await towpath.log(run["id"], "only") == b"".join(
+            b"line %d\n" % number for number in range(1, 10)
+        ), run["id"]
 
 
 async def test_a_rolling_restart_of_every_service_under_load_answers_no_5xx(ours: Deployed) -> None:
@@ -214,7 +263,9 @@ async def test_with_the_node_agent_a_log_is_read_on_its_node_and_is_exact(ours: 
     towpath, deployment = ours.towpath, ours.deployment
     person = await towpath.person()
     repository = await towpath.repository(person)
-    pipeline = await towpath.pipeline(person, one_job(repository, "for i in $(seq 1 2000); do echo line $i; done"))
+    pipeline = await towpath.pipeline(
+        person, one_job(repository, "for i in $(seq 1 2000); do echo line $i; done")
+    )
     try:
         await deployment.apply(with_node_agent(deployment.overlay))
         await until(lambda: agents_run(deployment), within=180, what="an agent on every node that takes jobs")
@@ -222,10 +273,14 @@ async def test_with_the_node_agent_a_log_is_read_on_its_node_and_is_exact(ours: 
         run = await towpath.only_run(pipeline, within=POD_SECONDS)
     finally:
         await deployment.apply(deployment.overlay)
-        await kubectl("-n", "towpath", "delete", "daemonset/agent", "--ignore-not-found", "--cascade=foreground")
+        await kubectl(
+            "-n", "towpath", "delete", "daemonset/agent", "--ignore-not-found", "--cascade=foreground"
+        )
 
     assert run["status"] == "success"
-    assert await towpath.log(run["id"], "only") == b"".join(b"line %d\n" % number for number in range(1, 2001))
+    assert await towpath.log(run["id"], "only") == b"".join(
+        b"line %d\n" % number for number in range(1, 2001)
+    )
 
 
 def with_checkout(yaml: str) -> str:
@@ -233,7 +288,11 @@ def with_checkout(yaml: str) -> str:
 
 
 async def pod_of(ours: Deployed, run_id: int) -> dict[str, Any] | None:
-    found = (await ours.deployment.api.get(f"/api/v1/namespaces/{BUILDS}/pods", labelSelector=f"towpath.dev/run={run_id}"))["items"]
+    found = (
+        await ours.deployment.api.get(
+            f"/api/v1/namespaces/{BUILDS}/pods", labelSelector=f"towpath.dev/run={run_id}"
+        )
+    )["items"]
     return found[0] if found else None
 
 
@@ -244,7 +303,10 @@ async def agents_run(deployment: Deployment) -> bool:
 
 
 def is_ready(pod: Object) -> bool:
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in pod["status"].get("conditions") or ())
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod["status"].get("conditions") or ()
+    )
 
 
 async def accepted(towpath: Towpath, repository: FakeRepository) -> str:
@@ -253,7 +315,10 @@ async def accepted(towpath: Towpath, repository: FakeRepository) -> str:
 
     async def once() -> bool:
         try:
-            return (await towpath.deliver(json.dumps(payload).encode(), delivery_id=delivery_id)).status in {200, 202}
+            return (await towpath.deliver(json.dumps(payload).encode(), delivery_id=delivery_id)).status in {
+                200,
+                202,
+            }
         except aiohttp.ClientError:
             return False
 

@@ -29,17 +29,23 @@ async def hello_world(towpath: Towpath) -> AsyncIterator[Scene]:
     repository = FakeRepository(REPOSITORY, FORGE_ID)
     body = {"full_name": REPOSITORY, "forge_id": FORGE_ID, "clone_url": repository.clone_url}
     record = (await towpath.admin.post("/repositories", body)).expect(201).json
-    (await towpath.admin.put(f"/repositories/{record['id']}/grants/{person.id}", {"role": "maintainer"})).expect(200)
+    (
+        await towpath.admin.put(f"/repositories/{record['id']}/grants/{person.id}", {"role": "maintainer"})
+    ).expect(200)
     yield Scene(towpath, person, repository, await towpath.pipeline(person, PIPELINE))
     (await towpath.admin.delete(f"/repositories/{record['id']}")).expect(204)
 
 
 def test_the_table_has_every_push_and_pull_request() -> None:
-    assert [expected.name for expected in EXPECTATIONS] == [name for event in ("push", "pull_request") for name, _ in examples(event)]
+    assert [expected.name for expected in EXPECTATIONS] == [
+        name for event in ("push", "pull_request") for name, _ in examples(event)
+    ]
 
 
 @pytest.mark.parametrize("expected", EXPECTATIONS, ids=lambda expected: expected.name)
-async def test_a_push_or_pull_request_becomes_what_the_table_says(hello_world: Scene, expected: Expectation) -> None:
+async def test_a_push_or_pull_request_becomes_what_the_table_says(
+    hello_world: Scene, expected: Expectation
+) -> None:
     towpath = hello_world.towpath
     example = dict(examples(expected.event_type))[expected.name]
     answer = (await towpath.deliver(body_of(example), event=expected.event_type)).expect(202)
@@ -53,7 +59,9 @@ async def test_a_push_or_pull_request_becomes_what_the_table_says(hello_world: S
     event = await event_of(towpath, delivery["delivery_id"])
     assert {name: event[name] for name in expected.fields} == expected.fields
     assert event["sender_login"] == example["sender"]["login"]
-    [decision] = [one for one in event["decisions"] if one["pipeline_config_id"] == hello_world.pipeline["id"]]
+    [decision] = [
+        one for one in event["decisions"] if one["pipeline_config_id"] == hello_world.pipeline["id"]
+    ]
     assert verdict(decision) == (expected.decision, expected.code), expected.why
     if expected.decision != "run":
         assert decision["run_id"] is None
@@ -63,7 +71,9 @@ async def test_a_push_or_pull_request_becomes_what_the_table_says(hello_world: S
 
 
 async def test_every_other_event_is_accepted_and_recorded_as_ignored(towpath: Towpath) -> None:
-    others = [(event, name, body) for event in events() if event not in MEANINGFUL for name, body in examples(event)]
+    others = [
+        (event, name, body) for event in events() if event not in MEANINGFUL for name, body in examples(event)
+    ]
     assert len(others) > 250
     gate = asyncio.Semaphore(AT_ONCE)
 

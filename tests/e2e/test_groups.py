@@ -22,7 +22,9 @@ DEAF = "trap '' TERM; i=0; while [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; don
 async def grouped(towpath: Towpath, on_new: str, script: str) -> tuple[Scene, Oracle]:
     """A scene whose pipeline is in a group, and who was alive: `begin <sha>` and `end <sha>` in turn."""
     base, oracle = await scene(towpath), towpath.oracle()
-    jobs = {"only": job(f"{oracle.append('begin $TOWPATH_SHA')}\n{script}\n{oracle.append('end $TOWPATH_SHA')}")}
+    jobs = {
+        "only": job(f"{oracle.append('begin $TOWPATH_SHA')}\n{script}\n{oracle.append('end $TOWPATH_SHA')}")
+    }
     text = document(base.repository.full_name, jobs, concurrency=GROUP | {"on_new": on_new})
     (await base.person.client.put(f"/pipelines/{base.pipeline['id']}", {"yaml_config": text})).expect(200)
     return base, oracle
@@ -58,7 +60,9 @@ async def test_f66_a_newer_run_waits_for_an_older_one_that_ignores_sigterm(towpa
     await begun(oracle, newer)
     first, second = await one.run(older["id"]), await one.run(newer["id"])
     assert (first["status"], first["reason"]) == ("cancelled", "superseded")
-    assert [change["cause"] for change in first["transitions"] if change["to_status"] == "cancelled"] == [f"run:{newer['id']}"] * 2
+    assert [change["cause"] for change in first["transitions"] if change["to_status"] == "cancelled"] == [
+        f"run:{newer['id']}"
+    ] * 2
     assert first["jobs"][0]["attempts"][0]["finished_at"] <= second["jobs"][0]["attempts"][0]["claimed_at"]
     assert second["concurrency"]["group"] == f"{one.repository.full_name}:refs/heads/main"
     await one.towpath.admin.post(f"/runs/{newer['id']}/cancel", {})
@@ -86,8 +90,13 @@ async def test_a06_tags_and_a_branch_named_like_a_pull_request_go_on(towpath: To
     assert [(run["status"], run["reason"]) for run in runs] == [("success", None)] * 4
 
 
-@pytest.mark.parametrize(("on_new", "second", "third"), [("keep_latest_pending", "superseded", None), ("reject", "rejected", "rejected")])
-async def test_f66_what_is_under_way_goes_on(towpath: Towpath, on_new: str, second: str | None, third: str | None) -> None:
+@pytest.mark.parametrize(
+    ("on_new", "second", "third"),
+    [("keep_latest_pending", "superseded", None), ("reject", "rejected", "rejected")],
+)
+async def test_f66_what_is_under_way_goes_on(
+    towpath: Towpath, on_new: str, second: str | None, third: str | None
+) -> None:
     one, oracle = await grouped(towpath, on_new, "sleep 3")
     first = await one.started()
     await begun(oracle, first)

@@ -28,7 +28,9 @@ pytestmark = [
     pytest.mark.pods("two thousand pods are watched"),
     pytest.mark.kubernetes,
     pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
+    ),
 ]
 
 PODS = 2000
@@ -49,7 +51,9 @@ async def nodes(kubernetes: KubernetesApi) -> list[str]:
 
 
 @pytest.mark.timeout(900)
-async def test_two_thousand_pods_are_watched_and_not_polled(nodes: list[str], counted: Counted, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_two_thousand_pods_are_watched_and_not_polled(
+    nodes: list[str], counted: Counted, capsys: pytest.CaptureFixture[str]
+) -> None:
     stack, kubernetes = counted.towpath.stack, counted.api
     await asyncio.to_thread(stack.stop, "executor")
     run_id = (await (await scene(counted.towpath)).started())["id"]
@@ -124,7 +128,14 @@ async def lists(counted: Counted) -> Counter[str]:
     """How often the executor has listed all jobs, and all pods."""
     async with counted.towpath.session.get(f"{counted.towpath.stack.address('executor')}/metrics") as answer:
         text = await answer.text()
-    return Counter({kind: int(float(count)) for kind, count in re.findall(r'^towpath_kubernetes_lists_total\{kind="(\w+)"\} (\S+)', text, re.MULTILINE)})
+    return Counter(
+        {
+            kind: int(float(count))
+            for kind, count in re.findall(
+                r'^towpath_kubernetes_lists_total\{kind="(\w+)"\} (\S+)', text, re.MULTILINE
+            )
+        }
+    )
 
 
 # ---------------------------------------------------------------- what a scheduler and an executor would have written
@@ -151,7 +162,13 @@ async def rows(connection: Any, run_id: int) -> tuple[str, list[AttemptSpec]]:
 
 
 def spec_of(installation: str, run_id: int, job_id: int, attempt_id: int) -> AttemptSpec:
-    clone = Clone(url="https://github.example/octo/web.git", sha="a" * 40, ref="refs/heads/main", merge_sha=None, depth=1)
+    clone = Clone(
+        url="https://github.example/octo/web.git",
+        sha="a" * 40,
+        ref="refs/heads/main",
+        merge_sha=None,
+        depth=1,
+    )
     return AttemptSpec(
         name=name_of(installation, attempt_id),
         attempt_id=attempt_id,
@@ -169,5 +186,8 @@ def spec_of(installation: str, run_id: int, job_id: int, attempt_id: int) -> Att
 async def claim(connection: Any, namespace: str, objects: list[Made]) -> None:
     await connection.executemany(
         "UPDATE attempts SET object_uid = $2, pod_uid = $3, log_location = $4, containers = '{clone,job}' WHERE id = $1",
-        [(one.attempt_id, one.job_uid, one.pod_uid, f"kubernetes:///{namespace}/{one.pod}/{one.pod_uid}") for one in objects],
+        [
+            (one.attempt_id, one.job_uid, one.pod_uid, f"kubernetes:///{namespace}/{one.pod}/{one.pod_uid}")
+            for one in objects
+        ],
     )

@@ -17,7 +17,9 @@ pytestmark = [
     pytest.mark.alone("takes the node's room from other pods, and stops its kubelet and its pulls"),
     pytest.mark.pods("only a cluster has nodes"),
     pytest.mark.kubernetes,
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
+    ),
 ]
 
 LIMITS = {
@@ -42,7 +44,12 @@ async def test_no_node_has_room(pods: Pods) -> None:
 
 async def test_preempted_by_a_more_important_pod(pods: Pods) -> None:
     name = f"urgent-{pods.namespace}"
-    important = {"metadata": {"name": name}, "value": 1000, "preemptionPolicy": "PreemptLowerPriority", "description": "of a test"}
+    important = {
+        "metadata": {"name": name},
+        "value": 1000,
+        "preemptionPolicy": "PreemptLowerPriority",
+        "description": "of a test",
+    }
     await pods.api.post("/apis/scheduling.k8s.io/v1/priorityclasses", important)
     try:
         one = await pods.one(job("echo begun; sleep 60", resources={"cpu": "1200m"}))
@@ -66,11 +73,18 @@ def urgent_pod(priority_class: str) -> Object:
         "resources": {"requests": {"cpu": "1200m"}},
     }
     security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec = {"priorityClassName": priority_class, "containers": [container], "securityContext": security, "terminationGracePeriodSeconds": 0}
+    spec = {
+        "priorityClassName": priority_class,
+        "containers": [container],
+        "securityContext": security,
+        "terminationGracePeriodSeconds": 0,
+    }
     return {"metadata": {"name": "urgent"}, "spec": spec}
 
 
-@pytest.mark.skipif(not KUBELET_PID_FILE, reason="needs TOWPATH_TEST_KUBELET_PID_FILE: the kubelet is stopped for a while")
+@pytest.mark.skipif(
+    not KUBELET_PID_FILE, reason="needs TOWPATH_TEST_KUBELET_PID_FILE: the kubelet is stopped for a while"
+)
 async def test_f24_the_node_is_lost(pods: Pods) -> None:
     one = await pods.one(job("echo begun; sleep 300", timeout="5m"))
     run = await one.started()

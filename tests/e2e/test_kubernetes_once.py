@@ -13,15 +13,21 @@ from tests.harness.waiting import until
 pytestmark = [
     pytest.mark.pods("a second pod is made by hand"),
     pytest.mark.kubernetes,
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
+    ),
 ]
 
 
-async def test_a_second_pod_of_a_running_job_is_never_released(towpath: Towpath, kubernetes: KubernetesApi) -> None:
+async def test_a_second_pod_of_a_running_job_is_never_released(
+    towpath: Towpath, kubernetes: KubernetesApi
+) -> None:
     assert isinstance(towpath.backend, KubernetesBackend)
     pods = f"/api/v1/namespaces/{towpath.backend.namespace}/pods"
     oracle, gate = towpath.oracle(), towpath.gate()
-    one = await scene(towpath, {"only": job(f"{oracle.append('$HOSTNAME')}; while {gate.closed()}; do sleep 0.1; done")})
+    one = await scene(
+        towpath, {"only": job(f"{oracle.append('$HOSTNAME')}; while {gate.closed()}; do sleep 0.1; done")}
+    )
     run = await one.started()
     selector = {"labelSelector": f"towpath.dev/run={run['id']}"}
 
@@ -30,7 +36,9 @@ async def test_a_second_pod_of_a_running_job_is_never_released(towpath: Towpath,
 
     await until(started, within=20, what="user code")
     first = (await kubernetes.get(pods, **selector))["items"][0]
-    second = await kubernetes.post(pods, twin(first, (await made_from(kubernetes, first))["spec"]["template"]))
+    second = await kubernetes.post(
+        pods, twin(first, (await made_from(kubernetes, first))["spec"]["template"])
+    )
     gate.open()
     finished = await towpath.finished(run["id"], sealed=True)
 
@@ -52,6 +60,10 @@ async def made_from(kubernetes: KubernetesApi, pod: Object) -> Object:
 
 def twin(pod: Object, template: Object) -> Object:
     """What a Job controller would make a second time."""
-    metadata = {**template["metadata"], "generateName": pod["metadata"]["generateName"], "ownerReferences": pod["metadata"]["ownerReferences"]}
+    metadata = {
+        **template["metadata"],
+        "generateName": pod["metadata"]["generateName"],
+        "ownerReferences": pod["metadata"]["ownerReferences"],
+    }
     metadata["finalizers"] = pod["metadata"].get("finalizers", [])
     return {"metadata": metadata, "spec": template["spec"]}

@@ -16,7 +16,9 @@ from tests.harness.waiting import until
 pytestmark = [
     pytest.mark.pods("each reason that only a cluster gives"),
     pytest.mark.kubernetes,
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
+    ),
 ]
 
 FILL = "dd if=/dev/zero of=/towpath/workspace/big bs=1M count=250 2>/dev/null"
@@ -60,7 +62,10 @@ async def test_a_full_quota_makes_a_job_wait_and_then_it_runs(pods: Pods) -> Non
 
 
 async def test_a_job_that_the_cluster_does_not_allow(pods: Pods) -> None:
-    limit = {"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}}
+    limit = {
+        "metadata": {"name": "small"},
+        "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]},
+    }
     await pods.api.post(f"{pods.core}/limitranges", limit)
     try:
         run = await (await pods.one(job("true", resources={"memory": "2Gi"}))).ran()
@@ -73,7 +78,11 @@ async def test_a_job_that_the_cluster_does_not_allow(pods: Pods) -> None:
 async def test_a_commit_that_is_not_there(pods: Pods, scratch: Path) -> None:
     repository = GitRepository(scratch / "repository")
     repository.commit({"file": "x"})
-    one = await scene(pods.towpath, {"only": {"steps": [{"run": "true"}]}}, clone_url=pods.towpath.clone_url(repository.directory))
+    one = await scene(
+        pods.towpath,
+        {"only": {"steps": [{"run": "true"}]}},
+        clone_url=pods.towpath.clone_url(repository.directory),
+    )
     assert end(await one.ran(sha=new_sha())) == ("error", "clone_failed")
 
 

@@ -14,14 +14,18 @@ pytestmark = [
     pytest.mark.alone("counts requests"),
     pytest.mark.pods("requests to the API server are counted"),
     pytest.mark.kubernetes,
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
+    ),
 ]
 
 RUNS = 10
 QUIET_SECONDS = 15
 
 
-async def test_a_good_attempt_costs_four_writes_and_waiting_costs_nothing(counted: Counted, kubernetes: KubernetesApi) -> None:
+async def test_a_good_attempt_costs_four_writes_and_waiting_costs_nothing(
+    counted: Counted, kubernetes: KubernetesApi
+) -> None:
     towpath, namespace = counted.towpath, counted.namespace
     one = await scene(towpath, {"only": job("echo done")})
     watches = await until(counted.requests, within=20, what="the executor's first requests")

@@ -13,7 +13,9 @@ from tests.harness.waiting import until
 pytestmark = [
     pytest.mark.pods("each end that only a cluster brings about"),
     pytest.mark.kubernetes,
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
+    ),
 ]
 
 HOG = 'python3 -c "b = bytearray(400 << 20); print(len(b))"'
@@ -32,7 +34,9 @@ async def test_success_and_a_script_that_failed(pods: Pods) -> None:
 
 
 async def test_a_step_and_a_job_over_their_time(pods: Pods) -> None:
-    step = await pods.one({"checkout": False, "steps": [{"name": "slow", "run": "sleep 60", "timeout": "1s"}]})
+    step = await pods.one(
+        {"checkout": False, "steps": [{"name": "slow", "run": "sleep 60", "timeout": "1s"}]}
+    )
     whole = await pods.one(job("sleep 60", timeout="2s"))
     by_step = await step.ran()
     assert end(by_step) == ("failed", "timed_out")
@@ -57,7 +61,11 @@ async def test_an_image_made_for_root_works_for_an_unprivileged_user(pods: Pods)
 
 
 async def test_a_service_is_reachable_by_its_name_once_it_is_ready(pods: Pods) -> None:
-    serving = {"image": SERVICE_IMAGE, "env": {"RUN": "cd /tmp; echo hello > index.html; exec python3 -m http.server 8000"}, "ready": {"tcp": 8000}}
+    serving = {
+        "image": SERVICE_IMAGE,
+        "env": {"RUN": "cd /tmp; echo hello > index.html; exec python3 -m http.server 8000"},
+        "ready": {"tcp": 8000},
+    }
     run = await (await pods.one(job("curl -fsS http://web:8000/index.html", services={"web": serving}))).ran()
     assert end(run) == ("success", None)
     assert await pods.towpath.log(run["id"], "only") == b"hello\n"
@@ -103,17 +111,28 @@ async def test_cancelled_before_it_ran(pods: Pods) -> None:
 
 
 async def test_cancelled_while_it_ran_and_its_log_is_kept_to_the_last_line(pods: Pods) -> None:
-    one = await pods.one(job("trap 'echo last words; exit 0' TERM; echo begun; i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done"))
+    one = await pods.one(
+        job(
+            "trap 'echo last words; exit 0' TERM; echo begun; i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done"
+        )
+    )
     run = await one.started()
     await pods.begun(run)
     await cancel(one, run)
     assert end(await pods.towpath.finished(run["id"], sealed=True)) == ("cancelled", "cancelled_by_user")
     log = await pods.towpath.log(run["id"], "only")
-    assert log.replace(b"Terminated\n", b"") == b"begun\nlast words\n"  # the shell's word about the sleep that was ended
+    assert (
+        log.replace(b"Terminated\n", b"") == b"begun\nlast words\n"
+    )  # the shell's word about the sleep that was ended
 
 
 async def test_user_code_finds_no_credential(pods: Pods) -> None:
-    looks = ["env | sort", "cat /proc/self/mounts", "ls -la /var/run/secrets/kubernetes.io/serviceaccount 2>&1 || true", "ls -laR /towpath /towpath-driver"]
+    looks = [
+        "env | sort",
+        "cat /proc/self/mounts",
+        "ls -la /var/run/secrets/kubernetes.io/serviceaccount 2>&1 || true",
+        "ls -laR /towpath /towpath-driver",
+    ]
     one = await pods.one(job("; ".join([*looks, "ls /towpath-clone 2>&1 || true"])))
     run = await one.ran()
     assert end(run) == ("success", None)

@@ -17,7 +17,7 @@ EXPECTED = b"".join(b"line %d of the log\n" % number for number in range(1, COUN
 async def test_a_hundred_thousand_lines_are_stored_and_watched_exactly(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
-    script = f"awk 'BEGIN {{ for (i = 1; i <= {COUNT}; i++) {{ printf \"line %d of the log\\n\", i; if (i % 5000 == 0) system(\"sleep 0.02\") }} }}'"
+    script = f'awk \'BEGIN {{ for (i = 1; i <= {COUNT}; i++) {{ printf "line %d of the log\\n", i; if (i % 5000 == 0) system("sleep 0.02") }} }}\''
     pipeline = await towpath.pipeline(person, one_job(repository, script))
     await towpath.deliver_push(repository)
     run = await towpath.run_of(pipeline)
@@ -33,7 +33,7 @@ async def test_a_hundred_thousand_lines_are_stored_and_watched_exactly(towpath: 
 async def test_a_watcher_who_was_cut_off_goes_on_where_it_stopped(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
-    script = "for i in $(seq 1 40); do echo \"line $i\"; sleep 0.05; done"
+    script = 'for i in $(seq 1 40); do echo "line $i"; sleep 0.05; done'
     pipeline = await towpath.pipeline(person, one_job(repository, script))
     await towpath.deliver_push(repository)
     run = await towpath.run_of(pipeline)
@@ -72,7 +72,10 @@ async def test_a_job_that_prints_nothing_has_a_sealed_empty_log(towpath: Towpath
 async def test_the_whole_log_has_a_heading_for_each_job(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
-    yaml = one_job(repository, "echo from-only") + "  second:\n    needs: [only]\n    checkout: false\n    steps:\n      - run: echo from-second\n"
+    yaml = (
+        one_job(repository, "echo from-only")
+        + "  second:\n    needs: [only]\n    checkout: false\n    steps:\n      - run: echo from-second\n"
+    )
     pipeline = await towpath.pipeline(person, yaml)
     await towpath.deliver_push(repository)
     run = await towpath.only_run(pipeline)

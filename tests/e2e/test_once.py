@@ -58,7 +58,9 @@ async def test_f04_a_body_replayed_under_a_new_delivery_id_is_the_first_delivery
     assert oracle.lines == [payload["after"]]
 
 
-async def test_a11_a_push_before_the_registration_runs_once_when_it_is_delivered_again(towpath: Towpath) -> None:
+async def test_a11_a_push_before_the_registration_runs_once_when_it_is_delivered_again(
+    towpath: Towpath,
+) -> None:
     person = await towpath.person()
     repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}")
     oracle = towpath.oracle()
@@ -85,7 +87,9 @@ async def test_a_run_survives_the_kill_of_a_service(own_towpath: Towpath, servic
     person = await towpath.person()
     repository = await towpath.repository(person)
     oracle = towpath.oracle()
-    pipeline = await towpath.pipeline(person, one_job(repository, NUMBERED.format(mark=oracle.append("$TOWPATH_ATTEMPT"))))
+    pipeline = await towpath.pipeline(
+        person, one_job(repository, NUMBERED.format(mark=oracle.append("$TOWPATH_ATTEMPT")))
+    )
     await towpath.deliver_push(repository)
     run = await towpath.run_of(pipeline)
 
@@ -100,7 +104,9 @@ async def test_a_run_survives_the_kill_of_a_service(own_towpath: Towpath, servic
 
     run = await towpath.finished(run["id"], within=40, sealed=True)
     assert run["status"] == "success"
-    assert await towpath.log(run["id"], "only") == b"".join(b"line %d\n" % number for number in range(1, 1001))
+    assert await towpath.log(run["id"], "only") == b"".join(
+        b"line %d\n" % number for number in range(1, 1001)
+    )
     assert oracle.lines == ["1"]
 
 

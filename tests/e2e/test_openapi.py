@@ -23,7 +23,10 @@ FAULT_OF_PYTHON = "AST constructor recursion depth mismatch"
 async def test_the_document_is_valid_openapi_31(towpath: Towpath) -> None:
     document = (await towpath.admin.as_(None).get("/openapi.json")).expect(200).json
     assert document["openapi"].startswith("3.1.")
-    faults = [f"{list(fault.absolute_path)}: {fault.message}" for fault in OpenAPIV31SpecValidator(document).iter_errors()]
+    faults = [
+        f"{list(fault.absolute_path)}: {fault.message}"
+        for fault in OpenAPIV31SpecValidator(document).iter_errors()
+    ]
     assert faults == []
 
 
@@ -32,17 +35,27 @@ async def test_every_operation_has_a_name_a_summary_and_described_answers(towpat
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
-    assert all(operation["summary"] and all(answer["description"] for answer in operation["responses"].values()) for operation in operations)
+    assert all(
+        operation["summary"] and all(answer["description"] for answer in operation["responses"].values())
+        for operation in operations
+    )
 
 
 @pytest.mark.timeout(800)
-async def test_generated_requests_find_nothing_that_differs_from_the_document(own_towpath: Towpath, tmp_path: Path) -> None:
+async def test_generated_requests_find_nothing_that_differs_from_the_document(
+    own_towpath: Towpath, tmp_path: Path
+) -> None:
     """In an installation of its own: it may delete all there is, and the same ids make the same requests."""
     towpath = own_towpath
     one = await scene(towpath, {"only": job("echo hi")})
     run = await one.ran()
     spare = await towpath.person()
-    known = {"pipeline": one.pipeline["id"], "run": run["id"], "repository": run["repository_id"], "event": run["event_id"]}
+    known = {
+        "pipeline": one.pipeline["id"],
+        "run": run["id"],
+        "repository": run["repository_id"],
+        "event": run["event_id"],
+    }
     known |= {"delivery": run["provenance"]["delivery_id"], "user": spare.id}
     config = tmp_path / "schemathesis.toml"
     config.write_text(Template((HERE / "schemathesis.toml").read_text()).substitute(known))
@@ -58,7 +71,23 @@ async def test_generated_requests_find_nothing_that_differs_from_the_document(ow
 
 def ask(config: Path, towpath: Towpath, directory: Path) -> "subprocess.CompletedProcess[str]":
     """A run of schemathesis in a process of its own, in a directory where it may leave what it likes."""
-    program = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{towpath.url}/openapi.json"]
+    program = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(config),
+        "run",
+        f"{towpath.url}/openapi.json",
+    ]
     options = ["--header", f"Authorization: Bearer {towpath.admin.token}", "--seed", str(SEED)]
     environment = {**os.environ, "NO_COLOR": "1"}
-    return subprocess.run([*program, *options], cwd=directory, env=environment, capture_output=True, text=True, timeout=360, check=False)
+    return subprocess.run(
+        [*program, *options],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=360,
+        check=False,
+    )

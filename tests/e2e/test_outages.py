@@ -30,7 +30,9 @@ class Breakable:
         self.person: Person = await self.towpath.person()
         self.repository: FakeRepository = await self.towpath.repository(self.person)
         self.oracle: Oracle = self.towpath.oracle()
-        self.pipeline = await self.towpath.pipeline(self.person, one_job(self.repository, self.oracle.append("$TOWPATH_SHA")))
+        self.pipeline = await self.towpath.pipeline(
+            self.person, one_job(self.repository, self.oracle.append("$TOWPATH_SHA"))
+        )
         self.accepted = []
         return self
 
@@ -85,7 +87,9 @@ async def test_f05_webhooks_sent_while_postgres_is_away_become_one_run_each(brea
     await breakable.every_accepted_delivery_ran_once()
 
 
-async def test_webhooks_sent_while_postgres_is_killed_and_recovers_become_one_run_each(breakable: Breakable) -> None:
+async def test_webhooks_sent_while_postgres_is_killed_and_recovers_become_one_run_each(
+    breakable: Breakable,
+) -> None:
     sending = asyncio.create_task(breakable.deliver(60))
     await until(lambda: _true(len(breakable.accepted) > 10), within=10, what="ten deliveries")
     await asyncio.to_thread(breakable.postgres.kill)
@@ -111,7 +115,9 @@ async def test_with_both_away_the_answer_is_503_within_two_seconds(breakable: Br
     started = time.monotonic()
     answer = await breakable.towpath.deliver(push(breakable.repository))
     took = time.monotonic() - started
-    await asyncio.gather(asyncio.to_thread(breakable.postgres.start), asyncio.to_thread(breakable.rabbit.start))
+    await asyncio.gather(
+        asyncio.to_thread(breakable.postgres.start), asyncio.to_thread(breakable.rabbit.start)
+    )
 
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0

@@ -79,7 +79,11 @@ class Operation:
 
 async def operations(towpath: Towpath) -> list[Operation]:
     found = (await towpath.admin.as_(None).get("/openapi.json")).expect(200).json
-    return [Operation(method.upper(), path, described) for path, methods in found["paths"].items() for method, described in methods.items()]
+    return [
+        Operation(method.upper(), path, described)
+        for path, methods in found["paths"].items()
+        for method, described in methods.items()
+    ]
 
 
 async def protected(towpath: Towpath) -> list[Operation]:
@@ -91,7 +95,12 @@ def is_problem(answer: Answer, status: int) -> bool:
     if answer.status != status or answer.headers["content-type"] != "application/problem+json":
         return False
     found = answer.json
-    return found["status"] == status and found["type"].startswith("urn:towpath:problem:") and bool(found["title"]) and bool(found["detail"])
+    return (
+        found["status"] == status
+        and found["type"].startswith("urn:towpath:problem:")
+        and bool(found["title"])
+        and bool(found["detail"])
+    )
 
 
 async def test_only_webhooks_and_pages_need_no_token(towpath: Towpath) -> None:
@@ -137,7 +146,9 @@ async def test_every_list_refuses_a_cursor_of_another_list(towpath: Towpath) -> 
     foreign = (await towpath.admin.get("/users?limit=1")).expect(200).json["next_cursor"]
     for operation in [found for found in await protected(towpath) if has_cursor(found)]:
         for cursor in ("A" * 22, *([foreign] if operation.path != "/users" else [])):
-            answer = await operation.call(towpath.admin, f"{operation.at(id=ids.get(operation.path.split('/')[1]))}?cursor={cursor}")
+            answer = await operation.call(
+                towpath.admin, f"{operation.at(id=ids.get(operation.path.split('/')[1]))}?cursor={cursor}"
+            )
             assert is_problem(answer, 400), (operation.name, answer)
 
 
@@ -163,14 +174,22 @@ async def test_every_route_with_a_body_refuses_what_is_no_such_body(towpath: Tow
         unknown = await operation.call(admin, path, raw=b'{"colour": "blue"}')
         assert is_problem(unknown, 422), operation.name
         assert "body.colour" in {fault["path"] for fault in unknown.json["errors"]}, operation.name
-        assert is_problem(await operation.call(admin, path, raw=b"{}", headers={"Content-Type": "text/plain"}), 415), operation.name
-        assert is_problem(await operation.call(admin, path, raw=b"{}", headers={"Content-Encoding": "gzip"}), 415), operation.name
+        assert is_problem(
+            await operation.call(admin, path, raw=b"{}", headers={"Content-Type": "text/plain"}), 415
+        ), operation.name
+        assert is_problem(
+            await operation.call(admin, path, raw=b"{}", headers={"Content-Encoding": "gzip"}), 415
+        ), operation.name
         assert is_problem(await operation.call(admin, path, raw=b" " * (1 << 20) + b" "), 413), operation.name
 
 
 async def test_a_token_that_only_reads_changes_nothing(towpath: Towpath) -> None:
     person = await towpath.person()
-    token = (await person.client.post("/tokens", {"name": "reader", "scopes": ["read"]})).expect(201).json["token"]
+    token = (
+        (await person.client.post("/tokens", {"name": "reader", "scopes": ["read"]}))
+        .expect(201)
+        .json["token"]
+    )
     reader = towpath.admin.as_(token)
     for operation in await protected(towpath):
         if operation.method == "GET" or operation.name == "POST /pipelines/validate":
@@ -190,7 +209,15 @@ async def test_administration_is_refused_to_others_whatever_their_token_says(tow
     """Someone who is no longer an administrator, with a token from that time."""
     person = await towpath.person()
     (await towpath.admin.request("PATCH", f"/users/{person.id}", {"is_admin": True})).expect(200)
-    token = (await towpath.admin.post("/tokens", {"name": "was admin", "scopes": ["admin"], "user_id": person.id})).expect(201).json["token"]
+    token = (
+        (
+            await towpath.admin.post(
+                "/tokens", {"name": "was admin", "scopes": ["admin"], "user_id": person.id}
+            )
+        )
+        .expect(201)
+        .json["token"]
+    )
     (await towpath.admin.as_(token).get("/users")).expect(200)
     (await towpath.admin.request("PATCH", f"/users/{person.id}", {"is_admin": False})).expect(200)
 
@@ -212,7 +239,9 @@ class Belongings:
     def path(self, operation: Operation) -> str:
         """The route with the ids of the owner's objects."""
         kind = operation.path.split("/")[1]
-        return operation.at(id=self.values.get(kind, 1), user_id=self.owner.id, delivery_id=self.values["deliveries"])
+        return operation.at(
+            id=self.values.get(kind, 1), user_id=self.owner.id, delivery_id=self.values["deliveries"]
+        )
 
 
 async def belongings(towpath: Towpath) -> Belongings:
@@ -262,21 +291,34 @@ async def test_the_lists_of_others_show_nothing_of_somebodys(towpath: Towpath) -
     ]
     for path in queries:
         assert (await theirs.owner.client.get(path)).expect(200).json["items"], path
-        assert (await theirs.stranger.client.get(path)).expect(200).json == {"items": [], "next_cursor": None}, path
+        assert (await theirs.stranger.client.get(path)).expect(200).json == {
+            "items": [],
+            "next_cursor": None,
+        }, path
     assert is_problem(await theirs.stranger.client.get(f"/tokens?user_id={theirs.owner.id}"), 403)
 
 
 async def test_every_documented_answer_is_seen_by_an_end_to_end_test(towpath: Towpath) -> None:
     for path in Path(__file__).parent.glob("test_*.py"):
         importlib.import_module(f"{__package__}.{path.stem}")
-    documented = {(operation.name, status) for operation in await operations(towpath) for status in operation.statuses}
+    documented = {
+        (operation.name, status) for operation in await operations(towpath) for status in operation.statuses
+    }
     open_ = {operation.name for operation in await operations(towpath) if not operation.needs_token}
 
     def is_seen(name: str, status: int) -> bool:
-        return (name, status) in CLAIMS or (name not in open_ and status in SEEN_BY_ALL) or any(text in name and status == its for text, its in NOT_SEEN)
+        return (
+            (name, status) in CLAIMS
+            or (name not in open_ and status in SEEN_BY_ALL)
+            or any(text in name and status == its for text, its in NOT_SEEN)
+        )
 
     unseen = sorted(f"{name} {status}" for name, status in documented if not is_seen(name, status))
-    unknown = sorted(f"{name} {status}" for name, status in CLAIMS if (name, status) not in documented and name not in UNDOCUMENTED)
+    unknown = sorted(
+        f"{name} {status}"
+        for name, status in CLAIMS
+        if (name, status) not in documented and name not in UNDOCUMENTED
+    )
     assert (unseen, unknown) == ([], [])
 
 

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.pods("verdicts are read from pods")
 
 def ends(run: Document) -> dict[str, tuple[str, str | None]]:
     """Status and reason of each job, and of the run under the empty name."""
-    return {"": (run["status"], run["reason"]), **{found["name"]: (found["status"], found["reason"]) for found in run["jobs"]}}
+    return {
+        "": (run["status"], run["reason"]),
+        **{found["name"]: (found["status"], found["reason"]) for found in run["jobs"]},
+    }
 
 
 async def test_a_failed_job_skips_those_that_need_it_and_no_other(towpath: Towpath) -> None:
@@ -65,16 +68,25 @@ async def test_a_failed_step_ends_the_job_but_for_steps_that_ask_for_it(towpath:
     assert jobs_of(run)["only"]["attempts"][0]["exit_code"] == 7
 
 
-async def test_variables_of_pipeline_job_and_step_and_of_earlier_steps_reach_a_script(towpath: Towpath) -> None:
+async def test_variables_of_pipeline_job_and_step_and_of_earlier_steps_reach_a_script(
+    towpath: Towpath,
+) -> None:
     steps: list[Document] = [
         {"run": 'echo "$A $B $C"', "env": {"C": "step"}},
-        {"run": 'echo "$C."; echo "D=from before" >> "$TOWPATH_ENV"; printf "E<<END\\ntwo\\nlines\\nEND\\n" >> "$TOWPATH_ENV"'},
-        {"run": 'echo "$D"; echo "$E"; echo "$CI $TOWPATH_EVENT $TOWPATH_BRANCH $TOWPATH_JOB $TOWPATH_ATTEMPT"'},
+        {
+            "run": 'echo "$C."; echo "D=from before" >> "$TOWPATH_ENV"; printf "E<<END\\ntwo\\nlines\\nEND\\n" >> "$TOWPATH_ENV"'
+        },
+        {
+            "run": 'echo "$D"; echo "$E"; echo "$CI $TOWPATH_EVENT $TOWPATH_BRANCH $TOWPATH_JOB $TOWPATH_ATTEMPT"'
+        },
     ]
     jobs = {"only": {"checkout": False, "env": {"B": "job"}, "steps": steps}}
     one = await scene(towpath, jobs, env={"A": "pipeline", "B": "hidden by the job's"})
     run = await one.ran()
-    assert await towpath.log(run["id"], "only") == b"pipeline job step\n.\nfrom before\ntwo\nlines\ntrue push main only 1\n"
+    assert (
+        await towpath.log(run["id"], "only")
+        == b"pipeline job step\n.\nfrom before\ntwo\nlines\ntrue push main only 1\n"
+    )
 
 
 async def test_a_bad_line_for_later_steps_fails_the_step_that_wrote_it(towpath: Towpath) -> None:
@@ -90,7 +102,9 @@ async def test_needs_give_the_order_and_what_needs_nothing_runs_side_by_side(tow
     here, there = towpath.oracle(), towpath.oracle()
 
     def meet(mine: str, other: Oracle) -> Document:
-        return job(f"{mine}\ni=0; until {other.spoke()}; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done")
+        return job(
+            f"{mine}\ni=0; until {other.spoke()}; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; sleep 0.05; done"
+        )
 
     last = towpath.oracle()
     jobs = {
@@ -110,7 +124,10 @@ async def test_needs_give_the_order_and_what_needs_nothing_runs_side_by_side(tow
 
 
 async def test_a_step_over_its_time_is_named_and_the_job_timed_out(towpath: Towpath) -> None:
-    steps: list[Document] = [{"name": "quick", "run": "true"}, {"name": "slow", "run": "echo begun; sleep 60", "timeout": "1s"}]
+    steps: list[Document] = [
+        {"name": "quick", "run": "true"},
+        {"name": "slow", "run": "echo begun; sleep 60", "timeout": "1s"},
+    ]
     one = await scene(towpath, {"only": {"checkout": False, "steps": steps}})
     run = await one.ran()
     assert ends(run) == {"": ("failed", "timed_out"), "only": ("failed", "timed_out")}
@@ -121,11 +138,15 @@ async def test_a_step_over_its_time_is_named_and_the_job_timed_out(towpath: Towp
 
 async def test_a_job_over_its_time_is_stopped_with_all_its_processes(towpath: Towpath) -> None:
     oracle = towpath.oracle()
-    one = await scene(towpath, {"only": job(f"echo begun; (sleep 20; {oracle.append('alive')}) & sleep 60", timeout="1s")})
+    one = await scene(
+        towpath, {"only": job(f"echo begun; (sleep 20; {oracle.append('alive')}) & sleep 60", timeout="1s")}
+    )
     run = await one.ran(within=15)
     assert ends(run)["only"] == ("failed", "timed_out")
     assert jobs_of(run)["only"]["message"]
-    assert (await towpath.log(run["id"], "only")).startswith(b"begun\n")  # the shell may add a word about its end
+    assert (await towpath.log(run["id"], "only")).startswith(
+        b"begun\n"
+    )  # the shell may add a word about its end
     assert oracle.lines == []
 
 
@@ -133,7 +154,10 @@ async def test_a_script_that_ends_by_a_timeouts_exit_code_has_failed(towpath: To
     """124 and 137 are only numbers when no limit was reached."""
     one = await scene(towpath, {"a": job("exit 124"), "b": job("exit 137", timeout="10m")})
     run = await one.ran()
-    assert {name: end for name, end in ends(run).items() if name} == {"a": ("failed", "script_failed"), "b": ("failed", "script_failed")}
+    assert {name: end for name, end in ends(run).items() if name} == {
+        "a": ("failed", "script_failed"),
+        "b": ("failed", "script_failed"),
+    }
 
 
 async def test_a12_a_job_sees_32_kib_of_a_long_commit_message(towpath: Towpath) -> None:
@@ -151,14 +175,18 @@ async def test_a12_a_job_sees_32_kib_of_a_long_commit_message(towpath: Towpath) 
 # ---------------------------------------------------------------- checkout
 
 
-async def checkout_scene(towpath: Towpath, scratch: Path, *scripts: str, **fields: object) -> tuple[Scene, GitRepository]:
+async def checkout_scene(
+    towpath: Towpath, scratch: Path, *scripts: str, **fields: object
+) -> tuple[Scene, GitRepository]:
     repository = GitRepository(scratch / "repository")
     jobs = {"only": {"steps": [{"run": script} for script in scripts], **fields}}
     return await scene(towpath, jobs, clone_url=towpath.clone_url(repository.directory)), repository
 
 
 async def test_exactly_the_commit_of_the_event_is_built(towpath: Towpath, scratch: Path) -> None:
-    one, repository = await checkout_scene(towpath, scratch, "git rev-parse HEAD; cat file; git rev-list --count HEAD")
+    one, repository = await checkout_scene(
+        towpath, scratch, "git rev-parse HEAD; cat file; git rev-list --count HEAD"
+    )
     shas = [repository.commit({"file": f"version {number}\n"}) for number in (1, 2, 3)]
     runs = await asyncio.gather(*(one.ran(sha=sha) for sha in (shas[1], shas[2])))
     logs = [await towpath.log(run["id"], "only") for run in runs]
@@ -216,14 +244,18 @@ async def test_a05_scripts_find_tags_and_history(towpath: Towpath, scratch: Path
 
 
 async def test_a_depth_fetches_so_much_of_the_history(towpath: Towpath, scratch: Path) -> None:
-    one, repository = await checkout_scene(towpath, scratch, "git rev-list --count HEAD", checkout={"depth": 2})
+    one, repository = await checkout_scene(
+        towpath, scratch, "git rev-list --count HEAD", checkout={"depth": 2}
+    )
     for number in range(3):
         repository.commit({"file": str(number)})
     run = await one.ran(sha=repository.head())
     assert await towpath.log(run["id"], "only") == b"2\n"
 
 
-async def test_a_commit_that_is_not_there_is_a_failed_clone_and_runs_nothing(towpath: Towpath, scratch: Path) -> None:
+async def test_a_commit_that_is_not_there_is_a_failed_clone_and_runs_nothing(
+    towpath: Towpath, scratch: Path
+) -> None:
     oracle = towpath.oracle()
     one, repository = await checkout_scene(towpath, scratch, oracle.append("ran"))
     repository.commit({"file": "x"})
@@ -236,15 +268,25 @@ async def test_a_commit_that_is_not_there_is_a_failed_clone_and_runs_nothing(tow
 
 
 async def test_a_clone_address_where_nothing_is_fails_the_clone(towpath: Towpath, scratch: Path) -> None:
-    one = await scene(towpath, {"only": {"steps": [{"run": "true"}]}}, clone_url=towpath.clone_url(scratch / "nothing"))
+    one = await scene(
+        towpath, {"only": {"steps": [{"run": "true"}]}}, clone_url=towpath.clone_url(scratch / "nothing")
+    )
     run = await one.ran()
     assert ends(run)["only"] == ("error", "clone_failed")
 
 
-async def test_a_repository_whose_names_look_like_commands_is_only_data(towpath: Towpath, scratch: Path) -> None:
+async def test_a_repository_whose_names_look_like_commands_is_only_data(
+    towpath: Towpath, scratch: Path
+) -> None:
     """Branches of a real repository with odd names; hooks and submodules of it stay off."""
     one, repository = await checkout_scene(towpath, scratch, "ls; test ! -e owned")
-    repository.commit({"-rf": "x", "$(touch owned)": "x", ".gitmodules": '[submodule "a"]\n\tpath = a\n\turl = ext::sh -c touch% owned\n'})
+    repository.commit(
+        {
+            "-rf": "x",
+            "$(touch owned)": "x",
+            ".gitmodules": '[submodule "a"]\n\tpath = a\n\turl = ext::sh -c touch% owned\n',
+        }
+    )
     repository.git("branch", "a;touch${IFS}owned")
     run = await one.ran(sha=repository.head(), ref="refs/heads/a;touch${IFS}owned")
     assert run["status"] == "success"
@@ -276,7 +318,9 @@ async def test_a16_a_job_knows_the_merge_that_it_builds(towpath: Towpath, scratc
 async def test_a_pull_request_builds_its_merge_and_else_its_head(towpath: Towpath, scratch: Path) -> None:
     repository = GitRepository(scratch / "repository")
     jobs = {"only": {"steps": [{"run": "git rev-parse HEAD"}]}}
-    one = await scene(towpath, jobs, on={"pull_request": {}}, clone_url=towpath.clone_url(repository.directory))
+    one = await scene(
+        towpath, jobs, on={"pull_request": {}}, clone_url=towpath.clone_url(repository.directory)
+    )
     repository.commit({"a": "1"})
     repository.git("checkout", "-q", "-b", "topic")
     head = repository.commit({"b": "1"})

@@ -26,7 +26,10 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.kubernetes,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes", reason="chooses its backend itself: run once, with the local one"),
+    pytest.mark.skipif(
+        os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes",
+        reason="chooses its backend itself: run once, with the local one",
+    ),
 ]
 
 
@@ -34,7 +37,9 @@ pytestmark = [
 def checkout() -> Iterator[Path]:
     """A copy of this one, whose stack is its own; nothing of it runs or lies about afterwards."""
     copy = scratch_directory() / "towpath"
-    unwanted = shutil.ignore_patterns(".git", ".venv", ".towpath", ".*_cache", ".hypothesis", "__pycache__", "build")
+    unwanted = shutil.ignore_patterns(
+        ".git", ".venv", ".towpath", ".*_cache", ".hypothesis", "__pycache__", "build"
+    )
     shutil.copytree(ROOT, copy, ignore=unwanted)
     yield copy
     run(copy, "down")
@@ -54,7 +59,9 @@ async def namespace(kubernetes: KubernetesApi) -> AsyncIterator[str]:
             raise
 
 
-async def test_a_push_becomes_a_green_run_in_a_namespace_that_was_made_for_it(kubernetes: KubernetesApi, namespace: str, checkout: Path) -> None:
+async def test_a_push_becomes_a_green_run_in_a_namespace_that_was_made_for_it(
+    kubernetes: KubernetesApi, namespace: str, checkout: Path
+) -> None:
     done = await asyncio.to_thread(run, checkout, "up", namespace)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -64,9 +71,18 @@ async def test_a_push_becomes_a_green_run_in_a_namespace_that_was_made_for_it(ku
     async with aiohttp.ClientSession() as session:
         api = Api(session, values["TOWPATH_URL"], values["TOWPATH_TOKEN"])
         repository = FakeRepository("octo/boats")
-        fields = {"full_name": repository.full_name, "forge": "github", "forge_id": repository.forge_id, "clone_url": repository.clone_url}
+        fields = {
+            "full_name": repository.full_name,
+            "forge": "github",
+            "forge_id": repository.forge_id,
+            "clone_url": repository.clone_url,
+        }
         await api.call("POST", "/repositories", fields)
-        await api.call("POST", "/pipelines", {"name": "boats", "yaml_config": one_job(repository, 'test "$(id -u)" = 1000')})
+        await api.call(
+            "POST",
+            "/pipelines",
+            {"name": "boats", "yaml_config": one_job(repository, 'test "$(id -u)" = 1000')},
+        )
         await api.deliver_github_push(push(repository), values["TOWPATH_GITHUB_WEBHOOK_SECRET"])
 
         async def over() -> dict[str, object] | None:
@@ -77,14 +93,18 @@ async def test_a_push_becomes_a_green_run_in_a_namespace_that_was_made_for_it(ku
     assert finished["status"] == "success", finished
 
 
-async def test_an_image_that_jobs_could_not_clone_with_is_said_before_anything_starts(kubernetes: KubernetesApi, namespace: str, checkout: Path) -> None:
+async def test_an_image_that_jobs_could_not_clone_with_is_said_before_anything_starts(
+    kubernetes: KubernetesApi, namespace: str, checkout: Path
+) -> None:
     done = await asyncio.to_thread(run, checkout, "up", namespace, "nowhere-to-be-found:1")
     assert done.returncode == 1
     assert "no node of the cluster has the image nowhere-to-be-found:1" in done.stderr
     assert not (checkout / ".towpath" / "logs").exists()
 
 
-def run(checkout: Path, command: str, namespace: str = "", image: str = TOWPATH_IMAGE) -> subprocess.CompletedProcess[str]:
+def run(
+    checkout: Path, command: str, namespace: str = "", image: str = TOWPATH_IMAGE
+) -> subprocess.CompletedProcess[str]:
     """A command of `python -m devstack` of the copy, as make calls it."""
     told = {
         "KUBECONFIG": str(kubeconfig()),
@@ -96,4 +116,12 @@ def run(checkout: Path, command: str, namespace: str = "", image: str = TOWPATH_
         "TOWPATH_KUBERNETES_MEMORY": "128Mi",
     }
     argv = [sys.executable, "-m", "devstack", command]
-    return subprocess.run(argv, cwd=checkout, env={**os.environ, **told}, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        argv,
+        cwd=checkout,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )

@@ -40,7 +40,12 @@ class Door:
             headers = signed_headers(self.secret, body, event="push")
         else:
             digits = signature(self.secret, body).removeprefix("sha256=")
-            headers = {"Content-Type": "application/json", "X-Gitea-Event": "push", "X-Gitea-Delivery": str(uuid4()), "X-Gitea-Signature": digits}
+            headers = {
+                "Content-Type": "application/json",
+                "X-Gitea-Event": "push",
+                "X-Gitea-Delivery": str(uuid4()),
+                "X-Gitea-Signature": digits,
+            }
         changed = headers | {name.replace("_", "-"): value for name, value in other.items()}
         return {name: value for name, value in changed.items() if value is not None}
 
@@ -53,7 +58,9 @@ class Door:
         return "X_Hub_Signature_256" if self.forge == "github" else "X_Gitea_Signature"
 
     async def send(self, towpath: Towpath, body: bytes, **other: str | None) -> Answer:
-        return await towpath.admin.as_(None).request("POST", self.path, raw=body, headers=self.headers(body, **other))
+        return await towpath.admin.as_(None).request(
+            "POST", self.path, raw=body, headers=self.headers(body, **other)
+        )
 
 
 GITHUB = Door("/webhooks/github", "github", GITHUB_SECRET)
@@ -62,7 +69,13 @@ GITHUB = Door("/webhooks/github", "github", GITHUB_SECRET)
 async def own_door(towpath: Towpath, forge: str) -> tuple[Door, FakeRepository]:
     """The hook of a repository with a secret of its own."""
     secret, repository = f"own-{uuid4()}", FakeRepository(f"octo/{uuid4()}")
-    body = {"full_name": repository.full_name, "forge": forge, "forge_id": repository.forge_id, "clone_url": repository.clone_url, "webhook_secret": secret}
+    body = {
+        "full_name": repository.full_name,
+        "forge": forge,
+        "forge_id": repository.forge_id,
+        "clone_url": repository.clone_url,
+        "webhook_secret": secret,
+    }
     record = (await towpath.admin.post("/repositories", body)).expect(201).json
     return Door(f"/webhooks/{forge}/{record['hook_key']}", forge, secret), repository
 
@@ -75,9 +88,15 @@ async def never_stored(towpath: Towpath, delivery_id: str) -> None:
 
 
 @covers("POST /webhooks/github 200 202 400 401 413 415", "POST /webhooks/gitea 200 202 400 401 413 415")
-@covers("POST /webhooks/github/{hook_key} 200 202 400 401 413 415", "POST /webhooks/gitea/{hook_key} 200 202 400 401 413 415")
+@covers(
+    "POST /webhooks/github/{hook_key} 200 202 400 401 413 415",
+    "POST /webhooks/gitea/{hook_key} 200 202 400 401 413 415",
+)
 async def test_every_door_takes_what_is_signed_and_refuses_the_rest(towpath: Towpath) -> None:
-    doors = [(GITHUB, FakeRepository("octo/a")), (Door("/webhooks/gitea", "gitea", GITEA_SECRET), FakeRepository("octo/a"))]
+    doors = [
+        (GITHUB, FakeRepository("octo/a")),
+        (Door("/webhooks/gitea", "gitea", GITEA_SECRET), FakeRepository("octo/a")),
+    ]
     doors += [await own_door(towpath, "github"), await own_door(towpath, "gitea")]
     for door, repository in doors:
         body = to_bytes(push(repository))
@@ -104,7 +123,9 @@ def _wrong_signatures(body: bytes) -> dict[str, list[tuple[str, str]]]:
         "empty": [(name, "")],
         "of another secret": [(name, signature("another", body))],
         "of another body": [(name, signature(GITHUB_SECRET, body + b" "))],
-        "SHA-1 only": [("X-Hub-Signature", "sha1=" + hmac.new(GITHUB_SECRET.encode(), body, hashlib.sha1).hexdigest())],
+        "SHA-1 only": [
+            ("X-Hub-Signature", "sha1=" + hmac.new(GITHUB_SECRET.encode(), body, hashlib.sha1).hexdigest())
+        ],
         "upper case": [(name, "sha256=" + right.removeprefix("sha256=").upper())],
         "without its prefix": [(name, right.removeprefix("sha256="))],
         "with another prefix": [(name, right.replace("sha256", "sha512"))],
@@ -132,7 +153,10 @@ async def test_a_wrong_signature_is_refused_and_leaves_nothing(towpath: Towpath,
 
 async def test_githubs_own_example_of_a_signature_is_right() -> None:
     """https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries"""
-    assert signature("It's a Secret to Everybody", b"Hello, World!") == "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert (
+        signature("It's a Secret to Everybody", b"Hello, World!")
+        == "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    )
 
 
 async def test_without_a_configured_secret_every_webhook_is_refused(narrow_towpath: Towpath) -> None:
@@ -143,7 +167,9 @@ async def test_without_a_configured_secret_every_webhook_is_refused(narrow_towpa
 
 async def test_while_a_secret_is_replaced_both_count(narrow_towpath: Towpath) -> None:
     for secret in NARROW_SECRETS:
-        answer = await Door("/webhooks/github", "github", secret).send(narrow_towpath, to_bytes(push(FakeRepository("octo/a"))))
+        answer = await Door("/webhooks/github", "github", secret).send(
+            narrow_towpath, to_bytes(push(FakeRepository("octo/a")))
+        )
         answer.expect(202)
     for wrong in (",".join(NARROW_SECRETS), GITEA_SECRET, ""):
         (await Door("/webhooks/github", "github", wrong).send(narrow_towpath, b"{}")).expect(401)
@@ -166,14 +192,28 @@ async def test_a_hook_speaks_for_its_own_repository_with_its_own_secret(towpath:
     (await door.send(towpath, form, Content_Type="application/x-www-form-urlencoded")).expect(403)
 
     (await Door(door.path, "github", GITHUB_SECRET).send(towpath, to_bytes(push(repository)))).expect(401)
-    (await Door("/webhooks/github", "github", door.secret).send(towpath, to_bytes(push(repository)))).expect(401)
-    (await Door("/webhooks/github/unknown", "github", GITHUB_SECRET).send(towpath, to_bytes(push(repository)))).expect(401)
-    (await Door(door.path.replace("github", "gitea"), "gitea", door.secret).send(towpath, to_bytes(push(repository)))).expect(401)
+    (await Door("/webhooks/github", "github", door.secret).send(towpath, to_bytes(push(repository)))).expect(
+        401
+    )
+    (
+        await Door("/webhooks/github/unknown", "github", GITHUB_SECRET).send(
+            towpath, to_bytes(push(repository))
+        )
+    ).expect(401)
+    (
+        await Door(door.path.replace("github", "gitea"), "gitea", door.secret).send(
+            towpath, to_bytes(push(repository))
+        )
+    ).expect(401)
 
 
 async def test_a_replaced_secret_counts_at_once_and_a_deleted_repository_has_none(towpath: Towpath) -> None:
     door, repository = await own_door(towpath, "github")
-    record = (await towpath.admin.get(f"/repositories?full_name={repository.full_name}")).expect(200).json["items"][0]
+    record = (
+        (await towpath.admin.get(f"/repositories?full_name={repository.full_name}"))
+        .expect(200)
+        .json["items"][0]
+    )
     path = f"/repositories/{record['id']}"
     newer = Door(door.path, "github", f"newer-{uuid4()}")
     (await newer.send(towpath, to_bytes(push(repository)))).expect(401)
@@ -206,7 +246,9 @@ async def test_a_body_in_chunks_counts_as_it_arrives(towpath: Towpath) -> None:
             for start in range(0, len(body), MEBIBYTE):
                 yield body[start : start + MEBIBYTE]
 
-        async with towpath.session.post(f"{towpath.url}/webhooks/github", data=chunks(), headers=GITHUB.headers(body)) as response:
+        async with towpath.session.post(
+            f"{towpath.url}/webhooks/github", data=chunks(), headers=GITHUB.headers(body)
+        ) as response:
             assert response.status == status, await response.text()
 
 
@@ -222,17 +264,34 @@ async def test_forms_and_json_are_read_and_nothing_else(towpath: Towpath) -> Non
     form = urlencode({"payload": to_bytes(push(one.repository)).decode()}).encode()
     answer = (await GITHUB.send(towpath, form, Content_Type="application/x-www-form-urlencoded")).expect(202)
     assert verdict(await one.decision(answer.json["delivery_id"])) == ("run", "matched")
-    (await GITHUB.send(towpath, to_bytes(push(one.repository)), Content_Type="application/json; charset=utf-8")).expect(202)
-    for other in ("text/plain", "application/xml", "multipart/form-data; boundary=x", "application/vnd.github+json", "json"):
+    (
+        await GITHUB.send(
+            towpath, to_bytes(push(one.repository)), Content_Type="application/json; charset=utf-8"
+        )
+    ).expect(202)
+    for other in (
+        "text/plain",
+        "application/xml",
+        "multipart/form-data; boundary=x",
+        "application/vnd.github+json",
+        "json",
+    ):
         (await GITHUB.send(towpath, to_bytes(push(one.repository)), Content_Type=other)).expect(415)
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"], ids=["length", "chunked"]
+)
 async def test_a_body_that_does_not_arrive_is_given_up(narrow_towpath: Towpath, framing: bytes) -> None:
     """This installation waits for a second; the default is ten."""
     reader, writer = await asyncio.open_connection("127.0.0.1", narrow_towpath.stack.port("gateway"))
     headers = Door("/webhooks/github", "github", NARROW_SECRETS[0]).headers(b"")
-    lines = [b"POST /webhooks/github HTTP/1.1", b"Host: towpath", framing, *(f"{name}: {value}".encode() for name, value in headers.items())]
+    lines = [
+        b"POST /webhooks/github HTTP/1.1",
+        b"Host: towpath",
+        framing,
+        *(f"{name}: {value}".encode() for name, value in headers.items()),
+    ]
     writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + b'5\r\n{"ref\r\n')
     status = await asyncio.wait_for(reader.readline(), 5)
     writer.close()
@@ -249,7 +308,10 @@ async def test_a_row_that_postgres_refuses_harms_no_other(narrow_towpath: Towpat
     door = Door("/webhooks/github", "github", NARROW_SECRETS[0])
     kinds = ["poison" if index % 20 == 7 else "issues" for index in range(60)]
     async with refusing(narrow_towpath.stack.database_url, "poison"):
-        sent = (door.send(narrow_towpath, b'{"number": %d}' % index, X_GitHub_Event=kind) for index, kind in enumerate(kinds))
+        sent = (
+            door.send(narrow_towpath, b'{"number": %d}' % index, X_GitHub_Event=kind)
+            for index, kind in enumerate(kinds)
+        )
         answers = await asyncio.gather(*sent)
     assert [answer.status for answer in answers] == [422 if kind == "poison" else 202 for kind in kinds]
     for answer in answers:
@@ -261,7 +323,9 @@ async def test_a_row_that_postgres_refuses_harms_no_other(narrow_towpath: Towpat
 async def refusing(database_url: str, event_type: str) -> AsyncIterator[None]:
     """Within the block Postgres refuses deliveries of this event type."""
     connection = await asyncpg.connect(database_url)
-    await connection.execute(f"ALTER TABLE deliveries ADD CONSTRAINT poison CHECK (event_type <> '{event_type}')")
+    await connection.execute(
+        f"ALTER TABLE deliveries ADD CONSTRAINT poison CHECK (event_type <> '{event_type}')"
+    )
     yield
     await connection.execute("ALTER TABLE deliveries DROP CONSTRAINT poison")
     await connection.close()
@@ -290,7 +354,11 @@ ODD_BRANCHES = [
 async def test_a_branchs_name_is_never_executed(towpath: Towpath) -> None:
     """Each name reaches the job whole, in its environment, and nowhere else."""
     owned = Path(f"/tmp/owned-{uuid4()}")  # noqa: S108 - the branches' names would make it, where the job runs or here
-    steps = [{"run": 'printf %s "$TOWPATH_BRANCH"'}, {"run": 'eval "echo done"'}, {"run": f"test ! -e {owned}"}]
+    steps = [
+        {"run": 'printf %s "$TOWPATH_BRANCH"'},
+        {"run": 'eval "echo done"'},
+        {"run": f"test ! -e {owned}"},
+    ]
     one = await scene(towpath, {"only": {"checkout": False, "steps": steps}})
     branches = [branch.replace("{owned}", str(owned)) for branch in ODD_BRANCHES]
     runs = await asyncio.gather(*(ran_on(one, branch) for branch in branches))
@@ -304,7 +372,9 @@ async def ran_on(one: Scene, branch: str) -> tuple[Document, bytes]:
     return run, await one.towpath.log(run["id"], "only")
 
 
-@pytest.mark.parametrize("branch", ["a\nb", "a\x00b", "a\x1b[31mb", ""], ids=["line feed", "NUL", "escape", "empty"])
+@pytest.mark.parametrize(
+    "branch", ["a\nb", "a\x00b", "a\x1b[31mb", ""], ids=["line feed", "NUL", "escape", "empty"]
+)
 async def test_a_name_that_git_does_not_allow_starts_nothing(towpath: Towpath, branch: str) -> None:
     one = await scene(towpath)
     delivery = await outcome_of(towpath, await one.push(ref=f"refs/heads/{branch}"))

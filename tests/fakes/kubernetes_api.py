@@ -69,14 +69,22 @@ def page(items: list[Any], version: str = "1", onward: str | None = None) -> Ans
     """One page of a list."""
 
     async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.json_response({"metadata": {"resourceVersion": version, "continue": onward}, "items": items})
+        return web.json_response(
+            {"metadata": {"resourceVersion": version, "continue": onward}, "items": items}
+        )
 
     return answer
 
 
-def refusal(status: int, reason: str = "", message: str = "no", headers: dict[str, str] | None = None) -> Answer:
+def refusal(
+    status: int, reason: str = "", message: str = "no", headers: dict[str, str] | None = None
+) -> Answer:
     async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.json_response({"kind": "Status", "code": status, "reason": reason, "message": message}, status=status, headers=headers)
+        return web.json_response(
+            {"kind": "Status", "code": status, "reason": reason, "message": message},
+            status=status,
+            headers=headers,
+        )
 
     return answer
 

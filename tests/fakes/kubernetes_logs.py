@@ -25,7 +25,9 @@ NODE = "node-1"
 def stamp_now() -> bytes:
     """RFC 3339 with nine digits; no two are equal."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode() + b"%09dZ" % nanoseconds
+    return (
+        datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode() + b"%09dZ" % nanoseconds
+    )
 
 
 class FakeContainer:
@@ -47,7 +49,9 @@ class FakeContainer:
         if self.state.get("terminated"):
             self.last_state, self.restarts = self.state, self.restarts + 1
             self.previous, self.records, self.newest_file = self.records, [], 0
-        self.state = {"running": {"startedAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}}
+        self.state = {
+            "running": {"startedAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
+        }
         await self._pod.report()
 
     async def prints(self, text: bytes) -> None:
@@ -68,7 +72,9 @@ class FakeContainer:
         if self._unended:
             self.records.append((stamp_now(), self._unended))
             self._unended = b""
-        self.state = {"terminated": {"exitCode": 0, "containerID": "containerd://c", **self.state.get("running", {})}}
+        self.state = {
+            "terminated": {"exitCode": 0, "containerID": "containerd://c", **self.state.get("running", {})}
+        }
         await self.wake()
         if reported:
             await self._pod.report()
@@ -117,8 +123,16 @@ class FakeKubernetesPod:
         await self._cluster.changed("MODIFIED", self)
 
     def as_json(self) -> dict[str, Any]:
-        statuses = [{"name": name, "state": one.state, "lastState": one.last_state, "restartCount": one.restarts} for name, one in self.containers.items()]
-        metadata = {"name": self.name, "uid": self.uid, "labels": self.labels, "resourceVersion": str(self.version)}
+        statuses = [
+            {"name": name, "state": one.state, "lastState": one.last_state, "restartCount": one.restarts}
+            for name, one in self.containers.items()
+        ]
+        metadata = {
+            "name": self.name,
+            "uid": self.uid,
+            "labels": self.labels,
+            "resourceVersion": str(self.version),
+        }
         if self.deletion:
             metadata["deletionTimestamp"] = self.deletion
         return {
@@ -142,7 +156,9 @@ class FakeKubernetes:
         self._events: list[tuple[int, bytes]] = []
         self._changed = asyncio.Condition()
 
-    async def make(self, name: str, uid: str = "uid-1", containers: tuple[str, ...] = ("job",)) -> FakeKubernetesPod:
+    async def make(
+        self, name: str, uid: str = "uid-1", containers: tuple[str, ...] = ("job",)
+    ) -> FakeKubernetesPod:
         pod = self.pods[name] = FakeKubernetesPod(self, name, uid, containers)
         await self.changed("ADDED", pod)
         return pod
@@ -229,7 +245,11 @@ class FakeKubernetes:
         response = web.StreamResponse()
         await response.prepare(request)
         since = request.query.get("sinceTime", "").encode()
-        async for data in container.log(since, follow=request.query.get("follow") == "true", previous=request.query.get("previous") == "true"):
+        async for data in container.log(
+            since,
+            follow=request.query.get("follow") == "true",
+            previous=request.query.get("previous") == "true",
+        ):
             if self.cuts:
                 self.cuts -= 1
                 await response.write(data[: len(data) // 2])
@@ -246,7 +266,9 @@ class FakeKubernetes:
 
 
 def _status(status: int, reason: str, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "reason": reason, "message": message, "code": status}, status=status)
+    return web.json_response(
+        {"kind": "Status", "reason": reason, "message": message, "code": status}, status=status
+    )
 
 
 def _kubeconfig(server: str) -> str:

@@ -30,7 +30,9 @@ def cri(text: bytes, *, first: int = 0, part_bytes: int = PART_BYTES, stream: by
         parts = [content[at : at + part_bytes] for at in range(0, len(content), part_bytes)] or [b""]
         for number, part in enumerate(parts):
             is_last = number == len(parts) - 1 and line.endswith(b"\n")
-            records.append(b"%s %s %s %s\n" % (stamp(first + len(records)), stream, b"F" if is_last else b"P", part))
+            records.append(
+                b"%s %s %s %s\n" % (stamp(first + len(records)), stream, b"F" if is_last else b"P", part)
+            )
     return b"".join(records)
 
 
@@ -104,5 +106,15 @@ class FakePod:
 
     def _supervisor(self, pid: int, started: int) -> None:
         temporary = self.path / ".pod.json"
-        temporary.write_bytes(orjson.dumps({"uid": "a", "attempt_id": 1, "creation_token": "t", "supervisor_pid": pid, "supervisor_start_time": started}))
+        temporary.write_bytes(
+            orjson.dumps(
+                {
+                    "uid": "a",
+                    "attempt_id": 1,
+                    "creation_token": "t",
+                    "supervisor_pid": pid,
+                    "supervisor_start_time": started,
+                }
+            )
+        )
         temporary.rename(self.path / "pod.json")

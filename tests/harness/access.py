@@ -14,13 +14,22 @@ async def identity(api: KubernetesApi, namespace: str, service: str, admin: str)
 
     `admin` is the text of the kubeconfig of somebody who may give rights.
     """
-    core, rbac = f"/api/v1/namespaces/{namespace}", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    core, rbac = (
+        f"/api/v1/namespaces/{namespace}",
+        f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}",
+    )
     await api.post(f"{core}/serviceaccounts", {"metadata": {"name": service}})
-    rules = next(found["rules"] for found in _documents() if found["kind"] == "Role" and found["metadata"]["name"] == f"towpath-{service}")
+    rules = next(
+        found["rules"]
+        for found in _documents()
+        if found["kind"] == "Role" and found["metadata"]["name"] == f"towpath-{service}"
+    )
     await api.post(f"{rbac}/roles", {"metadata": {"name": service}, "rules": rules})
     subject = {"kind": "ServiceAccount", "name": service, "namespace": namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": service}
-    await api.post(f"{rbac}/rolebindings", {"metadata": {"name": service}, "subjects": [subject], "roleRef": role})
+    await api.post(
+        f"{rbac}/rolebindings", {"metadata": {"name": service}, "subjects": [subject], "roleRef": role}
+    )
     wanted = {"spec": {"expirationSeconds": 7200}}
     token = (await api.post(f"{core}/serviceaccounts/{service}/token", wanted))["status"]["token"]
     config = yaml.safe_load(admin)

@@ -59,7 +59,15 @@ class Client:
     def as_(self, token: str | None) -> "Client":
         return Client(self.session, self.url, token)
 
-    async def request(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         sent = dict(headers or {})
         if self.token is not None:
             sent.setdefault("Authorization", f"Bearer {self.token}")
@@ -68,15 +76,23 @@ class Client:
             data = json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
-        async with self.session.request(method, self.url + path, data=data, headers=sent, allow_redirects=False) as response:
+        async with self.session.request(
+            method, self.url + path, data=data, headers=sent, allow_redirects=False
+        ) as response:
             _note(method, path, response.status)
-            return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+            return Answer(
+                response.status,
+                {name.lower(): value for name, value in response.headers.items()},
+                await response.read(),
+            )
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.request("GET", path, **options)
 
     async def post(self, path: str, body: Any = None, **options: Any) -> Answer:
-        return await self.request("POST", path, {} if body is None and "raw" not in options else body, **options)
+        return await self.request(
+            "POST", path, {} if body is None and "raw" not in options else body, **options
+        )
 
     async def put(self, path: str, body: Any, **options: Any) -> Answer:
         return await self.request("PUT", path, body, **options)
@@ -85,12 +101,16 @@ class Client:
         return await self.request("DELETE", path, **options)
 
     @asynccontextmanager
-    async def events(self, path: str, last_event_id: str | None = None) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+    async def events(
+        self, path: str, last_event_id: str | None = None
+    ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         """The server-sent events of a stream, until it ends or the block does."""
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "text/event-stream"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
-        async with self.session.get(self.url + path, headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_read=60)) as response:
+        async with self.session.get(
+            self.url + path, headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_read=60)
+        ) as response:
             _note("GET", path, response.status)
             assert response.status == 200, await response.text()
             yield _parse(response.content)

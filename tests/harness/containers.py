@@ -47,7 +47,9 @@ PAUSE_SECONDS = 20
 testcontainers_config.ryuk_disabled = True
 testcontainers_config.connection_mode_override = ConnectionMode.docker_host
 testcontainers_config.max_tries, testcontainers_config.sleep_time = READY_SECONDS * 2, 0.5
-logging.getLogger("pika").setLevel(logging.CRITICAL)  # testcontainers connects until the broker is up: each refusal is a page of errors
+logging.getLogger("pika").setLevel(
+    logging.CRITICAL
+)  # testcontainers connects until the broker is up: each refusal is a page of errors
 
 
 class ContainerServer(ABC):
@@ -84,7 +86,9 @@ class ContainerServer(ABC):
                 found.start()
             ready = wait_until(lambda: self._ready() or not self.running(), READY_SECONDS) and self.running()
         except (DockerException, TimeoutError) as error:
-            raise DevstackError(f"the container {self.name} can't be started: {error}\n{self._log_end()}") from error
+            raise DevstackError(
+                f"the container {self.name} can't be started: {error}\n{self._log_end()}"
+            ) from error
         if not ready:
             raise DevstackError(f"the container {self.name} is not ready:\n{self._log_end()}")
 
@@ -155,7 +159,11 @@ class ContainerServer(ABC):
 
     def _make(self) -> DockerContainer:
         self.directory.mkdir(parents=True, exist_ok=True)
-        container = self._container().with_name(self.name).with_kwargs(hostname=self.kind, labels={LABEL: str(self.directory)})
+        container = (
+            self._container()
+            .with_name(self.name)
+            .with_kwargs(hostname=self.kind, labels={LABEL: str(self.directory)})
+        )
         container.ports = {f"{self.inner_port}/tcp": ("127.0.0.1", self.port)}  # type: ignore[dict-item]  # docker's pair of address and port
         return container
 
@@ -193,9 +201,20 @@ class PostgresInContainer(ContainerServer):
         return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(database)}"
 
     def _container(self) -> DockerContainer:
-        settings = ("max_connections=600", "max_wal_size=512MB", "fsync=off", "full_page_writes=off", "timezone=UTC", "log_timezone=UTC")
-        container = PostgresContainer(DockerPostgres.image, username=USER, password=self._password(), dbname="postgres", driver=None)
-        return container.with_command(["postgres", *(word for setting in settings for word in ("-c", setting))])
+        settings = (
+            "max_connections=600",
+            "max_wal_size=512MB",
+            "fsync=off",
+            "full_page_writes=off",
+            "timezone=UTC",
+            "log_timezone=UTC",
+        )
+        container = PostgresContainer(
+            DockerPostgres.image, username=USER, password=self._password(), dbname="postgres", driver=None
+        )
+        return container.with_command(
+            ["postgres", *(word for setting in settings for word in ("-c", setting))]
+        )
 
     def _ready(self) -> bool:
         return self._run(["pg_isready", "--quiet", "--host=127.0.0.1", f"--username={USER}"])[0] == 0
@@ -213,7 +232,9 @@ class RabbitInContainer(ContainerServer):
     def add_vhost(self, name: str) -> None:
         """Make a virtual host on which the server's user may do everything. Safe to repeat."""
         rights = {"user": USER, "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
-        made = json.dumps({"vhosts": [{"name": name}], "permissions": [rights]})  # each rabbitmqctl takes seconds: one for both
+        made = json.dumps(
+            {"vhosts": [{"name": name}], "permissions": [rights]}
+        )  # each rabbitmqctl takes seconds: one for both
         self._checked(["sh", "-c", 'printf %s "$0" | rabbitmqctl --quiet import_definitions', made])
 
     def delete_vhost(self, name: str) -> None:
@@ -228,7 +249,9 @@ class RabbitInContainer(ContainerServer):
         return self._checked(["rabbitmqctl", "--quiet", *arguments])
 
     def _container(self) -> DockerContainer:
-        return RabbitMqContainer(DockerRabbit.image, port=self.inner_port, username=USER, password=self._password(), vhost=VHOST)
+        return RabbitMqContainer(
+            DockerRabbit.image, port=self.inner_port, username=USER, password=self._password(), vhost=VHOST
+        )
 
     def _ready(self) -> bool:
         return speaks_amqp(self.port)

@@ -11,8 +11,14 @@ from pathlib import Path
 from shared.kubernetes import KubernetesApi
 from tests.harness.installation import Towpath
 
-VERBS = {"writes": ["create", "update", "patch", "delete", "deletecollection"], "reads": ["get", "list"], "watches": ["watch"]}
-_COUNT = re.compile(r'apiserver_flowcontrol_dispatched_requests_total\{flow_schema="([^"]+)",[^}]*\} ([0-9.e+]+)')
+VERBS = {
+    "writes": ["create", "update", "patch", "delete", "deletecollection"],
+    "reads": ["get", "list"],
+    "watches": ["watch"],
+}
+_COUNT = re.compile(
+    r'apiserver_flowcontrol_dispatched_requests_total\{flow_schema="([^"]+)",[^}]*\} ([0-9.e+]+)'
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,9 @@ class Counted:
     async def start_executor(self, **settings: str) -> None:
         """Once it is stopped; ready when this returns."""
         stack = self.towpath.stack
-        await asyncio.to_thread(stack.start, "executor", 1, {"TOWPATH_KUBECONFIG": str(self.kubeconfig), **settings})
+        await asyncio.to_thread(
+            stack.start, "executor", 1, {"TOWPATH_KUBECONFIG": str(self.kubeconfig), **settings}
+        )
         await asyncio.to_thread(stack.wait_ready, "executor")
 
     async def requests(self) -> Counter[str]:

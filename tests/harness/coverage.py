@@ -61,4 +61,7 @@ def _parsed(claim: str) -> list[tuple[str, int]]:
 def _has_seen(seen: list[tuple[str, str, int]], route: str, status: int) -> bool:
     method, _, path = route.partition(" ")
     pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
-    return any(its_method == method and its_status == status and pattern.fullmatch(its_path) for its_method, its_path, its_status in seen)
+    return any(
+        its_method == method and its_status == status and pattern.fullmatch(its_path)
+        for its_method, its_path, its_status in seen
+    )

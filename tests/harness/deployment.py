@@ -57,7 +57,10 @@ class Deployment:
         for service in SERVICES:
             found = await self.api.get(f"/apis/apps/v1/namespaces/towpath/deployments/{service}")
             wanted, status = found["spec"]["replicas"], found["status"]
-            counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")]
+            counts = [
+                status.get(name, 0)
+                for name in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+            ]
             if counts != [wanted] * 4 or status.get("observedGeneration") != found["metadata"]["generation"]:
                 return False
         return True
@@ -67,9 +70,17 @@ def filled_in(folder: Path, database_url: str, amqp_url: str, settings: dict[str
     """A copy of `deploy/k8s` with nothing left to change in the overlay `external`; that overlay."""
     shutil.copytree(_DEPLOY, folder / "k8s")
     overlay = folder / "k8s" / "overlays" / "external"
-    connections = {"TOWPATH_DATABASE_URL": database_url, "TOWPATH_AMQP_URL": amqp_url, "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true"}  # of a test's server
-    (overlay / "connections.env").write_text("".join(f"{name}={value}\n" for name, value in connections.items()))
-    (overlay / "webhooks.env").write_text(f"TOWPATH_GITHUB_WEBHOOK_SECRET={GITHUB_SECRET}\nTOWPATH_GITEA_WEBHOOK_SECRET={GITEA_SECRET}\n")
+    connections = {
+        "TOWPATH_DATABASE_URL": database_url,
+        "TOWPATH_AMQP_URL": amqp_url,
+        "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true",
+    }  # of a test's server
+    (overlay / "connections.env").write_text(
+        "".join(f"{name}={value}\n" for name, value in connections.items())
+    )
+    (overlay / "webhooks.env").write_text(
+        f"TOWPATH_GITHUB_WEBHOOK_SECRET={GITHUB_SECRET}\nTOWPATH_GITEA_WEBHOOK_SECRET={GITEA_SECRET}\n"
+    )
     (overlay / "encryption-keys").write_text(f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
     (overlay / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     return overlay
@@ -92,11 +103,17 @@ async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deploymen
         for name in NAMESPACES:
             await api.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": OURS}})
         await kubectl("apply", "-k", str(overlay))
-        await kubectl("-n", "towpath", "wait", "--for=condition=complete", "--timeout=180s", "job/towpath-migrate")
+        await kubectl(
+            "-n", "towpath", "wait", "--for=condition=complete", "--timeout=180s", "job/towpath-migrate"
+        )
         for service in SERVICES:
             await kubectl("-n", "towpath", "rollout", "status", f"deployment/{service}", "--timeout=180s")
         printed = await kubectl("-n", "towpath", "logs", "job/towpath-migrate", "-c", "bootstrap")
-        token = next(line.removeprefix("TOWPATH_TOKEN=") for line in printed.splitlines() if line.startswith("TOWPATH_TOKEN="))
+        token = next(
+            line.removeprefix("TOWPATH_TOKEN=")
+            for line in printed.splitlines()
+            if line.startswith("TOWPATH_TOKEN=")
+        )
         gateway = await api.get("/api/v1/namespaces/towpath/services/gateway")
         yield Deployment(api, overlay, f"http://{gateway['spec']['clusterIP']}", token.strip())
     finally:
@@ -110,7 +127,9 @@ async def removed(api: KubernetesApi) -> None:
         if name not in NAMESPACES:
             continue
         if not OURS.items() <= labels.items():
-            pytest.skip(f"this cluster has a namespace {name} that no test has made: Towpath is deployed here")
+            pytest.skip(
+                f"this cluster has a namespace {name} that no test has made: Towpath is deployed here"
+            )
         try:
             await api.delete(f"/api/v1/namespaces/{name}", {"propagationPolicy": "Background"})
         except ApiError as error:

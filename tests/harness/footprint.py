@@ -22,5 +22,14 @@ def connections(pid: int, port: int) -> int:
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             files.add(str(link.readlink()))
-    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
-    return sum(row[3] == _ESTABLISHED and int(row[2].rpartition(":")[2], 16) == port and f"socket:[{row[9]}]" in files for row in rows)
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return sum(
+        row[3] == _ESTABLISHED
+        and int(row[2].rpartition(":")[2], 16) == port
+        and f"socket:[{row[9]}]" in files
+        for row in rows
+    )

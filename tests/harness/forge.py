@@ -48,20 +48,33 @@ class Forge:
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"token {self.environment['FORGE_TOKEN']}"}
-        async with self.session.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers) as response:
+        async with self.session.request(
+            method, f"{self.url}/api/v1{path}", json=body, headers=headers
+        ) as response:
             assert response.status < 300, f"{method} {path}: {response.status} {await response.text()}"
             return await response.json() if response.status != 204 else None
 
     async def repository(self, name: str, *, private: bool = False) -> dict[str, Any]:
-        record: dict[str, Any] = await self.call("POST", "/user/repos", {"name": name, "private": private, "default_branch": "main"})
+        record: dict[str, Any] = await self.call(
+            "POST", "/user/repos", {"name": name, "private": private, "default_branch": "main"}
+        )
         return record
 
     async def hook(self, full_name: str, url: str, secret: str) -> None:
         config = {"url": url, "content_type": "json", "secret": secret}
         events = ["push", "pull_request", "create", "delete"]
-        await self.call("POST", f"/repos/{full_name}/hooks", {"type": "gitea", "active": True, "events": events, "config": config})
+        await self.call(
+            "POST",
+            f"/repos/{full_name}/hooks",
+            {"type": "gitea", "active": True, "events": events, "config": config},
+        )
 
     def remote(self, repository: GitRepository, full_name: str) -> None:
         """Adds the remote `origin`, with the administrator's password for pushing."""
         parts = urlsplit(self.url)
-        repository.git("remote", "add", "origin", f"http://{self.user}:{self.environment['FORGE_PASSWORD']}@{parts.netloc}/{full_name}.git")
+        repository.git(
+            "remote",
+            "add",
+            "origin",
+            f"http://{self.user}:{self.environment['FORGE_PASSWORD']}@{parts.netloc}/{full_name}.git",
+        )

@@ -35,6 +35,8 @@ class GitRepository:
         return self._git(*arguments)
 
     def _git(self, *arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(self.directory), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(self.directory), *arguments], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-FIRST = ("integration/logsink/test_real_logs.py", "chaos", "e2e", "contracts", "integration", "security", "unit")
+FIRST = (
+    "integration/logsink/test_real_logs.py",
+    "chaos",
+    "e2e",
+    "contracts",
+    "integration",
+    "security",
+    "unit",
+)
 """Files and folders with the longest tests come first: a long test that begins last leaves the other workers without work."""
 REASONED = ("alone", "pods")
 """Marks that cost time: each says why the test has it."""

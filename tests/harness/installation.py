@@ -59,7 +59,11 @@ class Towpath:
         """Migrations, the first admin, the services; returns when all are ready."""
         await asyncio.to_thread(self.stack.run_module, "shared.migrate")
         printed = await asyncio.to_thread(self.stack.run_module, "services.gateway.bootstrap")
-        token = next(line.removeprefix("TOWPATH_TOKEN=") for line in printed.splitlines() if line.startswith("TOWPATH_TOKEN="))
+        token = next(
+            line.removeprefix("TOWPATH_TOKEN=")
+            for line in printed.splitlines()
+            if line.startswith("TOWPATH_TOKEN=")
+        )
         self.admin = Client(self.session, self.url, token.strip())
         for service in services:
             await asyncio.to_thread(self.stack.start, service)
@@ -74,11 +78,23 @@ class Towpath:
 
     async def person(self) -> Person:
         name = f"person-{secrets.token_hex(4)}"
-        user = (await self.admin.post("/users", {"name": name, "email": f"{name}@example.org"})).expect(201).json
-        token = (await self.admin.post("/tokens", {"name": "test", "scopes": ["read", "write"], "user_id": user["id"]})).expect(201).json["token"]
+        user = (
+            (await self.admin.post("/users", {"name": name, "email": f"{name}@example.org"})).expect(201).json
+        )
+        token = (
+            (
+                await self.admin.post(
+                    "/tokens", {"name": "test", "scopes": ["read", "write"], "user_id": user["id"]}
+                )
+            )
+            .expect(201)
+            .json["token"]
+        )
         return Person(user["id"], self.admin.as_(token))
 
-    async def repository(self, *maintainers: Person, clone_url: str = "https://github.example/none.git", **fields: Any) -> FakeRepository:
+    async def repository(
+        self, *maintainers: Person, clone_url: str = "https://github.example/none.git", **fields: Any
+    ) -> FakeRepository:
         """A registered repository of a name that nobody else has."""
         repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}", clone_url=clone_url)
         await self.register(repository, *maintainers, **fields)
@@ -89,7 +105,9 @@ class Towpath:
         body = {**identity, "clone_url": repository.clone_url, **fields}
         record = (await self.admin.post("/repositories", body)).expect(201).json
         for person in maintainers:
-            answer = await self.admin.put(f"/repositories/{record['id']}/grants/{person.id}", {"role": "maintainer"})
+            answer = await self.admin.put(
+                f"/repositories/{record['id']}/grants/{person.id}", {"role": "maintainer"}
+            )
             assert answer.status in {200, 201, 204}, answer.text
 
     async def pipeline(self, person: Person, yaml: str, name: str | None = None) -> dict[str, Any]:
@@ -109,7 +127,14 @@ class Towpath:
 
     # -------------------------------------------------------- webhooks
 
-    async def deliver(self, payload: dict[str, Any] | bytes, *, event: str = "push", delivery_id: str | None = None, secret: str = GITHUB_SECRET) -> Answer:
+    async def deliver(
+        self,
+        payload: dict[str, Any] | bytes,
+        *,
+        event: str = "push",
+        delivery_id: str | None = None,
+        secret: str = GITHUB_SECRET,
+    ) -> Answer:
         """Send a signed GitHub webhook."""
         body = payload if isinstance(payload, bytes) else to_bytes(payload)
         headers = signed_headers(secret, body, event=event, delivery_id=delivery_id)
@@ -124,7 +149,11 @@ class Towpath:
 
     async def runs(self, pipeline: dict[str, Any]) -> list[dict[str, Any]]:
         """All runs of a pipeline, the newest first (200 at most)."""
-        items: list[dict[str, Any]] = (await self.admin.get(f"/runs?pipeline_config_id={pipeline['id']}&limit=200")).expect(200).json["items"]
+        items: list[dict[str, Any]] = (
+            (await self.admin.get(f"/runs?pipeline_config_id={pipeline['id']}&limit=200"))
+            .expect(200)
+            .json["items"]
+        )
         return items
 
     async def run_of(self, pipeline: dict[str, Any], *, within: float = 20) -> dict[str, Any]:
@@ -142,8 +171,12 @@ class Towpath:
 
         return await until(look, within=within, what=f"the verdict of run {run_id}")
 
-    async def only_run(self, pipeline: dict[str, Any], *, within: float = 30, sealed: bool = True) -> dict[str, Any]:
-        return await self.finished((await self.run_of(pipeline, within=within))["id"], within=within, sealed=sealed)
+    async def only_run(
+        self, pipeline: dict[str, Any], *, within: float = 30, sealed: bool = True
+    ) -> dict[str, Any]:
+        return await self.finished(
+            (await self.run_of(pipeline, within=within))["id"], within=within, sealed=sealed
+        )
 
     async def log(self, run_id: int, job: str) -> bytes:
         """The stored bytes of the last attempt's container `job`, without step markers."""
@@ -152,4 +185,6 @@ class Towpath:
 
 def one_job(repository: FakeRepository, script: str) -> str:
     """A pipeline of one job without checkout whose only step is this script."""
-    return TRIVIAL.format(repository=repository.full_name, script="\n".join(f"          {line}" for line in script.splitlines()))
+    return TRIVIAL.format(
+        repository=repository.full_name, script="\n".join(f"          {line}" for line in script.splitlines())
+    )

@@ -17,7 +17,9 @@ async def kubectl(*arguments: str, stdin: str = "") -> str:
     assert program is not None
     where = ["--kubeconfig", str(path)] if path else []
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(program, *where, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        program, *where, *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+    )
     out, error = await process.communicate(stdin.encode())
     assert process.returncode == 0, f"kubectl {' '.join(arguments)}: {error.decode(errors='replace')}"
     return out.decode()

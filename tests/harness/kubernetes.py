@@ -61,12 +61,21 @@ async def namespace(api: KubernetesApi, security: str = "restricted") -> AsyncIt
 async def nodes_for_pods(api: KubernetesApi) -> list[Object]:
     """The nodes that take pods which tolerate nothing, as jobs do; for the moment they may be cordoned or out of reach. Simulated nodes are none of them."""
     nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
-    return [node for node in nodes if all(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints") or ())]
+    return [
+        node
+        for node in nodes
+        if all(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints") or ())
+    ]
 
 
 async def nodes_ready(api: KubernetesApi) -> bool:
     """Whether all of them are."""
-    conditions = [condition for node in await nodes_for_pods(api) for condition in node["status"]["conditions"] if condition["type"] == "Ready"]
+    conditions = [
+        condition
+        for node in await nodes_for_pods(api)
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready"
+    ]
     return all(condition["status"] == "True" for condition in conditions)
 
 
@@ -77,12 +86,19 @@ async def host_for_pods(api: KubernetesApi) -> str:
         return named
     nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
     ranges = [ipaddress.ip_network(cidr) for node in nodes if (cidr := node["spec"].get("podCIDR"))]
-    addresses = [address["address"] for node in nodes for address in node["status"].get("addresses", []) if address["type"] == "InternalIP"]
+    addresses = [
+        address["address"]
+        for node in nodes
+        for address in node["status"].get("addresses", [])
+        if address["type"] == "InternalIP"
+    ]
     for address in (*(str(next(pods.hosts())) for pods in ranges), *addresses):
         if _is_ours(address):
             _keep_hardware_address(address)
             return address
-    raise AssertionError("pods can't reach this machine: set TOWPATH_TEST_POD_HOST to its address as they see it")
+    raise AssertionError(
+        "pods can't reach this machine: set TOWPATH_TEST_POD_HOST to its address as they see it"
+    )
 
 
 def _is_ours(address: str) -> bool:
@@ -97,15 +113,22 @@ def _is_ours(address: str) -> bool:
 def _keep_hardware_address(address: str) -> None:
     """Of the bridge that has this address: otherwise it takes that of a port, and another when the port goes with its pod. Pods that know the old one then talk
     to nobody for half a minute. Only root can; nothing changes where it is no bridge."""
-    shown = subprocess.run(["ip", "-o", "address", "show", "to", address], capture_output=True, text=True, check=False).stdout.split()
+    shown = subprocess.run(
+        ["ip", "-o", "address", "show", "to", address], capture_output=True, text=True, check=False
+    ).stdout.split()
     device = Path("/sys/class/net") / (shown[1] if len(shown) > 1 else "none")
     if os.geteuid() == 0 and (device / "bridge").is_dir():
-        subprocess.run(["ip", "link", "set", "dev", device.name, "address", (device / "address").read_text().strip()], check=True)
+        subprocess.run(
+            ["ip", "link", "set", "dev", device.name, "address", (device / "address").read_text().strip()],
+            check=True,
+        )
 
 
 def main() -> None:
     reason = asyncio.run(why_not())
-    print(f"Not run with Kubernetes: {reason}" if reason else f"Kubernetes answers: {kubeconfig()}", flush=True)
+    print(
+        f"Not run with Kubernetes: {reason}" if reason else f"Kubernetes answers: {kubeconfig()}", flush=True
+    )
     sys.exit(1 if reason else 0)
 
 

@@ -12,5 +12,7 @@ from services.executor.settings import ExecutorSettings
 
 def pod_settings(installation: str = "abcdefgh", **changes: Any) -> PodSettings:
     """`changes` are fields of PodSettings."""
-    defaults = ExecutorSettings(database_url=SecretStr("postgresql://unused"), amqp_url=SecretStr("amqp://unused"))
+    defaults = ExecutorSettings(
+        database_url=SecretStr("postgresql://unused"), amqp_url=SecretStr("amqp://unused")
+    )
     return replace(opening.pod_settings(defaults, installation), **changes)

@@ -53,7 +53,11 @@ class PreloadedPrograms:
         return printed
 
     def _fork(self, command: Command, output: Path) -> int:
-        request = {"module": command.argv[2], "directory": str(command.directory), "environment": json.dumps(dict(command.environment))}
+        request = {
+            "module": command.argv[2],
+            "directory": str(command.directory),
+            "environment": json.dumps(dict(command.environment)),
+        }
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("ab") as file, self._lock:
             return int(self._ask(json.dumps(request).encode(), file.fileno()))

@@ -20,7 +20,11 @@ def job(*scripts: str | Document, **fields: Any) -> Document:
 
 def document(repository: str, jobs: Mapping[str, Document], on: Document | None = None, **fields: Any) -> str:
     """A pipeline's text: JSON is YAML."""
-    return json.dumps({"version": 1, "repository": repository, "on": on or {"push": {}}, **fields, "jobs": jobs}, ensure_ascii=False, indent=1)
+    return json.dumps(
+        {"version": 1, "repository": repository, "on": on or {"push": {}}, **fields, "jobs": jobs},
+        ensure_ascii=False,
+        indent=1,
+    )
 
 
 TRUE = {"only": job("true")}
@@ -49,7 +53,11 @@ class Scene:
     async def decision(self, delivery_id: str) -> Document:
         """This pipeline's decision about the event of a delivery."""
         event = await event_of(self.towpath, delivery_id)
-        return next(decision for decision in event["decisions"] if decision["pipeline_config_id"] == self.pipeline["id"])
+        return next(
+            decision
+            for decision in event["decisions"]
+            if decision["pipeline_config_id"] == self.pipeline["id"]
+        )
 
     async def decided(self, **fields: Any) -> tuple[str, str]:
         """Outcome and reason's code of the decision about a push."""
@@ -72,7 +80,12 @@ class Scene:
 
 
 async def scene(
-    towpath: Towpath, jobs: Mapping[str, Document] | None = None, on: Document | None = None, *, clone_url: str | None = None, **fields: Any
+    towpath: Towpath,
+    jobs: Mapping[str, Document] | None = None,
+    on: Document | None = None,
+    *,
+    clone_url: str | None = None,
+    **fields: Any,
 ) -> Scene:
     """A new scene; `fields` are more of the document."""
     person = await towpath.person()

@@ -20,7 +20,10 @@ def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
     if containers_are_chosen():
         return in_containers(directory)
     install_missing(say)
-    return Servers(PostgresNode(directory / "postgres", durable=False), RabbitNode(directory / "rabbitmq", management=True))
+    return Servers(
+        PostgresNode(directory / "postgres", durable=False),
+        RabbitNode(directory / "rabbitmq", management=True),
+    )
 
 
 def containers_are_chosen() -> bool:
@@ -39,7 +42,9 @@ def in_containers(directory: Path) -> Servers:
         engine().close()
     except DevstackError as error:
         advice = "start Docker, set DOCKER_HOST, or run the tests without TOWPATH_TEST_SERVERS=containers"
-        raise DevstackError(f"the tests are to use PostgreSQL and RabbitMQ in containers, but {error}: {advice}") from error
+        raise DevstackError(
+            f"the tests are to use PostgreSQL and RabbitMQ in containers, but {error}: {advice}"
+        ) from error
     return Servers(PostgresInContainer(directory / "postgres"), RabbitInContainer(directory / "rabbitmq"))
 
 

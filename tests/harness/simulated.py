@@ -32,10 +32,15 @@ class Made:
 
 
 async def simulated_nodes(api: KubernetesApi) -> list[str]:
-    return [node["metadata"]["name"] for node in (await api.get("/api/v1/nodes", labelSelector="type=kwok"))["items"]]
+    return [
+        node["metadata"]["name"]
+        for node in (await api.get("/api/v1/nodes", labelSelector="type=kwok"))["items"]
+    ]
 
 
-async def made(api: KubernetesApi, specs: Sequence[AttemptSpec], settings: PodSettings, nodes: Sequence[str]) -> list[Made]:
+async def made(
+    api: KubernetesApi, specs: Sequence[AttemptSpec], settings: PodSettings, nodes: Sequence[str]
+) -> list[Made]:
     """Jobs and released pods as the executor makes them, but for who sees to them; the pods are spread over the nodes."""
     turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -50,16 +55,33 @@ async def _made(api: KubernetesApi, spec: AttemptSpec, settings: PodSettings, no
     manifest = objects_of(spec, settings).job
     manifest["spec"]["managedBy"] = "towpath.dev/tests"
     job = await api.post(f"/apis/batch/v1/namespaces/{settings.namespace}/jobs", manifest)
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": spec.name, "uid": job["metadata"]["uid"], "controller": True}
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": spec.name,
+        "uid": job["metadata"]["uid"],
+        "controller": True,
+    }
     template = job["spec"]["template"]
-    metadata = {"generateName": f"{spec.name}-", "labels": template["metadata"]["labels"], "ownerReferences": [owner]}
-    released = {**{key: value for key, value in template["spec"].items() if key != "schedulingGates"}, "nodeName": node}
-    pod = await api.post(f"/api/v1/namespaces/{settings.namespace}/pods", {"metadata": metadata, "spec": released})
+    metadata = {
+        "generateName": f"{spec.name}-",
+        "labels": template["metadata"]["labels"],
+        "ownerReferences": [owner],
+    }
+    released = {
+        **{key: value for key, value in template["spec"].items() if key != "schedulingGates"},
+        "nodeName": node,
+    }
+    pod = await api.post(
+        f"/api/v1/namespaces/{settings.namespace}/pods", {"metadata": metadata, "spec": released}
+    )
     return Made(spec.attempt_id, job["metadata"]["uid"], pod["metadata"]["name"], pod["metadata"]["uid"])
 
 
 async def all_running(api: KubernetesApi, namespace: str) -> bool:
-    waiting = await api.get(f"/api/v1/namespaces/{namespace}/pods", fieldSelector="status.phase!=Running", limit=1)
+    waiting = await api.get(
+        f"/api/v1/namespaces/{namespace}/pods", fieldSelector="status.phase!=Running", limit=1
+    )
     return not waiting["items"]
 
 
@@ -71,11 +93,23 @@ async def none_succeeds(api: KubernetesApi, settings: PodSettings, probe: Attemp
     """
     name, pods = settings.namespace, f"/api/v1/namespaces/{settings.namespace}/pods"
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}
-    where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}, "resourceRules": [rule]}
-    validation = {"expression": "object.status.phase != 'Succeeded'", "message": "no pod of this namespace succeeds"}
-    await api.post(_POLICIES, {"metadata": {"name": name}, "spec": {"matchConstraints": where, "validations": [validation]}})
+    where = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
+        "resourceRules": [rule],
+    }
+    validation = {
+        "expression": "object.status.phase != 'Succeeded'",
+        "message": "no pod of this namespace succeeds",
+    }
+    await api.post(
+        _POLICIES,
+        {"metadata": {"name": name}, "spec": {"matchConstraints": where, "validations": [validation]}},
+    )
     try:
-        await api.post(_BINDINGS, {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}})
+        await api.post(
+            _BINDINGS,
+            {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}},
+        )
         await _until_refused(api, pods, objects_of(probe, settings).job["spec"]["template"]["spec"])
         yield
     finally:
@@ -92,7 +126,9 @@ async def _delete_all(api: KubernetesApi, path: str) -> None:
     async def one(name: str) -> None:
         async with turn:
             with contextlib.suppress(ApiError):  # gone by itself
-                await api.delete(f"{path}/{name}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+                await api.delete(
+                    f"{path}/{name}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+                )
 
     await asyncio.gather(*(one(found["metadata"]["name"]) for found in (await api.get(path))["items"]))
 

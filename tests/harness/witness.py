@@ -63,7 +63,9 @@ class Witness:
         app.router.add_post("/oracles/{name}", self._append)
         app.router.add_get("/oracles/{name}", self._spoke)
         app.router.add_get("/gates/{name}", self._opened)
-        app.router.add_route("*", "/git{path:/.*}", lambda request: git_backend(request, Path("/"), request.match_info["path"]))
+        app.router.add_route(
+            "*", "/git{path:/.*}", lambda request: git_backend(request, Path("/"), request.match_info["path"])
+        )
         return app
 
     async def _append(self, request: web.Request) -> web.Response:
@@ -107,7 +109,9 @@ async def git_backend(request: web.Request, root: Path, path: str) -> web.Respon
         "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
     }
     pipe = asyncio.subprocess.PIPE
-    backend = await asyncio.create_subprocess_exec("git", "http-backend", stdin=pipe, stdout=pipe, env=environment)
+    backend = await asyncio.create_subprocess_exec(
+        "git", "http-backend", stdin=pipe, stdout=pipe, env=environment
+    )
     said, _ = await backend.communicate(await request.read())
     head, _, body = said.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().splitlines())

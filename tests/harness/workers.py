@@ -73,7 +73,9 @@ def run_directory() -> Path:
     size = available_memory() // 2
     if os.geteuid() == 0 and size >= LEAST_MEMORY_BYTES:
         options = f"size={size},mode=0711"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "towpath-tests", str(directory)], check=False)  # not in every container
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "towpath-tests", str(directory)], check=False
+        )  # not in every container
     return directory
 
 
@@ -98,7 +100,9 @@ def unconfigure(config: pytest.Config) -> None:
     processes.kill(processes.of_stack(directory))
     for pods in {path.parents[1] for path in directory.rglob("supervisor.pid")}:  # supervisors carry no mark
         end_pods(pods)
-    for mounted in mounts_below(directory):  # the run's own, and the disks of servers whose test was interrupted
+    for mounted in mounts_below(
+        directory
+    ):  # the run's own, and the disks of servers whose test was interrupted
         subprocess.run(["umount", "--lazy", str(mounted)], check=False)
     shutil.rmtree(directory, ignore_errors=True)
 

@@ -22,7 +22,9 @@ from devstack.stack import Stack
 from tests.harness.servers import containers_are_chosen
 
 
-async def test_each_test_gets_a_migrated_database_of_its_own(database_url: str, session_database_url: str) -> None:
+async def test_each_test_gets_a_migrated_database_of_its_own(
+    database_url: str, session_database_url: str
+) -> None:
     assert database_url != session_database_url
     names = set()
     for url in (database_url, session_database_url):
@@ -54,7 +56,9 @@ def private_processes(breakable_servers: Servers) -> Path:
 
 
 @pytest.mark.alone("measures time")
-async def test_starting_a_running_server_changes_nothing(breakable_servers: Servers, private_processes: Path) -> None:
+async def test_starting_a_running_server_changes_nothing(
+    breakable_servers: Servers, private_processes: Path
+) -> None:
     before = {process.pid for process in processes.of_stack(private_processes)}
     started_at = time.monotonic()
     await asyncio.to_thread(breakable_servers.start)

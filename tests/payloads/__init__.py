@@ -16,7 +16,13 @@ _INDEX = HERE / "node_modules" / "@octokit" / "webhooks-examples" / "api.github.
 def _all_examples() -> dict[str, list[dict[str, Any]]]:
     with FileLock(HERE / ".fetching"):  # workers begin together
         if not _INDEX.exists():
-            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True, timeout=100)
+            subprocess.run(
+                ["npm", "ci", "--no-audit", "--no-fund"],
+                cwd=HERE,
+                check=True,
+                capture_output=True,
+                timeout=100,
+            )
     return {event["name"]: event["examples"] for event in json.loads(_INDEX.read_text(encoding="utf-8"))}
 
 

@@ -41,17 +41,55 @@ class Expectation:
 
 
 def _tag_deleted(index: int) -> Expectation:
-    fields = {"kind": "tag", "tag": "simple-tag", "branch": None, "sha": None, "before_sha": HEAD, "deleted": True, "message": None}
-    return Expectation(f"push-{index}", "event", "A deleted ref leaves nothing to build, whatever the pipeline says.", "skipped", "deleted", fields)
+    fields = {
+        "kind": "tag",
+        "tag": "simple-tag",
+        "branch": None,
+        "sha": None,
+        "before_sha": HEAD,
+        "deleted": True,
+        "message": None,
+    }
+    return Expectation(
+        f"push-{index}",
+        "event",
+        "A deleted ref leaves nothing to build, whatever the pipeline says.",
+        "skipped",
+        "deleted",
+        fields,
+    )
 
 
 def _branch_created(index: int) -> Expectation:
-    fields = {"kind": "push", "branch": "master", "tag": None, "sha": HEAD, "before_sha": None, "deleted": False, "message": "Initial commit"}
-    return Expectation(f"push-{index}", "event", "The first push of a branch: there is no commit before it.", "run", "matched", fields)
+    fields = {
+        "kind": "push",
+        "branch": "master",
+        "tag": None,
+        "sha": HEAD,
+        "before_sha": None,
+        "deleted": False,
+        "message": "Initial commit",
+    }
+    return Expectation(
+        f"push-{index}",
+        "event",
+        "The first push of a branch: there is no commit before it.",
+        "run",
+        "matched",
+        fields,
+    )
 
 
 def _pull_request(index: int, action: str, why: str) -> Expectation:
-    fields = {"kind": "pull_request", "action": action, "pull_request": 2, "branch": "changes", "base_branch": "master", "sha": TOPIC, "trusted": True}
+    fields = {
+        "kind": "pull_request",
+        "action": action,
+        "pull_request": 2,
+        "branch": "changes",
+        "base_branch": "master",
+        "sha": TOPIC,
+        "trusted": True,
+    }
     return Expectation(f"pull_request-{index}", "event", why, "run", "matched", fields)
 
 
@@ -67,8 +105,20 @@ def _ignored(index: int, action: str) -> Expectation:
 
 EXPECTATIONS: tuple[Expectation, ...] = (
     Expectation(
-        "push-0", "event", "A new tag. It is matched as a tag alone, though its commit has a branch too.", "run", "matched",
-        {"kind": "tag", "tag": "simple-tag", "branch": None, "sha": HEAD, "before_sha": None, "deleted": False, "message": "Adding a .gitignore file"},
+        "push-0",
+        "event",
+        "A new tag. It is matched as a tag alone, though its commit has a branch too.",
+        "run",
+        "matched",
+        {
+            "kind": "tag",
+            "tag": "simple-tag",
+            "branch": None,
+            "sha": HEAD,
+            "before_sha": None,
+            "deleted": False,
+            "message": "Adding a .gitignore file",
+        },
     ),
     _tag_deleted(1),
     _tag_deleted(2),
@@ -94,7 +144,9 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     _ignored(15, "ready_for_review"),
     _ignored(16, "ready_for_review"),
     _ignored(17, "ready_for_review"),
-    _pull_request(18, "reopened", "An open pull request again: what was not built while it was closed is built."),
+    _pull_request(
+        18, "reopened", "An open pull request again: what was not built while it was closed is built."
+    ),
     _pull_request(19, "reopened", "The same in an organisation."),
     _ignored(20, "review_request_removed"),
     _ignored(21, "review_requested"),

@@ -35,9 +35,14 @@ async def gone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["workspace", "home"])
-async def test_x01_a_job_with_deep_folders_is_removed_with_its_batch(local_cluster: LocalCluster, place: str) -> None:
+async def test_x01_a_job_with_deep_folders_is_removed_with_its_batch(
+    local_cluster: LocalCluster, place: str
+) -> None:
     into = {"workspace": "", "home": 'cd "$HOME"\n'}[place]
-    made = [await begin(local_cluster, spec(script, attempt=number)) for number, script in enumerate(["true", into + DIG, "true"], 1)]
+    made = [
+        await begin(local_cluster, spec(script, attempt=number))
+        for number, script in enumerate(["true", into + DIG, "true"], 1)
+    ]
     for pod in made:
         await end_of(local_cluster, pod.name, within=60)
     assert "deep" in log_of(made[1])
@@ -65,7 +70,9 @@ async def test_x01_leftovers_do_not_stop_an_executors_start(sandbox: Sandbox, fo
             await cluster.remove(left.name, left.object_uid)
 
 
-async def test_x01_a_leftover_that_can_not_be_removed_stops_nothing(sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_x01_a_leftover_that_can_not_be_removed_stops_nothing(
+    sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pods = folder / "local" / "pods"
     for number in range(3):
         (pods / f"{STAGED}{number}" / "job").mkdir(parents=True)

@@ -17,7 +17,9 @@ NAMES = [f"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz_{number}" for nu
 
 
 @pytest.mark.parametrize(("fields", "listed"), [(FAULT_LIMIT, FAULT_LIMIT), (FAULT_LIMIT + 1, 1), (5000, 1)])
-async def test_x03_a_request_lists_a_bounded_number_of_mistakes(served: Serving, fields: int, listed: int) -> None:
+async def test_x03_a_request_lists_a_bounded_number_of_mistakes(
+    served: Serving, fields: int, listed: int
+) -> None:
     wrong = {"name": "n", "email": "n@example.org"} | {f"x{number}": 1 for number in range(fields)}
     answer = (await served.admin.post("/users", wrong)).expect(422)
     assert len(answer.json["errors"]) == listed
@@ -35,7 +37,11 @@ async def test_x03_bodies_without_a_document_are_small(served: Serving, path: st
 @pytest.mark.parametrize(
     "text",
     [
-        HEAD + "".join(f"  {name}:\n    needs: [{', '.join(f'{other}q' for other in NAMES[:10])}]\n    steps: [{{ run: a }}]\n" for name in NAMES),
+        HEAD
+        + "".join(
+            f"  {name}:\n    needs: [{', '.join(f'{other}q' for other in NAMES[:10])}]\n    steps: [{{ run: a }}]\n"
+            for name in NAMES
+        ),
         HEAD + "".join(f"  {name}:\n    {'checkoutx' * 7}{number}: 1\n" for number, name in enumerate(NAMES)),
     ],
     ids=["needs", "keys"],
@@ -55,12 +61,21 @@ def test_x03_looking_for_what_was_meant_takes_a_bounded_time(text: str) -> None:
 
 
 def test_x03_a_first_mistake_still_gets_its_hint() -> None:
-    text = HEAD + "  build:\n    stpes: []\n    steps: [{ run: a }]\n  test:\n    needs: [bulid]\n    steps: [{ run: a }]\n"
+    text = (
+        HEAD
+        + "  build:\n    stpes: []\n    steps: [{ run: a }]\n  test:\n    needs: [bulid]\n    steps: [{ run: a }]\n"
+    )
     with pytest.raises(PipelineInvalid) as caught:
         load(text)
-    assert [problem.message.rpartition("mean ")[2] for problem in caught.value.problems] == ['"steps"?', '"build"?']
+    assert [problem.message.rpartition("mean ")[2] for problem in caught.value.problems] == [
+        '"steps"?',
+        '"build"?',
+    ]
 
 
-@pytest.mark.parametrize(("text", "storable"), [("a" * 1000, True), ("é\U0001f600", True), ("a\0", False), ("\ud800", False), ("a\udfff", False)])
+@pytest.mark.parametrize(
+    ("text", "storable"),
+    [("a" * 1000, True), ("é\U0001f600", True), ("a\0", False), ("\ud800", False), ("a\udfff", False)],
+)
 def test_x03_text_is_checked_without_a_look_at_each_character(text: str, storable: bool) -> None:
     assert is_storable(text) is storable

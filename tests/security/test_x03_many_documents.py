@@ -32,7 +32,9 @@ async def webhooks(served: Serving, name: str, stop: asyncio.Event | None = None
     taken: list[float] = []
     while len(taken) < 30 if stop is None else not stop.is_set():
         began = time.perf_counter()
-        sent = await served.deliver(b'{"zen": "%b"}' % name.encode(), X_GitHub_Delivery=f"{name}-{len(taken)}")
+        sent = await served.deliver(
+            b'{"zen": "%b"}' % name.encode(), X_GitHub_Delivery=f"{name}-{len(taken)}"
+        )
         taken.append(time.perf_counter() - began)
         sent.expect(202 if len(taken) == 1 else 200)
     return taken
@@ -62,7 +64,9 @@ async def test_x03_webhooks_are_answered_while_documents_are_checked(served: Ser
     assert attacked <= max(0.25, 3 * quiet), (quiet, attacked)
 
 
-async def test_x03_one_user_does_not_fill_the_queue_for_others(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x03_one_user_does_not_fill_the_queue_for_others(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     settings = make_settings(database_url, amqp_url, tmp_path, pipeline_checks=8, pipeline_checks_per_user=4)
     async with serving(settings, None) as served:
         _, greedy = await served.person(scopes=("read",))
@@ -74,18 +78,25 @@ async def test_x03_one_user_does_not_fill_the_queue_for_others(database_url: str
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/pipelines"), ("PUT", "/pipelines/{id}")])
-async def test_x03_saving_uses_the_same_queue(database_url: str, amqp_url: str, tmp_path: Path, method: str, path: str) -> None:
+async def test_x03_saving_uses_the_same_queue(
+    database_url: str, amqp_url: str, tmp_path: Path, method: str, path: str
+) -> None:
     settings = make_settings(database_url, amqp_url, tmp_path, pipeline_checks_per_user=1)
     async with serving(settings, None) as served:
         _, user = await served.person()
         path = path.format(id=(await served.pipeline(user))["id"])
-        asked = [user.request(method, path, {"name": f"n{number}", "yaml_config": MANY_MISTAKES}) for number in range(8)]
+        asked = [
+            user.request(method, path, {"name": f"n{number}", "yaml_config": MANY_MISTAKES})
+            for number in range(8)
+        ]
         statuses = [answer.status for answer in await asyncio.gather(*asked)]
         assert set(statuses) == {422, 503}
 
 
 @asynccontextmanager
-async def reading(processes: int = 1, seconds: float = 60, command: tuple[str, ...] | None = None) -> AsyncIterator[PipelineReader]:
+async def reading(
+    processes: int = 1, seconds: float = 60, command: tuple[str, ...] | None = None
+) -> AsyncIterator[PipelineReader]:
     reader = PipelineReader(processes=processes, checks=4, checks_per_user=3, seconds=seconds)
     if command is not None:
         reader.command = command
@@ -121,7 +132,9 @@ async def test_x03_a_document_is_read_in_another_process() -> None:
             await reader.read("a: 1\n", user_id=1)
         assert "unknown_key" in {problem.code for problem in caught.value.problems}
         (worker,) = set(workers()) - others
-        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, 0)  # webhooks come first
+        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(
+            os.PRIO_PROCESS, 0
+        )  # webhooks come first
         assert "TOWPATH" not in environment_of(worker)
     assert set(workers()) == others
 

@@ -17,7 +17,6 @@ from tests.integration.gateway.serving import Serving, make_settings, serving
 pytestmark = pytest.mark.alone("bodies are slow by the clock")
 
 
-
 @asynccontextmanager
 async def gateway(database_url: str, amqp_url: str, folder: Path, **settings: Any) -> AsyncIterator[Serving]:
     values = {"body_memory_bytes": 64 * MEBIBYTE, "body_seconds": 60, **settings}
@@ -51,7 +50,11 @@ class Attacker:
 
     async def answer(self) -> tuple[int, Any]:
         top = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
-        length = next(int(line.split(b":")[1]) for line in top.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        length = next(
+            int(line.split(b":")[1])
+            for line in top.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
+        )
         return int(top.split()[1]), json.loads(await asyncio.wait_for(self.reader.readexactly(length), 30))
 
     async def end(self) -> None:
@@ -62,7 +65,9 @@ class Attacker:
 
 
 @asynccontextmanager
-async def attackers(served: Serving, sizes: list[int], address: str = "127.0.0.1") -> AsyncIterator[list[Attacker]]:
+async def attackers(
+    served: Serving, sizes: list[int], address: str = "127.0.0.1"
+) -> AsyncIterator[list[Attacker]]:
     """One for each size; all but one byte is sent, as far as the gateway reads it."""
     found = [await Attacker.begin(served, size, size - 1, address) for size in sizes]
     await asyncio.wait([one.dripping for one in found if one.dripping], timeout=1)
@@ -78,8 +83,13 @@ def body(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
-async def test_x04_webhooks_of_any_size_are_accepted_during_the_attack(database_url: str, amqp_url: str, tmp_path: Path, address: str) -> None:
-    async with gateway(database_url, amqp_url, tmp_path) as served, attackers(served, BODY_SIZES * 7, address):
+async def test_x04_webhooks_of_any_size_are_accepted_during_the_attack(
+    database_url: str, amqp_url: str, tmp_path: Path, address: str
+) -> None:
+    async with (
+        gateway(database_url, amqp_url, tmp_path) as served,
+        attackers(served, BODY_SIZES * 7, address),
+    ):
         for number, size in enumerate([20, 1000, 100_000, MEBIBYTE, 3 * MEBIBYTE, 25 * MEBIBYTE]):
             (await served.deliver(body(size), X_GitHub_Delivery=f"d-{number}")).expect(202)
 
@@ -94,12 +104,17 @@ async def test_x04_small_bodies_have_a_reserve(database_url: str, amqp_url: str,
 
 async def test_x04_large_bodies_wait_for_each_other(database_url: str, amqp_url: str, tmp_path: Path) -> None:
     async with gateway(database_url, amqp_url, tmp_path) as served:
-        sent = [served.deliver(body(25 * MEBIBYTE + number - 8), X_GitHub_Delivery=f"d-{number}") for number in range(5)]
+        sent = [
+            served.deliver(body(25 * MEBIBYTE + number - 8), X_GitHub_Delivery=f"d-{number}")
+            for number in range(5)
+        ]
         assert [answer.status for answer in await asyncio.gather(*sent)] == [202] * 5
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100_000])
-async def test_x04_a_body_below_the_rate_is_given_up(database_url: str, amqp_url: str, tmp_path: Path, sent: int) -> None:
+async def test_x04_a_body_below_the_rate_is_given_up(
+    database_url: str, amqp_url: str, tmp_path: Path, sent: int
+) -> None:
     async with gateway(database_url, amqp_url, tmp_path) as served:
         attacker = await Attacker.begin(served, MEBIBYTE, sent)
         status, problem = await attacker.answer()
@@ -108,7 +123,9 @@ async def test_x04_a_body_below_the_rate_is_given_up(database_url: str, amqp_url
     assert "TOWPATH_BODY_BYTES_PER_SECOND" in problem["detail"]
 
 
-async def test_x04_a_large_body_holds_no_memory_before_its_first_bytes(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x04_a_large_body_holds_no_memory_before_its_first_bytes(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with gateway(database_url, amqp_url, tmp_path) as served:
         before = served.gateway.memory.free_bytes
         attacker = await Attacker.begin(served, 25 * MEBIBYTE, 0)
@@ -117,7 +134,9 @@ async def test_x04_a_large_body_holds_no_memory_before_its_first_bytes(database_
         await attacker.end()
 
 
-async def test_x04_who_is_displaced_is_told_the_limit(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x04_who_is_displaced_is_told_the_limit(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, body_bytes_per_second=1) as served,
         attackers(served, [25 * MEBIBYTE]) as [slow],
@@ -128,7 +147,9 @@ async def test_x04_who_is_displaced_is_told_the_limit(database_url: str, amqp_ur
     assert "TOWPATH_BODY_MEMORY_BYTES" in problem["detail"]
 
 
-async def test_x04_all_memory_is_free_after_the_attack(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x04_all_memory_is_free_after_the_attack(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with gateway(database_url, amqp_url, tmp_path) as served:
         before = served.gateway.memory.free_bytes
         async with attackers(served, BODY_SIZES * 3) as found:

@@ -18,13 +18,16 @@ from tests.integration.scheduler.world import ONE_JOB, World
 
 __all__ = ["world"]
 
+
 def costly(pipeline: int, patterns: int = 100) -> str:
     return ONE_JOB.replace("push: {}", costly_trigger(pipeline, patterns))
 
 
 async def outcomes(world: World) -> dict[int, tuple[str, str]]:
     """Of each pipeline the decision and its code."""
-    rows = await world.rows("SELECT pipeline_config_id, outcome, reasons::jsonb -> 0 ->> 'code' AS code FROM decisions")
+    rows = await world.rows(
+        "SELECT pipeline_config_id, outcome, reasons::jsonb -> 0 ->> 'code' AS code FROM decisions"
+    )
     return {row["pipeline_config_id"]: (row["outcome"], row["code"]) for row in rows}
 
 
@@ -42,8 +45,12 @@ async def test_x05_an_event_costs_each_owner_a_bounded_number_of_comparisons(wor
 
 async def test_x05_the_budget_is_a_setting_and_told(world: World) -> None:
     await world.repository()
-    first, second = [await world.pipeline(ONE_JOB.replace("push: {}", "push: { branches: [main] }")) for _ in range(2)]
-    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_steps=32), world.admission)
+    first, second = [
+        await world.pipeline(ONE_JOB.replace("push: {}", "push: { branches: [main] }")) for _ in range(2)
+    ]
+    world.scheduler.consumers = Consumers(
+        open_store(world.database), Revisions(pattern_steps=32), world.admission
+    )
     await world.deliver(push(world.octo_web))
     assert await outcomes(world) == {first: ("run", "matched"), second: ("skipped", "too_many_patterns")}
     text = await world.value("SELECT reasons::jsonb -> 0 ->> 'text' FROM decisions WHERE outcome = 'skipped'")
@@ -54,7 +61,9 @@ async def test_x05_the_budget_is_a_setting_and_told(world: World) -> None:
 async def test_x05_each_event_has_its_own_budget(world: World) -> None:
     await world.repository()
     await world.pipeline(ONE_JOB.replace("push: {}", "push: { branches: [main] }"))
-    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_steps=32), world.admission)
+    world.scheduler.consumers = Consumers(
+        open_store(world.database), Revisions(pattern_steps=32), world.admission
+    )
     await world.decide(*[await world.delivery(push(world.octo_web)) for _ in range(3)])
     assert await world.value("SELECT count(*) FROM pipeline_runs") == 3
 
@@ -74,7 +83,9 @@ async def test_x05_other_tasks_run_while_an_event_is_decided(world: World) -> No
     await world.repository()
     for number in range(60):
         await world.pipeline(costly(number, patterns=8))
-    world.scheduler.consumers = Consumers(open_store(world.database), Revisions(pattern_steps=10**9), world.admission)
+    world.scheduler.consumers = Consumers(
+        open_store(world.database), Revisions(pattern_steps=10**9), world.admission
+    )
     delivery_id = await world.delivery(push(world.octo_web, ref=f"refs/heads/{LONG_BRANCH}"))
     gaps: list[float] = []
 
@@ -115,7 +126,12 @@ async def test_x05_a_slice_ends_when_its_time_is_over(monkeypatch: pytest.Monkey
 
 @pytest.mark.alone("a check is timed")
 @pytest.mark.parametrize(
-    "named", [[f"octo/{'*a' * 40}{number}" for number in range(50)], [f"octo/{'a' * 60}{number}" for number in range(50)]], ids=["globs", "names"]
+    "named",
+    [
+        [f"octo/{'*a' * 40}{number}" for number in range(50)],
+        [f"octo/{'a' * 60}{number}" for number in range(50)],
+    ],
+    ids=["globs", "names"],
 )
 def test_x05_warnings_about_unknown_repositories_take_a_bounded_time(named: list[str]) -> None:
     usable = [f"octo/{'a' * 60}{number:05}x" for number in range(4000)]

@@ -21,7 +21,9 @@ async def make(client: Client, thing: str, number: int) -> Answer:
 
 
 @pytest.mark.parametrize("thing", THINGS)
-async def test_x05_a_user_may_have_so_many(database_url: str, amqp_url: str, tmp_path: Path, thing: str) -> None:
+async def test_x05_a_user_may_have_so_many(
+    database_url: str, amqp_url: str, tmp_path: Path, thing: str
+) -> None:
     settings = make_settings(database_url, amqp_url, tmp_path, **{f"{thing}_per_user": LIMIT})
     async with serving(settings, None) as served:
         _, user = await served.person()
@@ -50,5 +52,7 @@ async def test_x05_an_expired_token_makes_room(database_url: str, amqp_url: str,
         _, user = await served.person()
         made = (await make(user, "tokens", 1)).expect(201).json
         (await make(user, "tokens", 2)).expect(409)
-        await served.rows("UPDATE api_tokens SET expires_at = now() - interval '1 s' WHERE id = $1", made["id"])
+        await served.rows(
+            "UPDATE api_tokens SET expires_at = now() - interval '1 s' WHERE id = $1", made["id"]
+        )
         (await make(user, "tokens", 3)).expect(201)

@@ -64,7 +64,10 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
     return await asyncio.wait_for(reader.read(), 20)
 
 
-@pytest.mark.parametrize(("sent", "answered"), [((HALF_HEAD,), b" 408 "), ((HALF_HEAD, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")])
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [((HALF_HEAD,), b" 408 "), ((HALF_HEAD, b"x"), b" 408 "), ((b"\r\n",), b" 408 "), ((), b"")],
+)
 async def test_x06_a_head_that_does_not_come_ends_the_connection(
     database_url: str, amqp_url: str, tmp_path: Path, sent: tuple[bytes, ...], answered: bytes
 ) -> None:
@@ -77,7 +80,9 @@ async def test_x06_a_head_that_does_not_come_ends_the_connection(
         assert bool(answer) == bool(answered)
 
 
-async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x06_a_head_that_drips_ends_the_connection(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, head_seconds=0.5) as served,
         attacking(served) as attacker,
@@ -98,7 +103,9 @@ async def test_x06_a_head_that_drips_ends_the_connection(database_url: str, amqp
 
 
 @pytest.mark.parametrize("then", [b"", HALF_HEAD])
-async def test_x06_the_next_request_has_to_come_too(database_url: str, amqp_url: str, tmp_path: Path, then: bytes) -> None:
+async def test_x06_the_next_request_has_to_come_too(
+    database_url: str, amqp_url: str, tmp_path: Path, then: bytes
+) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, head_seconds=0.3, idle_seconds=0.6) as served,
         attacking(served) as attacker,
@@ -110,7 +117,9 @@ async def test_x06_the_next_request_has_to_come_too(database_url: str, amqp_url:
         assert (b" 408 " in await rest(reader)) == bool(then)
 
 
-async def test_x06_waiting_connections_make_room_for_real_ones(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x06_waiting_connections_make_room_for_real_ones(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with (
         gateway(database_url, amqp_url, tmp_path, connections=40, **PATIENT) as served,
         attacking(served) as attacker,
@@ -119,13 +128,17 @@ async def test_x06_waiting_connections_make_room_for_real_ones(database_url: str
             for number in range(200):
                 await attacker.open(*[(), (HALF_HEAD,)][number % 2])
                 if number % 20 == 0:
-                    (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(202 if number == 0 else 200)
+                    (await served.deliver(b"{}", X_GitHub_Delivery=f"d-{number}")).expect(
+                        202 if number == 0 else 200
+                    )
         assert len([line for line in logs if line["event"] == "idle_connection_displaced"]) < 20
         first = attacker.opened[0][0]
         assert await rest(first) == b""
 
 
-async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     slow = b"POST /webhooks/github HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
     slow += b"Content-Length: 9\r\nExpect: 100-continue\r\n"
     slow += b"X-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\n\r\n"
@@ -142,7 +155,9 @@ async def test_x06_where_all_are_busy_a_connection_is_refused_by_name(database_u
         assert "TOWPATH_CONNECTIONS" in json.loads(body)["detail"]
 
 
-async def test_x06_a_client_that_reads_nothing_is_let_go(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x06_a_client_that_reads_nothing_is_let_go(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     ask = b"GET /openapi.json HTTP/1.1\r\nHost: towpath\r\n\r\n" * 200
     async with gateway(database_url, amqp_url, tmp_path, send_seconds=0.3, **PATIENT) as served:
         address = urlsplit(served.url)
@@ -166,7 +181,9 @@ async def test_x06_a_flood_of_requests_that_are_none_costs_a_line_a_second(serve
     async with attacking(served) as attacker:
 
         async def told() -> bool:
-            assert b" 400 " in await asyncio.wait_for((await attacker.open(b"no http\r\n\r\n")).readline(), 20)
+            assert b" 400 " in await asyncio.wait_for(
+                (await attacker.open(b"no http\r\n\r\n")).readline(), 20
+            )
             return lines() > 0
 
         with capture_logs() as logs:
@@ -176,7 +193,9 @@ async def test_x06_a_flood_of_requests_that_are_none_costs_a_line_a_second(serve
     assert lines() <= 60
 
 
-async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(served: Serving, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_x06_connections_that_can_not_be_accepted_cost_a_line_a_second(
+    served: Serving, capsys: pytest.CaptureFixture[str]
+) -> None:
     loop = asyncio.get_running_loop()
     context = {
         "message": "socket.accept() out of system resource",

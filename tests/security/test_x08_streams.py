@@ -41,7 +41,9 @@ async def test_x08_one_user_can_not_keep_others_out(database_url: str, amqp_url:
         await history.connection.close()
 
 
-async def test_x08_downloads_that_are_not_read_count(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_x08_downloads_that_are_not_read_count(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     settings = make_settings(database_url, amqp_url, tmp_path, live_streams_per_user=2)
     async with serving(settings, None) as served:
         history = await History.of(served.database_url)
@@ -49,7 +51,13 @@ async def test_x08_downloads_that_are_not_read_count(database_url: str, amqp_url
         for _ in range(8):
             await printing.print((b"x" * 1023 + b"\n") * 1000)
         address = urlsplit(served.url)
-        lines = [f"GET {printing.path} HTTP/1.1", "Host: t", f"Authorization: Bearer {printing.owner.token}", "", ""]
+        lines = [
+            f"GET {printing.path} HTTP/1.1",
+            "Host: t",
+            f"Authorization: Bearer {printing.owner.token}",
+            "",
+            "",
+        ]
         ask = "\r\n".join(lines).encode()
         deaf = [socket.socket() for _ in range(2)]
         for one in deaf:

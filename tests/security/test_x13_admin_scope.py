@@ -24,7 +24,10 @@ async def test_x13_it_reaches_only_what_the_user_owns_or_was_granted(served: Ser
     own = await served.pipeline(served.admin, name="own")
     (await less.get(f"/pipelines/{own['id']}")).expect(200)
     assert [item["id"] for item in (await less.get("/pipelines")).json["items"]] == [own["id"]]
-    assert {item["id"] for item in (await served.admin.get("/pipelines")).json["items"]} == {own["id"], pipeline["id"]}
+    assert {item["id"] for item in (await served.admin.get("/pipelines")).json["items"]} == {
+        own["id"],
+        pipeline["id"],
+    }
 
 
 async def test_x13_it_changes_nothing_of_others(served: Serving) -> None:

@@ -35,7 +35,14 @@ def webhook(*more: tuple[str, str]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "values",
-    [("identity", "gzip"), ("gzip", "identity"), ("", "gzip"), ("identity", "identity, gzip"), ("identity,gzip",), ("identity", "br")],
+    [
+        ("identity", "gzip"),
+        ("gzip", "identity"),
+        ("", "gzip"),
+        ("identity", "identity, gzip"),
+        ("identity,gzip",),
+        ("identity", "br"),
+    ],
 )
 async def test_x13_a_doubled_content_encoding_is_refused(served: Serving, values: tuple[str, ...]) -> None:
     encodings = [("Content-Encoding", value) for value in values]
@@ -68,5 +75,10 @@ async def test_x13_a_doubled_header_of_a_webhook_is_refused(served: Serving, nam
 async def test_x13_a_doubled_token_is_refused(served: Serving, order: int) -> None:
     _, person = await served.person()
     tokens = [("Authorization", f"Bearer {token}") for token in (person.token, served.admin.token)][::order]
-    found = await ask(served, "/pipelines/validate", [*tokens, ("Content-Type", "application/json")], b'{"yaml_config": "a: 1"}')
+    found = await ask(
+        served,
+        "/pipelines/validate",
+        [*tokens, ("Content-Type", "application/json")],
+        b'{"yaml_config": "a: 1"}',
+    )
     assert found[0] in {400, 401}

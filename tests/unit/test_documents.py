@@ -24,7 +24,11 @@ def test_what_is_made_from_the_code_is_up_to_date(page: Path) -> None:
 
 
 def test_the_code_map_names_every_module() -> None:
-    found = {path.relative_to(ROOT).as_posix() for name in ("services", "shared", "cli", "devstack") for path in (ROOT / name).rglob("*.py")}
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for name in ("services", "shared", "cli", "devstack")
+        for path in (ROOT / name).rglob("*.py")
+    }
     named = set(re.findall(r"^- `([\w/.]+\.py)`:", ARCHITECTURE, flags=re.MULTILINE))
     assert named == {path for path in found if not path.endswith("__init__.py")}
 
@@ -36,20 +40,29 @@ def test_every_package_is_in_the_table_of_packages() -> None:
 
 def test_the_tables_of_each_package_are_those_it_writes() -> None:
     owners = {table: package.removeprefix("services/") for package, tables in packages() for table in tables}
-    wanted = {table: {"migrate": "shared", "each": "shared"}.get(writer, writer) for table, writer in writers_by_table().items()}
+    wanted = {
+        table: {"migrate": "shared", "each": "shared"}.get(writer, writer)
+        for table, writer in writers_by_table().items()
+    }
     assert owners == {**wanted, "schema_migrations": "shared"}
 
 
 def packages() -> list[tuple[str, list[str]]]:
     """(package, tables that it owns) of each row."""
     section = ARCHITECTURE.split("\n## Packages\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in section.splitlines()
+        if line.startswith("| `")
+    ]
     return [(row[0].strip("| `"), re.findall(r"`(\w+)`", row[3])) for row in rows]
 
 
 def test_every_message_is_in_the_table_of_messages() -> None:
     page = (ROOT / "docs/messages.md").read_text(encoding="utf-8")
-    assert {kind.model_fields["type"].default for kind in typing.get_args(Message)} == set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", page, re.MULTILINE))
+    assert {kind.model_fields["type"].default for kind in typing.get_args(Message)} == set(
+        re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", page, re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -60,27 +73,38 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_file_that_is_named_exists(page: Path) -> None:
-    named = re.findall(r"`((?:services|shared|cli|devstack|tests|docs|requirements)/[\w./-]*\w)/?`", page.read_text(encoding="utf-8"))
+    named = re.findall(
+        r"`((?:services|shared|cli|devstack|tests|docs|requirements)/[\w./-]*\w)/?`",
+        page.read_text(encoding="utf-8"),
+    )
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
     named = re.findall(r"(?:^|`)make ([a-z0-9-]+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert set(named) <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_test_that_is_named_exists(page: Path) -> None:
-    named = [word for words in re.findall(r'ARGS="([^"]*)"', page.read_text(encoding="utf-8")) for word in words.split()]
+    named = [
+        word
+        for words in re.findall(r'ARGS="([^"]*)"', page.read_text(encoding="utf-8"))
+        for word in words.split()
+    ]
     assert [word for word in named if word.startswith("tests") and not (ROOT / word).exists()] == []
 
 
 def test_every_command_that_is_named_exists() -> None:
     group = typer.main.get_command(build())
     for page in PAGES:
-        for line in re.findall(r"(?:^|`)towpath ([a-z][^`\n]*)", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        for line in re.findall(
+            r"(?:^|`)towpath ([a-z][^`\n]*)", page.read_text(encoding="utf-8"), flags=re.MULTILINE
+        ):
             command = group
             for word in shlex.split(line.split("#")[0].split("[")[0], posix=False)[:2]:
                 if hasattr(command, "commands"):
@@ -93,5 +117,7 @@ def test_every_command_is_documented() -> None:
     group = typer.main.get_command(build())
     for name, subgroup in vars(group)["commands"].items():
         row = " ".join(line for line in page.splitlines() if line.startswith(f"| `towpath {name}"))
-        missing = [command for command in getattr(subgroup, "commands", {}) if not re.search(rf"\b{command}\b", row)]
+        missing = [
+            command for command in getattr(subgroup, "commands", {}) if not re.search(rf"\b{command}\b", row)
+        ]
         assert (row != "", missing) == (True, []), name

@@ -29,7 +29,12 @@ OWNERS: dict[str, Callable[[str], bool]] = {
     "aio_pika": lambda path: path in {"shared/bus.py", "shared/broker_calls.py", "shared/consuming.py"},
     "aiormq": lambda path: path in {"shared/bus.py", "shared/broker_calls.py", "shared/consuming.py"},
     "pamqp": lambda path: path in {"shared/bus.py", "shared/consuming.py", "shared/topology.py"},
-    "asyncpg": lambda path: path in {"shared/db.py", "shared/migrate.py"} or path.endswith("store.py") or "/store/" in path or path.startswith("devstack/"),
+    "asyncpg": lambda path: (
+        path in {"shared/db.py", "shared/migrate.py"}
+        or path.endswith("store.py")
+        or "/store/" in path
+        or path.startswith("devstack/")
+    ),
     "kubernetes": lambda path: path == "shared/kubernetes.py",
     "cryptography": lambda path: path == "shared/crypto.py",
     "zstandard": lambda path: path.startswith("services/"),
@@ -95,13 +100,27 @@ def test_the_rules_see_the_code() -> None:
 
 def test_files_are_short() -> None:
     lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path, _ in sources(*ALL)}
-    none_of([f"{path}: {length} lines, at most {LONGEST_FILE}" for path, length in lengths.items() if length > LONGEST_FILE])
+    none_of(
+        [
+            f"{path}: {length} lines, at most {LONGEST_FILE}"
+            for path, length in lengths.items()
+            if length > LONGEST_FILE
+        ]
+    )
 
 
 def test_functions_are_short() -> None:
-    functions = ((path, node) for path, node in nodes(*ALL) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (
+        (path, node) for path, node in nodes(*ALL) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
     lengths = ((path, node, (node.end_lineno or 0) - node.lineno + 1) for path, node in functions)
-    none_of([f"{place(path, node)} {node.name}: {length} lines, at most {LONGEST_FUNCTION}" for path, node, length in lengths if length > LONGEST_FUNCTION])
+    none_of(
+        [
+            f"{place(path, node)} {node.name}: {length} lines, at most {LONGEST_FUNCTION}"
+            for path, node, length in lengths
+            if length > LONGEST_FUNCTION
+        ]
+    )
 
 
 def test_every_module_says_what_it_is_for() -> None:
@@ -109,11 +128,26 @@ def test_every_module_says_what_it_is_for() -> None:
 
 
 def test_modules_that_say_they_are_pure_are_held_to_it() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
-    [held] = [contract["source_modules"] for contract in contracts if contract["name"].startswith("Pure modules")]
-    said = [path for path, tree in sources("services", "shared", "cli") if re.search(r"\bPure\b", ast.get_docstring(tree) or "")]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    [held] = [
+        contract["source_modules"] for contract in contracts if contract["name"].startswith("Pure modules")
+    ]
+    said = [
+        path
+        for path, tree in sources("services", "shared", "cli")
+        if re.search(r"\bPure\b", ast.get_docstring(tree) or "")
+    ]
     names = {path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in said}
-    none_of([path for path, name in names.items() if not any(name == module or name.startswith(f"{module}.") for module in held) and path not in VIEWS])
+    none_of(
+        [
+            path
+            for path, name in names.items()
+            if not any(name == module or name.startswith(f"{module}.") for module in held)
+            and path not in VIEWS
+        ]
+    )
 
 
 def test_no_module_has_a_vague_name() -> None:
@@ -124,30 +158,48 @@ def test_no_module_has_a_vague_name() -> None:
 def test_only_settings_read_the_environment() -> None:
     reads = {"os.environ", "os.getenv", "os.environb", "os.putenv"}
     outside = [(path, node) for path, node in nodes(*PRODUCT) if not path.endswith("settings.py")]
-    none_of([place(path, node) for path, node in outside if dotted(node) in reads or reads & set(imported(node))])
+    none_of(
+        [place(path, node) for path, node in outside if dotted(node) in reads or reads & set(imported(node))]
+    )
 
 
 def test_each_library_has_one_owner() -> None:
-    imports = ((path, node, {name.split(".")[0] for name in imported(node)}) for path, node in nodes(*PRODUCT))
-    none_of([
-        f"{place(path, node)} imports {library}"
-        for path, node, libraries in imports
-        for library in libraries & OWNERS.keys()
-        if not OWNERS[library](path)
-    ])
+    imports = (
+        (path, node, {name.split(".")[0] for name in imported(node)}) for path, node in nodes(*PRODUCT)
+    )
+    none_of(
+        [
+            f"{place(path, node)} imports {library}"
+            for path, node, libraries in imports
+            for library in libraries & OWNERS.keys()
+            if not OWNERS[library](path)
+        ]
+    )
 
 
 def test_nothing_sleeps_while_it_holds_the_thread() -> None:
-    none_of([place(path, node) for path, node in nodes("services", "shared", "tests") if dotted(node) == "time.sleep" or "time.sleep" in imported(node)])
+    none_of(
+        [
+            place(path, node)
+            for path, node in nodes("services", "shared", "tests")
+            if dotted(node) == "time.sleep" or "time.sleep" in imported(node)
+        ]
+    )
 
 
 def test_ignores_name_a_rule_and_a_reason() -> None:
-    mark = re.compile(r"#\s*(?:type:\s*ignore|noqa)(?P<rule>\[[\w-]+(?:,\s*[\w-]+)*\]|:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?(?P<rest>.*)")
+    mark = re.compile(
+        r"#\s*(?:type:\s*ignore|noqa)(?P<rule>\[[\w-]+(?:,\s*[\w-]+)*\]|:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?(?P<rest>.*)"
+    )
     broken = []
     for path, _ in sources(*PRODUCT, "bench", "tests"):
         for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
             found = mark.search(line)
-            if found and path != "tests/unit/test_house_rules.py" and not (found["rule"] and len(found["rest"].strip(" #-")) > 8):
+            if (
+                found
+                and path != "tests/unit/test_house_rules.py"
+                and not (found["rule"] and len(found["rest"].strip(" #-")) > 8)
+            ):
                 broken.append(f"{path}:{number}")
     none_of(broken)
 
@@ -158,7 +210,12 @@ def test_a_match_over_statuses_is_complete() -> None:
     for path, node in nodes("services", "shared"):
         if not isinstance(node, ast.Match):
             continue
-        values = [part.value for case in node.cases for part in ast.walk(case.pattern) if isinstance(part, ast.MatchValue)]
+        values = [
+            part.value
+            for case in node.cases
+            for part in ast.walk(case.pattern)
+            if isinstance(part, ast.MatchValue)
+        ]
         last = node.cases[-1].body[-1]
         call = last.value if isinstance(last, ast.Expr | ast.Return) else None
         complete = isinstance(call, ast.Call) and dotted(call.func).endswith("assert_never")
@@ -169,12 +226,16 @@ def test_a_match_over_statuses_is_complete() -> None:
 
 def test_files_speak_of_the_project_alone() -> None:
     suffixes = {".py", ".md", ".toml", ".sql", ".yml", ".yaml", ".sh", ".txt", ".html", ""}
-    paths = [path for folder in ALL for path in (ROOT / folder).rglob("*") if path.is_file()] + [path for path in ROOT.iterdir() if path.is_file()]
+    paths = [path for folder in ALL for path in (ROOT / folder).rglob("*") if path.is_file()] + [
+        path for path in ROOT.iterdir() if path.is_file()
+    ]
     broken = []
     for path in paths:
         if path.suffix in suffixes and "__pycache__" not in path.parts:
             text = path.read_text(encoding="utf-8", errors="replace")
-            broken += [f"{path.relative_to(ROOT)} names {foreign}" for foreign in FOREIGN_PLACES if foreign in text]
+            broken += [
+                f"{path.relative_to(ROOT)} names {foreign}" for foreign in FOREIGN_PLACES if foreign in text
+            ]
     none_of(broken)
 
 
@@ -219,7 +280,10 @@ def tables_written(statement: str) -> set[str]:
         ("SELECT 1 FROM jobs FOR UPDATE SKIP LOCKED", set()),
         ("SELECT 1 FROM jobs FOR NO KEY UPDATE SKIP LOCKED", set()),
         ("INSERT INTO events (a) VALUES (1) ON CONFLICT (a) DO\n UPDATE SET a = 2", {"events"}),
-        ("WITH gone AS (DELETE FROM attempts RETURNING id) INSERT INTO jobs SELECT 1 -- UPDATE users", {"attempts", "jobs"}),
+        (
+            "WITH gone AS (DELETE FROM attempts RETURNING id) INSERT INTO jobs SELECT 1 -- UPDATE users",
+            {"attempts", "jobs"},
+        ),
     ],
 )
 def test_the_writes_of_a_statement_are_recognised(statement: str, tables: set[str]) -> None:
@@ -229,7 +293,13 @@ def test_the_writes_of_a_statement_are_recognised(statement: str, tables: set[st
 def test_every_table_names_its_one_writer() -> None:
     writers = writers_by_table()
     assert len(writers) > 20
-    none_of([f"{table}: no `-- writer:` above its CREATE TABLE" for table, writer in writers.items() if not writer])
+    none_of(
+        [
+            f"{table}: no `-- writer:` above its CREATE TABLE"
+            for table, writer in writers.items()
+            if not writer
+        ]
+    )
 
 
 def test_services_write_only_their_own_tables() -> None:
@@ -238,7 +308,11 @@ def test_services_write_only_their_own_tables() -> None:
     for path in (ROOT / "services").rglob("*.sql"):
         service = path.relative_to(ROOT / "services").parts[0]
         for name, statement in statements_of(path).items():
-            foreign = {table for table in tables_written(statement) if table in writers and writers[table] not in {service, "each"}}
+            foreign = {
+                table
+                for table in tables_written(statement)
+                if table in writers and writers[table] not in {service, "each"}
+            }
             broken += [f"{path.relative_to(ROOT)} {name}: {table} is {writers[table]}'s" for table in foreign]
     none_of(broken)
 
@@ -257,10 +331,22 @@ def test_every_query_is_used_and_every_query_used_exists() -> None:
     broken = []
     runs = {"_rows", "_row", "_value", "_run"}
     for package in sorted({path.parent.relative_to(ROOT).as_posix() for path in query_files()}):
-        names = {name for path in query_files() if path.parent == ROOT / package for name in statements_of(path)}
-        constants = {node.value for _, node in nodes(package) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-        calls = [node for _, node in nodes(package) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in runs]
-        called = {call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)}
+        names = {
+            name for path in query_files() if path.parent == ROOT / package for name in statements_of(path)
+        }
+        constants = {
+            node.value
+            for _, node in nodes(package)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        calls = [
+            node
+            for _, node in nodes(package)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in runs
+        ]
+        called = {
+            call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)
+        }
         broken += [f"{package}: {name!r} is never run" for name in names - constants]
         if package != "shared":
             broken += [f"{package}: there is no query {name!r}" for name in called - names]
@@ -268,6 +354,13 @@ def test_every_query_is_used_and_every_query_used_exists() -> None:
 
 
 def test_sql_lives_in_sql_files() -> None:
-    sql = re.compile(r"\s*(?:SELECT\s.+?\sFROM\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+\w+\s+AS\s*\()", re.IGNORECASE | re.DOTALL)
-    strings = ((path, node) for path, node in nodes("services", "cli") if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    sql = re.compile(
+        r"\s*(?:SELECT\s.+?\sFROM\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+\w+\s+AS\s*\()",
+        re.IGNORECASE | re.DOTALL,
+    )
+    strings = (
+        (path, node)
+        for path, node in nodes("services", "cli")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
     none_of([place(path, node) for path, node in strings if sql.match(str(node.value))])

@@ -11,9 +11,24 @@ from shared.statuses import Reason, WaitingFor
 REGISTRY_SECONDS = 60.0
 """How long a registry may fail before that counts: kubelet has tried three times by then."""
 
-_IMAGE_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"})
+_IMAGE_TROUBLE = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "RegistryUnavailable",
+        "ImageInspectError",
+        "SignatureValidationFailed",
+    }
+)
 _NO_ENTRY = ("unauthorized", "denied", "forbidden", "authorization", "authentication", "no basic auth")
-_NO_IMAGE = ("not found", "does not exist", "manifest unknown", "name unknown", "notfound", "no match for platform")
+_NO_IMAGE = (
+    "not found",
+    "does not exist",
+    "manifest unknown",
+    "name unknown",
+    "notfound",
+    "no match for platform",
+)
 
 
 def has_begun(seen: PodSeen) -> bool:
@@ -23,7 +38,11 @@ def has_begun(seen: PodSeen) -> bool:
 def coming_up(seen: PodSeen) -> Container:
     """The container that is to come up next: init containers in their order, the job's last."""
     for container in seen.init:
-        done = container.started if container.sidecar else container.terminated is not None and container.terminated.exit_code == 0
+        done = (
+            container.started
+            if container.sidecar
+            else container.terminated is not None and container.terminated.exit_code == 0
+        )
         if not done:
             return container
     return seen.job
@@ -94,4 +113,6 @@ def service_failure(service: Container, ended: Terminated, when: str) -> Cause:
     name = _service(service)
     if ended.reason == "OOMKilled":
         return Cause(Reason.OOM_KILLED, f'The service "{name}" used more memory than it was given.')
-    return Cause(Reason.SERVICE_FAILED, f'The service "{name}" ended with exit code {ended.exit_code} {when}.')
+    return Cause(
+        Reason.SERVICE_FAILED, f'The service "{name}" ended with exit code {ended.exit_code} {when}.'
+    )

@@ -15,7 +15,15 @@ from prometheus_client import Counter
 
 from services.executor.cluster import AttemptSpec, Cause, Observation, Phase, Pod, Waiting
 from services.executor.kubernetes.beginnings import has_begun
-from services.executor.kubernetes.evidence import STOPPED_DEADLINE_SECONDS, Beside, lingers, look_again_seconds, mark_of, pod_of, stage
+from services.executor.kubernetes.evidence import (
+    STOPPED_DEADLINE_SECONDS,
+    Beside,
+    lingers,
+    look_again_seconds,
+    mark_of,
+    pod_of,
+    stage,
+)
 from services.executor.kubernetes.making import Maker, refuse_for_now
 from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.mirror import Held, Mirror
@@ -28,7 +36,10 @@ from shared.errors import Transient
 from shared.kubernetes import ApiError, KubernetesApi, Object
 
 _log = structlog.get_logger()
-_second_pods = Counter("towpath_kubernetes_second_pods_total", "Pods that a Job made beside the one that was there; they stay gated")
+_second_pods = Counter(
+    "towpath_kubernetes_second_pods_total",
+    "Pods that a Job made beside the one that was there; they stay gated",
+)
 
 _LOOKS_AT_ONCE = 100
 _CHANCE_SECONDS = 30.0
@@ -96,12 +107,20 @@ class KubernetesCluster:
 
     async def create(self, spec: AttemptSpec) -> Observation:
         job = await self._maker.make(spec)
-        pods = [held for held in self._pods.of(spec.attempt_id) if held.seen.job_uid == job.uid and held.gone_at is None]
+        pods = [
+            held
+            for held in self._pods.of(spec.attempt_id)
+            if held.seen.job_uid == job.uid and held.gone_at is None
+        ]
         return self._observation(spec.attempt_id, job, pods)
 
     async def observe(self, names: Collection[str]) -> dict[str, Observation]:
         shown = await self.known(names)
-        alone = {attempt for name in names if (attempt := self._attempt(name)) is not None and not self._is_there(shown.get(name))}
+        alone = {
+            attempt
+            for name in names
+            if (attempt := self._attempt(name)) is not None and not self._is_there(shown.get(name))
+        }
         if alone:
             shown |= await self._read(alone)
         return shown
@@ -131,11 +150,16 @@ class KubernetesCluster:
         held = self._held_as(name, pod_uid) or Held(pod, time.monotonic())
         if held.released_at is not None and time.monotonic() - held.released_at < _TOLD_SECONDS:
             return
-        held.released_at, is_open = time.monotonic(), False  # a message, the watch and a reconciler may ask at once
+        held.released_at, is_open = (
+            time.monotonic(),
+            False,
+        )  # a message, the watch and a reconciler may ask at once
         gates = [{"$patch": "delete", "name": GATE}]
         try:
             crashpoint("kubernetes.gate_not_opened")
-            is_open = await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": gates}})
+            is_open = await self._change(
+                pod, {"metadata": {"uid": pod_uid}, "spec": {"schedulingGates": gates}}
+            )
         finally:
             if not is_open:
                 held.released_at = None
@@ -150,19 +174,33 @@ class KubernetesCluster:
             ending.stopped = True
             await self._delete(pod)
         elif pod.active_deadline_seconds != STOPPED_DEADLINE_SECONDS:
-            await self._change(pod, {"metadata": {"uid": pod_uid}, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}})
+            await self._change(
+                pod,
+                {"metadata": {"uid": pod_uid}, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}},
+            )
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
         """Also where user code has begun on a node that does not answer. After an outage everything has its chance first."""
         if time.monotonic() - max(self._job_watch.back_at, self._pod_watch.back_at) < _CHANCE_SECONDS:
             return
         pod = await self._fresh_pod(name, pod_uid)
-        if pod is None or pod.is_over or pod.deleted_at is not None or not (pod.unreachable or not has_begun(pod)):
+        if (
+            pod is None
+            or pod.is_over
+            or pod.deleted_at is not None
+            or not (pod.unreachable or not has_begun(pod))
+        ):
             return
         ending = self._endings.setdefault(pod_uid, _Ending(time.monotonic()))
         if pod.node and pod.active_deadline_seconds != STOPPED_DEADLINE_SECONDS:
-            metadata = {"uid": pod_uid, "resourceVersion": pod.version, "annotations": {ENDED_BECAUSE: mark_of(cause)}}
-            await self._change(pod, {"metadata": metadata, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}})
+            metadata = {
+                "uid": pod_uid,
+                "resourceVersion": pod.version,
+                "annotations": {ENDED_BECAUSE: mark_of(cause)},
+            }
+            await self._change(
+                pod, {"metadata": metadata, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}}
+            )
         elif not pod.node or pod.unreachable or time.monotonic() - ending.asked_at > self._ending_seconds:
             ending.abandoned = cause
             if not await self._delete(pod, {"resourceVersion": pod.version}):
@@ -241,12 +279,19 @@ class KubernetesCluster:
     def _held(self, attempt: int, found: Found) -> list[Held[PodSeen]]:
         known = {held.seen.uid: held for held in self._pods.of(attempt)}
         now = time.monotonic()
-        there = [Held(pod, known[pod.uid].since, None, known[pod.uid].end) if pod.uid in known else Held(pod, now) for pod in found.pods]
+        there = [
+            Held(pod, known[pod.uid].since, None, known[pod.uid].end) if pod.uid in known else Held(pod, now)
+            for pod in found.pods
+        ]
         uids = {pod.uid for pod in found.pods}
         return there + [held for uid, held in known.items() if uid not in uids and held.gone_at is not None]
 
-    def _observation(self, attempt: int, job: JobSeen | None, pods: Collection[Held[PodSeen]], complaint: str | None = None) -> Observation:
-        ordered = sorted(pods, key=lambda held: (held.gone_at is not None, held.seen.created_at, held.seen.uid))
+    def _observation(
+        self, attempt: int, job: JobSeen | None, pods: Collection[Held[PodSeen]], complaint: str | None = None
+    ) -> Observation:
+        ordered = sorted(
+            pods, key=lambda held: (held.gone_at is not None, held.seen.created_at, held.seen.uid)
+        )
         first = ordered[0].seen if ordered else None
         weighed = weigh_complaint(complaint) if complaint is not None else None
         if complaint is None and first is None and job is not None and not job.is_over:
@@ -257,7 +302,9 @@ class KubernetesCluster:
             object_uid=job.uid if job is not None else first.job_uid if first is not None else "",
             creation_token=job.creation_token if job is not None else "",
             pods=tuple(self._weighed(held) for held in ordered),
-            log_location=f"{self._log_scheme}:///{self._place.namespace}/{first.name}/{first.uid}" if first is not None else "",
+            log_location=f"{self._log_scheme}:///{self._place.namespace}/{first.name}/{first.uid}"
+            if first is not None
+            else "",
             containers=first.containers if first is not None else (),
             waiting=weighed if isinstance(weighed, Waiting) else None,
             refusal=weighed if isinstance(weighed, str) else None,
@@ -290,7 +337,11 @@ class KubernetesCluster:
 
     def _held_as(self, name: str, pod_uid: str) -> Held[PodSeen] | None:
         attempt = self._attempt(name)
-        return None if attempt is None else next((held for held in self._pods.of(attempt) if held.seen.uid == pod_uid), None)
+        return (
+            None
+            if attempt is None
+            else next((held for held in self._pods.of(attempt) if held.seen.uid == pod_uid), None)
+        )
 
     async def _fresh_pod(self, name: str, pod_uid: str) -> PodSeen | None:
         attempt = self._attempt(name)
@@ -304,10 +355,15 @@ class KubernetesCluster:
 
     async def _change(self, pod: PodSeen, patch: Object) -> bool:
         """A pod that is another by now is left alone."""
-        return await self._left_alone(self._api.patch(f"{self._place.pods}/{pod.name}", patch, kind="strategic"))
+        return await self._left_alone(
+            self._api.patch(f"{self._place.pods}/{pod.name}", patch, kind="strategic")
+        )
 
     async def _delete(self, pod: PodSeen, preconditions: Object | None = None) -> bool:
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": pod.uid, **(preconditions or {})}}
+        options = {
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": pod.uid, **(preconditions or {})},
+        }
         return await self._left_alone(self._api.delete(f"{self._place.pods}/{pod.name}", options))
 
     async def _left_alone(self, request: Coroutine[Any, Any, Object]) -> bool:
@@ -332,7 +388,9 @@ class KubernetesCluster:
         loop = asyncio.get_running_loop()
         for attempt in attempts:
             for held in self._pods.of(attempt):
-                self._weighed(held)  # an end that is certain is remembered, whatever becomes of the pod before somebody asks
+                self._weighed(
+                    held
+                )  # an end that is certain is remembered, whatever becomes of the pod before somebody asks
             there = [held.seen for held in self._pods.of(attempt) if held.gone_at is None]
             for pod in there:
                 if (later := look_again_seconds(pod)) is not None:

@@ -56,7 +56,9 @@ _POD_REASONS = {
     "OutOfephemeral-storage": Reason.EVICTED,
     "UnexpectedAdmissionError": Reason.EVICTED,
 }
-_FORGOTTEN = Cause(Reason.LOST, "The node forgot the job's container while it ran. No step ran a second time.")
+_FORGOTTEN = Cause(
+    Reason.LOST, "The node forgot the job's container while it ran. No step ran a second time."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,18 @@ def pod_of(seen: PodSeen, beside: Beside) -> Pod:
     if seen.gated:
         return Pod(uid=seen.uid, phase=Phase.GATED)
     if has_begun(seen):
-        return Pod(uid=seen.uid, phase=Phase.RELEASED, started_at=seen.job.running_since, obstacle=_lost_node(seen, beside))
+        return Pod(
+            uid=seen.uid,
+            phase=Phase.RELEASED,
+            started_at=seen.job.running_since,
+            obstacle=_lost_node(seen, beside),
+        )
     current = coming_up(seen)
     return Pod(
-        uid=seen.uid, phase=Phase.RELEASED, waiting=waiting_of(seen, current, beside.seconds), obstacle=obstacle_of(seen, current, beside.seconds)
+        uid=seen.uid,
+        phase=Phase.RELEASED,
+        waiting=waiting_of(seen, current, beside.seconds),
+        obstacle=obstacle_of(seen, current, beside.seconds),
     )
 
 
@@ -97,8 +107,14 @@ def lingers(seen: PodSeen, gone: bool) -> bool:
 
 def _lost_node(seen: PodSeen, beside: Beside) -> Cause | None:
     """Where every node is out of reach, Kubernetes gives up none of their pods: it may be the control plane that is cut off. A job can't wait for ever."""
-    if seen.unreachable and seen.deleted_at is None and beside.seconds >= beside.node_lost_seconds + _FIRST_SECONDS:
-        return Cause(Reason.NODE_LOST, f"The node {seen.node} has not answered for {round(beside.seconds)} s.")
+    if (
+        seen.unreachable
+        and seen.deleted_at is None
+        and beside.seconds >= beside.node_lost_seconds + _FIRST_SECONDS
+    ):
+        return Cause(
+            Reason.NODE_LOST, f"The node {seen.node} has not answered for {round(beside.seconds)} s."
+        )
     return None
 
 
@@ -111,7 +127,12 @@ def stage(seen: PodSeen) -> tuple[str, ...]:
     if seen.gated or has_begun(seen):
         return ("gated" if seen.gated else "unreachable" if seen.unreachable else "running",)
     current = coming_up(seen)
-    return ("waiting", str(waits_for(seen, current)), current.name, "trouble" if has_image_trouble(current) else "")
+    return (
+        "waiting",
+        str(waits_for(seen, current)),
+        current.name,
+        "trouble" if has_image_trouble(current) else "",
+    )
 
 
 def look_again_seconds(seen: PodSeen) -> float | None:
@@ -163,7 +184,12 @@ def _speaks_for_itself(seen: PodSeen, ended: Terminated) -> bool:
     """Whether nothing but itself can have ended the container."""
     if seen.deleted_at is not None:
         return _long_before_deletion(seen, ended)
-    marked = seen.disruption or seen.ended_because or seen.reason or seen.active_deadline_seconds == STOPPED_DEADLINE_SECONDS
+    marked = (
+        seen.disruption
+        or seen.ended_because
+        or seen.reason
+        or seen.active_deadline_seconds == STOPPED_DEADLINE_SECONDS
+    )
     return not marked and 0 <= ended.exit_code <= 127
 
 
@@ -204,7 +230,9 @@ def _of_failure(seen: PodSeen, ended: Terminated) -> Cause | None:
         return _FORGOTTEN
     if ended.reason in ("StartError", "ContainerCannotRun"):
         return Cause(Reason.CONFIG_INVALID, f"The image's container could not be started: {ended.message}")
-    return next((cause for container in seen.init if (cause := _died_before(container, ended)) is not None), None)
+    return next(
+        (cause for container in seen.init if (cause := _died_before(container, ended)) is not None), None
+    )
 
 
 def _died_before(service: Container, ended: Terminated) -> Cause | None:
@@ -212,13 +240,21 @@ def _died_before(service: Container, ended: Terminated) -> Cause | None:
     if not service.sidecar or not service.name.startswith(SERVICE_PREFIX):
         return None
     last = service.ended_before
-    if last is None and service.terminated is not None and (service.terminated.reason == "OOMKilled" or _earlier(service.terminated, ended)):
+    if (
+        last is None
+        and service.terminated is not None
+        and (service.terminated.reason == "OOMKilled" or _earlier(service.terminated, ended))
+    ):
         last = service.terminated
-    return None if last is None or last.exit_code == 0 else service_failure(service, last, "while the job ran")
+    return (
+        None if last is None or last.exit_code == 0 else service_failure(service, last, "while the job ran")
+    )
 
 
 def _earlier(one: Terminated, other: Terminated) -> bool:
-    return one.finished_at is not None and other.finished_at is not None and one.finished_at < other.finished_at
+    return (
+        one.finished_at is not None and other.finished_at is not None and one.finished_at < other.finished_at
+    )
 
 
 def _cause(seen: PodSeen, ended: Terminated | None, beside: Beside) -> Cause | None:
@@ -253,7 +289,9 @@ def _was_stopped(seen: PodSeen, ended: Terminated | None, beside: Beside) -> boo
 
 def _deleted(seen: PodSeen, ended: Terminated | None, beside: Beside) -> Cause:
     if ended is None and not (seen.is_over or beside.gone):
-        return Cause(Reason.NODE_LOST, f"The node {seen.node} has not answered since the pod's deletion was asked for.")
+        return Cause(
+            Reason.NODE_LOST, f"The node {seen.node} has not answered since the pod's deletion was asked for."
+        )
     return Cause(Reason.LOST, "The pod was deleted before the job had ended.")
 
 

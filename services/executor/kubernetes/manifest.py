@@ -24,7 +24,9 @@ SECRET_LIMIT_BYTES = 900 << 10
 UID = 1000
 
 _FOLDER = "/towpath"
-_WORKSPACE, _STATE, _STARTED, _HOME = (f"{_FOLDER}/{name}" for name in ("workspace", "state", "started", "home"))
+_WORKSPACE, _STATE, _STARTED, _HOME = (
+    f"{_FOLDER}/{name}" for name in ("workspace", "state", "started", "home")
+)
 _TERMINATION = "/dev/termination-log"
 _DRIVER_KEY, _CLONE_KEY = "driver", "clone"
 _DRIVER_FOLDER, _CLONE_FOLDER = "/towpath-driver", "/towpath-clone"
@@ -84,25 +86,45 @@ def objects_of(spec: AttemptSpec, settings: PodSettings) -> Objects:
 
 def owned_by(secret: Manifest, job_name: str, job_uid: str) -> Manifest:
     """The Secret, to go when this Job goes."""
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job_uid, "controller": True, "blockOwnerDeletion": False}
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job_name,
+        "uid": job_uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
     return {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}}
 
 
 def _check_wishes(spec: AttemptSpec, settings: PodSettings) -> None:
     if spec.job.user == "root" and not (settings.allow_root == "trusted" and spec.trusted):
-        whom = "nobody" if settings.allow_root == "never" else "only events of people who may write to the repository"
-        raise Refused(f"`user: root` is not allowed here: this cluster's administrator lets {whom} run jobs as root.")
+        whom = (
+            "nobody"
+            if settings.allow_root == "never"
+            else "only events of people who may write to the repository"
+        )
+        raise Refused(
+            f"`user: root` is not allowed here: this cluster's administrator lets {whom} run jobs as root."
+        )
     for key in spec.job.node_selector:
         if key not in settings.node_selector_keys:
             allowed = ", ".join(sorted(settings.node_selector_keys)) or "none"
-            raise Refused(f"`kubernetes.node_selector` may not name {key!r} here; this cluster's administrator allows: {allowed}.")
+            raise Refused(
+                f"`kubernetes.node_selector` may not name {key!r} here; this cluster's administrator allows: {allowed}."
+            )
 
 
 # ---------------------------------------------------------------- the Job
 
 
 def _job(spec: AttemptSpec, settings: PodSettings, labels: dict[str, str]) -> Manifest:
-    metadata = {"name": spec.name, "namespace": settings.namespace, "labels": labels, "annotations": {names.CREATION_TOKEN: spec.creation_token}}
+    metadata = {
+        "name": spec.name,
+        "namespace": settings.namespace,
+        "labels": labels,
+        "annotations": {names.CREATION_TOKEN: spec.creation_token},
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -128,8 +150,17 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": _pod_security(spec),
-        "tolerations": [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": settings.node_lost_seconds} for key in _NODE_TROUBLES],
-        "initContainers": init + [_service_container(name, service, settings) for name, service in services.items()],
+        "tolerations": [
+            {
+                "key": key,
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": settings.node_lost_seconds,
+            }
+            for key in _NODE_TROUBLES
+        ],
+        "initContainers": init
+        + [_service_container(name, service, settings) for name, service in services.items()],
         "containers": [_job_container(spec, settings)],
         "volumes": _volumes(spec),
     }
@@ -142,7 +173,12 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
 
 def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
     """The last that ends a pod; whoever else keeps the time has done so before."""
-    return math.ceil(settings.image_pull_seconds + settings.start_seconds + spec.job.timeout_seconds + 2 * settings.whole_grace_seconds)
+    return math.ceil(
+        settings.image_pull_seconds
+        + settings.start_seconds
+        + spec.job.timeout_seconds
+        + 2 * settings.whole_grace_seconds
+    )
 
 
 def _job_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
@@ -216,7 +252,11 @@ def _resources(wanted: Resources, settings: PodSettings) -> Manifest:
 def _pod_security(spec: AttemptSpec) -> Manifest:
     """Volumes belong to the group, so that all users of the pod may write there."""
     common = {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}}
-    return common if spec.job.user == "root" else {**common, "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID}
+    return (
+        common
+        if spec.job.user == "root"
+        else {**common, "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID}
+    )
 
 
 def _security(*, root: bool = False) -> Manifest:
@@ -240,7 +280,10 @@ def _root_security() -> Manifest:
 def _volumes(spec: AttemptSpec) -> list[Manifest]:
     keys = [_DRIVER_KEY] if spec.clone is None else [_DRIVER_KEY, _CLONE_KEY]
     secrets = [
-        {"name": key, "secret": {"secretName": spec.name, "defaultMode": 0o440, "items": [{"key": key, "path": key}]}}  # for the group
+        {
+            "name": key,
+            "secret": {"secretName": spec.name, "defaultMode": 0o440, "items": [{"key": key, "path": key}]},
+        }  # for the group
         for key in keys
     ]
     return [{"name": "towpath", "emptyDir": {}}, *secrets]
@@ -253,7 +296,9 @@ def _secret(spec: AttemptSpec, settings: PodSettings, labels: dict[str, str]) ->
     data = _data(spec, settings)
     size = sum(map(len, data.values()))
     if size > SECRET_LIMIT_BYTES:
-        raise Refused(f"The job's scripts and variables take {-(-size >> 10)} KiB together; a cluster takes {SECRET_LIMIT_BYTES >> 10} KiB at most.")
+        raise Refused(
+            f"The job's scripts and variables take {-(-size >> 10)} KiB together; a cluster takes {SECRET_LIMIT_BYTES >> 10} KiB at most."
+        )
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -268,7 +313,9 @@ def _data(spec: AttemptSpec, settings: PodSettings) -> Mapping[str, bytes]:
     try:
         data = {_DRIVER_KEY: _driver(spec, settings).encode()}
     except ValueError as error:
-        raise Refused(f"The job's scripts and variables hold text that no process can take: {error}.") from error
+        raise Refused(
+            f"The job's scripts and variables hold text that no process can take: {error}."
+        ) from error
     if spec.clone is not None:
         data[_CLONE_KEY] = _clone_order(spec, settings)
     return data
@@ -276,9 +323,13 @@ def _data(spec: AttemptSpec, settings: PodSettings) -> Mapping[str, bytes]:
 
 def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
     paths = step_driver.DriverPaths(_WORKSPACE, _STATE)
-    alone = step_driver.Unsupervised(_STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.whole_grace_seconds)
+    alone = step_driver.Unsupervised(
+        _STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.whole_grace_seconds
+    )
     environment = {**spec.environment, "HOME": _HOME}
-    return step_driver.render(spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment, alone)
+    return step_driver.render(
+        spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment, alone
+    )
 
 
 def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:

@@ -56,7 +56,11 @@ class Mirror(Generic[S]):
 
     def attempts(self) -> set[int]:
         """Those with an object that is there."""
-        return {attempt for attempt, objects in self._attempts.items() if any(held.gone_at is None for held in objects.values())}
+        return {
+            attempt
+            for attempt, objects in self._attempts.items()
+            if any(held.gone_at is None for held in objects.values())
+        }
 
     def told(self, event: EventType, seen: S) -> frozenset[int]:
         """An event of a watch."""
@@ -109,7 +113,9 @@ class Mirror(Generic[S]):
     def _forget_old(self) -> None:
         oldest = self._clock() - KEPT_GONE_SECONDS
         for attempt, objects in list(self._attempts.items()):
-            kept = {uid: held for uid, held in objects.items() if held.gone_at is None or held.gone_at >= oldest}
+            kept = {
+                uid: held for uid, held in objects.items() if held.gone_at is None or held.gone_at >= oldest
+            }
             if kept:
                 self._attempts[attempt] = kept
             else:

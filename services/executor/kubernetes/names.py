@@ -56,13 +56,21 @@ def attempt_selector(installation: str, attempt_id: int) -> str:
 
 def label_value(text: str) -> str:
     """The text where a label can hold it, else a digest of it."""
-    return text if _LABEL_VALUE.match(text) else "sha256-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    return (
+        text
+        if _LABEL_VALUE.match(text)
+        else "sha256-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    )
 
 
 def attempt_of_job(job: Object, installation: str) -> int | None:
     """The attempt that this Job (or Secret) was made for; None: it is not one of this installation's."""
     attempt = _attempt(job, installation)
-    return attempt if attempt is not None and _text(_metadata(job), "name") == name_of(installation, attempt) else None
+    return (
+        attempt
+        if attempt is not None and _text(_metadata(job), "name") == name_of(installation, attempt)
+        else None
+    )
 
 
 def attempt_of_pod(pod: Object, installation: str) -> int | None:
@@ -101,7 +109,9 @@ def log_location(source: Literal["api", "agent"], namespace: str, pod: str, pod_
 
 def _attempt(found: Object, installation: str) -> int | None:
     marks = _metadata(found).get("labels") or {}
-    ours = marks.get(MANAGED_BY_LABEL) == MANAGED_BY and marks.get(INSTALLATION_LABEL) == label_value(installation)
+    ours = marks.get(MANAGED_BY_LABEL) == MANAGED_BY and marks.get(INSTALLATION_LABEL) == label_value(
+        installation
+    )
     number = _text(marks, ATTEMPT_LABEL)
     return int(number) if ours and _NUMBER.match(number) else None
 

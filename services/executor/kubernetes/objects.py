@@ -116,7 +116,8 @@ def job_seen(job: Object, installation: str) -> JobSeen | None:
         name=metadata["name"],
         attempt_id=attempt,
         creation_token=names.creation_token_of(job),
-        is_over="deletionTimestamp" in metadata or any(conditions.get(kind, {}).get("status") == "True" for kind in ("Failed", "Complete")),
+        is_over="deletionTimestamp" in metadata
+        or any(conditions.get(kind, {}).get("status") == "True" for kind in ("Failed", "Complete")),
     )
 
 
@@ -145,9 +146,13 @@ def pod_seen(pod: Object, installation: str) -> PodSeen | None:
         ended_because=(metadata.get("annotations") or {}).get(ENDED_BECAUSE, ""),
         deleted_at=_deleted_at(metadata),
         grace_seconds=metadata.get("deletionGracePeriodSeconds") or 0,
-        disruption=(disruption.get("reason") or "", disruption.get("message") or "") if disruption.get("status") == "True" else None,
+        disruption=(disruption.get("reason") or "", disruption.get("message") or "")
+        if disruption.get("status") == "True"
+        else None,
         unreachable=_is_unreachable(conditions.get("Ready", {})),
-        unschedulable=(scheduled.get("message") or "")[:_LONGEST_MESSAGE] if scheduled.get("reason") == "Unschedulable" else "",
+        unschedulable=(scheduled.get("message") or "")[:_LONGEST_MESSAGE]
+        if scheduled.get("reason") == "Unschedulable"
+        else "",
         sandbox_ready=conditions.get("PodReadyToStartContainers", {}).get("status") == "True",
         init=_containers(spec.get("initContainers") or (), status.get("initContainerStatuses") or ()),
         job=_job_container(spec, status),
@@ -160,7 +165,10 @@ def _is_unreachable(ready: Object) -> bool:
 
 def _job_container(spec: Object, status: Object) -> Container:
     found = _containers(spec.get("containers") or (), status.get("containerStatuses") or ())
-    return next((container for container in found if container.name == names.JOB_CONTAINER), Container(names.JOB_CONTAINER))
+    return next(
+        (container for container in found if container.name == names.JOB_CONTAINER),
+        Container(names.JOB_CONTAINER),
+    )
 
 
 def _containers(specs: Sequence[Object], statuses: Sequence[Object]) -> tuple[Container, ...]:

@@ -11,10 +11,15 @@ from shared.kubernetes import open_kubernetes
 
 
 @asynccontextmanager
-async def open_kubernetes_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[KubernetesCluster]:
+async def open_kubernetes_cluster(
+    settings: ExecutorSettings, installation: str
+) -> AsyncIterator[KubernetesCluster]:
     """Raises ClusterUnusable. Does not wait for the cluster to answer."""
     place = Place(settings.kubernetes_namespace, installation)
-    conduct = Conduct(watch_seconds=settings.kubernetes_watch_seconds, log_scheme="node" if settings.kubernetes_logs == "agent" else "kubernetes")
+    conduct = Conduct(
+        watch_seconds=settings.kubernetes_watch_seconds,
+        log_scheme="node" if settings.kubernetes_logs == "agent" else "kubernetes",
+    )
     async with (
         open_kubernetes(settings.kubeconfig) as api,
         KubernetesCluster(api, place, pod_settings(settings, installation), conduct) as cluster,

@@ -91,8 +91,14 @@ async def job_named(api: KubernetesApi, place: Place, name: str) -> Object | Non
 
 async def complaints(api: KubernetesApi, place: Place) -> dict[str, str]:
     """What the Job controller says of Jobs that it can't make a pod for, by the Job's uid. Raises ApiError, ApiUnavailable."""
-    events = await _all(api, place.events, None, lambda one: one, fieldSelector="involvedObject.kind=Job,reason=FailedCreate")
-    events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+    events = await _all(
+        api, place.events, None, lambda one: one, fieldSelector="involvedObject.kind=Job,reason=FailedCreate"
+    )
+    events.sort(
+        key=lambda event: (
+            event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+        )
+    )
     return {event["involvedObject"].get("uid", ""): event.get("message", "") for event in events}
 
 
@@ -114,11 +120,15 @@ async def _one(api: KubernetesApi, place: Place, attempt: int) -> tuple[JobSeen 
     return (None if job is None else job_seen(job, place.installation)), pods
 
 
-async def _all(api: KubernetesApi, path: str, selector: str | None, reduce: Callable[[Object], T | None], **query: object) -> list[T]:
+async def _all(
+    api: KubernetesApi, path: str, selector: str | None, reduce: Callable[[Object], T | None], **query: object
+) -> list[T]:
     return (await list_all(api, path, selector, reduce, **query))[0]
 
 
-async def list_all(api: KubernetesApi, path: str, selector: str | None, reduce: Callable[[Object], T | None], **query: object) -> tuple[list[T], str]:
+async def list_all(
+    api: KubernetesApi, path: str, selector: str | None, reduce: Callable[[Object], T | None], **query: object
+) -> tuple[list[T], str]:
     """All objects, as they are reduced, and the version of the list. Raises ApiError (410: it took so long that the server forgot), ApiUnavailable."""
     found: list[T] = []
     onward: str | None = None

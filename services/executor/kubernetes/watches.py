@@ -22,7 +22,9 @@ from shared.patience import backoff
 _log = structlog.get_logger()
 _lists = Counter("towpath_kubernetes_lists_total", "Complete lists read from an API server", ["kind"])
 _watches = Counter("towpath_kubernetes_watches_total", "Watches begun at an API server", ["kind"])
-_heard = Gauge("towpath_kubernetes_heard_seconds", "When a list or a watch last brought something (Unix time)", ["kind"])
+_heard = Gauge(
+    "towpath_kubernetes_heard_seconds", "When a list or a watch last brought something (Unix time)", ["kind"]
+)
 
 _LONGEST_LINE_BYTES = 8 << 20
 """An object has at most 1.5 MiB in etcd."""
@@ -79,7 +81,9 @@ class Watch(Generic[S]):
     async def _list(self) -> frozenset[int]:
         """Raises ApiError, ApiUnavailable, TooOld."""
         try:
-            found, self._version = await list_all(self._api, self._kind.path, self._kind.selector, self._kind.reduce)
+            found, self._version = await list_all(
+                self._api, self._kind.path, self._kind.selector, self._kind.reduce
+            )
         except ApiError as error:
             if error.status == 410:  # in the middle of a list
                 raise TooOld from error
@@ -105,10 +109,17 @@ class Watch(Generic[S]):
                 await asyncio.sleep(min(_pause(error, failures), max(until - time.monotonic(), 0)))
 
     async def _watch(self, changed: Callable[[frozenset[int]], None], seconds: float) -> None:
-        query = {"watch": True, "allowWatchBookmarks": True, "resourceVersion": self._version, "timeoutSeconds": int(seconds) + 1}
+        query = {
+            "watch": True,
+            "allowWatchBookmarks": True,
+            "resourceVersion": self._version,
+            "timeoutSeconds": int(seconds) + 1,
+        }
         _watches.labels(self._kind.name).inc()
         try:
-            async with self._api.stream(self._kind.path, idle_seconds=None, labelSelector=self._kind.selector, **query) as chunks:
+            async with self._api.stream(
+                self._kind.path, idle_seconds=None, labelSelector=self._kind.selector, **query
+            ) as chunks:
                 async for line in lines_of(chunks):
                     _heard.labels(self._kind.name).set_to_current_time()
                     changed(self._take(line))
@@ -127,7 +138,9 @@ class Watch(Generic[S]):
             case "ERROR":
                 if found.get("code") == 410:
                     raise TooOld
-                raise ApiUnavailable(f"watch of {self._kind.name}: {found.get('message')}", status=found.get("code"))
+                raise ApiUnavailable(
+                    f"watch of {self._kind.name}: {found.get('message')}", status=found.get("code")
+                )
             case _:  # a bookmark
                 changed = frozenset()
         self._version = found["metadata"]["resourceVersion"]

@@ -43,7 +43,9 @@ class _Git:
     wakes: Wakes
 
     def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], sink: Sink) -> int:
-        if self.limits.stop_requested():  # its signal may have been heard together with the end of the command before
+        if (
+            self.limits.stop_requested()
+        ):  # its signal may have been heard together with the end of the command before
             raise GaveUp(143, stopped=True)
         home = str(self.files.git)  # holds .gitconfig, the only settings that a local upload-pack reads too
         environment = {**variables, "PATH": SYSTEM_PATH, "HOME": home, MARK: self.uid}

@@ -20,13 +20,35 @@ from typing import Literal, Self, TextIO
 import structlog
 
 from services.executor import step_driver
-from services.executor.cluster import OUT_OF_MEMORY, AttemptSpec, Cause, Clone, NameTaken, Observation, Phase, Pod, PodEnd, Refused
+from services.executor.cluster import (
+    OUT_OF_MEMORY,
+    AttemptSpec,
+    Cause,
+    Clone,
+    NameTaken,
+    Observation,
+    Phase,
+    Pod,
+    PodEnd,
+    Refused,
+)
 from services.executor.local import supervisors
 from services.executor.local.folders import Removals, debris, keep_apart
 from services.executor.local.fork_server import ForkServer
 from services.executor.local.network_choice import Isolation, NetworkWish, isolate
 from services.executor.local.order import CloneOrder, Order
-from services.executor.local.pod_files import MARK, STAGED, Identity, PodFiles, Status, read_go, read_identity, read_status, read_warnings, write_whole
+from services.executor.local.pod_files import (
+    MARK,
+    STAGED,
+    Identity,
+    PodFiles,
+    Status,
+    read_go,
+    read_identity,
+    read_status,
+    read_warnings,
+    write_whole,
+)
 from services.executor.local.processes import SYSTEM_PATH, marked, send
 from services.executor.local.sandbox import Sandbox
 from shared import step_markers
@@ -56,7 +78,12 @@ class LocalCluster:
     """Use as `async with`. Leaving the block leaves every pod running."""
 
     def __init__(
-        self, folder: Path, installation: str, sandbox: Sandbox, limits: LocalLimits, network: NetworkWish | None = None
+        self,
+        folder: Path,
+        installation: str,
+        sandbox: Sandbox,
+        limits: LocalLimits,
+        network: NetworkWish | None = None,
     ) -> None:
         self._folder = folder
         self._pods = folder / "pods"
@@ -80,7 +107,9 @@ class LocalCluster:
         await self._removals.__aenter__()
         await self._server.__aenter__()
         try:
-            self._isolation = await isolate(self._network, self._isolation.sandbox, self._server, self._folder)
+            self._isolation = await isolate(
+                self._network, self._isolation.sandbox, self._server, self._folder
+            )
         except BaseException:
             await self._server.__aexit__(None, None, None)
             await self._removals.__aexit__(None, None, None)
@@ -89,7 +118,9 @@ class LocalCluster:
         self._cleaning = asyncio.create_task(self._removals.remove(left))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._watch.close()
         self._cleaning.cancel()
         await self._removals.__aexit__(kind, error, trace)
@@ -101,7 +132,9 @@ class LocalCluster:
         except ValueError as error:
             raise Refused(f"The job can't be written as a script: {error}.") from error
         if shutil.disk_usage(self._pods).free < self._limits.free_bytes:
-            raise Transient(f"local cluster: less than {self._limits.free_bytes >> 20} MiB free below {self._pods}")
+            raise Transient(
+                f"local cluster: less than {self._limits.free_bytes >> 20} MiB free below {self._pods}"
+            )
         answer = await self._server.supervise(order)
         if answer == "taken":
             found = await self._adopt(spec)
@@ -126,7 +159,9 @@ class LocalCluster:
         return await self.observe(names)
 
     async def everything(self) -> list[Observation]:
-        names = [name for name in await asyncio.to_thread(os.listdir, self._pods) if name.startswith(self._prefix)]
+        names = [
+            name for name in await asyncio.to_thread(os.listdir, self._pods) if name.startswith(self._prefix)
+        ]
         return list((await self.observe(names)).values())
 
     async def release(self, name: str, pod_uid: str) -> None:
@@ -178,7 +213,10 @@ class LocalCluster:
             return None
         if found.creation_token != spec.creation_token:
             raise NameTaken(spec.name)
-        if found.pods[0].phase in (Phase.ENDED, Phase.LOST) and read_go(PodFiles(self._pods / spec.name)) is None:
+        if (
+            found.pods[0].phase in (Phase.ENDED, Phase.LOST)
+            and read_go(PodFiles(self._pods / spec.name)) is None
+        ):
             await self.remove(spec.name, found.object_uid)
             return None
         return found
@@ -202,7 +240,9 @@ class LocalCluster:
             self._watch.add(identity)
         elif status is None:
             alive = not await self._end_orphans(identity)
-        pod = Pod(uid=identity.uid, phase=_phase(files, status, alive), end=None if status is None else _end(status))
+        pod = Pod(
+            uid=identity.uid, phase=_phase(files, status, alive), end=None if status is None else _end(status)
+        )
         containers = ("clone", "job") if files.log("clone").exists() else ("job",)
         return Observation(
             name=name,
@@ -230,9 +270,13 @@ class LocalCluster:
 
     def _order(self, spec: AttemptSpec) -> Order:
         if not spec.trusted:
-            raise Refused("The local cluster runs no code of people who may not write to the repository: it can't keep them apart well enough.")
+            raise Refused(
+                "The local cluster runs no code of people who may not write to the repository: it can't keep them apart well enough."
+            )
         if wishes := [key for key, wish in _wishes(spec.job).items() if wish]:
-            raise Refused(f"The local cluster knows no {' and no '.join(f'`{key}`' for key in wishes)}: it runs jobs as processes, not as containers.")
+            raise Refused(
+                f"The local cluster knows no {' and no '.join(f'`{key}`' for key in wishes)}: it runs jobs as processes, not as containers."
+            )
         files = PodFiles(self._pods / spec.name)
         uid = os.urandom(16).hex()
         paths = step_driver.DriverPaths(str(files.workspace), str(files.state))
@@ -246,7 +290,9 @@ class LocalCluster:
             uid=uid,
             attempt_id=spec.attempt_id,
             creation_token=spec.creation_token,
-            driver=step_driver.render(spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment),
+            driver=step_driver.render(
+                spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment
+            ),
             clone=None if spec.clone is None else self._clone_order(spec.clone, files),
             runner=self._isolation.sandbox.job(files.job, files.workspace),
             job_seconds=spec.job.timeout_seconds,
@@ -271,7 +317,9 @@ class LocalCluster:
             protocols=self._limits.clone_protocols,
             tags=clone.tags,
             seconds=self._limits.clone_seconds,
-            runner=self._isolation.sandbox.clone(files.workspace, [files.git, *(path for path in source if path.exists())]),
+            runner=self._isolation.sandbox.clone(
+                files.workspace, [files.git, *(path for path in source if path.exists())]
+            ),
         )
 
     @asynccontextmanager
@@ -315,7 +363,9 @@ def _phase(files: PodFiles, status: Status | None, alive: bool) -> Phase:
         return Phase.ENDED
     if not alive:
         return Phase.LOST
-    return Phase.RELEASED if files.started.exists() else Phase.GATED  # `go` alone: its signal may be lost, so it is to be released again
+    return (
+        Phase.RELEASED if files.started.exists() else Phase.GATED
+    )  # `go` alone: its signal may be lost, so it is to be released again
 
 
 def _end(status: Status) -> PodEnd:

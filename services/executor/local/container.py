@@ -52,7 +52,9 @@ def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable
     main = start(command, writable)
     os.close(writable)
     container = _Container(main, readable, limits, sink)
-    spared = {main} if command.runner.prefix else set()  # bubblewrap itself: it would take the namespace with it, and with that the grace
+    spared = (
+        {main} if command.runner.prefix else set()
+    )  # bubblewrap itself: it would take the namespace with it, and with that the grace
     try:
         try:
             exit_code = container.watch(wakes, spared)
@@ -106,7 +108,9 @@ class _Container:
                 self._note(*os.waitpid(-1, 0))
 
     def copy_rest(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # a descriptor given away to a process that is not ours: we don't wait for it
+        with contextlib.suppress(
+            BlockingIOError
+        ):  # a descriptor given away to a process that is not ours: we don't wait for it
             while chunk := os.read(self._output, _CHUNK_BYTES):
                 self._sink(chunk)
 

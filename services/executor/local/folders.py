@@ -26,7 +26,10 @@ _PART_ENTRIES = 2000
 _TREES_AT_ONCE = 64
 _WAIT_SECONDS = 5.0
 """A million files take longer; whoever removed them has other things to do."""
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # linux/fs.h FS_IOC_*, as most architectures number them; elsewhere they are refused
+_GET_FLAGS, _SET_FLAGS = (
+    0x80086601,
+    0x40086602,
+)  # linux/fs.h FS_IOC_*, as most architectures number them; elsewhere they are refused
 _UNRELATED = 0x20000  # FS_TOPDIR_FL
 
 

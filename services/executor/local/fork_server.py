@@ -42,7 +42,9 @@ class ForkServer:
         await self._started()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lost()
         if self._process is not None:
             await self._process.wait()
@@ -91,7 +93,9 @@ class ForkServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env={"PYTHONPATH": str(_SOURCES)},  # nothing of the service's own environment: its secrets are in there
+                env={
+                    "PYTHONPATH": str(_SOURCES)
+                },  # nothing of the service's own environment: its secrets are in there
                 cwd="/",
                 start_new_session=True,
             )

@@ -144,7 +144,10 @@ def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -
         ready, tell = os.pipe2(os.O_CLOEXEC)
         undo.callback(os.close, ready)
         try:
-            pid = _spawn(_command(program, holder, has_user_namespace=has_user_namespace), (output, output, ended, tell))
+            pid = _spawn(
+                _command(program, holder, has_user_namespace=has_user_namespace),
+                (output, output, ended, tell),
+            )
         finally:
             os.close(tell)
         is_ready = _wait_for(ready)
@@ -152,7 +155,9 @@ def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -
             if is_ready:
                 return os.pidfd_open(pid)
             os.kill(pid, signal.SIGKILL)
-        raise NetworkUnusable(f"{program} does not work here: {_read_memory(output) or 'it did not start in time'}")
+        raise NetworkUnusable(
+            f"{program} does not work here: {_read_memory(output) or 'it did not start in time'}"
+        )
 
 
 def _command(program: str, holder: int, *, has_user_namespace: bool) -> list[str]:
@@ -180,7 +185,9 @@ def _spawn(argv: list[str], descriptors: Sequence[int]) -> int:
     actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(high, 1)]
     reset = SIGNALS_TO_RESET
     try:
-        return os.posix_spawnp(argv[0], argv, {}, file_actions=actions, setsid=True, setsigmask=(), setsigdef=reset)
+        return os.posix_spawnp(
+            argv[0], argv, {}, file_actions=actions, setsid=True, setsigmask=(), setsigdef=reset
+        )
     finally:
         for descriptor in high:
             os.close(descriptor)
@@ -260,7 +267,9 @@ def machines_resolv_conf() -> str:
 
 def resolv_conf(machine: str) -> str:
     """For the namespace: the machine's, with the program as name server."""
-    kept = [line for line in machine.splitlines() if line.split()[:1] in (["search"], ["options"], ["domain"])]
+    kept = [
+        line for line in machine.splitlines() if line.split()[:1] in (["search"], ["options"], ["domain"])
+    ]
     return "".join(f"{line}\n" for line in (f"nameserver {NAME_SERVER}", *kept))
 
 

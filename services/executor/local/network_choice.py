@@ -11,9 +11,7 @@ from services.executor.local.order import NetworkOrder
 from services.executor.local.pod_files import write_whole
 from services.executor.local.sandbox import SYSTEM, Sandbox, SandboxUnusable
 
-SHARED_NETWORK = (
-    "The job shares the network of its machine. It can connect to all that listens there, to Towpath's own servers too."
-)
+SHARED_NETWORK = "The job shares the network of its machine. It can connect to all that listens there, to Towpath's own servers too."
 _log = structlog.get_logger()
 
 
@@ -45,7 +43,9 @@ async def isolate(wish: NetworkWish, sandbox: Sandbox, server: ForkServer, folde
         return Isolation(replace(sandbox, resolv_conf=resolver), own_network=True)
     if wish.choice == "own":
         raise SandboxUnusable(f"jobs can't have a network of their own: {complaint}")
-    _log.warning("jobs_share_the_network", why=complaint, consequence="jobs can connect to the servers of the services")
+    _log.warning(
+        "jobs_share_the_network", why=complaint, consequence="jobs can connect to the servers of the services"
+    )
     return Isolation(sandbox, warnings=(SHARED_NETWORK,))
 
 
@@ -56,7 +56,10 @@ def _resolver(sandbox: Sandbox, folder: Path) -> tuple[tuple[Path, Path] | None,
         return None, ""
     place = network.resolv_conf_place()
     if not sandbox.bubblewrap or not place.is_file():
-        return None, "name servers of the machine listen on its loopback, and without bubblewrap jobs can't have others"
+        return (
+            None,
+            "name servers of the machine listen on its loopback, and without bubblewrap jobs can't have others",
+        )
     file = folder / "resolv.conf"
     write_whole(file, network.resolv_conf(machine))
     file.chmod(0o644)

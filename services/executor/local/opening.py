@@ -40,5 +40,7 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
     )
     with one_pid_namespace(folder):
         sandbox = await choose(settings.local_sandbox, wanted, folder)
-        async with LocalCluster(folder, installation, sandbox, limits, NetworkWish(settings.local_network)) as cluster:
+        async with LocalCluster(
+            folder, installation, sandbox, limits, NetworkWish(settings.local_network)
+        ) as cluster:
             yield cluster

@@ -62,8 +62,15 @@ def settle_mounts(needed: Sequence[str]) -> None:
 
     `needed`: paths that stay as they are. Only root can do this; for others, and where there are no such mounts, nothing changes.
     """
-    mounted = [line.split(" ")[4] for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines()]  # proc(5): the mount point
-    fleeting = [point for point in mounted if _is_fleeting(point) and not any(path == point or path.startswith(f"{point}/") for path in needed)]
+    mounted = [
+        line.split(" ")[4]
+        for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    ]  # proc(5): the mount point
+    fleeting = [
+        point
+        for point in mounted
+        if _is_fleeting(point) and not any(path == point or path.startswith(f"{point}/") for path in needed)
+    ]
     if not fleeting or os.geteuid() != 0 or _libc.unshare(_CLONE_NEWNS) != 0:
         return
     _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
@@ -141,11 +148,21 @@ def start(command: Command, output: int) -> int:
 def _spawn(command: Command, output: int, memory: int | None) -> int:
     """The sandbox sees to folder, user, and dying with its parent, so that this process need not be copied."""
     argv = (*command.runner.prefix, *command.argv)
-    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    ]
     actions += [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
     if memory is not None:
         actions.append((os.POSIX_SPAWN_DUP2, memory, 3))
-    return os.posix_spawnp(argv[0], argv, command.environment, file_actions=actions, setsid=True, setsigmask=(), setsigdef=SIGNALS_TO_RESET)
+    return os.posix_spawnp(
+        argv[0],
+        argv,
+        command.environment,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=SIGNALS_TO_RESET,
+    )
 
 
 def _fork(command: Command, output: int, memory: int | None) -> int:

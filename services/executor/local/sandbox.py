@@ -96,7 +96,9 @@ class Sandbox:
         """The job's user and its home folder, by the name that the user's entry gives it."""
         if self.account_files is None or "/run" not in _existing(_EMPTY):
             return []
-        binds = [text for file, place in self.account_files.binds for text in ("--ro-bind", str(file), str(place))]
+        binds = [
+            text for file, place in self.account_files.binds for text in ("--ro-bind", str(file), str(place))
+        ]
         return [*binds, "--symlink", str(home), accounts.HOME]
 
     def _runner(
@@ -139,7 +141,19 @@ class Sandbox:
         return arguments
 
 
-SYSTEM = ("bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+SYSTEM = (
+    "bwrap",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--die-with-parent",
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+)
 
 
 def _size(wanted: int | None) -> list[str]:
@@ -183,8 +197,14 @@ def private_folders(secrets: Path | None, local: Path) -> tuple[tuple[Path, ...]
         else:
             masked.append(key)
     already = {Path(path) for path in (*_PRIVATE, *_EMPTY)}
-    outermost = [path for path in hidden if not any(parent in hidden or parent in already for parent in path.parents) and path not in already]
-    return tuple(sorted(outermost)), tuple(path for path in masked if not any(parent in hidden or parent in already for parent in path.parents))
+    outermost = [
+        path
+        for path in hidden
+        if not any(parent in hidden or parent in already for parent in path.parents) and path not in already
+    ]
+    return tuple(sorted(outermost)), tuple(
+        path for path in masked if not any(parent in hidden or parent in already for parent in path.parents)
+    )
 
 
 def _is_closed(folder: Path) -> bool:
@@ -211,7 +231,9 @@ async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
     if complaint_without:
         passing = f"Every folder above {local} must let others pass (chmod o+x)."
         raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. {_NEEDS} {passing}")
-    _log.warning("jobs_not_sandboxed", why=complaint, consequence="jobs can read whatever their user can read")
+    _log.warning(
+        "jobs_not_sandboxed", why=complaint, consequence="jobs can read whatever their user can read"
+    )
     return sandbox
 
 
@@ -238,7 +260,9 @@ async def _probe(sandbox: Sandbox, local: Path) -> str:
 
 
 async def _try(argv: list[str], runner: Runner, mark: str) -> str:
-    user = {} if runner.user is None else {"user": runner.user[0], "group": runner.user[1], "extra_groups": ()}
+    user = (
+        {} if runner.user is None else {"user": runner.user[0], "group": runner.user[1], "extra_groups": ()}
+    )
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.PIPE,

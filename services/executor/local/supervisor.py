@@ -20,7 +20,14 @@ from services.executor.local.cri_log import CriLog
 from services.executor.local.network import Network
 from services.executor.local.order import Order
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles, Status, read_go, write_whole
-from services.executor.local.processes import MEMORY, SYSTEM_PATH, Command, become_likely_victim, become_subreaper, settle_mounts
+from services.executor.local.processes import (
+    MEMORY,
+    SYSTEM_PATH,
+    Command,
+    become_likely_victim,
+    become_subreaper,
+    settle_mounts,
+)
 from services.executor.local.wakes import Wakes
 from services.executor.trees import give_away
 
@@ -40,7 +47,9 @@ def supervise(order: Order, in_place: int, network: Network | None) -> int:
     if not os.read(in_place, 1):
         return 1
     os.close(in_place)
-    os.dup2(0, 2)  # nobody reads there any more when the executor is gone, and its log should not be held open
+    os.dup2(
+        0, 2
+    )  # nobody reads there any more when the executor is gone, and its log should not be held open
     return _live(order, PodFiles(Path(order.pods) / order.name), wakes, network)
 
 
@@ -60,7 +69,9 @@ def _live(order: Order, files: PodFiles, wakes: Wakes, network: Network | None) 
     try:
         status = _Pod(order, files, wakes, network).run()
     except Exception:  # noqa: BLE001 - the outermost edge of the process: whatever happened, the pod has an end
-        status = Status(order.uid, released=True, fault=traceback.format_exc(limit=-3), finished_at=time.time())
+        status = Status(
+            order.uid, released=True, fault=traceback.format_exc(limit=-3), finished_at=time.time()
+        )
     _end(files, status)
     return 0
 
@@ -74,7 +85,9 @@ def _wait_at_the_gate(order: Order, files: PodFiles, wakes: Wakes) -> Literal["g
             return "go"
         if time.monotonic() >= closes_at:
             return "ungated"
-        wakes.wait(closes_at - time.monotonic())  # then one more look: whoever wrote `go` may have died before the signal
+        wakes.wait(
+            closes_at - time.monotonic()
+        )  # then one more look: whoever wrote `go` may have died before the signal
 
 
 def _end(files: PodFiles, status: Status) -> None:
@@ -102,7 +115,12 @@ class _Pod:
             status = replace(status, clone=cloned)
             if cloned.exit_code != 0 or cloned.stopped:
                 over = cloned.timed_out and time.monotonic() >= run_ends_at
-                return replace(status, stopped=cloned.stopped, time_limit="run" if over else None, finished_at=time.time())
+                return replace(
+                    status,
+                    stopped=cloned.stopped,
+                    time_limit="run" if over else None,
+                    finished_at=time.time(),
+                )
         if limits.stop_requested():  # its signal may have been heard together with the end of the clone
             return replace(status, stopped=True, finished_at=time.time())
         return self._job(status, limits)
@@ -121,13 +139,17 @@ class _Pod:
             self.network.enter()
         started_at = time.time()
         job_ends_at = time.monotonic() + self.order.job_seconds
-        limits = replace(limits, deadline=min(limits.deadline, job_ends_at), memory_bytes=self.order.memory_bytes)
+        limits = replace(
+            limits, deadline=min(limits.deadline, job_ends_at), memory_bytes=self.order.memory_bytes
+        )
         log = CriLog(os.open(self.files.log("job"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         try:
             ended = run_container(self._command(), limits, self.wakes, log.write)
         finally:
             log.close()
-        limit: Literal["job", "run"] | None = ("job" if limits.deadline == job_ends_at else "run") if ended.timed_out else None
+        limit: Literal["job", "run"] | None = (
+            ("job" if limits.deadline == job_ends_at else "run") if ended.timed_out else None
+        )
         return replace(
             status,
             stopped=ended.stopped,
@@ -142,7 +164,9 @@ class _Pod:
     def _command(self) -> Command:
         environment = {"PATH": SYSTEM_PATH, MARK: self.order.uid}
         argv = ("/bin/sh", MEMORY)
-        return Command(argv, environment, str(self.files.workspace), self.order.runner, self.order.driver.encode())
+        return Command(
+            argv, environment, str(self.files.workspace), self.order.runner, self.order.driver.encode()
+        )
 
 
 def _read_termination(path: Path) -> str:

@@ -16,10 +16,14 @@ from services.executor.local.processes import start_time
 
 def is_alive(identity: Identity) -> bool:
     try:
-        os.kill(identity.supervisor_pid, 0)  # of the dead the kernel knows this at once; looking for them in /proc costs it a millisecond
+        os.kill(
+            identity.supervisor_pid, 0
+        )  # of the dead the kernel knows this at once; looking for them in /proc costs it a millisecond
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's: it has the pid again, or it is a supervisor of an executor with more rights
+    except (
+        PermissionError
+    ):  # somebody else's: it has the pid again, or it is a supervisor of an executor with more rights
         pass
     return start_time(identity.supervisor_pid) == identity.supervisor_start_time
 

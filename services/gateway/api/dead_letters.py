@@ -27,7 +27,9 @@ _HIDDEN = {"body", "headers"}
 
 class DeadLetterFilters(PageFilters):
     queue: Text | None = None
-    state: Literal["open", "replayed"] | None = Field(None, description="open: nobody has replayed it since it died.")
+    state: Literal["open", "replayed"] | None = Field(
+        None, description="open: nobody has replayed it since it died."
+    )
 
 
 class DeadLetter(View):
@@ -47,8 +49,16 @@ class DeadLetter(View):
 
 def _shown(row: Any) -> DeadLetter:
     message: bytes = row["message"]
-    explanation = " ".join(part for part in (_CAUSES.get(row["cause"], "The broker laid it aside."), row["detail"]) if part)
-    return DeadLetter.of(row, explanation=explanation, about=_about(message), message_bytes=len(message), can_be_replayed=_read(message) is not None)
+    explanation = " ".join(
+        part for part in (_CAUSES.get(row["cause"], "The broker laid it aside."), row["detail"]) if part
+    )
+    return DeadLetter.of(
+        row,
+        explanation=explanation,
+        about=_about(message),
+        message_bytes=len(message),
+        can_be_replayed=_read(message) is not None,
+    )
 
 
 def _about(message: bytes) -> dict[str, Any]:
@@ -56,7 +66,9 @@ def _about(message: bytes) -> dict[str, Any]:
         said = orjson.loads(message)
     except orjson.JSONDecodeError:
         return {}
-    return {name: value for name, value in said.items() if name not in _HIDDEN} if isinstance(said, dict) else {}
+    return (
+        {name: value for name, value in said.items() if name not in _HIDDEN} if isinstance(said, dict) else {}
+    )
 
 
 def _read(message: bytes) -> Any:
@@ -70,7 +82,9 @@ async def listed(call: Call[NoBody, DeadLetterFilters]) -> web.Response:
     state = call.query.state
     filters = (call.query.queue, None if state is None else state == "replayed")
     async with call.gateway.store.reading() as work:
-        return await paged(call, DeadLetter, lambda before, limit: work.list_dead_letters(before, limit, filters), _shown)
+        return await paged(
+            call, DeadLetter, lambda before, limit: work.list_dead_letters(before, limit, filters), _shown
+        )
 
 
 async def show(call: Call[NoBody, NoFilters]) -> web.Response:
@@ -83,7 +97,9 @@ async def replay(call: Call[NoBody, NoFilters]) -> web.Response:
     async with call.gateway.store.reading() as work:
         message = _read((await _letter(work, call.id))["message"])
     if message is None:
-        raise conflict("not_a_message", "This is no message that this release knows: there is nothing to replay.")
+        raise conflict(
+            "not_a_message", "This is no message that this release knows: there is nothing to replay."
+        )
     if isinstance(message, DeliveryKept):
         await _accept(call, message)
     async with call.gateway.store.transaction() as work:

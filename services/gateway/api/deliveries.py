@@ -49,7 +49,11 @@ async def listed(call: Call[NoBody, DeliveryFilters]) -> web.Response:
     query = call.query
     filters = (query.source, query.event_type, query.outcome)
     async with call.gateway.store.reading() as work:
-        return await paged(call, DeliverySummary, lambda before, limit: work.list_deliveries(call.caller, before, limit, filters))
+        return await paged(
+            call,
+            DeliverySummary,
+            lambda before, limit: work.list_deliveries(call.caller, before, limit, filters),
+        )
 
 
 async def show(call: Call[NoBody, DeliveryChoice]) -> web.Response:

@@ -32,7 +32,10 @@ async def asset(_gateway: Gateway, request: web.Request) -> web.StreamResponse:
     path, content_type = ASSETS.get(request.match_info["name"], (None, ""))
     if path is None or not path.is_file():
         return not_found().response()
-    return web.FileResponse(path, headers={"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "max-age=3600", **_SAFE})
+    return web.FileResponse(
+        path,
+        headers={"Content-Type": f"{content_type}; charset=utf-8", "Cache-Control": "max-age=3600", **_SAFE},
+    )
 
 
 ROUTES = (

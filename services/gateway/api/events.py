@@ -75,8 +75,18 @@ async def listed(call: Call[NoBody, EventFilters]) -> web.Response:
     query = call.query
     async with call.gateway.store.transaction() as work:
         repositories = None if query.repository is None else await work.repository_ids(query.repository)
-        filters = (query.kind, repositories, query.branch, query.sha, query.pull_request, query.received_after, query.received_before)
-        return await paged(call, EventSummary, lambda before, limit: work.events(call.caller, before, limit, filters))
+        filters = (
+            query.kind,
+            repositories,
+            query.branch,
+            query.sha,
+            query.pull_request,
+            query.received_after,
+            query.received_before,
+        )
+        return await paged(
+            call, EventSummary, lambda before, limit: work.events(call.caller, before, limit, filters)
+        )
 
 
 async def show(call: Call[NoBody, NoFilters]) -> web.Response:

@@ -47,7 +47,12 @@ async def grant(call: Call[NewGrant, NoFilters]) -> web.Response:
         row = await work.set_grant(call.id, user_id, call.body.role)
         if row is None:
             raise not_found()
-        await work.audit(call.caller.user_id, "repository.granted", f"repository:{call.id}", {"user_id": user_id, "role": call.body.role})
+        await work.audit(
+            call.caller.user_id,
+            "repository.granted",
+            f"repository:{call.id}",
+            {"user_id": user_id, "role": call.body.role},
+        )
     return json_answer(Grant.of(row))
 
 
@@ -57,7 +62,9 @@ async def withdraw(call: Call[NoBody, NoFilters]) -> web.Response:
         await _check(work, call)
         if not await work.delete_grant(call.id, user_id):
             raise not_found()
-        await work.audit(call.caller.user_id, "repository.grant_withdrawn", f"repository:{call.id}", {"user_id": user_id})
+        await work.audit(
+            call.caller.user_id, "repository.grant_withdrawn", f"repository:{call.id}", {"user_id": user_id}
+        )
     return no_content()
 
 

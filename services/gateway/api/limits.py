@@ -22,7 +22,9 @@ class Limits(BaseModel):
 
 
 async def listed(call: Call[NoBody, NoFilters]) -> web.Response:
-    return json_answer(Limits(items=[LimitView.of(asdict(limit)) for limit in limits_of(call.gateway.settings)]))
+    return json_answer(
+        Limits(items=[LimitView.of(asdict(limit)) for limit in limits_of(call.gateway.settings)])
+    )
 
 
 ROUTES = (

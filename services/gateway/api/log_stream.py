@@ -42,7 +42,9 @@ async def follow(live: LiveLogs, watch: Watch, positions: dict[int, int], send: 
                 await send(b": still here\n\n")
 
 
-async def _send_new(live: LiveLogs, watch: Watch, state: LogState, positions: dict[int, int], send: Send) -> bool:
+async def _send_new(
+    live: LiveLogs, watch: Watch, state: LogState, positions: dict[int, int], send: Send
+) -> bool:
     """Some of each stream that has more; whether anything was sent."""
     has_sent = False
     for stream in state.streams:
@@ -63,11 +65,19 @@ def _told(stream: Stream, told: Said | Marked, positions: Positions) -> bytes:
         return event("lines", {**place, "first_line": told.first_line, "lines": told.lines}, positions)
     step = told.step
     if isinstance(step, StepBegin):
-        return event("step", {**place, "line": told.line, "phase": "begin", "index": step.index, "name": step.name}, positions)
+        return event(
+            "step",
+            {**place, "line": told.line, "phase": "begin", "index": step.index, "name": step.name},
+            positions,
+        )
     ended = {"phase": "end", "index": step.index, "exit_code": step.exit_code, "outcome": step.outcome}
     return event("step", {**place, "line": told.line, **ended}, positions)
 
 
 def event(kind: str, data: dict[str, Any], positions: Positions) -> bytes:
     """A server-sent event; JSON has no line feeds, so its data is one line."""
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (positions_text(positions).encode(), kind.encode(), orjson.dumps(data))
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (
+        positions_text(positions).encode(),
+        kind.encode(),
+        orjson.dumps(data),
+    )

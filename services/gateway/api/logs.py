@@ -21,7 +21,11 @@ from services.gateway.store import GatewayStore
 from shared import step_markers
 
 SEGMENTS_AT_ONCE = 32
-_TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+_TEXT_HEADERS = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
 
 
 _JOB = "Of this job alone: the bytes of one stream as they are. Absent: all streams, with headings."
@@ -70,7 +74,9 @@ def _abort(call: Call[Any, Any]) -> None:
 
 def _several(streams: list[Any], query: LogFilters) -> list[Any]:
     return [
-        stream for stream in streams if query.attempt in (None, stream["attempt"]) and query.container in (None, stream["container"])
+        stream
+        for stream in streams
+        if query.attempt in (None, stream["attempt"]) and query.container in (None, stream["container"])
     ]
 
 
@@ -85,9 +91,13 @@ async def _one(work: Any, call: Call[NoBody, LogFilters], streams: list[Any]) ->
     return [stream for stream in streams if (stream["job"], stream["attempt"], stream["container"]) == wanted]
 
 
-async def _write(store: GatewayStore, response: web.StreamResponse, stream: Any, *, with_heading: bool) -> None:
+async def _write(
+    store: GatewayStore, response: web.StreamResponse, stream: Any, *, with_heading: bool
+) -> None:
     if with_heading:
-        await response.write(f"==> {stream['job']}, attempt {stream['attempt']}, {stream['container']} <==\n".encode())
+        await response.write(
+            f"==> {stream['job']}, attempt {stream['attempt']}, {stream['container']} <==\n".encode()
+        )
     nonce = step_markers.nonce(stream["creation_token"])
     last = b"\n"
     async for raw in _stored(store, stream["id"]):
@@ -104,7 +114,11 @@ async def _stored(store: GatewayStore, stream_id: int) -> AsyncIterator[bytes]:
     line = 1
     while True:
         async with store.reading() as work:
-            rows = [row for row in await work.segments(stream_id, line, SEGMENTS_AT_ONCE) if row["first_line"] >= line]
+            rows = [
+                row
+                for row in await work.segments(stream_id, line, SEGMENTS_AT_ONCE)
+                if row["first_line"] >= line
+            ]
         for row in rows:
             yield unpacked(row["data"], row["raw_bytes"])
             line = row["first_line"] + row["line_count"]
@@ -133,7 +147,12 @@ async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
 
 async def _followed(call: Call[NoBody, NoFilters], positions: dict[int, int]) -> web.StreamResponse:
     live = call.gateway.live
-    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Content-Type": "text/event-stream",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        "X-Content-Type-Options": "nosniff",
+    }
     response = web.StreamResponse(headers=headers)
     watch = live.watch(call.id)
     try:

@@ -116,13 +116,17 @@ def _name_taken() -> Problem:
     return conflict("name_taken", "Another pipeline of this owner has this name.")
 
 
-async def _shown(work: Any, call: Call[Any, Any], pipeline_id: int, status: int = 200, **headers: str) -> web.Response:
+async def _shown(
+    work: Any, call: Call[Any, Any], pipeline_id: int, status: int = 200, **headers: str
+) -> web.Response:
     """Raises Problem 404."""
     row = await work.pipeline(pipeline_id, call.caller)
     if row is None:
         raise not_found()
     warnings = await _warnings(work, row["model"], row["created_by"])
-    return json_answer(Pipeline.of(row, warnings=warnings), status, {"ETag": etag_of(row["version"]), **headers})
+    return json_answer(
+        Pipeline.of(row, warnings=warnings), status, {"ETag": etag_of(row["version"]), **headers}
+    )
 
 
 async def _warnings(work: Any, model: Mapping[str, Any], owner: int) -> list[Fault]:
@@ -155,7 +159,11 @@ async def show(call: Call[NoBody, NoFilters]) -> web.Response:
 
 async def listed(call: Call[NoBody, PipelineFilters]) -> web.Response:
     async with call.gateway.store.reading() as work:
-        return await paged(call, PipelineSummary, lambda before, limit: work.pipelines(call.caller, before, limit, call.query.name))
+        return await paged(
+            call,
+            PipelineSummary,
+            lambda before, limit: work.pipelines(call.caller, before, limit, call.query.name),
+        )
 
 
 async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
@@ -174,7 +182,12 @@ async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
             await work.change_pipeline(row, naming, definition, call.caller.user_id)
         except NameTaken as error:
             raise _name_taken() from error
-        await work.audit(call.caller.user_id, "pipeline.changed", f"pipeline:{call.id}", {"new_revision": definition is not None})
+        await work.audit(
+            call.caller.user_id,
+            "pipeline.changed",
+            f"pipeline:{call.id}",
+            {"new_revision": definition is not None},
+        )
         return await _shown(work, call, call.id)
 
 

@@ -21,7 +21,10 @@ from services.gateway.store.repositories import AlreadyRegistered, NewRepository
 
 Forge = Literal["github", "gitea"]
 FullName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$")]
-_CLONE_URL = Field(description="https://, without credentials, not in a private network.", examples=["https://github.com/octo/web.git"])
+_CLONE_URL = Field(
+    description="https://, without credentials, not in a private network.",
+    examples=["https://github.com/octo/web.git"],
+)
 CloneUrl = Annotated[Text, StringConstraints(min_length=1, max_length=2000), _CLONE_URL]
 Secret = Annotated[Text, StringConstraints(min_length=6, max_length=1000)]
 
@@ -29,9 +32,13 @@ Secret = Annotated[Text, StringConstraints(min_length=6, max_length=1000)]
 class Registration(Shape):
     full_name: FullName
     forge: Forge = "github"
-    forge_id: Id | None = Field(None, description="The forge's number for it. Absent: learned from the first verified delivery.")
+    forge_id: Id | None = Field(
+        None, description="The forge's number for it. Absent: learned from the first verified delivery."
+    )
     clone_url: CloneUrl
-    webhook_secret: Secret | None = Field(None, description="For a hook of its own. Absent: the forge-wide secret counts.")
+    webhook_secret: Secret | None = Field(
+        None, description="For a hook of its own. Absent: the forge-wide secret counts."
+    )
     clone_token: Secret | None = Field(None, description="Given to git when it clones, and to nothing else.")
 
 
@@ -41,8 +48,11 @@ class RegistrationChange(Shape):
     full_name: FullName | None = None
     clone_url: CloneUrl | None = None
     forge_id: Id | None = None
-    hook_target_type: Literal["repository", "organization", "integration", "business", "enterprise"] | None = Field(
-        None, description="GitHub: the hook that counts when several send the same. Absent: the first one seen."
+    hook_target_type: (
+        Literal["repository", "organization", "integration", "business", "enterprise"] | None
+    ) = Field(
+        None,
+        description="GitHub: the hook that counts when several send the same. Absent: the first one seen.",
     )
     webhook_secret: Secret | None = None
     clone_token: Secret | None = None
@@ -67,7 +77,9 @@ class Repository(View):
     hook_target_type: str | None
     has_webhook_secret: bool
     has_clone_token: bool
-    role: Literal["maintainer", "viewer"] | None = Field(description="Yours; null: you see it as an administrator.")
+    role: Literal["maintainer", "viewer"] | None = Field(
+        description="Yours; null: you see it as an administrator."
+    )
     created_by: int
     created_at: Instant
     updated_at: Instant
@@ -120,7 +132,9 @@ async def _set_secrets(call: Call[Any, Any], work: Any, repository_id: int) -> b
     named = call.body.model_fields_set & {"webhook_secret", "clone_token"}
     for column, store in (("webhook_secret", work.set_webhook_secret), ("clone_token", work.set_clone_token)):
         if column in named:
-            await store(repository_id, _encrypted(call.gateway, getattr(call.body, column), column, repository_id))
+            await store(
+                repository_id, _encrypted(call.gateway, getattr(call.body, column), column, repository_id)
+            )
     return "webhook_secret" in named
 
 
@@ -140,13 +154,25 @@ async def register(call: Call[Registration, NoFilters]) -> web.Response:
     body = call.body
     _check_clone_url(call.gateway, body.clone_url)
     async with call.gateway.store.transaction() as work:
-        columns = NewRepository(body.forge, body.forge_id, body.full_name, body.clone_url, secrets.token_urlsafe(24), call.caller.user_id)
+        columns = NewRepository(
+            body.forge,
+            body.forge_id,
+            body.full_name,
+            body.clone_url,
+            secrets.token_urlsafe(24),
+            call.caller.user_id,
+        )
         try:
             repository_id = await work.insert_repository(columns)
         except AlreadyRegistered as error:
             raise _registered() from error
         has_hook = await _set_secrets(call, work, repository_id)
-        await work.audit(call.caller.user_id, "repository.registered", f"repository:{repository_id}", {"full_name": body.full_name})
+        await work.audit(
+            call.caller.user_id,
+            "repository.registered",
+            f"repository:{repository_id}",
+            {"full_name": body.full_name},
+        )
         row = await work.repository(repository_id, call.caller)
     if has_hook:
         await call.gateway.hook_secrets.changed()
@@ -195,7 +221,10 @@ async def change(call: Call[RegistrationChange, NoFilters]) -> web.Response:
         _check_identity_stays(before, call)
         _check_token_stays(before, body)
         try:
-            await work.change_repository(call.id, RepositoryChange(body.full_name, body.clone_url, body.forge_id, body.hook_target_type))
+            await work.change_repository(
+                call.id,
+                RepositoryChange(body.full_name, body.clone_url, body.forge_id, body.hook_target_type),
+            )
         except AlreadyRegistered as error:
             raise _registered() from error
         await _set_secrets(call, work, call.id)

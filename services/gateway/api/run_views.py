@@ -61,7 +61,9 @@ class Attempt(View):
     waiting_for: WaitingFor | None
     steps: list[Step]
     containers: list[str]
-    warnings: list[str] = Field(description="What to know about how it runs, such as a network that it shares.")
+    warnings: list[str] = Field(
+        description="What to know about how it runs, such as a network that it shares."
+    )
     logs: str = Field(description="The log of its container `job`.")
     created_at: Instant
     claimed_at: Instant | None
@@ -94,10 +96,14 @@ class Job(View):
     reason: Reason | None
     waiting_for: WaitingFor | None = Field(description="On the cluster too: for room, a node or an image.")
     retry_at: Instant | None = Field(description="Between two attempts: when the next may begin.")
-    place: int | None = Field(description="Waiting for a slot: how many jobs are before it; for a place in its group: how many runs. 1,000 at most.")
+    place: int | None = Field(
+        description="Waiting for a slot: how many jobs are before it; for a place in its group: how many runs. 1,000 at most."
+    )
     message: str | None
     cluster: str
-    carried_from: int | None = Field(description="In a retry of what failed: the job whose success counts here.")
+    carried_from: int | None = Field(
+        description="In a retry of what failed: the job whose success counts here."
+    )
     created_at: Instant
     ready_at: Instant | None
     admitted_at: Instant | None
@@ -114,7 +120,9 @@ class Transition(View):
     from_status: Status | None
     to_status: Status
     reason: Reason | None
-    cause: str = Field(description="What moved it, with its id: event, command, attempt, run (a newer one of its group); or deadline, group.")
+    cause: str = Field(
+        description="What moved it, with its id: event, command, attempt, run (a newer one of its group); or deadline, group."
+    )
     at: Instant
 
 
@@ -137,7 +145,9 @@ class Concurrency(View):
     group: str
     limit: int
     on_new: OnNew
-    entered_at: Instant | None = Field(description="Since then it has a place, until its last attempt is over.")
+    entered_at: Instant | None = Field(
+        description="Since then it has a place, until its last attempt is over."
+    )
 
 
 class Run(RunSummary):
@@ -148,12 +158,22 @@ class Run(RunSummary):
     transitions: list[Transition]
 
 
-def run_view(row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]) -> Run:
+def run_view(
+    row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
+) -> Run:
     """`parts`: the rows of its jobs, attempts and transitions."""
     jobs, attempts, transitions = parts
     run_id = row["id"]
     shown = [
-        Job.of(job, attempts=[Attempt.of_job(attempt, run_id, job["name"]) for attempt in attempts if attempt["job_id"] == job["id"]]) for job in jobs
+        Job.of(
+            job,
+            attempts=[
+                Attempt.of_job(attempt, run_id, job["name"])
+                for attempt in attempts
+                if attempt["job_id"] == job["id"]
+            ],
+        )
+        for job in jobs
     ]
     return Run.of(
         row,
@@ -168,4 +188,9 @@ def run_view(row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[A
 def _concurrency(row: Mapping[str, Any]) -> Concurrency | None:
     if row["concurrency_group"] is None:
         return None
-    return Concurrency(group=row["concurrency_group"], limit=row["concurrency_limit"], on_new=row["on_new"], entered_at=row["group_entered_at"])
+    return Concurrency(
+        group=row["concurrency_group"],
+        limit=row["concurrency_limit"],
+        on_new=row["on_new"],
+        entered_at=row["group_entered_at"],
+    )

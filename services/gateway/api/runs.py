@@ -35,8 +35,12 @@ class RunsFilters(PageFilters):
 
 
 class Retry(Shape):
-    only: Annotated[Literal["all", "failed"], Field(description="failed: jobs that succeeded are carried over.")] = "all"
-    latest: Annotated[bool, Field(description="With the pipeline's newest revision instead of the run's.")] = False
+    only: Annotated[
+        Literal["all", "failed"], Field(description="failed: jobs that succeeded are carried over.")
+    ] = "all"
+    latest: Annotated[
+        bool, Field(description="With the pipeline's newest revision instead of the run's.")
+    ] = False
 
 
 class Cancel(Shape):
@@ -61,7 +65,9 @@ async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
             query.finished_after,
             query.finished_before,
         )
-        return await paged(call, RunSummary, lambda before, limit: work.runs(call.caller, before, limit, filters))
+        return await paged(
+            call, RunSummary, lambda before, limit: work.runs(call.caller, before, limit, filters)
+        )
 
 
 async def show(call: Call[NoBody, NoFilters]) -> web.Response:
@@ -88,7 +94,9 @@ async def retry(call: Call[Retry, NoFilters]) -> web.Response:
         raise _refused(command["reason"])
     async with call.gateway.store.reading() as work:
         run = await _shown(work, call, command["new_run_id"])
-    return json_answer(run, 201 if command["reason"] == "run_created" else 200, {"Location": f"/runs/{run.id}"})
+    return json_answer(
+        run, 201 if command["reason"] == "run_created" else 200, {"Location": f"/runs/{run.id}"}
+    )
 
 
 async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
@@ -123,7 +131,9 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
     return await call.gateway.effects.wait(command_id, call.caller)
 
 
-async def _repeated(work: Any, call: Call[Any, Any], kind: str, arguments: dict[str, Any], key: str) -> int | None:
+async def _repeated(
+    work: Any, call: Call[Any, Any], kind: str, arguments: dict[str, Any], key: str
+) -> int | None:
     """The earlier command with this key. Raises Problem 409 when that was another wish."""
     earlier = await work.command_by_key(call.caller.user_id, key)
     if earlier is None:
@@ -153,13 +163,19 @@ REFUSALS = {
 
 
 def _refused(reason: str) -> Problem:
-    return not_found() if reason == "run_unknown" else conflict(reason, REFUSALS.get(reason, "The scheduler refused this."))
+    return (
+        not_found()
+        if reason == "run_unknown"
+        else conflict(reason, REFUSALS.get(reason, "The scheduler refused this."))
+    )
 
 
 def _idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get(IDEMPOTENCY_KEY.name)
     if key is not None and not re.fullmatch(IDEMPOTENCY_KEY.pattern, key):
-        raise invalid("header.Idempotency-Key", "pattern", "1 to 200 printable characters without spaces are needed")
+        raise invalid(
+            "header.Idempotency-Key", "pattern", "1 to 200 printable characters without spaces are needed"
+        )
     return key
 
 
@@ -178,7 +194,13 @@ ROUTES = (
         query=RunsFilters,
         answers={200: Answer("A page.", Page[RunSummary])},
     ),
-    Route(method="GET", path="/runs/{id}", handler=show, summary="A run with its jobs, attempts and steps.", answers={200: Answer("The run.", Run)}),
+    Route(
+        method="GET",
+        path="/runs/{id}",
+        handler=show,
+        summary="A run with its jobs, attempts and steps.",
+        answers={200: Answer("The run.", Run)},
+    ),
     Route(
         method="POST",
         path="/runs/{id}/retry",

@@ -19,8 +19,15 @@ _EXPIRES = "At the latest when the token that makes it expires. Absent: when tha
 
 
 class NewToken(Shape):
-    name: Annotated[Text, StringConstraints(min_length=1, max_length=200)] = Field(description="What it is for.")
-    scopes: list[Scope] = Field([Scope.READ, Scope.WRITE], min_length=1, max_length=3, description="Each includes the ones before it: read, write, admin.")
+    name: Annotated[Text, StringConstraints(min_length=1, max_length=200)] = Field(
+        description="What it is for."
+    )
+    scopes: list[Scope] = Field(
+        [Scope.READ, Scope.WRITE],
+        min_length=1,
+        max_length=3,
+        description="Each includes the ones before it: read, write, admin.",
+    )
     expires_at: Moment | None = Field(None, description=_EXPIRES)
     user_id: Id | None = Field(None, description="For somebody else; administrators only.")
 
@@ -59,7 +66,9 @@ def _check(wanted: NewToken, caller: Caller, owner: Any) -> None:
     """A token never reaches further than the one that makes it, nor than its owner."""
     beyond = included(frozenset(wanted.scopes)) - included(caller.scopes)
     if beyond or (Scope.ADMIN in wanted.scopes and not owner["is_admin"]):
-        raise forbidden("A token cannot allow more than the one that makes it, nor more than its owner may do.")
+        raise forbidden(
+            "A token cannot allow more than the one that makes it, nor more than its owner may do."
+        )
 
 
 async def _parent(work: Any, call: Call[NewToken, NoFilters]) -> Any:
@@ -126,7 +135,14 @@ ROUTES = (
         answers={201: Answer("The token, this once.", Token)},
         problems=frozenset({404, 409}),
     ),
-    Route(method="GET", path="/tokens", handler=listed, summary="Your tokens.", query=TokenFilters, answers={200: Answer("A page.", Page[TokenSummary])}),
+    Route(
+        method="GET",
+        path="/tokens",
+        handler=listed,
+        summary="Your tokens.",
+        query=TokenFilters,
+        answers={200: Answer("A page.", Page[TokenSummary])},
+    ),
     Route(
         method="DELETE",
         path="/tokens/{id}",

@@ -12,7 +12,11 @@ from services.gateway.problems import conflict, not_found
 from services.gateway.routing import LOCATION, Answer, Call, NoBody, NoFilters, Route
 
 PersonName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-Email = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=r"^[!-?A-~]+@[!-?A-~]+$"), AfterValidator(str.lower)]
+Email = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=254, pattern=r"^[!-?A-~]+@[!-?A-~]+$"),
+    AfterValidator(str.lower),
+]
 
 
 class NewUser(Shape):
@@ -43,7 +47,9 @@ async def create(call: Call[NewUser, NoFilters]) -> web.Response:
         row = await work.insert_user(call.body.name, call.body.email, is_admin=call.body.is_admin)
         if row is None:
             raise conflict("email_taken", "Somebody has this e-mail address.")
-        await work.audit(call.caller.user_id, "user.created", f"user:{row['id']}", {"is_admin": call.body.is_admin})
+        await work.audit(
+            call.caller.user_id, "user.created", f"user:{row['id']}", {"is_admin": call.body.is_admin}
+        )
     return json_answer(User.of(row), 201, {"Location": f"/users/{row['id']}"})
 
 
@@ -82,11 +88,16 @@ async def _changed(call: Call[UserChange, NoFilters] | Call[NoBody, NoFilters], 
     async with call.gateway.store.transaction() as work:
         others = set(await work.lock_admins()) - {call.id}
         if (wanted.is_admin is False or wanted.disabled) and (call.id == call.caller.user_id or not others):
-            raise conflict("own_account", "Administrators do not disable or demote themselves, so that one is always left.")
+            raise conflict(
+                "own_account",
+                "Administrators do not disable or demote themselves, so that one is always left.",
+            )
         row = await work.change_user(call.id, wanted.name, wanted.is_admin, wanted.disabled)
         if row is None:
             raise not_found()
-        await work.audit(call.caller.user_id, "user.changed", f"user:{call.id}", wanted.model_dump(exclude_none=True))
+        await work.audit(
+            call.caller.user_id, "user.changed", f"user:{call.id}", wanted.model_dump(exclude_none=True)
+        )
     call.gateway.callers.forget()
     return User.of(row)
 
@@ -113,7 +124,14 @@ ROUTES = (
         query=PageFilters,
         answers={200: Answer("A page.", Page[User])},
     ),
-    Route(method="GET", path="/users/me", handler=me, summary="Yourself.", answers=_ONE, problems=frozenset({404})),
+    Route(
+        method="GET",
+        path="/users/me",
+        handler=me,
+        summary="Yourself.",
+        answers=_ONE,
+        problems=frozenset({404}),
+    ),
     Route(method="GET", path="/users/{id}", handler=show, summary="A user.", scope=Scope.ADMIN, answers=_ONE),
     Route(
         method="PATCH",

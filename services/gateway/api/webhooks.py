@@ -40,9 +40,18 @@ def _headers(forge: Forge) -> tuple[HeaderParameter, ...]:
         HeaderParameter(forge.delivery, "The id of this delivery.", "^[!-~]{1,200}$", is_required=True),
     )
     if forge.plain_signature:
-        own = HeaderParameter(forge.plain_signature, f"{signature}. Or X-Hub-Signature-256 as GitHub sends it.", "^[0-9a-f]{64}$")
+        own = HeaderParameter(
+            forge.plain_signature,
+            f"{signature}. Or X-Hub-Signature-256 as GitHub sends it.",
+            "^[0-9a-f]{64}$",
+        )
         return (*shared, own)
-    return (*shared, HeaderParameter("X-Hub-Signature-256", f"sha256= and the {signature}.", "^sha256=[0-9a-f]{64}$", is_required=True))
+    return (
+        *shared,
+        HeaderParameter(
+            "X-Hub-Signature-256", f"sha256= and the {signature}.", "^sha256=[0-9a-f]{64}$", is_required=True
+        ),
+    )
 
 
 def _routes(forge: Forge) -> tuple[Route, Route]:

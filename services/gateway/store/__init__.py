@@ -13,7 +13,16 @@ from services.gateway.store.runs import RunsWork
 from shared.db import Database, Queries, Relay, Store
 
 
-class GatewayWork(DeadLettersWork, DeliveriesWork, HistoryWork, LogsWork, PeopleWork, PipelinesWork, RepositoriesWork, RunsWork):
+class GatewayWork(
+    DeadLettersWork,
+    DeliveriesWork,
+    HistoryWork,
+    LogsWork,
+    PeopleWork,
+    PipelinesWork,
+    RepositoriesWork,
+    RunsWork,
+):
     """One transaction over everything that the gateway reads and writes."""
 
 
@@ -22,7 +31,9 @@ GatewayStore = Store[GatewayWork]
 
 def gateway_queries() -> Queries:
     """The statements of all subjects."""
-    return Queries("\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.sql"))))
+    return Queries(
+        "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.sql")))
+    )
 
 
 def open_store(database: Database, relay: Relay | None) -> GatewayStore:

@@ -14,7 +14,9 @@ class DeadLettersWork(Work):
         """`death`: queue, cause, detail. A letter that was replayed is open again."""
         await self._run("insert_dead_letter", *death, kind, message, hashlib.sha256(message).digest())
 
-    async def list_dead_letters(self, before: int, limit: int, filters: Sequence[Any]) -> list[asyncpg.Record]:
+    async def list_dead_letters(
+        self, before: int, limit: int, filters: Sequence[Any]
+    ) -> list[asyncpg.Record]:
         """`filters`: queue, whether it was replayed."""
         return await self._rows("list_dead_letters", before, limit, *filters)
 

@@ -73,7 +73,13 @@ class DeliveriesWork(Work):
             if first is None:
                 raise Transient("the row that stood in the way is gone")
             if first["delivery_id"] != delivery.delivery_id:
-                await self._run("insert_audit", None, "delivery.replayed", f"delivery:{first['id']}", {"delivery_id": delivery.delivery_id})
+                await self._run(
+                    "insert_audit",
+                    None,
+                    "delivery.replayed",
+                    f"delivery:{first['id']}",
+                    {"delivery_id": delivery.delivery_id},
+                )
             if first["is_open"]:
                 again[first["id"]] = delivery
             kept.append(Kept(first["delivery_id"], is_duplicate=True))
@@ -91,9 +97,16 @@ class DeliveriesWork(Work):
         rows = await self._rows("mark_redelivered", ids, *columns, encode(message).decode())
         if not rows:
             return []
-        return [(rows[0]["outbox_id"], message.model_copy(update={"delivery_ids": tuple(row["id"] for row in rows)}))]
+        return [
+            (
+                rows[0]["outbox_id"],
+                message.model_copy(update={"delivery_ids": tuple(row["id"] for row in rows)}),
+            )
+        ]
 
-    async def list_deliveries(self, caller: Caller, before: int, limit: int, filters: Sequence[Any]) -> list[asyncpg.Record]:
+    async def list_deliveries(
+        self, caller: Caller, before: int, limit: int, filters: Sequence[Any]
+    ) -> list[asyncpg.Record]:
         """`filters`: source, event type, outcome."""
         return await self._rows("list_deliveries", caller.user_id, caller.is_admin, before, limit, *filters)
 

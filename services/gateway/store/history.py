@@ -10,7 +10,9 @@ from shared.db import Work
 
 
 class HistoryWork(Work):
-    async def events(self, caller: Caller, before: int, limit: int, filters: Sequence[Any]) -> list[asyncpg.Record]:
+    async def events(
+        self, caller: Caller, before: int, limit: int, filters: Sequence[Any]
+    ) -> list[asyncpg.Record]:
         """`filters`: kind, repository ids, branch, sha, pull request, received after, received before."""
         return await self._rows("list_events", caller.user_id, caller.is_admin, before, limit, *filters)
 

@@ -23,7 +23,9 @@ class NewToken(NamedTuple):
 
 
 class PeopleWork(Work):
-    async def audit(self, user_id: int | None, action: str, what: str, details: dict[str, Any] | None = None) -> None:
+    async def audit(
+        self, user_id: int | None, action: str, what: str, details: dict[str, Any] | None = None
+    ) -> None:
         """`what` names the object: `pipeline:12`. Details hold no secret."""
         await self._run("insert_audit", user_id, action, what, details or {})
 
@@ -84,7 +86,9 @@ class PeopleWork(Work):
     async def lock_admins(self) -> list[int]:
         return [row["id"] for row in await self._rows("lock_admins")]
 
-    async def change_user(self, user_id: int, name: str | None, is_admin: bool | None, is_disabled: bool | None) -> asyncpg.Record | None:
+    async def change_user(
+        self, user_id: int, name: str | None, is_admin: bool | None, is_disabled: bool | None
+    ) -> asyncpg.Record | None:
         return await self._row("change_user", user_id, name, is_admin, is_disabled)
 
     async def has_admin_under_lock(self) -> bool:

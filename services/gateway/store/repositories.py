@@ -53,8 +53,12 @@ class RepositoriesWork(Work):
     async def lock_repository(self, repository_id: int) -> asyncpg.Record | None:
         return await self._row("lock_repository", repository_id)
 
-    async def repositories(self, caller: Caller, before: int, limit: int, full_name: str | None, forge: str | None) -> list[asyncpg.Record]:
-        return await self._rows("list_repositories", caller.user_id, caller.is_admin, before, limit, full_name, forge)
+    async def repositories(
+        self, caller: Caller, before: int, limit: int, full_name: str | None, forge: str | None
+    ) -> list[asyncpg.Record]:
+        return await self._rows(
+            "list_repositories", caller.user_id, caller.is_admin, before, limit, full_name, forge
+        )
 
     async def change_repository(self, repository_id: int, change: RepositoryChange) -> None:
         """Raises AlreadyRegistered."""

@@ -32,7 +32,9 @@ class RunsWork(Work):
     async def repository_ids(self, full_name: str) -> list[int]:
         return [row["id"] for row in await self._rows("repository_ids", full_name)]
 
-    async def runs(self, caller: Caller, before: int, limit: int, filters: RunFilters) -> list[asyncpg.Record]:
+    async def runs(
+        self, caller: Caller, before: int, limit: int, filters: RunFilters
+    ) -> list[asyncpg.Record]:
         """Needs a transaction: the way of planning is set for it."""
         await self._run("plan_each_time")
         query = "newest_runs" if caller.is_admin else "newest_runs_of_user"
@@ -50,9 +52,13 @@ class RunsWork(Work):
     async def transitions(self, run_id: int) -> list[asyncpg.Record]:
         return await self._rows("run_transitions", run_id)
 
-    async def insert_command(self, kind: str, run_id: int, arguments: Mapping[str, Any], user_id: int, key: str | None) -> int | None:
+    async def insert_command(
+        self, kind: str, run_id: int, arguments: Mapping[str, Any], user_id: int, key: str | None
+    ) -> int | None:
         """A new command with its message; None: the user's idempotency key belongs to an earlier one."""
-        command_id: int | None = await self._value("insert_command", kind, run_id, dict(arguments), user_id, key)
+        command_id: int | None = await self._value(
+            "insert_command", kind, run_id, dict(arguments), user_id, key
+        )
         if command_id is not None:
             self.send(CommandRequested(command_ids=(command_id,)))
         return command_id

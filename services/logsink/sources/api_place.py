@@ -27,5 +27,13 @@ class Place:
     def cursor(self) -> Cursor | None:
         if self.tail is None:
             return None
-        stamps = {"stamp": self.tail.stamp.decode(), "greatest": self.tail.greatest.decode(), "run": self.tail.run}
-        return stamps | {"digests": b"".join(self.tail.digests).hex(), "bytes": self.read_bytes, "restarts": self.restarts}
+        stamps = {
+            "stamp": self.tail.stamp.decode(),
+            "greatest": self.tail.greatest.decode(),
+            "run": self.tail.run,
+        }
+        return stamps | {
+            "digests": b"".join(self.tail.digests).hex(),
+            "bytes": self.read_bytes,
+            "restarts": self.restarts,
+        }

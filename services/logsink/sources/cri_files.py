@@ -82,8 +82,12 @@ class CriFileSource:
 
     async def read(self) -> Reading:
         self._pod.start(self._bell)
-        if self._unwatched and not self.has_ended():  # of a log that is complete already nothing more will come
-            self._unwatched -= {directory for directory in self._unwatched if self._wakeups.watch(directory, self._bell)}
+        if (
+            self._unwatched and not self.has_ended()
+        ):  # of a log that is complete already nothing more will come
+            self._unwatched -= {
+                directory for directory in self._unwatched if self._wakeups.watch(directory, self._bell)
+            }
         try:
             if self._file and self._file.waiting_bytes() > _INLINE_BYTES:
                 return await in_thread(self._read)
@@ -111,7 +115,9 @@ class CriFileSource:
                 file.close()
 
     def _read(self) -> Reading:
-        end = self._end or (End() if self._pod.says_ended(self._container) else None)  # before the last read: what was written until then is read
+        end = self._end or (
+            End() if self._pod.says_ended(self._container) else None
+        )  # before the last read: what was written until then is read
         if self._file is None:
             self._open()
         data = self._file.read(CHUNK_BYTES) if self._file else b""

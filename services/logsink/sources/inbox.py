@@ -21,7 +21,12 @@ class Room:
     async def take(self, count: int, inbox: "Inbox") -> None:
         """Waits while all is full, or this inbox is. What an empty inbox gets is always taken, so that every stream goes on."""
         async with self._freed:
-            await self._freed.wait_for(lambda: not inbox.held_bytes or (self._used < self._most_bytes and inbox.held_bytes < READING_BYTES))
+            await self._freed.wait_for(
+                lambda: (
+                    not inbox.held_bytes
+                    or (self._used < self._most_bytes and inbox.held_bytes < READING_BYTES)
+                )
+            )
             self._used += count
 
     async def give_back(self, count: int) -> None:
@@ -81,12 +86,19 @@ class Inbox:
                 raise SourceAway(why)
             return Reading()
         taken = [self._items.popleft()]
-        while self._items and self._items[0].gap is None and sum(len(item.lines.text) for item in taken) < READING_BYTES:
+        while (
+            self._items
+            and self._items[0].gap is None
+            and sum(len(item.lines.text) for item in taken) < READING_BYTES
+        ):
             taken.append(self._items.popleft())
         await self._let_go(taken)
         lines = taken[0].lines
         if len(taken) > 1:
-            lines = Lines(b"".join(item.lines.text for item in taken), [stamp for item in taken for stamp in item.lines.stamps])
+            lines = Lines(
+                b"".join(item.lines.text for item in taken),
+                [stamp for item in taken for stamp in item.lines.stamps],
+            )
         cursor = next((item.cursor for item in reversed(taken) if item.cursor), None)
         return Reading(lines, cursor, taken[0].gap, more=bool(self._items) or self.end is not None)
 

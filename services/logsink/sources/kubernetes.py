@@ -74,7 +74,9 @@ class KubernetesSource:
         self._container = log.container
         self._has_steps = log.has_steps
         self._new_answer = partial(Answer, masker, longest_line_bytes=log.longest_line_bytes)
-        self._least_rotated_bytes = log.rotated_bytes * 7 // 10  # the API's form of short lines is shorter than the file's
+        self._least_rotated_bytes = (
+            log.rotated_bytes * 7 // 10
+        )  # the API's form of short lines is shorter than the file's
         self._bell = asyncio.Event()
         self._inbox = Inbox(cluster.room, self._bell)
         self._news = asyncio.Event()
@@ -95,7 +97,10 @@ class KubernetesSource:
 
     async def read(self) -> Reading:
         if not self._tasks:
-            self._tasks = [asyncio.create_task(work, name=f"log of {self._pod.path}") for work in (self._run(), self._pod.run())]
+            self._tasks = [
+                asyncio.create_task(work, name=f"log of {self._pod.path}")
+                for work in (self._run(), self._pod.run())
+            ]
         for task in self._tasks:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
@@ -130,7 +135,11 @@ class KubernetesSource:
                     failures += 1
                     if not await self._give_up(error):
                         self._inbox.put_failure(str(error))
-                        await asyncio.sleep(REFUSED_SECONDS[self._refusals - 1] if self._refusals else backoff(failures, first=0.2, most=10))
+                        await asyncio.sleep(
+                            REFUSED_SECONDS[self._refusals - 1]
+                            if self._refusals
+                            else backoff(failures, first=0.2, most=10)
+                        )
         except Exception:
             self._bell.set()  # the next `read` raises it
             raise
@@ -164,7 +173,11 @@ class KubernetesSource:
         return None
 
     def _seen(self) -> Where | None:
-        return self._pod.state.where(self._container, attempt_is_over=self._pod.attempt_is_over) if self._pod.state else None
+        return (
+            self._pod.state.where(self._container, attempt_is_over=self._pod.attempt_is_over)
+            if self._pod.state
+            else None
+        )
 
     def _state(self) -> ContainerState | None:
         return self._pod.state.containers.get(self._container) if self._pod.state else None
@@ -180,7 +193,9 @@ class KubernetesSource:
             watching: asyncio.Task[None] | None = None
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS) as limit:
-                    async with self._cluster.api.stream(f"{self._pod.path}/log", idle_seconds=None, follow=True, **self._query()) as chunks:
+                    async with self._cluster.api.stream(
+                        f"{self._pod.path}/log", idle_seconds=None, follow=True, **self._query()
+                    ) as chunks:
                         has_begun = True
                         limit.reschedule(loop.time() + self._patience(answer))
                         watching = asyncio.create_task(self._shorten(limit))
@@ -251,7 +266,9 @@ class KubernetesSource:
         answer = self._answer(follows=False)
         before = self._place
         query = self._query() | ({"previous": True} if previous else {})
-        async with self._cluster.api.stream(f"{self._pod.path}/log", idle_seconds=_ANSWER_SECONDS, **query) as chunks:
+        async with self._cluster.api.stream(
+            f"{self._pod.path}/log", idle_seconds=_ANSWER_SECONDS, **query
+        ) as chunks:
             async for chunk in chunks:
                 await self._take(answer, chunk)
                 if answer.broken:
@@ -283,7 +300,11 @@ class KubernetesSource:
         for piece in pieces:
             if self._place.tail is None:
                 self._gap = self._gap or self._late(piece)
-            place = replace(self._place, tail=piece.tail, read_bytes=self._place.read_bytes + len(piece.lines.text) + 31 * piece.lines.count)
+            place = replace(
+                self._place,
+                tail=piece.tail,
+                read_bytes=self._place.read_bytes + len(piece.lines.text) + 31 * piece.lines.count,
+            )
             await self._inbox.put(piece.lines, place.cursor(), self._gap)
             self._place, self._gap, self._mode, self._from_beginning = place, None, Mode.SEEK, False
         answer.can_skip_files = self._is_long
@@ -295,7 +316,9 @@ class KubernetesSource:
         state, first_at = self._state(), piece.lines.at(0)
         if state is None or state.started_at is None or first_at is None:
             return None
-        is_late = (first_at - state.started_at).total_seconds() >= _LATE_BEGIN_SECONDS and (datetime.now(UTC) - first_at).total_seconds() >= _LATE_BEGIN_SECONDS
+        is_late = (first_at - state.started_at).total_seconds() >= _LATE_BEGIN_SECONDS and (
+            datetime.now(UTC) - first_at
+        ).total_seconds() >= _LATE_BEGIN_SECONDS
         return _ROTATED if is_late else None
 
     def _judge(self, answer: Answer) -> None:

@@ -29,7 +29,9 @@ class LogFile:
         self._descriptor = plain.fileno()
         self._is_compressed = path.suffix == ".gz"
         self._plain = plain
-        self._file: BinaryIO = cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if self._is_compressed else plain
+        self._file: BinaryIO = (
+            cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if self._is_compressed else plain
+        )
         self._head = self._tail = b""
         self.offset = 0
 
@@ -44,7 +46,11 @@ class LogFile:
         self._head += data[: HEAD_BYTES - len(self._head)]
         self._tail = recent[-TAIL_BYTES:]
         end = len(recent) - unfinished
-        return self._cursor(unfinished, recent[max(0, end - TAIL_BYTES) : end]) if unfinished < len(data) else None
+        return (
+            self._cursor(unfinished, recent[max(0, end - TAIL_BYTES) : end])
+            if unfinished < len(data)
+            else None
+        )
 
     def here(self) -> Cursor:
         return self._cursor(0, self._tail)
@@ -88,7 +94,13 @@ class LogFile:
     def _cursor(self, back: int, tail: bytes) -> Cursor:
         offset = self.offset - back
         head_bytes = min(HEAD_BYTES, offset)
-        return {"inode": self.inode, "offset": offset, "crc": zlib.crc32(tail), "head_bytes": head_bytes, "head_crc": self._head_crc(head_bytes)}
+        return {
+            "inode": self.inode,
+            "offset": offset,
+            "crc": zlib.crc32(tail),
+            "head_bytes": head_bytes,
+            "head_crc": self._head_crc(head_bytes),
+        }
 
     def _head_crc(self, count: int) -> int:
         return zlib.crc32(self._head[:count])
@@ -169,10 +181,20 @@ class RestartedLogFiles(LogFiles):
 
     def _paths(self) -> list[Path]:
         names = _names(self._directory)
-        return [path for start in self._starts(names) for path in _rotations(self._directory / f"{start}.log", names)]
+        return [
+            path
+            for start in self._starts(names)
+            for path in _rotations(self._directory / f"{start}.log", names)
+        ]
 
     def _starts(self, names: set[str]) -> list[int]:
-        return sorted({int(start) for start, log, _ in (name.partition(".log") for name in names) if log and start.isdecimal()})
+        return sorted(
+            {
+                int(start)
+                for start, log, _ in (name.partition(".log") for name in names)
+                if log and start.isdecimal()
+            }
+        )
 
 
 def _names(directory: Path) -> set[str]:

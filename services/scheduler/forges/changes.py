@@ -38,7 +38,9 @@ def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetim
     )
 
 
-def read_pull_request(payload: Fields, repository: ForgeRepository, actions: Mapping[str, str]) -> Event | Ignored:
+def read_pull_request(
+    payload: Fields, repository: ForgeRepository, actions: Mapping[str, str]
+) -> Event | Ignored:
     """A change of a pull request; `actions` are the forge's words for those that count. Raises Malformed."""
     action = payload.required_text("action")
     if action not in actions:
@@ -85,7 +87,9 @@ def _is_trusted(head: Fields, base: Fields, repository: ForgeRepository) -> bool
 def _git_name(fields: Fields, name: str) -> str:
     """A ref or branch as git allows it: no control characters, and short enough to reach user code whole."""
     value = fields.required_text(name)
-    if len(value.encode()) > LONGEST_VARIABLE_BYTES or any(ord(character) < 32 or character in "\x7f\N{REPLACEMENT CHARACTER}" for character in value):
+    if len(value.encode()) > LONGEST_VARIABLE_BYTES or any(
+        ord(character) < 32 or character in "\x7f\N{REPLACEMENT CHARACTER}" for character in value
+    ):
         raise Malformed(f"`{name}` is not the name of a git ref.")
     return value
 

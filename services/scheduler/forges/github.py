@@ -13,7 +13,11 @@ _ACTIONS = {"opened": "opened", "synchronize": "synchronize", "reopened": "reope
 def normalise(event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
     """What a GitHub delivery says; see `services.scheduler.forges.normalise`."""
     if event_type not in {"push", "pull_request"}:
-        reason = "A ping: the webhook works." if event_type == "ping" else f"{shown(event_type)} events start nothing."
+        reason = (
+            "A ping: the webhook works."
+            if event_type == "ping"
+            else f"{shown(event_type)} events start nothing."
+        )
         return ignored(reason, _FORGE, headers, body)
     payload = read_body(headers, body)
     repository = read_repository(_FORGE, payload)

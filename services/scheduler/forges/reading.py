@@ -55,12 +55,20 @@ class Fields:
 
     def text(self, name: str) -> str | None:
         value = self._document.get(name)
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST_TEXT] if isinstance(value, str) else None
+        return (
+            value.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST_TEXT]
+            if isinstance(value, str)
+            else None
+        )
 
     def number(self, name: str) -> int | None:
         """A positive id."""
         value = self._document.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _GREATEST_ID else None
+        return (
+            value
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _GREATEST_ID
+            else None
+        )
 
     def is_true(self, name: str) -> bool:
         return self._document.get(name) is True

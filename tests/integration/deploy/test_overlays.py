@@ -12,10 +12,20 @@ pytestmark = pytest.mark.kubernetes
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-async def test_a_cluster_takes_every_object(overlay: str, kubernetes: KubernetesApi, build_namespace: str) -> None:
+async def test_a_cluster_takes_every_object(
+    overlay: str, kubernetes: KubernetesApi, build_namespace: str
+) -> None:
     """Those of the Prometheus operator are left out: their kinds are the operator's."""
     wanted = [_within(one, build_namespace) for one in objects(overlay) if one["kind"] not in OPERATORS_KINDS]
-    told = await kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(wanted))
+    told = await kubectl(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "-f",
+        "-",
+        stdin=yaml.safe_dump_all(wanted),
+    )
     assert len(told.splitlines()) == len(wanted)
     assert all(line.endswith("serverside-applied (server dry run)") for line in told.splitlines()), told
     kept = await kubernetes.get(f"/apis/apps/v1/namespaces/{build_namespace}/deployments")

@@ -46,7 +46,9 @@ class Hand:
     async def pods(self, wanted: Wanted) -> list[Object]:
         attempt = await self.world.attempt(wanted)
         found = await self.api.get(self.pods_path, labelSelector=f"towpath.dev/attempt={attempt['id']}")
-        return sorted(found["items"], key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+        return sorted(
+            found["items"], key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])
+        )
 
     async def pod(self, wanted: Wanted, within: float = 30) -> Object:
         return (await until(lambda: self.pods(wanted), within=within, what="a pod"))[0]
@@ -54,7 +56,9 @@ class Hand:
     async def jobs(self) -> list[str]:
         return [job["metadata"]["name"] for job in (await self.api.get(self.jobs_path))["items"]]
 
-    async def until_pod(self, wanted: Wanted, what: str, is_so: Callable[[Object], Any], within: float = 60) -> Object:
+    async def until_pod(
+        self, wanted: Wanted, what: str, is_so: Callable[[Object], Any], within: float = 60
+    ) -> Object:
         async def look() -> Object | None:
             return next((pod for pod in await self.pods(wanted) if is_so(pod)), None)
 
@@ -70,7 +74,9 @@ class Hand:
 
     async def log(self, pod: Object, container: str = "job") -> str:
         text = b""
-        async with self.api.stream(f"{self.pods_path}/{pod['metadata']['name']}/log", idle_seconds=10, container=container) as chunks:
+        async with self.api.stream(
+            f"{self.pods_path}/{pod['metadata']['name']}/log", idle_seconds=10, container=container
+        ) as chunks:
             async for chunk in chunks:
                 text += chunk
         return text.decode()
@@ -87,7 +93,9 @@ class Hand:
 
 
 @asynccontextmanager
-async def running(world: World, *, looks_every_seconds: float | None = None, **settings: object) -> AsyncIterator[Remote]:
+async def running(
+    world: World, *, looks_every_seconds: float | None = None, **settings: object
+) -> AsyncIterator[Remote]:
     """An executor that watches, with these settings; its reconcilers look only where that is asked for."""
     world.settings = world.settings.model_copy(update=settings)
     async with world.on_kubernetes() as ours:

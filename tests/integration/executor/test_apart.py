@@ -13,12 +13,16 @@ from tests.integration.executor.world import Local, World
 UNREADABLE = '{"name": "job", "steps": "none"}'
 
 
-async def test_a_definition_that_can_not_be_read_ends_neither_the_watching_nor_another_attempts_verdict(world: World, executor: Local) -> None:
+async def test_a_definition_that_can_not_be_read_ends_neither_the_watching_nor_another_attempts_verdict(
+    world: World, executor: Local
+) -> None:
     watching = asyncio.create_task(executor.watching.run())
     try:
         bad, good = await world.job("sleep 0.2"), await world.job("sleep 0.4; exit 3")
         await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=(bad, good))])
-        await world.sql.execute("UPDATE jobs SET definition = $2::text::jsonb WHERE id = $1", bad[0], UNREADABLE)
+        await world.sql.execute(
+            "UPDATE jobs SET definition = $2::text::jsonb WHERE id = $1", bad[0], UNREADABLE
+        )
         assert (await world.judged_by_itself(good))["exit_code"] == 3
         assert not watching.done()
     finally:
@@ -27,7 +31,9 @@ async def test_a_definition_that_can_not_be_read_ends_neither_the_watching_nor_a
 
 
 @pytest.mark.parametrize("look", ["claimed_attempts", "attempts_without_claim", "admitted_without_attempt"])
-async def test_a_definition_that_can_not_be_read_does_not_block_a_look(world: World, executor: Local, look: str) -> None:
+async def test_a_definition_that_can_not_be_read_does_not_block_a_look(
+    world: World, executor: Local, look: str
+) -> None:
     bad, good = await world.job(), await world.job("exit 3")
     if look == "claimed_attempts":
         await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=(bad, good))])
@@ -41,7 +47,9 @@ async def test_a_definition_that_can_not_be_read_does_not_block_a_look(world: Wo
     assert (await world.finished(executor, good))["exit_code"] == 3
 
 
-async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(world: World, executor: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(
+    world: World, executor: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = await world.job("exit 3")
     second = (first[0], 2)
     await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=(first,))])
@@ -51,7 +59,10 @@ async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(wor
 
     async def unreachable(names: Collection[str]) -> dict[str, Observation]:
         seen = await observe(names)
-        return {name: replace(look, pods=tuple(replace(pod, lingers=True) for pod in look.pods)) for name, look in seen.items()}
+        return {
+            name: replace(look, pods=tuple(replace(pod, lingers=True) for pod in look.pods))
+            for name, look in seen.items()
+        }
 
     with monkeypatch.context() as lost:
         lost.setattr(executor.cluster, "observe", unreachable)

@@ -48,11 +48,19 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, executor: Local) 
 
 
 async def test_a_failed_step_is_named_with_its_times(world: World, executor: Local) -> None:
-    wanted = await world.job(steps=(Step(name="build", run=":"), Step(name="test", run="exit 3"), Step(run=":")))
+    wanted = await world.job(
+        steps=(Step(name="build", run=":"), Step(name="test", run="exit 3"), Step(run=":"))
+    )
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
-    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == ("failed", "script_failed", 'The step "test" ended with exit code 3.')
-    steps = await world.sql.fetch("SELECT s->>'name' AS name, s->>'outcome' AS outcome, s->>'started_at' AS at FROM attempts, jsonb_array_elements(steps) s")
+    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == (
+        "failed",
+        "script_failed",
+        'The step "test" ended with exit code 3.',
+    )
+    steps = await world.sql.fetch(
+        "SELECT s->>'name' AS name, s->>'outcome' AS outcome, s->>'started_at' AS at FROM attempts, jsonb_array_elements(steps) s"
+    )
     assert [(step["name"], step["outcome"], step["at"] is None) for step in steps] == [
         ("build", "success", False),
         ("test", "failed", False),
@@ -63,7 +71,13 @@ async def test_a_failed_step_is_named_with_its_times(world: World, executor: Loc
 async def test_messages_sent_many_times_start_user_code_once(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo $TOWPATH_ATTEMPT >> {oracle(world)}")
     async with world.executor() as another:
-        await asyncio.gather(*(one.consumers.on_messages([ready(wanted), ready(wanted)]) for one in (executor, another) for _ in range(5)))
+        await asyncio.gather(
+            *(
+                one.consumers.on_messages([ready(wanted), ready(wanted)])
+                for one in (executor, another)
+                for _ in range(5)
+            )
+        )
         await world.finished(executor, wanted)
         await another.consumers.on_messages([ready(wanted)])
     assert lines(world) == ["1"]
@@ -96,7 +110,11 @@ async def test_an_untrusted_event_is_refused(world: World, executor: Local) -> N
     wanted = await world.job(f"echo x >> {oracle(world)}")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
-    assert (attempt["status"], attempt["outcome"], attempt["reason"]) == ("finished", "error", "config_invalid")
+    assert (attempt["status"], attempt["outcome"], attempt["reason"]) == (
+        "finished",
+        "error",
+        "config_invalid",
+    )
     assert (lines(world), world.pods()) == ([], [])
 
 
@@ -104,7 +122,11 @@ async def test_a_clone_that_fails_is_an_error_with_gits_words(world: World, exec
     wanted = await world.job(checkout=Checkout())
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
-    assert (attempt["outcome"], attempt["reason"], attempt["containers"]) == ("error", "clone_failed", ["clone", "job"])
+    assert (attempt["outcome"], attempt["reason"], attempt["containers"]) == (
+        "error",
+        "clone_failed",
+        ["clone", "job"],
+    )
     assert attempt["message"].startswith("fatal: '/nowhere'")
 
 
@@ -112,7 +134,11 @@ async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Local)
     wanted = await world.job("sleep 600", timeout_seconds=1)
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
-    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == ("failed", "timed_out", "The job ran longer than its limit of 1s.")
+    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == (
+        "failed",
+        "timed_out",
+        "The job ran longer than its limit of 1s.",
+    )
 
 
 async def test_a_run_whose_time_is_over_starts_nothing(world: World, executor: Local) -> None:
@@ -148,7 +174,11 @@ async def test_a_stop_before_the_start_means_that_nothing_starts(world: World, e
     await executor.consumers.on_messages([cancel(wanted)])
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
-    assert (attempt["status"], attempt["outcome"], attempt["reason"]) == ("finished", "cancelled", "cancelled_by_user")
+    assert (attempt["status"], attempt["outcome"], attempt["reason"]) == (
+        "finished",
+        "cancelled",
+        "cancelled_by_user",
+    )
     assert attempt["removed_at"] is not None
     assert (await world.sent(), world.pods(), lines(world)) == (["attempt.finished"], [], [])
 
@@ -185,7 +215,13 @@ async def test_f33_starts_and_stops_at_once_give_one_verdict_each(world: World, 
     wanted = [await world.job("sleep 600") for _ in range(8)]
     for one in wanted:
         await world.request_stop(one)
-    await asyncio.gather(*(executor.consumers.on_messages([message]) for one in wanted for message in (ready(one), cancel(one), ready(one))))
+    await asyncio.gather(
+        *(
+            executor.consumers.on_messages([message])
+            for one in wanted
+            for message in (ready(one), cancel(one), ready(one))
+        )
+    )
     for one in wanted:
         assert (await world.finished(executor, one))["outcome"] == "cancelled"
         assert (await world.path(one))[-1:] == ["finished"]
@@ -257,16 +293,32 @@ async def test_a_killed_supervisor_is_lost(world: World, executor: Local) -> Non
     assert (await world.finished(executor, wanted))["reason"] == "lost"
 
 
-async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(world: World, executor: Local) -> None:
+async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(
+    world: World, executor: Local
+) -> None:
     wanted = await world.job("sleep 600")
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
     failed = Verdict(outcome=Status.FAILED, reason=Reason.SCRIPT_FAILED, message="no\0 NUL")
     async with world.store.transaction() as work:
-        assert await work.finish([Judged(attempt["id"], "another pod", failed), Judged(10**9, None, failed)]) == []
+        assert (
+            await work.finish([Judged(attempt["id"], "another pod", failed), Judged(10**9, None, failed)])
+            == []
+        )
         assert await work.finish([Judged(attempt["id"], None, failed)]) == []
         assert await work.finish([Judged(attempt["id"], attempt["pod_uid"], failed)]) == [attempt["id"]]
-        assert await work.finish([Judged(attempt["id"], attempt["pod_uid"], replace(failed, outcome=Status.SUCCESS, reason=None))]) == []
+        assert (
+            await work.finish(
+                [
+                    Judged(
+                        attempt["id"],
+                        attempt["pod_uid"],
+                        replace(failed, outcome=Status.SUCCESS, reason=None),
+                    )
+                ]
+            )
+            == []
+        )
     assert (await world.attempt(wanted))["message"] == "no NUL"
 
 
@@ -318,7 +370,9 @@ async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor:
     assert world.pods() == []
 
 
-async def test_a_pod_of_no_attempt_is_removed_and_another_installations_is_not(world: World, executor: Local) -> None:
+async def test_a_pod_of_no_attempt_is_removed_and_another_installations_is_not(
+    world: World, executor: Local
+) -> None:
     wanted = await world.job()
     spec = await world.inserted(wanted)
     await executor.cluster.create(replace(spec, attempt_id=10**6, name=world.name(10**6)))

@@ -7,7 +7,13 @@ from tests.integration.executor.world import World
 def made(attempt_id: int, pod_uid: str) -> Observation:
     pod = Pod(uid=pod_uid, phase=Phase.GATED)
     return Observation(
-        name="tp", attempt_id=attempt_id, object_uid="job", creation_token="token", pods=(pod,), log_location="/nowhere", containers=("job",)
+        name="tp",
+        attempt_id=attempt_id,
+        object_uid="job",
+        creation_token="token",
+        pods=(pod,),
+        log_location="/nowhere",
+        containers=("job",),
     )
 
 

@@ -12,12 +12,17 @@ import pytest
 from services.executor.local.processes import settle_mounts
 
 
-@pytest.fixture(params=["/run/towpath-test-mounts", "kubelet/pods/1/volumes/kubernetes.io~secret/driver"], ids=["below run", "a pod's volume"])
+@pytest.fixture(
+    params=["/run/towpath-test-mounts", "kubelet/pods/1/volumes/kubernetes.io~secret/driver"],
+    ids=["below run", "a pod's volume"],
+)
 def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A mount as container runtimes make them."""
     folder = tmp_path / request.param
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         folder.rmdir()
         pytest.skip(f"only who may mount can try this: {done.stderr.strip()}")
@@ -69,7 +74,16 @@ print(os.path.ismount(folder / "inner"))
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root can do this")
 def test_x12_the_network_of_jobs_takes_no_mount_from_the_machine(tmp_path: Path) -> None:
     """Tried in mounts of its own, for what goes there is gone for all."""
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", SHARED_MOUNTS, str(tmp_path)]
+    command = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        sys.executable,
+        "-c",
+        SHARED_MOUNTS,
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if "no network: " in done.stderr:
         pytest.skip(done.stderr)

@@ -26,14 +26,19 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remot
     attempt = await world.judged_by_itself(wanted)
     assert (attempt["outcome"], attempt["reason"], attempt["exit_code"]) == ("success", None, 0)
     assert attempt["containers"] == ["job"]
-    assert attempt["log_location"] == f"kubernetes:///{hand.namespace}/{(await hand.pod(wanted))['metadata']['name']}/{attempt['pod_uid']}"
+    assert (
+        attempt["log_location"]
+        == f"kubernetes:///{hand.namespace}/{(await hand.pod(wanted))['metadata']['name']}/{attempt['pod_uid']}"
+    )
     assert (attempt["waiting_for"], attempt["started_at"] is None) == (None, False)
     assert (await world.path(wanted))[-2:] == ["claimed", "finished"]
     assert await world.sent() == ["attempt.claimed", "container.started", "attempt.finished"]
     assert oracle.lines == ["1"]
 
 
-async def test_a_good_attempt_takes_four_writes_and_no_other_question(world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_good_attempt_takes_four_writes_and_no_other_question(
+    world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """But for the list and the watch of Jobs and pods, which all attempts share. Reconcilers look all the while; nothing is so old that it seems forgotten."""
     asked: list[str] = []
     send = KubernetesApi._send
@@ -51,18 +56,36 @@ async def test_a_good_attempt_takes_four_writes_and_no_other_question(world: Wor
         name, pod = world.name(attempt["id"]), attempt["log_location"].split("/")[-2]
         await world.seal_logs(attempt["id"])
         await remote.consumers.on_messages([LogSealed(cluster="local", attempt_ids=(attempt["id"],))])
-    assert [one for one in asked if not one.startswith("GET")] == ["POST jobs", "POST secrets", f"PATCH pods/{pod}", f"DELETE jobs/{name}"]
-    assert sorted(one for one in asked if one.startswith("GET")) == ["GET jobs", "GET jobs", "GET pods", "GET pods"]
+    assert [one for one in asked if not one.startswith("GET")] == [
+        "POST jobs",
+        "POST secrets",
+        f"PATCH pods/{pod}",
+        f"DELETE jobs/{name}",
+    ]
+    assert sorted(one for one in asked if one.startswith("GET")) == [
+        "GET jobs",
+        "GET jobs",
+        "GET pods",
+        "GET pods",
+    ]
 
 
 async def test_a_failed_step_is_named(world: World, hand: Hand, remote: Remote) -> None:
-    wanted = await world.job(steps=(Step(name="build", run=":"), Step(name="test", run="exit 3"), Step(run=":")))
+    wanted = await world.job(
+        steps=(Step(name="build", run=":"), Step(name="test", run="exit 3"), Step(run=":"))
+    )
     await remote.consumers.on_messages([ready(wanted)])
     attempt = await world.judged_by_itself(wanted)
-    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == ("failed", "script_failed", 'The step "test" ended with exit code 3.')
+    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == (
+        "failed",
+        "script_failed",
+        'The step "test" ended with exit code 3.',
+    )
 
 
-async def test_a_sealed_job_is_removed_with_all_that_was_made_for_it(world: World, hand: Hand, remote: Remote) -> None:
+async def test_a_sealed_job_is_removed_with_all_that_was_made_for_it(
+    world: World, hand: Hand, remote: Remote
+) -> None:
     wanted = await world.job()
     await remote.consumers.on_messages([ready(wanted)])
     attempt = await world.judged_by_itself(wanted)
@@ -107,12 +130,16 @@ async def test_f21_an_attempt_goes_on_from_wherever_an_executor_left_it(world: W
     assert sorted(oracle.lines) == ["job 0", "job 1", "job 2", "job 3"]
 
 
-async def test_a_job_goes_on_and_is_judged_while_and_after_no_executor_is_there(world: World, hand: Hand) -> None:
+async def test_a_job_goes_on_and_is_judged_while_and_after_no_executor_is_there(
+    world: World, hand: Hand
+) -> None:
     oracle, gate = hand.witness.oracle(), hand.witness.gate()
     wanted = await world.job(f"{oracle.append('x')}; while {gate.closed()}; do sleep 0.1; done; exit 7")
     async with world.on_kubernetes() as first:
         await first.consumers.on_messages([ready(wanted)])
-        await looked(first.looks.attempts_without_claim) if not (await world.attempt(wanted))["pod_uid"] else None
+        await looked(first.looks.attempts_without_claim) if not (await world.attempt(wanted))[
+            "pod_uid"
+        ] else None
         await hand.said(oracle)
     gate.open()
     await hand.until_pod(wanted, "the pod's end", lambda pod: pod["status"]["phase"] == "Failed")
@@ -122,7 +149,9 @@ async def test_a_job_goes_on_and_is_judged_while_and_after_no_executor_is_there(
     assert (attempt["reason"], attempt["exit_code"], oracle.lines) == ("script_failed", 7, ["x"])
 
 
-async def test_a_job_of_that_name_that_somebody_else_made_is_not_adopted(world: World, hand: Hand, remote: Remote) -> None:
+async def test_a_job_of_that_name_that_somebody_else_made_is_not_adopted(
+    world: World, hand: Hand, remote: Remote
+) -> None:
     wanted = await world.job()
     spec = await world.inserted(wanted)
     await remote.cluster.create(replace(spec, creation_token="another's"))
@@ -134,9 +163,13 @@ async def test_a_job_of_that_name_that_somebody_else_made_is_not_adopted(world: 
 # ---------------------------------------------------------------- stops
 
 
-async def test_a_running_job_is_stopped_and_keeps_its_last_line(world: World, hand: Hand, remote: Remote) -> None:
+async def test_a_running_job_is_stopped_and_keeps_its_last_line(
+    world: World, hand: Hand, remote: Remote
+) -> None:
     oracle = hand.witness.oracle()
-    wanted = await world.job(f"trap 'echo bye; exit 0' TERM; {oracle.append('x')}; while :; do sleep 0.05; done")
+    wanted = await world.job(
+        f"trap 'echo bye; exit 0' TERM; {oracle.append('x')}; while :; do sleep 0.05; done"
+    )
     await remote.consumers.on_messages([ready(wanted)])
     await hand.said(oracle)
     await world.request_stop(wanted, "superseded")
@@ -146,7 +179,9 @@ async def test_a_running_job_is_stopped_and_keeps_its_last_line(world: World, ha
     assert "\nbye\n" in await hand.log(await hand.pod(wanted))
 
 
-async def test_a_stop_before_the_claim_means_that_nothing_starts(world: World, hand: Hand, remote: Remote) -> None:
+async def test_a_stop_before_the_claim_means_that_nothing_starts(
+    world: World, hand: Hand, remote: Remote
+) -> None:
     oracle = hand.witness.oracle()
     wanted = await world.job(oracle.append("x"))
     spec = await world.inserted(wanted)
@@ -166,7 +201,9 @@ async def test_a_job_that_no_node_takes_is_stopped(world: World, hand: Hand, rem
     assert (await world.judged_by_itself(wanted))["outcome"] == "cancelled"
 
 
-async def test_a_job_past_its_limit_is_ended_where_nobody_nearer_did(world: World, hand: Hand, remote: Remote) -> None:
+async def test_a_job_past_its_limit_is_ended_where_nobody_nearer_did(
+    world: World, hand: Hand, remote: Remote
+) -> None:
     oracle = hand.witness.oracle()
     wanted = await world.job(f"{oracle.append('x')}; sleep 600", timeout_seconds=900)
     await remote.consumers.on_messages([ready(wanted)])

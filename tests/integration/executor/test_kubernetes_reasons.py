@@ -23,7 +23,9 @@ CGROUPS_2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 """Of this machine, as a node of the cluster."""
 
 
-async def verdict_of(world: World, remote: Remote, script: str = ":", within: float = 60, **fields: Any) -> Any:
+async def verdict_of(
+    world: World, remote: Remote, script: str = ":", within: float = 60, **fields: Any
+) -> Any:
     wanted = await world.job(script, **fields)
     await remote.consumers.on_messages([ready(wanted)])
     return await judged(world, wanted, within)
@@ -79,7 +81,11 @@ async def test_a_service_that_uses_too_much_memory(world: World, hand: Hand) -> 
     services = {"db": Service(image=SERVICE_IMAGE, env={"RUN": f"sleep 1; {_EAT}"})}
     gate = hand.witness.gate()
     async with running(world, kubernetes_memory=48 << 20) as remote:
-        wanted = await world.job(f"while {gate.closed()}; do sleep 0.2; done; exit 5", services=services, resources=Resources(memory_bytes=128 << 20))
+        wanted = await world.job(
+            f"while {gate.closed()}; do sleep 0.2; done; exit 5",
+            services=services,
+            resources=Resources(memory_bytes=128 << 20),
+        )
         await remote.consumers.on_messages([ready(wanted)])
         await hand.until_pod(wanted, "the service's end, known to the cluster", service_has_ended)
         gate.open()
@@ -89,7 +95,11 @@ async def test_a_service_that_uses_too_much_memory(world: World, hand: Hand) -> 
 
 
 def service_has_ended(pod: Object) -> bool:
-    states = [state for status in pod["status"].get("initContainerStatuses") or () for state in (status.get("state", {}), status.get("lastState", {}))]
+    states = [
+        state
+        for status in pod["status"].get("initContainerStatuses") or ()
+        for state in (status.get("state", {}), status.get("lastState", {}))
+    ]
     return any("terminated" in state for state in states)
 
 
@@ -114,15 +124,22 @@ async def registry(status: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize(("status", "reason"), [(404, "image_missing"), (401, "image_auth"), (403, "image_auth")])
-async def test_an_image_that_can_not_be_pulled(world: World, remote: Remote, status: int, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"), [(404, "image_missing"), (401, "image_auth"), (403, "image_auth")]
+)
+async def test_an_image_that_can_not_be_pulled(
+    world: World, remote: Remote, status: int, reason: str
+) -> None:
     async with registry(status) as image:
         attempt = await verdict_of(world, remote, image=image, within=40)
     assert word(attempt) == ("error", reason)
 
 
 async def test_a_registry_that_fails_is_tried_for_a_while(world: World, hand: Hand) -> None:
-    async with registry(500) as image, running(world, looks_every_seconds=1, kubernetes_image_pull_seconds=5) as remote:
+    async with (
+        registry(500) as image,
+        running(world, looks_every_seconds=1, kubernetes_image_pull_seconds=5) as remote,
+    ):
         attempt = await verdict_of(world, remote, image=image, within=60)
     assert word(attempt) == ("error", "image_registry")
 
@@ -184,7 +201,10 @@ async def test_a_quota_is_not_waited_for_for_ever(world: World, hand: Hand) -> N
 
 
 async def test_what_the_namespace_does_not_allow(world: World, hand: Hand) -> None:
-    limits = {"metadata": {"name": "tiny"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]}}
+    limits = {
+        "metadata": {"name": "tiny"},
+        "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]},
+    }
     await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/limitranges", limits)
     async with running(world, looks_every_seconds=1) as remote:
         attempt = await verdict_of(world, remote, within=60)
@@ -205,7 +225,9 @@ async def test_a_service_that_ends_before_it_is_ready(world: World, hand: Hand, 
 
 
 async def test_a_service_that_is_never_ready(world: World, hand: Hand, remote: Remote) -> None:
-    services = {"db": Service(image=SERVICE_IMAGE, env={"RUN": "sleep 600"}, ready=Ready(tcp=9, within_seconds=2))}
+    services = {
+        "db": Service(image=SERVICE_IMAGE, env={"RUN": "sleep 600"}, ready=Ready(tcp=9, within_seconds=2))
+    }
     attempt = await verdict_of(world, remote, services=services, within=60)
     assert word(attempt) == ("failed", "service_failed")
 
@@ -213,7 +235,9 @@ async def test_a_service_that_is_never_ready(world: World, hand: Hand, remote: R
 # ---------------------------------------------------------------- taken away
 
 
-async def running_job(world: World, hand: Hand, remote: Remote, script: str = "sleep 600") -> tuple[tuple[int, int], str]:
+async def running_job(
+    world: World, hand: Hand, remote: Remote, script: str = "sleep 600"
+) -> tuple[tuple[int, int], str]:
     """A job whose user code runs, and the name of its pod."""
     oracle = hand.witness.oracle()
     wanted = await world.job(f"{oracle.append('x')}; {script}")
@@ -246,14 +270,20 @@ async def test_a_pod_that_went_while_no_executor_was_there(world: World, hand: H
 
 async def test_an_eviction(world: World, hand: Hand, remote: Remote) -> None:
     wanted, pod = await running_job(world, hand, remote)
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": hand.namespace}}
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": hand.namespace},
+    }
     await hand.api.post(f"{hand.pods_path}/{pod}/eviction", eviction)
     assert word(await judged(world, wanted)) == ("error", "evicted")
 
 
 async def test_a_pod_that_gives_way_to_a_more_important_one(world: World, hand: Hand, remote: Remote) -> None:
     name = f"{hand.namespace}-first"
-    await hand.api.post("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": name}, "value": 1000})
+    await hand.api.post(
+        "/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": name}, "value": 1000}
+    )
     try:
         wanted, _ = await running_job(world, hand, remote)
         await hand.api.post(hand.pods_path, alone_on_its_node(name))
@@ -264,18 +294,35 @@ async def test_a_pod_that_gives_way_to_a_more_important_one(world: World, hand: 
 
 def alone_on_its_node(priority: str) -> Object:
     """A pod that wants no attempt beside it."""
-    others = {"labelSelector": {"matchExpressions": [{"key": "towpath.dev/attempt", "operator": "Exists"}]}, "topologyKey": "kubernetes.io/hostname"}
+    others = {
+        "labelSelector": {"matchExpressions": [{"key": "towpath.dev/attempt", "operator": "Exists"}]},
+        "topologyKey": "kubernetes.io/hostname",
+    }
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     spec = {
         "priorityClassName": priority,
         "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [others]}},
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [{"name": "first", "image": JOB_IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"], "securityContext": security}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "first",
+                "image": JOB_IMAGE,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sleep", "600"],
+                "securityContext": security,
+            }
+        ],
     }
     return {"metadata": {"name": "first"}, "spec": spec}
 
 
-async def test_a_pod_without_a_node_is_cancelled_before_it_runs(world: World, hand: Hand, remote: Remote) -> None:
+async def test_a_pod_without_a_node_is_cancelled_before_it_runs(
+    world: World, hand: Hand, remote: Remote
+) -> None:
     wanted = await world.job(resources=Resources(cpu_millis=200_000))
     await remote.consumers.on_messages([ready(wanted)])
     await claimed(world, wanted)

@@ -36,11 +36,21 @@ def job(uid: str = "u", wanted: AttemptSpec | None = None, **status: Any) -> dic
 
 
 def secret(owner: str) -> dict[str, Any]:
-    return {"metadata": {"name": "tp-abcdefgh-1", "uid": f"secret of {owner}", "ownerReferences": [{"kind": "Job", "uid": owner}]}}
+    return {
+        "metadata": {
+            "name": "tp-abcdefgh-1",
+            "uid": f"secret of {owner}",
+            "ownerReferences": [{"kind": "Job", "uid": owner}],
+        }
+    }
 
 
 def writes(script: ScriptedApi) -> list[str]:
-    return [asked.replace("/namespaces/builds", "").split("?")[0] for asked in script.asked if not asked.startswith("GET")]
+    return [
+        asked.replace("/namespaces/builds", "").split("?")[0]
+        for asked in script.asked
+        if not asked.startswith("GET")
+    ]
 
 
 async def test_a_job_comes_before_its_secret_and_that_is_all(server: tuple[ScriptedApi, Maker]) -> None:
@@ -48,10 +58,15 @@ async def test_a_job_comes_before_its_secret_and_that_is_all(server: tuple[Scrip
     script.others = [echoed("u"), echoed("s")]
     made = await maker.make(spec())
     assert (made.uid, made.attempt_id, made.is_over) == ("u", 1, False)
-    assert script.asked == ["POST /apis/batch/v1/namespaces/builds/jobs", "POST /api/v1/namespaces/builds/secrets"]
+    assert script.asked == [
+        "POST /apis/batch/v1/namespaces/builds/jobs",
+        "POST /api/v1/namespaces/builds/secrets",
+    ]
 
 
-async def test_a_job_that_is_there_is_adopted_and_a_missing_secret_made(server: tuple[ScriptedApi, Maker]) -> None:
+async def test_a_job_that_is_there_is_adopted_and_a_missing_secret_made(
+    server: tuple[ScriptedApi, Maker],
+) -> None:
     script, maker = server
     script.others = [TAKEN, accepted(job("mine"), 200), echoed("s")]
     assert (await maker.make(spec())).uid == "mine"
@@ -83,7 +98,9 @@ async def test_a_job_that_is_not_ours_is_left_alone(server: tuple[ScriptedApi, M
     assert writes(script) == ["POST /apis/batch/v1/jobs"]
 
 
-async def test_a_job_that_is_over_before_anybody_had_a_claim_is_made_anew(server: tuple[ScriptedApi, Maker]) -> None:
+async def test_a_job_that_is_over_before_anybody_had_a_claim_is_made_anew(
+    server: tuple[ScriptedApi, Maker],
+) -> None:
     script, maker = server
     over = job("old", conditions=[{"type": "Failed", "status": "True"}])
     script.others = [TAKEN, accepted(over, 200), accepted({}, 200), echoed("new"), echoed("s")]
@@ -116,7 +133,9 @@ async def test_a_job_that_is_going_is_waited_for(server: tuple[ScriptedApi, Make
     ],
 )
 @pytest.mark.parametrize("of", ["job", "secret"])
-async def test_each_refusal_means_what_it_means(server: tuple[ScriptedApi, Maker], answer: Answer, error: type[Exception], of: str) -> None:
+async def test_each_refusal_means_what_it_means(
+    server: tuple[ScriptedApi, Maker], answer: Answer, error: type[Exception], of: str
+) -> None:
     script, maker = server
     script.others = [answer] if of == "job" else [echoed("u"), answer]
     with pytest.raises(error):
@@ -134,8 +153,14 @@ async def test_a_full_quota_is_said_in_the_servers_words(server: tuple[ScriptedA
 @pytest.mark.parametrize(
     ("complaint", "what"),
     [
-        ('Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', WaitingFor.QUOTA),
-        ('Error creating: pods "x" is forbidden: error looking up service account builds/x: serviceaccount "x" not found', None),
+        (
+            'Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1',
+            WaitingFor.QUOTA,
+        ),
+        (
+            'Error creating: pods "x" is forbidden: error looking up service account builds/x: serviceaccount "x" not found',
+            None,
+        ),
         ("Error creating: Internal error occurred: failed calling webhook", None),
     ],
 )

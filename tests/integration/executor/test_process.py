@@ -27,7 +27,13 @@ async def process_of(world: World, amqp_url: str) -> AsyncIterator[asyncio.subpr
         "TOWPATH_LOCAL_DIR": str(world.settings.local_dir),
         "TOWPATH_LOCAL_MOUNTS": str(world.settings.local_mounts[0]),
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.executor", env={**os.environ, **settings}, stdout=asyncio.subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.executor",
+        env={**os.environ, **settings},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
     try:
         yield process
     finally:
@@ -50,7 +56,9 @@ async def publish(bus: Bus, message: Message) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-async def test_jobs_outlive_the_process_that_began_them(world: World, amqp_url: str, end: signal.Signals) -> None:
+async def test_jobs_outlive_the_process_that_began_them(
+    world: World, amqp_url: str, end: signal.Signals
+) -> None:
     gate = world.settings.local_mounts[0] / "gate"
     wanted = await world.job(f"until [ -e {gate} ]; do sleep 0.05; done; exit 3")
 
@@ -58,7 +66,10 @@ async def test_jobs_outlive_the_process_that_began_them(world: World, amqp_url: 
         attempt = await world.attempt(wanted)
         return attempt is not None and attempt["status"] == "claimed"
 
-    async with open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "test") as bus, process_of(world, amqp_url) as process:
+    async with (
+        open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "test") as bus,
+        process_of(world, amqp_url) as process,
+    ):
         await publish(bus, AttemptReady(cluster="local", jobs=(wanted,)))
         await until(claimed, within=30, what="the claim")
         process.send_signal(end)

@@ -47,7 +47,9 @@ async def gated(tmp_path: Path) -> AsyncIterator[Gated]:
     async with scripted_api(tmp_path) as (script, api):
         script.lists, script.watches = [pods_alone()], [events()]
         place, settings = Place("builds", "abcdefgh"), pod_settings(namespace="builds")
-        async with KubernetesCluster(api, place, settings, Conduct(watch_seconds=100, log_scheme="kubernetes")) as cluster:
+        async with KubernetesCluster(
+            api, place, settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
+        ) as cluster:
 
             async def knows_it() -> bool:
                 return bool(await cluster.known([NAME]))

@@ -8,7 +8,9 @@ from tests.contracts.clusters import spec
 from tests.integration.executor.world import Local, World
 
 
-async def test_a_pod_that_can_not_be_removed_holds_up_no_other(world: World, executor: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pod_that_can_not_be_removed_holds_up_no_other(
+    world: World, executor: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = [await world.job(), await world.job()]
     await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=tuple(jobs))])
     stuck, other = [await world.finished(executor, wanted) for wanted in jobs]

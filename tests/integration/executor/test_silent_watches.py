@@ -16,7 +16,9 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
 WATCH_SECONDS = 5.0
 
 
-async def test_f28_what_a_silent_watch_does_not_tell_is_seen_all_the_same(world: World, hand: Hand, tmp_path: Path) -> None:
+async def test_f28_what_a_silent_watch_does_not_tell_is_seen_all_the_same(
+    world: World, hand: Hand, tmp_path: Path
+) -> None:
     """No reconciler looks: the watch alone has to notice that it hears nothing."""
     path = kubeconfig()
     assert path is not None

@@ -15,7 +15,9 @@ async def test_an_attempt_that_cannot_be_started_ends_after_its_limit(world: Wor
     async with world.executor() as executor:
         with pytest.raises(Transient):
             await executor.attempts.start([wanted])
-        assert await executor.looks.starts_past_limit() == 0  # it was never seen late before: it has its chance first
+        assert (
+            await executor.looks.starts_past_limit() == 0
+        )  # it was never seen late before: it has its chance first
         assert await executor.looks.starts_past_limit() == 1
     attempt = await world.attempt(wanted)
     assert (attempt["outcome"], attempt["reason"]) == ("error", "start_timed_out")
@@ -38,7 +40,9 @@ async def test_an_attempt_that_starts_between_two_looks_goes_on(world: World) ->
 
 
 @pytest.mark.parametrize(("reason", "outcome"), [("cancelled_by_user", "cancelled"), ("timed_out", "failed")])
-async def test_an_attempt_stopped_before_it_began_ends_as_its_reason_says(world: World, reason: str, outcome: str) -> None:
+async def test_an_attempt_stopped_before_it_began_ends_as_its_reason_says(
+    world: World, reason: str, outcome: str
+) -> None:
     wanted = await world.job()
     await world.request_stop(wanted, reason)
     async with world.executor() as executor:

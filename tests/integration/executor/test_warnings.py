@@ -14,7 +14,9 @@ async def test_x12_an_attempt_without_a_network_of_its_own_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch, choice: str, warnings: list[str]
 ) -> None:
     wish = NetworkWish("auto" if choice == "auto" else "shared", "towpath-no-such-program")
-    monkeypatch.setattr("services.executor.local.opening.NetworkWish", lambda asked: wish if asked == choice else None)
+    monkeypatch.setattr(
+        "services.executor.local.opening.NetworkWish", lambda asked: wish if asked == choice else None
+    )
     world.settings = world.settings.model_copy(update={"local_network": choice})
     async with world.executor() as executor:
         wanted = await world.job()

@@ -33,7 +33,10 @@ def event(kind: str, uid: str, word: str = "there", version: str = "2") -> dict[
 
 
 BOOKMARK = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "77"}}}
-GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}}
+GONE = {
+    "type": "ERROR",
+    "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"},
+}
 
 
 def reduce(found: dict[str, Any]) -> Thing:
@@ -46,7 +49,11 @@ class Watched:
         self.heard: list[frozenset[int]] = []
 
     def shows(self) -> dict[str, str]:
-        return {held.seen.uid: held.seen.word for attempt in self.mirror.attempts() for held in self.mirror.of(attempt)}
+        return {
+            held.seen.uid: held.seen.word
+            for attempt in self.mirror.attempts()
+            for held in self.mirror.of(attempt)
+        }
 
     async def until(self, shown: dict[str, str]) -> None:
         async def look() -> bool:
@@ -74,10 +81,14 @@ async def scripted(tmp_path: Path) -> AsyncIterator[tuple[ScriptedApi, Kubernete
         yield both
 
 
-async def test_a_list_of_several_pages_and_the_events_behind_it(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_a_list_of_several_pages_and_the_events_behind_it(
+    scripted: tuple[ScriptedApi, KubernetesApi],
+) -> None:
     script, api = scripted
     script.lists = [page([thing("a")], onward="more"), page([thing("b")], version="5")]
-    script.watches = [events(event("MODIFIED", "a", "changed"), event("DELETED", "b"), event("ADDED", "c"), BOOKMARK)]
+    script.watches = [
+        events(event("MODIFIED", "a", "changed"), event("DELETED", "b"), event("ADDED", "c"), BOOKMARK)
+    ]
     async with watched(api) as ours:
         await ours.until({"a": "changed", "c": "there"})
         assert ours.heard[0] == {ord("a"), ord("b")}
@@ -87,10 +98,15 @@ async def test_a_list_of_several_pages_and_the_events_behind_it(scripted: tuple[
     assert all("labelSelector=a%3Db" in asked for asked in script.asked)
 
 
-async def test_a_watch_that_is_cut_goes_on_from_its_last_bookmark(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_a_watch_that_is_cut_goes_on_from_its_last_bookmark(
+    scripted: tuple[ScriptedApi, KubernetesApi],
+) -> None:
     script, api = scripted
     script.lists = [page([thing("a")])]
-    script.watches = [events(event("ADDED", "b"), BOOKMARK, then="cut"), events(event("DELETED", "a", version="78"))]
+    script.watches = [
+        events(event("ADDED", "b"), BOOKMARK, then="cut"),
+        events(event("DELETED", "a", version="78")),
+    ]
     async with watched(api) as ours:
         await ours.until({"b": "there"})
     assert (script.list_count, script.watch_count) == (1, 2)
@@ -98,7 +114,9 @@ async def test_a_watch_that_is_cut_goes_on_from_its_last_bookmark(scripted: tupl
 
 
 @pytest.mark.parametrize("form", ["status", "event"])
-async def test_f29_a_watch_that_is_too_old_is_replaced_by_a_new_list(scripted: tuple[ScriptedApi, KubernetesApi], form: str) -> None:
+async def test_f29_a_watch_that_is_too_old_is_replaced_by_a_new_list(
+    scripted: tuple[ScriptedApi, KubernetesApi], form: str
+) -> None:
     script, api = scripted
     script.lists = [page([thing("a")]), page([thing("b")], version="9")]
     too_old = refusal(410, "Expired") if form == "status" else events(event("ADDED", "c"), GONE)
@@ -108,7 +126,9 @@ async def test_f29_a_watch_that_is_too_old_is_replaced_by_a_new_list(scripted: t
     assert "resourceVersion=9" in script.asked[-1]
 
 
-async def test_a_list_that_is_too_old_in_the_middle_begins_again(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_a_list_that_is_too_old_in_the_middle_begins_again(
+    scripted: tuple[ScriptedApi, KubernetesApi],
+) -> None:
     script, api = scripted
     script.lists = [page([thing("a")], onward="more"), refusal(410, "Expired"), page([thing("b")])]
     script.watches = [events()]
@@ -125,7 +145,9 @@ async def test_f28_a_watch_that_falls_silent_is_noticed(scripted: tuple[Scripted
         await ours.until({"b": "there"})
 
 
-async def test_f30_a_server_that_asks_for_patience_gets_it(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_f30_a_server_that_asks_for_patience_gets_it(
+    scripted: tuple[ScriptedApi, KubernetesApi],
+) -> None:
     script, api = scripted
     script.lists = [refusal(429, headers={"Retry-After": "1"}), refusal(503), page([thing("a")])]
     script.watches = [events()]
@@ -136,7 +158,9 @@ async def test_f30_a_server_that_asks_for_patience_gets_it(scripted: tuple[Scrip
     assert script.list_count == 3
 
 
-async def test_a_server_that_takes_no_lists_is_not_stormed(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_a_server_that_takes_no_lists_is_not_stormed(
+    scripted: tuple[ScriptedApi, KubernetesApi],
+) -> None:
     """410 at once, again and again: each pause is longer than the one before."""
     script, api = scripted
     script.lists = [page([])]
@@ -151,9 +175,15 @@ async def test_a_server_that_takes_no_lists_is_not_stormed(scripted: tuple[Scrip
     assert time.monotonic() - began > 0.5
 
 
-async def test_words_that_are_no_events_end_a_watch_and_nothing_else(scripted: tuple[ScriptedApi, KubernetesApi]) -> None:
+async def test_words_that_are_no_events_end_a_watch_and_nothing_else(
+    scripted: tuple[ScriptedApi, KubernetesApi],
+) -> None:
     script, api = scripted
     script.lists = [page([thing("a")])]
-    script.watches = [events("no event"), events({"type": "ERROR", "object": {"code": 500, "message": "oops"}}), events(event("ADDED", "b"))]
+    script.watches = [
+        events("no event"),
+        events({"type": "ERROR", "object": {"code": 500, "message": "oops"}}),
+        events(event("ADDED", "b")),
+    ]
     async with watched(api) as ours:
         await ours.until({"a": "there", "b": "there"})

@@ -83,14 +83,22 @@ class World:
     def _executor(self, cluster: C) -> Executor[C]:
         opener = clone_token_opener(self.settings.encryption_key_file)
         attempts = Attempts(self.store, cluster, Place("local", self.installation), opener, self.settings)
-        return Executor(attempts, Consumers(attempts), Looks(self.store, attempts, self.settings), cluster, Watching(attempts, cluster))
+        return Executor(
+            attempts,
+            Consumers(attempts),
+            Looks(self.store, attempts, self.settings),
+            cluster,
+            Watching(attempts, cluster),
+        )
 
     # ------------------------------------------------ what a scheduler writes
 
     async def job(self, script: str = ":", *, admitted_seconds_ago: float = 60, **fields: Any) -> Wanted:
         """An admitted job that wants its first attempt."""
         position = await self.sql.fetchval("SELECT count(*) FROM jobs")
-        definition = Job(**{"name": f"job-{position}", "steps": (Step(run=script),), "checkout": None, **fields})
+        definition = Job(
+            **{"name": f"job-{position}", "steps": (Step(run=script),), "checkout": None, **fields}
+        )
         job_id = await self.sql.fetchval(
             "INSERT INTO jobs (run_id, name, position, definition, repository_id, wanted_attempt, ready_at, admitted_at)"
             " SELECT id, $1, $2, $3::text::jsonb, repository_id, 1, now(), now() - $4 * interval '1 s' FROM pipeline_runs RETURNING id",
@@ -111,7 +119,11 @@ class World:
         return planned
 
     async def request_stop(self, wanted: Wanted, reason: str = "cancelled_by_user") -> None:
-        await self.sql.execute("UPDATE jobs SET cancel_requested_at = now() - interval '1 minute', cancel_reason = $2 WHERE id = $1", wanted[0], reason)
+        await self.sql.execute(
+            "UPDATE jobs SET cancel_requested_at = now() - interval '1 minute', cancel_reason = $2 WHERE id = $1",
+            wanted[0],
+            reason,
+        )
 
     async def seal_logs(self, attempt_id: int) -> None:
         """As the log sink does when it has read everything."""
@@ -129,7 +141,8 @@ class World:
     async def path(self, wanted: Wanted) -> list[str]:
         """The statuses that the attempt went through."""
         rows = await self.sql.fetch(
-            "SELECT t.to_status FROM attempt_transitions t JOIN attempts a ON a.id = t.attempt_id WHERE a.job_id = $1 ORDER BY t.id", wanted[0]
+            "SELECT t.to_status FROM attempt_transitions t JOIN attempts a ON a.id = t.attempt_id WHERE a.job_id = $1 ORDER BY t.id",
+            wanted[0],
         )
         return [row["to_status"] for row in rows]
 

@@ -20,12 +20,17 @@ async def served(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncItera
 
 @pytest.fixture(scope="session")
 async def shared_gateway(
-    template: Template, server_sources: ServerSources, rabbit: Rabbit | None, tmp_path_factory: pytest.TempPathFactory
+    template: Template,
+    server_sources: ServerSources,
+    rabbit: Rabbit | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Serving]:
     """A module whose tests count nothing and break nothing may let `served` be this one."""
     async with fresh_database(template) as database_url:
         with fresh_vhost(server_sources, rabbit) as amqp_url:
-            async with serving(make_settings(database_url, amqp_url, tmp_path_factory.mktemp("gateway")), None) as running:
+            async with serving(
+                make_settings(database_url, amqp_url, tmp_path_factory.mktemp("gateway")), None
+            ) as running:
                 yield running
 
 

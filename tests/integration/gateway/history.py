@@ -40,12 +40,26 @@ class History:
             "triggered_by": "github:mona", "repository_id": repository_id, "event_kind": "push", "branch": "main", "sha": "a" * 40, "timeout_seconds": 3600,
         } | fields  # fmt: skip
         run_id = await self._insert("pipeline_runs", columns)
-        await self.connection.execute("UPDATE pipeline_runs SET logs = $2 WHERE id = $1", run_id, f"/runs/{run_id}/logs")
+        await self.connection.execute(
+            "UPDATE pipeline_runs SET logs = $2 WHERE id = $1", run_id, f"/runs/{run_id}/logs"
+        )
         return run_id
 
     async def job(self, run_id: int, name: str = "test", position: int = 0, **fields: Any) -> int:
-        repository_id = await self.connection.fetchval("SELECT repository_id FROM pipeline_runs WHERE id = $1", run_id)
-        return await self._insert("jobs", {"run_id": run_id, "name": name, "position": position, "definition": {}, "repository_id": repository_id} | fields)
+        repository_id = await self.connection.fetchval(
+            "SELECT repository_id FROM pipeline_runs WHERE id = $1", run_id
+        )
+        return await self._insert(
+            "jobs",
+            {
+                "run_id": run_id,
+                "name": name,
+                "position": position,
+                "definition": {},
+                "repository_id": repository_id,
+            }
+            | fields,
+        )
 
     async def attempt(self, job_id: int, number: int = 1, **fields: Any) -> int:
         columns = {"job_id": job_id, "number": number, "cluster": "local", "creation_token": f"token-{job_id}-{number}", "status": "claimed", "claimed_at": AT,
@@ -53,19 +67,44 @@ class History:
         return await self._insert("attempts", columns | fields)
 
     async def stream(self, attempt_id: int, container: str = "job", *, sealed: bool = False) -> int:
-        row = await self.connection.fetchrow("SELECT j.id, j.run_id FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1", attempt_id)
-        columns = {"attempt_id": attempt_id, "container": container, "run_id": row["run_id"], "job_id": row["id"], "location": "/nowhere"}
+        row = await self.connection.fetchrow(
+            "SELECT j.id, j.run_id FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1", attempt_id
+        )
+        columns = {
+            "attempt_id": attempt_id,
+            "container": container,
+            "run_id": row["run_id"],
+            "job_id": row["id"],
+            "location": "/nowhere",
+        }
         return await self._insert("log_streams", columns | ({"sealed_at": AT} if sealed else {}))
 
     async def write(self, stream_id: int, text: bytes) -> int:
         """A segment of whole lines; the line after it."""
         async with self.connection.transaction():
-            row = await self.connection.fetchrow("SELECT next_seq, next_line FROM log_streams WHERE id = $1 FOR UPDATE", stream_id)
+            row = await self.connection.fetchrow(
+                "SELECT next_seq, next_line FROM log_streams WHERE id = $1 FOR UPDATE", stream_id
+            )
             count = text.count(b"\n") + (not text.endswith(b"\n"))
-            values = (stream_id, row["next_seq"], row["next_line"], count, AT, AT, len(text), zstandard.compress(text))
-            await self.connection.execute("INSERT INTO log_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *values)
+            values = (
+                stream_id,
+                row["next_seq"],
+                row["next_line"],
+                count,
+                AT,
+                AT,
+                len(text),
+                zstandard.compress(text),
+            )
+            await self.connection.execute(
+                "INSERT INTO log_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *values
+            )
             next_line: int = row["next_line"] + count
-            await self.connection.execute("UPDATE log_streams SET next_seq = next_seq + 1, next_line = $2 WHERE id = $1", stream_id, next_line)
+            await self.connection.execute(
+                "UPDATE log_streams SET next_seq = next_seq + 1, next_line = $2 WHERE id = $1",
+                stream_id,
+                next_line,
+            )
         return next_line
 
     async def seal(self, stream_id: int) -> None:
@@ -74,20 +113,42 @@ class History:
     async def finish(self, run_id: int, status: str = "success") -> None:
         """The run, its jobs and their attempts are over."""
         of_run = "job_id IN (SELECT id FROM jobs WHERE run_id = $1)"
-        await self.connection.execute(f"UPDATE attempts SET status = 'finished', outcome = $2 WHERE {of_run}", run_id, status)
-        await self.connection.execute("UPDATE jobs SET status = $2, finished_at = now() WHERE run_id = $1", run_id, status)
-        await self.connection.execute("UPDATE pipeline_runs SET status = $2, finished_at = now() WHERE id = $1", run_id, status)
+        await self.connection.execute(
+            f"UPDATE attempts SET status = 'finished', outcome = $2 WHERE {of_run}", run_id, status
+        )
+        await self.connection.execute(
+            "UPDATE jobs SET status = $2, finished_at = now() WHERE run_id = $1", run_id, status
+        )
+        await self.connection.execute(
+            "UPDATE pipeline_runs SET status = $2, finished_at = now() WHERE id = $1", run_id, status
+        )
 
-    async def decide(self, event_id: int, pipeline: dict[str, Any], outcome: str, run_id: int | None = None) -> None:
-        revision_id = await self.connection.fetchval("SELECT revision_id FROM pipeline_configs WHERE id = $1", pipeline["id"])
+    async def decide(
+        self, event_id: int, pipeline: dict[str, Any], outcome: str, run_id: int | None = None
+    ) -> None:
+        revision_id = await self.connection.fetchval(
+            "SELECT revision_id FROM pipeline_configs WHERE id = $1", pipeline["id"]
+        )
         reasons = [{"code": outcome, "text": f"because {outcome}"}]
-        columns = {"event_id": event_id, "pipeline_config_id": pipeline["id"], "revision_id": revision_id, "outcome": outcome}
+        columns = {
+            "event_id": event_id,
+            "pipeline_config_id": pipeline["id"],
+            "revision_id": revision_id,
+            "outcome": outcome,
+        }
         await self._insert("decisions", columns | {"reasons": reasons, "run_id": run_id})
 
     async def apply(self, command_id: int, outcome: str, reason: str, run_id: int | None = None) -> None:
-        statement = "INSERT INTO command_effects (command_id, outcome, reason, run_id) VALUES ($1, $2, $3, $4)"
+        statement = (
+            "INSERT INTO command_effects (command_id, outcome, reason, run_id) VALUES ($1, $2, $3, $4)"
+        )
         await self.connection.execute(statement, command_id, outcome, reason, run_id)
 
     async def _insert(self, table: str, columns: dict[str, Any]) -> int:
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-        return int(await self.connection.fetchval(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) RETURNING id", *columns.values()))
+        return int(
+            await self.connection.fetchval(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) RETURNING id",
+                *columns.values(),
+            )
+        )

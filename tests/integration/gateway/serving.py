@@ -58,22 +58,62 @@ class Serving:
 
     async def person(self, scopes: tuple[str, ...] = ("read", "write")) -> tuple[int, Client]:
         """A user of their own: id and client."""
-        user = (await self.admin.post("/users", {"name": "someone", "email": f"someone-{next(self.made)}@example.org"})).expect(201).json
-        token = (await self.admin.post("/tokens", {"name": "test", "scopes": list(scopes), "user_id": user["id"]})).expect(201).json["token"]
+        user = (
+            (
+                await self.admin.post(
+                    "/users", {"name": "someone", "email": f"someone-{next(self.made)}@example.org"}
+                )
+            )
+            .expect(201)
+            .json
+        )
+        token = (
+            (
+                await self.admin.post(
+                    "/tokens", {"name": "test", "scopes": list(scopes), "user_id": user["id"]}
+                )
+            )
+            .expect(201)
+            .json["token"]
+        )
         return user["id"], self.admin.as_(token)
 
     async def repository(self, full_name: str | None = None, **fields: Any) -> dict[str, Any]:
-        body = {"full_name": full_name or f"octo/web-{next(self.made)}", "clone_url": "https://github.example/octo/web.git", **fields}
+        body = {
+            "full_name": full_name or f"octo/web-{next(self.made)}",
+            "clone_url": "https://github.example/octo/web.git",
+            **fields,
+        }
         record: dict[str, Any] = (await self.admin.post("/repositories", body)).expect(201).json
         return record
 
-    async def pipeline(self, client: Client, name: str = "web-ci", repository: str = "octo/web") -> dict[str, Any]:
-        record: dict[str, Any] = (await client.post("/pipelines", {"name": name, "yaml_config": PIPELINE.format(repository=repository)})).expect(201).json
+    async def pipeline(
+        self, client: Client, name: str = "web-ci", repository: str = "octo/web"
+    ) -> dict[str, Any]:
+        record: dict[str, Any] = (
+            (
+                await client.post(
+                    "/pipelines", {"name": name, "yaml_config": PIPELINE.format(repository=repository)}
+                )
+            )
+            .expect(201)
+            .json
+        )
         return record
 
-    async def deliver(self, body: bytes, *, path: str = "/webhooks/github", secret: str = GITHUB_SECRET, event: str = "push", **headers: str | None) -> Answer:
+    async def deliver(
+        self,
+        body: bytes,
+        *,
+        path: str = "/webhooks/github",
+        secret: str = GITHUB_SECRET,
+        event: str = "push",
+        **headers: str | None,
+    ) -> Answer:
         """A signed GitHub webhook; a header that is None is left out."""
-        sent = signed_headers(secret, body, event=event) | {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = signed_headers(secret, body, event=event) | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         kept = {name: value for name, value in sent.items() if value is not None}
         return await self.anonymous.request("POST", path, raw=body, headers=kept)
 
@@ -109,7 +149,11 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
     """The gateway with everything that runs beside it. `token` is an administrator's; None makes the first one."""
     if token is None:
         token = await make_first_admin(settings, "admin@example.org")
-    async with open_database(settings) as database, open_bus(settings, "gateway-test") as bus, aiohttp.ClientSession() as session:
+    async with (
+        open_database(settings) as database,
+        open_bus(settings, "gateway-test") as bus,
+        aiohttp.ClientSession() as session,
+    ):
         gateway = build_gateway(settings, database, bus)
         limits = connection_limits(settings)
         runner = Runner(build_app(gateway), limits=limits, access_log=None, shutdown_timeout=2)
@@ -119,7 +163,14 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
         tasks = [asyncio.create_task(task.run()) for task in gateway.tasks]
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
-            yield Serving(gateway, url, settings.database_url.get_secret_value(), session, Client(session, url, token), runner)
+            yield Serving(
+                gateway,
+                url,
+                settings.database_url.get_secret_value(),
+                session,
+                Client(session, url, token),
+                runner,
+            )
         finally:
             await _end(tasks)
             await runner.cleanup()

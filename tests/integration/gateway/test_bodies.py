@@ -16,7 +16,9 @@ MEBIBYTE = 1 << 20
 @pytest.fixture
 async def impatient(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Serving]:
     """Waits half a second for a body and holds 3 MiB of them at once."""
-    settings = make_settings(database_url, amqp_url, tmp_path, body_seconds=0.5, body_memory_bytes=3 * MEBIBYTE)
+    settings = make_settings(
+        database_url, amqp_url, tmp_path, body_seconds=0.5, body_memory_bytes=3 * MEBIBYTE
+    )
     async with serving(settings, None) as running:
         yield running
 
@@ -30,8 +32,12 @@ def headers(body: bytes = b"{}") -> dict[str, str]:
     }
 
 
-async def post(served: Serving, data: object, path: str = "/webhooks/github", more: dict[str, str] | None = None) -> int:
-    async with served.session.post(served.url + path, data=data, headers=headers() | (more or {})) as response:
+async def post(
+    served: Serving, data: object, path: str = "/webhooks/github", more: dict[str, str] | None = None
+) -> int:
+    async with served.session.post(
+        served.url + path, data=data, headers=headers() | (more or {})
+    ) as response:
         assert response.content_type == "application/problem+json"
         return response.status
 
@@ -52,7 +58,10 @@ async def test_a_body_that_never_ends_is_given_up(impatient: Serving) -> None:
 
 
 async def test_a_slow_body_of_the_api_is_given_up_too(impatient: Serving) -> None:
-    assert await post(impatient, drip(), "/pipelines", {"Authorization": f"Bearer {impatient.admin.token}"}) == 408
+    assert (
+        await post(impatient, drip(), "/pipelines", {"Authorization": f"Bearer {impatient.admin.token}"})
+        == 408
+    )
 
 
 async def test_a_flood_is_refused_before_it_fills_the_memory(impatient: Serving) -> None:
@@ -77,7 +86,9 @@ async def test_together_bodies_hold_a_bounded_memory(impatient: Serving) -> None
 
 async def test_the_apis_bodies_have_a_smaller_limit(served: Serving) -> None:
     (await served.admin.post("/pipelines/validate", raw=b" " * MEBIBYTE + b"{}")).expect(413)
-    (await served.admin.post("/pipelines/validate", raw=b'{"yaml_config": ""}' + b" " * (MEBIBYTE - 19))).expect(200)
+    (
+        await served.admin.post("/pipelines/validate", raw=b'{"yaml_config": ""}' + b" " * (MEBIBYTE - 19))
+    ).expect(200)
 
 
 async def test_a_compressed_body_is_refused(served: Serving) -> None:

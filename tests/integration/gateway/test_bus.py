@@ -16,7 +16,11 @@ CALLER = Caller(user_id=1, name="admin", is_admin=True, scopes=frozenset({"admin
 async def test_facts_wake_whoever_waits_for_them(served: Serving) -> None:
     watch = served.gateway.live.watch(run_id=7)
     async with open_bus(served.gateway.settings, "test") as bus:
-        facts: list[Message] = [LogAppended(appended=((1, 7, 2),)), RunFinished(run_ids=(7,)), LogSealed(cluster="local", attempt_ids=(3,))]
+        facts: list[Message] = [
+            LogAppended(appended=((1, 7, 2),)),
+            RunFinished(run_ids=(7,)),
+            LogSealed(cluster="local", attempt_ids=(3,)),
+        ]
         for fact in facts:
             version = watch.version
 
@@ -37,7 +41,10 @@ async def test_an_applied_command_ends_the_wait_before_the_next_look(served: Ser
         command_id = await work.insert_command("cancel", 1, {}, 1, None)
     assert command_id is not None
     waiting = asyncio.create_task(effects.wait(command_id, CALLER))
-    await served.rows("INSERT INTO command_effects (command_id, outcome, reason) VALUES ($1, 'applied', 'cancelling')", command_id)
+    await served.rows(
+        "INSERT INTO command_effects (command_id, outcome, reason) VALUES ($1, 'applied', 'cancelling')",
+        command_id,
+    )
     async with open_bus(served.gateway.settings, "test") as bus:
         await bus.publish_transient(CommandApplied(command_ids=(command_id,)))
     assert (await waiting)["outcome"] == "applied"

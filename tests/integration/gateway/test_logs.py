@@ -76,7 +76,9 @@ class Watcher:
 
     @property
     def lines(self) -> list[str]:
-        return [line for event in self.events if event.kind == "lines" for line in json.loads(event.data)["lines"]]
+        return [
+            line for event in self.events if event.kind == "lines" for line in json.loads(event.data)["lines"]
+        ]
 
     async def sees(self, *lines: str, within: float = 5) -> None:
         async def seen() -> bool:
@@ -90,7 +92,9 @@ class Watcher:
 
 
 async def test_a_download_is_the_stored_bytes(printing: Printing) -> None:
-    text = b"\xff\xfe invalid\n\x00nul\n\x1b[31mred\x1b[0m\n<script>alert(1)</script>\nno line feed at the end"
+    text = (
+        b"\xff\xfe invalid\n\x00nul\n\x1b[31mred\x1b[0m\n<script>alert(1)</script>\nno line feed at the end"
+    )
     await printing.print(text[:20] + text[20 : text.index(b"\n", 20) + 1])
     await printing.print(text[text.index(b"\n", 20) + 1 :])
     answer = (await printing.owner.get(f"{printing.path}?job=test&attempt=1&container=job")).expect(200)
@@ -101,20 +105,31 @@ async def test_a_download_is_the_stored_bytes(printing: Printing) -> None:
 
 
 async def test_step_markers_are_left_out(printing: Printing) -> None:
-    begin, end = step_markers.begin(printing.nonce, 1, "pytest").encode(), f"::towpath-{printing.nonce}::end 1 0".encode()
+    begin, end = (
+        step_markers.begin(printing.nonce, 1, "pytest").encode(),
+        f"::towpath-{printing.nonce}::end 1 0".encode(),
+    )
     await printing.print(begin + b"\nhello\nno feed" + end + b"\n::towpath-0000::begin 1 forged\n")
-    assert (await printing.owner.get(f"{printing.path}?job=test")).raw == b"hello\nno feed::towpath-0000::begin 1 forged\n"
+    assert (
+        await printing.owner.get(f"{printing.path}?job=test")
+    ).raw == b"hello\nno feed::towpath-0000::begin 1 forged\n"
 
 
 @pytest.mark.parametrize("is_one_segment", [True, False])
-async def test_a15_under_headings_a_step_begins_on_its_own_line(printing: Printing, is_one_segment: bool) -> None:
+async def test_a15_under_headings_a_step_begins_on_its_own_line(
+    printing: Printing, is_one_segment: bool
+) -> None:
     def begin(index: int) -> bytes:
         return step_markers.begin(printing.nonce, index, "a step").encode() + b"\n"
 
     def end(index: int) -> bytes:
         return f"::towpath-{printing.nonce}::end {index} 0 s\n".encode()
 
-    parts = [begin(1) + b'{"ok":true}' + end(1), begin(2) + b"Compiling\n" + end(2), begin(3) + b"done" + end(3)]
+    parts = [
+        begin(1) + b'{"ok":true}' + end(1),
+        begin(2) + b"Compiling\n" + end(2),
+        begin(3) + b"done" + end(3),
+    ]
     for part in [b"".join(parts)] if is_one_segment else parts:
         await printing.print(part)
     heading = b"==> test, attempt 1, job <==\n"
@@ -128,9 +143,7 @@ async def test_the_whole_log_stands_under_headings_in_the_order_of_the_jobs(prin
     await printing.history.write(await printing.history.stream(attempt, "job"), b"of the second\n")
     await printing.history.write(await printing.history.stream(attempt, "clone"), b"cloned")
     await printing.print(b"of the first\n")
-    expected = (
-        "==> test, attempt 1, job <==\nof the first\n==> a-later-one, attempt 1, clone <==\ncloned\n==> a-later-one, attempt 1, job <==\nof the second\n"
-    )
+    expected = "==> test, attempt 1, job <==\nof the first\n==> a-later-one, attempt 1, clone <==\ncloned\n==> a-later-one, attempt 1, job <==\nof the second\n"
     assert (await printing.owner.get(printing.path)).expect(200).text == expected
     clone = (await printing.owner.get(f"{printing.path}?container=clone&attempt=1")).expect(200).text
     assert clone == "==> a-later-one, attempt 1, clone <==\ncloned\n"
@@ -145,13 +158,18 @@ async def test_without_an_attempt_the_newest_is_meant(printing: Printing) -> Non
     assert (await printing.owner.get(f"{printing.path}?job=test&attempt=1")).raw == b"first try\n"
 
 
-@pytest.mark.parametrize(("query", "status"), [("job=none", 404), ("job=test&attempt=9", 404), ("job=test&attempt=0", 422)])
+@pytest.mark.parametrize(
+    ("query", "status"), [("job=none", 404), ("job=test&attempt=9", 404), ("job=test&attempt=0", 422)]
+)
 async def test_a_log_that_is_not_there(printing: Printing, query: str, status: int) -> None:
     (await printing.owner.get(f"{printing.path}?{query}")).expect(status)
 
 
 async def test_a_large_log_is_whole(printing: Printing) -> None:
-    parts = [b"".join(b"line %d\n" % number for number in range(start, start + 500)) for start in range(0, 50_000, 500)]
+    parts = [
+        b"".join(b"line %d\n" % number for number in range(start, start + 500))
+        for start in range(0, 50_000, 500)
+    ]
     for part in parts:
         await printing.print(part, with_doorbell=False)
     assert (await printing.owner.get(f"{printing.path}?job=test")).raw == b"".join(parts)
@@ -171,7 +189,9 @@ async def test_a_watcher_sees_what_was_printed_and_what_is_being_printed(printin
     await printing.end()
     await watcher.ends()
     assert watcher.lines == ["one", "two", "three", "\ufffd four"]
-    statuses = [json.loads(event.data)["status"] for event in watcher.events if event.kind in {"status", "end"}]
+    statuses = [
+        json.loads(event.data)["status"] for event in watcher.events if event.kind in {"status", "end"}
+    ]
     assert statuses == ["running", "success", "success"]
 
 
@@ -205,19 +225,28 @@ async def test_a_watcher_goes_on_after_the_last_event_it_saw(printing: Printing)
     last_id = next(event.id for event in first.events if event.kind == "lines")
     assert last_id == f"{printing.stream_id}:3"
     await printing.print(b"five\n")
-    for place, rest in ((last_id, ["three", "four", "five"]), (f"{printing.stream_id}:2", ["two", "three", "four", "five"]), (f"{printing.stream_id}:99", [])):
+    for place, rest in (
+        (last_id, ["three", "four", "five"]),
+        (f"{printing.stream_id}:2", ["two", "three", "four", "five"]),
+        (f"{printing.stream_id}:99", []),
+    ):
         second = Watcher(printing.owner, printing.path, place)
         await second.sees(*rest)
         second.task.cancel()
 
 
 async def test_steps_are_events_of_their_own(printing: Printing) -> None:
-    begin, end = step_markers.begin(printing.nonce, 1, "pytest").encode(), f"::towpath-{printing.nonce}::end 1 3 t".encode()
+    begin, end = (
+        step_markers.begin(printing.nonce, 1, "pytest").encode(),
+        f"::towpath-{printing.nonce}::end 1 3 t".encode(),
+    )
     await printing.print(begin + b"\nhello\nno feed" + end + b"\nafter\n")
     watcher = Watcher(printing.owner, printing.path)
     await printing.end()
     await watcher.ends()
-    told = [(event.kind, json.loads(event.data)) for event in watcher.events if event.kind in {"lines", "step"}]
+    told = [
+        (event.kind, json.loads(event.data)) for event in watcher.events if event.kind in {"lines", "step"}
+    ]
     shown = ("lines", "phase", "name", "exit_code", "outcome")
     assert [(kind, {name: data[name] for name in shown if name in data}) for kind, data in told] == [
         ("step", {"phase": "begin", "name": "pytest"}),
@@ -242,10 +271,14 @@ async def test_watchers_of_one_run_share_what_is_read(printing: Printing) -> Non
 
 @pytest.mark.parametrize("last_event_id", ["x", "1", "1:x", "-1:2", "1:2;3:4", "1:" + "9" * 30])
 async def test_a_place_that_is_none_is_refused(printing: Printing, last_event_id: str) -> None:
-    (await printing.owner.get(f"{printing.path}/stream", headers={"Last-Event-ID": last_event_id})).expect(400)
+    (await printing.owner.get(f"{printing.path}/stream", headers={"Last-Event-ID": last_event_id})).expect(
+        400
+    )
 
 
-async def test_a_gateway_that_stops_lets_its_watchers_go(database_url: str, amqp_url: str, tmp_path: Path) -> None:
+async def test_a_gateway_that_stops_lets_its_watchers_go(
+    database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     async with serving(make_settings(database_url, amqp_url, tmp_path), None) as served:
         history = await History.of(served.database_url)
         printing = await Printing(served, history).begin()

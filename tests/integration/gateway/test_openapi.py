@@ -7,7 +7,9 @@ from tests.integration.gateway.serving import Serving
 async def test_the_document_holds_every_route(served: Serving) -> None:
     answer = (await served.anonymous.get("/openapi.json")).expect(200)
     document = answer.json
-    assert {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} == {(route.method, route.path) for route in ROUTES}
+    assert {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} == {
+        (route.method, route.path) for route in ROUTES
+    }
 
 
 async def test_the_page_comes_from_here_alone(served: Serving) -> None:

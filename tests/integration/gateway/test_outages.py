@@ -21,8 +21,12 @@ pytestmark = pytest.mark.alone("webhooks are accepted or refused within fixed ti
 
 
 @pytest.fixture
-async def fragile(breakable_database_url: str, breakable_amqp_url: str, tmp_path: Path) -> AsyncIterator[Serving]:
-    async with serving(make_settings(breakable_database_url, breakable_amqp_url, tmp_path, database_wait_seconds=0.8), None) as running:
+async def fragile(
+    breakable_database_url: str, breakable_amqp_url: str, tmp_path: Path
+) -> AsyncIterator[Serving]:
+    async with serving(
+        make_settings(breakable_database_url, breakable_amqp_url, tmp_path, database_wait_seconds=0.8), None
+    ) as running:
         (await running.deliver(new_body())).expect(202)
         yield running
 
@@ -39,7 +43,9 @@ async def stored(served: Serving, count: int) -> bool:
         return False
 
 
-async def test_while_postgres_is_down_deliveries_wait_in_the_inlet(fragile: Serving, breakable_servers: Servers) -> None:
+async def test_while_postgres_is_down_deliveries_wait_in_the_inlet(
+    fragile: Serving, breakable_servers: Servers
+) -> None:
     await asyncio.to_thread(breakable_servers.postgres.stop)
     answers = [await fragile.deliver(new_body(), X_GitHub_Delivery=f"d-{number}") for number in range(10)]
     repeated = await fragile.deliver(new_body(), X_GitHub_Delivery="d-0")
@@ -55,7 +61,9 @@ async def test_while_postgres_is_down_deliveries_wait_in_the_inlet(fragile: Serv
     assert named[0][0] >= 2
 
 
-async def test_while_postgres_hangs_the_answer_comes_in_time(fragile: Serving, breakable_servers: Servers) -> None:
+async def test_while_postgres_hangs_the_answer_comes_in_time(
+    fragile: Serving, breakable_servers: Servers
+) -> None:
     breakable_servers.postgres.pause()
     started = time.monotonic()
     answers = await asyncio.gather(*(fragile.deliver(new_body()) for _ in range(20)))
@@ -78,7 +86,9 @@ async def test_a_circuit_that_is_open_costs_no_waiting(fragile: Serving, breakab
     assert await until(lambda: stored(fragile, 5), within=20, what="all deliveries, each once")
 
 
-async def test_a_body_too_large_for_the_inlet_is_refused_while_postgres_is_down(fragile: Serving, breakable_servers: Servers) -> None:
+async def test_a_body_too_large_for_the_inlet_is_refused_while_postgres_is_down(
+    fragile: Serving, breakable_servers: Servers
+) -> None:
     await asyncio.to_thread(breakable_servers.postgres.stop)
     too_large = await fragile.deliver(b'"' + b"x" * (8 * MEBIBYTE) + b'"')
     fitting = await fragile.deliver(b'"' + b"x" * (8 * MEBIBYTE - 2) + b'"')
@@ -90,8 +100,15 @@ async def test_a_body_too_large_for_the_inlet_is_refused_while_postgres_is_down(
 
 
 @pytest.mark.parametrize("how", ["stop", "pause"])
-async def test_with_both_away_the_answer_is_503_within_two_seconds(fragile: Serving, breakable_servers: Servers, how: str) -> None:
-    await asyncio.gather(*(asyncio.to_thread(getattr(server, how)) for server in (breakable_servers.postgres, breakable_servers.rabbit)))
+async def test_with_both_away_the_answer_is_503_within_two_seconds(
+    fragile: Serving, breakable_servers: Servers, how: str
+) -> None:
+    await asyncio.gather(
+        *(
+            asyncio.to_thread(getattr(server, how))
+            for server in (breakable_servers.postgres, breakable_servers.rabbit)
+        )
+    )
     started = time.monotonic()
     answer = await fragile.deliver(new_body())
     took = time.monotonic() - started
@@ -110,7 +127,9 @@ async def test_with_both_away_the_answer_is_503_within_two_seconds(fragile: Serv
     assert await until(accepts, within=20, what="acceptance after the return")
 
 
-async def test_while_rabbitmq_is_down_webhooks_are_accepted(fragile: Serving, breakable_servers: Servers) -> None:
+async def test_while_rabbitmq_is_down_webhooks_are_accepted(
+    fragile: Serving, breakable_servers: Servers
+) -> None:
     await asyncio.to_thread(breakable_servers.rabbit.stop)
     answers = await asyncio.gather(*(fragile.deliver(new_body()) for _ in range(20)))
     await asyncio.to_thread(breakable_servers.rabbit.start)

@@ -20,18 +20,32 @@ def served(shared_gateway: Serving) -> Serving:
 
 class TestUsers:
     async def test_an_administrator_adds_changes_and_disables_them(self, served: Serving) -> None:
-        user = (await served.admin.post("/users", {"name": "Mona", "email": "Mona@Example.org"})).expect(201).json
+        user = (
+            (await served.admin.post("/users", {"name": "Mona", "email": "Mona@Example.org"}))
+            .expect(201)
+            .json
+        )
         assert (user["email"], user["is_admin"], user["disabled_at"]) == ("mona@example.org", False, None)
         (await served.admin.post("/users", {"name": "x", "email": "MONA@example.org"})).expect(409)
         path = f"/users/{user['id']}"
-        assert (await served.admin.request("PATCH", path, {"name": "Lisa"})).expect(200).json["name"] == "Lisa"
-        token = (await served.admin.post("/tokens", {"name": "t", "user_id": user["id"]})).expect(201).json["token"]
+        assert (await served.admin.request("PATCH", path, {"name": "Lisa"})).expect(200).json[
+            "name"
+        ] == "Lisa"
+        token = (
+            (await served.admin.post("/tokens", {"name": "t", "user_id": user["id"]}))
+            .expect(201)
+            .json["token"]
+        )
         assert (await served.admin.as_(token).get("/users/me")).expect(200).json["id"] == user["id"]
         (await served.admin.delete(path)).expect(204)
         (await served.admin.as_(token).get("/users/me")).expect(401)
-        assert (await served.admin.request("PATCH", path, {"disabled": False})).expect(200).json["disabled_at"] is None
+        assert (await served.admin.request("PATCH", path, {"disabled": False})).expect(200).json[
+            "disabled_at"
+        ] is None
         (await served.admin.as_(token).get("/users/me")).expect(200)
-        assert user["id"] in [item["id"] for item in (await served.admin.get("/users?limit=200")).json["items"]]
+        assert user["id"] in [
+            item["id"] for item in (await served.admin.get("/users?limit=200")).json["items"]
+        ]
 
     async def test_the_only_administrator_stays_one(self, served: Serving) -> None:
         path = f"/users/{(await served.admin.get('/users/me')).json['id']}"
@@ -39,7 +53,9 @@ class TestUsers:
         (await served.admin.delete(path)).expect(409)
         (await served.admin.request("PATCH", path, {"name": "still admin"})).expect(200)
 
-    @pytest.mark.parametrize("email", ["", "x", "a b@c", "a@", "@b", "a@b\n", "é@example.org", "x" * 255 + "@y"])
+    @pytest.mark.parametrize(
+        "email", ["", "x", "a b@c", "a@", "@b", "a@b\n", "é@example.org", "x" * 255 + "@y"]
+    )
     async def test_an_odd_address_is_refused(self, served: Serving, email: str) -> None:
         (await served.admin.post("/users", {"name": "x", "email": email})).expect(422)
 
@@ -62,7 +78,9 @@ class TestTokens:
         (await laptop.get("/pipelines")).expect(200)
         (await person.delete(f"/tokens/{made['id']}")).expect(204)
         (await laptop.get("/pipelines")).expect(401)
-        own = next(item["id"] for item in (await person.get("/tokens")).json["items"] if item["id"] != made["id"])
+        own = next(
+            item["id"] for item in (await person.get("/tokens")).json["items"] if item["id"] != made["id"]
+        )
         (await person.delete(f"/tokens/{own}")).expect(409)
         (await person.get("/pipelines")).expect(200)
 
@@ -70,7 +88,9 @@ class TestTokens:
         _, person = await served.person()
         soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         made = (await person.post("/tokens", {"name": "t", "expires_at": soon})).expect(201).json
-        await served.rows("UPDATE api_tokens SET expires_at = now() - interval '1 second' WHERE id = $1", made["id"])
+        await served.rows(
+            "UPDATE api_tokens SET expires_at = now() - interval '1 second' WHERE id = $1", made["id"]
+        )
         (await person.as_(made["token"]).get("/pipelines")).expect(401)
         (await person.post("/tokens", {"name": "t", "expires_at": "2099-01-01T00:00:00"})).expect(422)
 
@@ -80,7 +100,9 @@ class TestTokens:
         (await person.post("/tokens", {"name": "t", "scopes": ["admin"]})).expect(403)
         (await person.post("/tokens", {"name": "t", "user_id": other_id})).expect(403)
         (await person.get(f"/tokens?user_id={other_id}")).expect(403)
-        (await served.admin.post("/tokens", {"name": "t", "user_id": user_id, "scopes": ["admin"]})).expect(403)
+        (await served.admin.post("/tokens", {"name": "t", "user_id": user_id, "scopes": ["admin"]})).expect(
+            403
+        )
         (await served.admin.post("/tokens", {"name": "t", "user_id": 10**15})).expect(404)
         (await person.post("/tokens", {"name": "t", "scopes": []})).expect(422)
 
@@ -95,19 +117,29 @@ class TestRepositories:
         secrets = {"webhook_secret": "very secret", "clone_token": "ghp_secret"}
         repository = await served.repository(**secrets)
         assert (repository["has_webhook_secret"], repository["has_clone_token"]) == (True, True)
-        answers = [await served.admin.get(f"/repositories/{repository['id']}"), await served.admin.get("/repositories")]
+        answers = [
+            await served.admin.get(f"/repositories/{repository['id']}"),
+            await served.admin.get("/repositories"),
+        ]
         assert not any(secret in answer.text for answer in answers for secret in secrets.values())
-        (row,) = await served.rows("SELECT webhook_secret, clone_token FROM repositories WHERE id = $1", repository["id"])
+        (row,) = await served.rows(
+            "SELECT webhook_secret, clone_token FROM repositories WHERE id = $1", repository["id"]
+        )
         keyring = served.gateway.keyring
         assert isinstance(keyring, Keyring)
         for column, secret in secrets.items():
-            assert keyring.decrypt(row[column], table="repositories", column=column, row=repository["id"]) == secret.encode()
+            assert (
+                keyring.decrypt(row[column], table="repositories", column=column, row=repository["id"])
+                == secret.encode()
+            )
 
     @pytest.mark.parametrize(
         ("field", "value"),
         [("forge_id", 4242), ("full_name", "octo/theirs"), ("hook_target_type", "organization")],
     )
-    async def test_x02_only_administrators_change_identity(self, served: Serving, field: str, value: Any) -> None:
+    async def test_x02_only_administrators_change_identity(
+        self, served: Serving, field: str, value: Any
+    ) -> None:
         change = {field: value}
         repository = await served.repository()
         path = f"/repositories/{repository['id']}"
@@ -170,21 +202,33 @@ class TestRepositories:
         other = {"clone_url": "https://github.example/octo/renamed.git"}
         (await served.admin.request("PATCH", f"/repositories/{open_one['id']}", other)).expect(200)
 
-    async def test_a_clone_token_never_goes_to_another_server_than_it_was_given_for(self, served: Serving) -> None:
-        repository = await served.repository(clone_token="ghp_secret", clone_url="https://github.example/octo/web.git")
+    async def test_a_clone_token_never_goes_to_another_server_than_it_was_given_for(
+        self, served: Serving
+    ) -> None:
+        repository = await served.repository(
+            clone_token="ghp_secret", clone_url="https://github.example/octo/web.git"
+        )
         path = f"/repositories/{repository['id']}"
         user_id, maintainer = await served.person()
         (await served.admin.put(f"{path}/grants/{user_id}", {"role": "maintainer"})).expect(200)
-        (await maintainer.request("PATCH", path, {"clone_url": "https://listening.example/octo/web.git"})).expect(422)
-        (await maintainer.request("PATCH", path, {"clone_url": "https://github.example:8443/octo/web.git"})).expect(422)
-        changed = await maintainer.request("PATCH", path, {"clone_url": "https://listening.example/octo/web.git", "clone_token": None})
+        (
+            await maintainer.request("PATCH", path, {"clone_url": "https://listening.example/octo/web.git"})
+        ).expect(422)
+        (
+            await maintainer.request("PATCH", path, {"clone_url": "https://github.example:8443/octo/web.git"})
+        ).expect(422)
+        changed = await maintainer.request(
+            "PATCH", path, {"clone_url": "https://listening.example/octo/web.git", "clone_token": None}
+        )
         assert changed.expect(200).json["has_clone_token"] is False
 
     async def test_a_name_and_a_forge_id_are_registered_once(self, served: Serving) -> None:
         repository = await served.repository(forge_id=77)
         body = {"full_name": repository["full_name"].upper(), "clone_url": URL}
         (await served.admin.post("/repositories", body)).expect(409)
-        (await served.admin.post("/repositories", body | {"full_name": "octo/renamed", "forge_id": 77})).expect(409)
+        (
+            await served.admin.post("/repositories", body | {"full_name": "octo/renamed", "forge_id": 77})
+        ).expect(409)
         (await served.admin.post("/repositories", body | {"forge": "gitea"})).expect(201)
         (await served.admin.delete(f"/repositories/{repository['id']}")).expect(204)
         (await served.admin.get(f"/repositories/{repository['id']}")).expect(404)
@@ -196,15 +240,29 @@ class TestRepositories:
         maintainer_id, maintainer = await served.person()
         viewer_id, viewer = await served.person()
         for user_id, role in ((maintainer_id, "maintainer"), (viewer_id, "viewer")):
-            assert (await served.admin.put(f"{path}/grants/{user_id}", {"role": role})).expect(200).json["role"] == role
+            assert (await served.admin.put(f"{path}/grants/{user_id}", {"role": role})).expect(200).json[
+                "role"
+            ] == role
 
-        changed = (await maintainer.request("PATCH", path, {"clone_url": "https://github.example/octo/new.git"})).expect(200).json
-        assert (changed["clone_url"], changed["full_name"], changed["role"]) == ("https://github.example/octo/new.git", repository["full_name"], "maintainer")
+        changed = (
+            (await maintainer.request("PATCH", path, {"clone_url": "https://github.example/octo/new.git"}))
+            .expect(200)
+            .json
+        )
+        assert (changed["clone_url"], changed["full_name"], changed["role"]) == (
+            "https://github.example/octo/new.git",
+            repository["full_name"],
+            "maintainer",
+        )
         (await viewer.request("PATCH", path, {"full_name": "octo/mine"})).expect(403)
         (await viewer.get(f"{path}/grants")).expect(403)
         assert (await viewer.get(path)).expect(200).json["role"] == "viewer"
-        assert [item["id"] for item in (await viewer.get("/repositories")).json["items"]] == [repository["id"]]
-        assert {item["user_id"]: item["role"] for item in (await maintainer.get(f"{path}/grants")).json["items"]} == {
+        assert [item["id"] for item in (await viewer.get("/repositories")).json["items"]] == [
+            repository["id"]
+        ]
+        assert {
+            item["user_id"]: item["role"] for item in (await maintainer.get(f"{path}/grants")).json["items"]
+        } == {
             maintainer_id: "maintainer",
             viewer_id: "viewer",
         }
@@ -213,14 +271,32 @@ class TestRepositories:
         (await maintainer.delete(f"{path}/grants/{viewer_id}")).expect(404)
         (await maintainer.put(f"{path}/grants/{10**15}", {"role": "viewer"})).expect(404)
 
-    @pytest.mark.parametrize("url", ["http://github.com/o/r", "https://127.0.0.1/o/r", "https://u:p@github.com/o/r", "file:///srv/git", "--upload-pack=x", "ssh://x/y"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://github.com/o/r",
+            "https://127.0.0.1/o/r",
+            "https://u:p@github.com/o/r",
+            "file:///srv/git",
+            "--upload-pack=x",
+            "ssh://x/y",
+        ],
+    )
     async def test_a_clone_url_leads_nowhere_it_must_not(self, served: Serving, url: str) -> None:
-        problem = (await served.admin.post("/repositories", {"full_name": "octo/x", "clone_url": url})).expect(422).json
+        problem = (
+            (await served.admin.post("/repositories", {"full_name": "octo/x", "clone_url": url}))
+            .expect(422)
+            .json
+        )
         assert problem["errors"][0]["path"] == "body.clone_url"
         repository = await served.repository()
-        (await served.admin.request("PATCH", f"/repositories/{repository['id']}", {"clone_url": url})).expect(422)
+        (await served.admin.request("PATCH", f"/repositories/{repository['id']}", {"clone_url": url})).expect(
+            422
+        )
 
-    async def test_a_secret_that_is_null_is_removed_and_one_that_is_absent_stays(self, served: Serving) -> None:
+    async def test_a_secret_that_is_null_is_removed_and_one_that_is_absent_stays(
+        self, served: Serving
+    ) -> None:
         repository = await served.repository(webhook_secret="very secret", clone_token="ghp_secret")
         path = f"/repositories/{repository['id']}"
         changed = (await served.admin.request("PATCH", path, {"webhook_secret": None})).expect(200).json
@@ -230,5 +306,8 @@ class TestRepositories:
         repository = await served.repository()
         path = f"/repositories/{repository['id']}"
         etag = (await served.admin.get(path)).headers["etag"]
-        changes = [served.admin.request("PATCH", path, {"forge_id": number}, headers={"If-Match": etag}) for number in (1001, 1002, 1003)]
+        changes = [
+            served.admin.request("PATCH", path, {"forge_id": number}, headers={"If-Match": etag})
+            for number in (1001, 1002, 1003)
+        ]
         assert sorted(answer.status for answer in await asyncio.gather(*changes)) == [200, 412, 412]

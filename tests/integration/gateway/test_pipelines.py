@@ -18,9 +18,18 @@ def served(shared_gateway: Serving) -> Serving:
 
 async def test_a_pipeline_is_stored_as_it_was_sent(served: Serving) -> None:
     user_id, person = await served.person()
-    answer = (await person.post("/pipelines", {"name": "web-ci", "description": "Tests.", "yaml_config": YAML})).expect(201)
+    answer = (
+        await person.post("/pipelines", {"name": "web-ci", "description": "Tests.", "yaml_config": YAML})
+    ).expect(201)
     record = answer.json
-    assert {"name": "web-ci", "description": "Tests.", "yaml_config": YAML, "enabled": True, "revision": 1, "created_by": user_id}.items() <= record.items()
+    assert {
+        "name": "web-ci",
+        "description": "Tests.",
+        "yaml_config": YAML,
+        "enabled": True,
+        "revision": 1,
+        "created_by": user_id,
+    }.items() <= record.items()
     assert record["created_at"].endswith("Z")
     assert len(record["created_at"]) == len("2026-11-20T10:00:00.000000Z")
     assert answer.headers["location"] == f"/pipelines/{record['id']}"
@@ -53,11 +62,16 @@ async def test_a_bad_yaml_is_refused_with_every_error_in_its_place(served: Servi
 async def test_a_change_of_the_yaml_makes_a_revision_and_any_other_does_not(served: Serving) -> None:
     _, person = await served.person()
     path = f"/pipelines/{(await served.pipeline(person))['id']}"
-    assert (await person.put(path, {"description": "new", "enabled": False, "yaml_config": YAML})).expect(200).json["revision"] == 1
+    assert (await person.put(path, {"description": "new", "enabled": False, "yaml_config": YAML})).expect(
+        200
+    ).json["revision"] == 1
     changed = (await person.put(path, {"yaml_config": OTHER_YAML})).expect(200).json
     assert (changed["revision"], changed["description"], changed["enabled"]) == (2, "new", False)
     revisions = (await person.get(f"{path}/revisions")).expect(200).json["items"]
-    assert [(revision["number"], revision["yaml_config"]) for revision in revisions] == [(2, OTHER_YAML), (1, YAML)]
+    assert [(revision["number"], revision["yaml_config"]) for revision in revisions] == [
+        (2, OTHER_YAML),
+        (1, YAML),
+    ]
     (await person.put(path, {"yaml_config": "nonsense"})).expect(422)
 
 
@@ -75,7 +89,9 @@ async def test_a_name_belongs_to_one_pipeline_of_an_owner(served: Serving) -> No
 
 async def test_of_two_made_at_once_under_one_name_one_is(served: Serving) -> None:
     _, person = await served.person()
-    answers = await asyncio.gather(*(person.post("/pipelines", {"name": "web-ci", "yaml_config": YAML}) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(person.post("/pipelines", {"name": "web-ci", "yaml_config": YAML}) for _ in range(8))
+    )
     assert sorted(answer.status for answer in answers) == [201] + [409] * 7
 
 
@@ -83,13 +99,19 @@ async def test_a_stale_change_is_refused(served: Serving) -> None:
     _, person = await served.person()
     path = f"/pipelines/{(await served.pipeline(person))['id']}"
     etag = (await person.get(path)).headers["etag"]
-    newer = (await person.put(path, {"description": "mine"}, headers={"If-Match": etag})).expect(200).headers["etag"]
+    newer = (
+        (await person.put(path, {"description": "mine"}, headers={"If-Match": etag}))
+        .expect(200)
+        .headers["etag"]
+    )
     assert newer != etag
     stale = (await person.put(path, {"description": "theirs"}, headers={"If-Match": etag})).expect(412)
     assert stale.headers["etag"] == newer
     (await person.delete(path, headers={"If-Match": etag})).expect(412)
     (await person.put(path, {"description": "anyway"}, headers={"If-Match": "*"})).expect(200)
-    (await person.delete(path, headers={"If-Match": f'"0", {(await person.get(path)).headers["etag"]}'})).expect(204)
+    (
+        await person.delete(path, headers={"If-Match": f'"0", {(await person.get(path)).headers["etag"]}'})
+    ).expect(204)
 
 
 async def test_a_deleted_pipeline_is_gone_but_its_rows_stay(served: Serving) -> None:
@@ -97,7 +119,12 @@ async def test_a_deleted_pipeline_is_gone_but_its_rows_stay(served: Serving) -> 
     pipeline = await served.pipeline(person)
     path = f"/pipelines/{pipeline['id']}"
     (await person.delete(path)).expect(204)
-    for answer in (await person.get(path), await person.put(path, {}), await person.delete(path), await person.get(f"{path}/revisions")):
+    for answer in (
+        await person.get(path),
+        await person.put(path, {}),
+        await person.delete(path),
+        await person.get(f"{path}/revisions"),
+    ):
         answer.expect(404)
     assert (await person.get("/pipelines")).json["items"] == []
     assert await served.count(f"pipeline_revisions WHERE pipeline_config_id = {pipeline['id']}") == 1
@@ -128,13 +155,25 @@ async def test_a_cursor_is_good_for_its_own_list_alone(served: Serving) -> None:
         assert problem["type"] == "urn:towpath:problem:foreign_cursor"
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=1&limit=2", "name=%00", "limit=", "limit=1.0", "limit=%D9%A1"])
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=x", "limit=1&limit=2", "name=%00", "limit=", "limit=1.0", "limit=%D9%A1"],
+)
 async def test_odd_queries_get_a_clear_answer(served: Serving, query: str) -> None:
     (await served.admin.get(f"/pipelines?{query}")).expect(422)
 
 
 @pytest.mark.parametrize(
-    "fields", [{"name": ""}, {"name": "x" * 201}, {"name": "a\0b"}, {"description": "x" * 2001}, {"enabled": 1}, {"enabled": "true"}, {"unknown": 1}]
+    "fields",
+    [
+        {"name": ""},
+        {"name": "x" * 201},
+        {"name": "a\0b"},
+        {"description": "x" * 2001},
+        {"enabled": 1},
+        {"enabled": "true"},
+        {"unknown": 1},
+    ],
 )
 async def test_odd_fields_get_a_clear_answer(served: Serving, fields: dict[str, Any]) -> None:
     _, person = await served.person()

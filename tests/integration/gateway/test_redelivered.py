@@ -17,7 +17,9 @@ async def accepted(served: Serving, outcome: str, body: bytes = BODY, **headers:
     """A stored delivery with this outcome; its message is gone."""
     name = (await served.deliver(body, **headers)).expect(202).json["delivery_id"]
     (row,) = await served.rows("SELECT id FROM deliveries WHERE delivery_id = $1", name)
-    await served.rows("INSERT INTO delivery_outcomes (delivery_id, outcome, reason) VALUES ($1, $2, '')", row["id"], outcome)
+    await served.rows(
+        "INSERT INTO delivery_outcomes (delivery_id, outcome, reason) VALUES ($1, $2, '')", row["id"], outcome
+    )
     await served.rows("DELETE FROM outbox")
     return int(row["id"])
 
@@ -34,7 +36,9 @@ async def redelivered(served: Serving) -> list[Any]:
 
 @pytest.mark.parametrize("outcome", ["unknown_repository", "repository_mismatch"])
 @pytest.mark.parametrize("delivery_id", ["d-1", "another"])
-async def test_a11_a_redelivery_is_a_duplicate_and_is_handed_on(served: Serving, outcome: str, delivery_id: str) -> None:
+async def test_a11_a_redelivery_is_a_duplicate_and_is_handed_on(
+    served: Serving, outcome: str, delivery_id: str
+) -> None:
     stored = await accepted(served, outcome, X_GitHub_Delivery="d-1")
     again = (await served.deliver(BODY, X_GitHub_Delivery=delivery_id)).expect(200).json
     assert again == {"delivery_id": "d-1", "status": "duplicate"}
@@ -75,7 +79,9 @@ async def test_a11_new_and_known_deliveries_at_once_each_get_their_answer(served
     known = [to_bytes(push(FakeRepository("octo/web"))) for _ in range(10)]
     stored = {await accepted(served, "unknown_repository", body) for body in known}
     new = [to_bytes(push(FakeRepository("octo/web"))) for _ in range(10)]
-    answers = await asyncio.gather(*(served.deliver(body) for pair in zip(known, new, strict=True) for body in pair))
+    answers = await asyncio.gather(
+        *(served.deliver(body) for pair in zip(known, new, strict=True) for body in pair)
+    )
     assert [answer.status for answer in answers] == [200, 202] * 10
     ids = [one for message in await named(served) for one in message]
     assert len(ids) == len(set(ids)) == 20
@@ -83,7 +89,9 @@ async def test_a11_new_and_known_deliveries_at_once_each_get_their_answer(served
 
 
 async def test_a11_the_hook_that_delivers_again_is_the_one_that_counts(served: Serving) -> None:
-    stored = await accepted(served, "unknown_repository", X_GitHub_Hook_Installation_Target_Type="organization")
+    stored = await accepted(
+        served, "unknown_repository", X_GitHub_Hook_Installation_Target_Type="organization"
+    )
     repository = await served.repository("octo/web", forge_id=42, webhook_secret="of its own")
     path = f"/webhooks/github/{repository['hook_key']}"
     (await served.deliver(BODY, path=path, secret="of its own")).expect(200)

@@ -18,7 +18,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/repositories/{id}/grants/{user_id}"): {"role": "viewer"},
     ("POST", "/tokens"): {"name": "x"},
     ("POST", "/users"): {"name": "x", "email": "x@example.org"},
-    ("POST", "/repositories"): {"full_name": "octo/other", "clone_url": "https://github.example/octo/other.git"},
+    ("POST", "/repositories"): {
+        "full_name": "octo/other",
+        "clone_url": "https://github.example/octo/other.git",
+    },
 }
 
 
@@ -52,7 +55,9 @@ async def test_no_route_shows_or_changes_what_is_somebody_elses(served: Serving,
     owner_id, owner = await served.person()
     _, stranger = await served.person(("read", "write"))
     repository = await served.repository()
-    (await served.admin.put(f"/repositories/{repository['id']}/grants/{owner_id}", {"role": "maintainer"})).expect(200)
+    (
+        await served.admin.put(f"/repositories/{repository['id']}/grants/{owner_id}", {"role": "maintainer"})
+    ).expect(200)
     pipeline = await served.pipeline(owner)
     event_id = await history.event(repository["id"])
     run_id = await history.run(pipeline, repository["id"], event_id=event_id)
@@ -66,7 +71,11 @@ async def test_no_route_shows_or_changes_what_is_somebody_elses(served: Serving,
     for route in OWNED:
         values = {"id": ids.get(route.tag), "user_id": owner_id, "delivery_id": "d-1"}
         answer = await stranger.request(route.method, path_of(route, values), body_of(route))
-        nothing = await stranger.request(route.method, path_of(route, {"id": 999_999, "user_id": 999_999, "delivery_id": "nothing"}), body_of(route))
+        nothing = await stranger.request(
+            route.method,
+            path_of(route, {"id": 999_999, "user_id": 999_999, "delivery_id": "nothing"}),
+            body_of(route),
+        )
         assert answer.status == 404, name_of(route)
         assert answer.raw == nothing.raw, name_of(route)
 
@@ -78,17 +87,23 @@ async def test_what_administrators_do_is_refused_to_others(served: Serving) -> N
     _, person = await served.person()
     for route in GUARDED:
         if route.scope is Scope.ADMIN:
-            assert (await person.request(route.method, path_of(route), body_of(route))).status == 403, name_of(route)
+            assert (await person.request(route.method, path_of(route), body_of(route))).status == 403, (
+                name_of(route)
+            )
 
 
 async def test_a_token_for_reading_changes_nothing(served: Serving) -> None:
     _, reader = await served.person(("read",))
     for route in GUARDED:
         if route.scope is not Scope.READ:
-            assert (await reader.request(route.method, path_of(route), body_of(route))).status == 403, name_of(route)
+            assert (await reader.request(route.method, path_of(route), body_of(route))).status == 403, (
+                name_of(route)
+            )
 
 
-@pytest.mark.parametrize("id_text", ["0", "-1", "x", "1.0", "9223372036854775808", "9" * 40, "%00", "%D9%A1", "1e3", " 1"])
+@pytest.mark.parametrize(
+    "id_text", ["0", "-1", "x", "1.0", "9223372036854775808", "9" * 40, "%00", "%D9%A1", "1e3", " 1"]
+)
 async def test_an_id_that_no_row_can_have_is_not_found(served: Serving, id_text: str) -> None:
     for route in GUARDED:
         if "id" in route.parameters:
@@ -106,13 +121,26 @@ async def test_unknown_query_parameters_are_refused_everywhere(served: Serving) 
 async def test_another_method_is_answered_with_those_that_there_are(served: Serving) -> None:
     for path in {route.path for route in ROUTES}:
         methods = {route.method for route in ROUTES if route.path == path}
-        answer = await served.admin.request("TRACE", path_of(next(route for route in ROUTES if route.path == path), {"hook_key": "x"}))
+        answer = await served.admin.request(
+            "TRACE", path_of(next(route for route in ROUTES if route.path == path), {"hook_key": "x"})
+        )
         answer.expect(405)
         assert {word.strip() for word in answer.headers["allow"].split(",")} - {"HEAD"} == methods
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/pipelines/", "/pipelines/1/nothing", "/assets/../settings.py", "/assets/nothing.js", "/%ff%00"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/nothing",
+        "/pipelines/",
+        "/pipelines/1/nothing",
+        "/assets/../settings.py",
+        "/assets/nothing.js",
+        "/%ff%00",
+    ],
+)
 async def test_an_unknown_path_is_a_problem_too(served: Serving, path: str) -> None:
     answer = (await served.admin.get(path)).expect(404)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -136,5 +164,11 @@ async def test_the_body_has_to_be_json(served: Serving) -> None:
 
 
 async def test_only_the_usual_expectation_is_met(served: Serving) -> None:
-    (await served.admin.post("/pipelines/validate", {"yaml_config": ""}, headers={"Expect": "100-continue"})).expect(200)
-    (await served.admin.post("/pipelines/validate", {"yaml_config": ""}, headers={"Expect": "miracles"})).expect(417)
+    (
+        await served.admin.post(
+            "/pipelines/validate", {"yaml_config": ""}, headers={"Expect": "100-continue"}
+        )
+    ).expect(200)
+    (
+        await served.admin.post("/pipelines/validate", {"yaml_config": ""}, headers={"Expect": "miracles"})
+    ).expect(417)

@@ -30,7 +30,11 @@ class Story:
         _, self.stranger = await self.served.person()
         self.repository = await self.served.repository()
         for user_id, role in ((viewer_id, "viewer"), (maintainer_id, "maintainer")):
-            (await self.served.admin.put(f"/repositories/{self.repository['id']}/grants/{user_id}", {"role": role})).expect(200)
+            (
+                await self.served.admin.put(
+                    f"/repositories/{self.repository['id']}/grants/{user_id}", {"role": role}
+                )
+            ).expect(200)
         self.pipeline = await self.served.pipeline(self.owner)
         return self
 
@@ -51,19 +55,32 @@ async def test_a_run_is_shown_with_all_that_belongs_to_it(story: Story) -> None:
     run_id = await story.run(status="running", started_at=datetime(2026, 11, 20, 10, 0, 1, 5, tzinfo=UTC))
     first = await story.history.job(run_id, "test", 0, status="running")
     await story.history.job(run_id, "deploy", 1, needs=["test"], waiting_for="dependency")
-    steps = [{"name": "pytest", "outcome": "success", "exit_code": 0, "started_at": "2026-11-20T10:00:02+00:00"}, {"exit_code": "nonsense"}, 7]
+    steps = [
+        {"name": "pytest", "outcome": "success", "exit_code": 0, "started_at": "2026-11-20T10:00:02+00:00"},
+        {"exit_code": "nonsense"},
+        7,
+    ]
     attempt_id = await story.history.attempt(first, steps=steps)
-    await story.history.connection.execute("INSERT INTO transitions (run_id, to_status, cause) VALUES ($1, 'pending', 'event:1')", run_id)
+    await story.history.connection.execute(
+        "INSERT INTO transitions (run_id, to_status, cause) VALUES ($1, 'pending', 'event:1')", run_id
+    )
 
     run = (await story.owner.get(f"/runs/{run_id}")).expect(200).json
 
     assert run["status"] == "running"
     assert run["started_at"] == "2026-11-20T10:00:01.000005Z"
     assert run["logs"] == f"/runs/{run_id}/logs"
-    assert (run["pipeline"], run["revision"], run["repository"]) == ("web-ci", 1, story.repository["full_name"])
+    assert (run["pipeline"], run["revision"], run["repository"]) == (
+        "web-ci",
+        1,
+        story.repository["full_name"],
+    )
     assert run["provenance"]["event_id"] == run["event_id"]
     assert run["log_complete"] is False
-    assert [(job["name"], job["needs"], job["waiting_for"]) for job in run["jobs"]] == [("test", [], None), ("deploy", ["test"], "dependency")]
+    assert [(job["name"], job["needs"], job["waiting_for"]) for job in run["jobs"]] == [
+        ("test", [], None),
+        ("deploy", ["test"], "dependency"),
+    ]
     (attempt,) = run["jobs"][0]["attempts"]
     assert (attempt["id"], attempt["number"], attempt["status"]) == (attempt_id, 1, "claimed")
     assert [(step["name"], step["exit_code"]) for step in attempt["steps"]] == [("pytest", 0)]
@@ -100,7 +117,9 @@ async def test_a_waiting_job_knows_its_place(story: Story) -> None:
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
     for position in range(3):
         at = long_ago + timedelta(seconds=position)
-        await story.history.job(run_id, f"j{position}", position, ready_at=at, order_key=at, waiting_for="slot")
+        await story.history.job(
+            run_id, f"j{position}", position, ready_at=at, order_key=at, waiting_for="slot"
+        )
     jobs = (await story.owner.get(f"/runs/{run_id}")).json["jobs"]
     await story.history.connection.execute("UPDATE jobs SET admitted_at = now() WHERE run_id = $1", run_id)
     assert [job["place"] for job in jobs] == [0, 1, 2]
@@ -127,7 +146,9 @@ async def test_a_run_outlives_its_deleted_pipeline(story: Story) -> None:
 async def test_filters_narrow_the_list(story: Story) -> None:
     at = datetime(2026, 11, 20, 10, tzinfo=UTC)
     one = await story.run(status="failed", branch="topic", created_at=at, started_at=at, finished_at=at)
-    two = await story.run(status="success", sha="b" * 40, created_at=at + timedelta(hours=1), event_kind="tag")
+    two = await story.run(
+        status="success", sha="b" * 40, created_at=at + timedelta(hours=1), event_kind="tag"
+    )
     name = story.repository["full_name"]
     expected = {
         "": [two, one], "status=failed": [one], "status=pending": [], f"pipeline_config_id={story.pipeline['id']}": [two, one], "pipeline_config_id=999999": [],
@@ -144,7 +165,10 @@ async def test_filters_narrow_the_list(story: Story) -> None:
         for query, found in expected.items():
             assert await ids(client, f"?{query}") == found, query
     for query in ("status=failed", f"repository={name}&event=tag"):
-        assert await ids(story.served.admin, f"?pipeline_config_id={story.pipeline['id']}&{query}") == expected[query.rpartition("&")[2]]
+        assert (
+            await ids(story.served.admin, f"?pipeline_config_id={story.pipeline['id']}&{query}")
+            == expected[query.rpartition("&")[2]]
+        )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +197,9 @@ async def test_pages_of_runs_join_without_a_gap(story: Story) -> None:
 
 
 class TestCommands:
-    async def commanded(self, story: Story, request: Any, outcome: str, reason: str, run_id: int | None = None) -> Answer:
+    async def commanded(
+        self, story: Story, request: Any, outcome: str, reason: str, run_id: int | None = None
+    ) -> Answer:
         """The answer to a request whose command the test applies as the scheduler would."""
         before = await story.served.count("commands")
         task = asyncio.ensure_future(request)
@@ -191,30 +217,45 @@ class TestCommands:
     async def test_a_retry_answers_with_the_new_run(self, story: Story) -> None:
         failed = await story.run(status="failed")
         new = await story.run(retry_of=failed, rerun=1)
-        answer = await self.commanded(story, story.owner.post(f"/runs/{failed}/retry", {"only": "failed"}), "applied", "run_created", new)
+        answer = await self.commanded(
+            story,
+            story.owner.post(f"/runs/{failed}/retry", {"only": "failed"}),
+            "applied",
+            "run_created",
+            new,
+        )
         assert answer.expect(201).headers["location"] == f"/runs/{new}"
         assert (answer.json["id"], answer.json["retry_of"]) == (new, failed)
         (command,) = await story.served.rows("SELECT kind, arguments FROM commands WHERE run_id = $1", failed)
         assert command["kind"] == "retry"
         assert '"failed"' in command["arguments"]
-        messages = [row["message"] for row in await story.served.rows("SELECT message FROM outbox WHERE type = 'command.requested'")]
+        messages = [
+            row["message"]
+            for row in await story.served.rows("SELECT message FROM outbox WHERE type = 'command.requested'")
+        ]
         assert len(messages) == await story.served.count("commands")
 
     async def test_a_second_retry_at_once_is_led_to_the_same_run(self, story: Story) -> None:
         failed = await story.run(status="cancelled")
         new = await story.run(retry_of=failed, rerun=1)
-        answer = await self.commanded(story, story.owner.post(f"/runs/{failed}/retry"), "applied", "run_exists", new)
+        answer = await self.commanded(
+            story, story.owner.post(f"/runs/{failed}/retry"), "applied", "run_exists", new
+        )
         assert answer.expect(200).headers["location"] == f"/runs/{new}"
 
     async def test_a_cancel_answers_with_the_run(self, story: Story) -> None:
         run_id = await story.run(status="running")
-        answer = await self.commanded(story, story.maintainer.post(f"/runs/{run_id}/cancel"), "applied", "cancelling")
+        answer = await self.commanded(
+            story, story.maintainer.post(f"/runs/{run_id}/cancel"), "applied", "cancelling"
+        )
         assert answer.expect(200).json["id"] == run_id
 
     @pytest.mark.parametrize("reason", ["already_finished", "not_retryable"])
     async def test_a_refusal_of_the_scheduler_is_a_conflict(self, story: Story, reason: str) -> None:
         run_id = await story.run(status="running")
-        (await self.commanded(story, story.owner.post(f"/runs/{run_id}/cancel"), "refused", reason)).expect(409)
+        (await self.commanded(story, story.owner.post(f"/runs/{run_id}/cancel"), "refused", reason)).expect(
+            409
+        )
 
     async def test_what_takes_longer_is_answered_with_where_to_look(self, story: Story) -> None:
         run_id = await story.run(status="running")
@@ -230,7 +271,9 @@ class TestCommands:
         [("cancel", "success", "already_finished"), ("cancel", "skipped", "already_finished"), ("retry", "success", "not_retryable"),
          ("retry", "running", "not_retryable"), ("retry", "skipped", "not_retryable"), ("retry", "pending", "not_retryable")],
     )  # fmt: skip
-    async def test_what_cannot_be_done_is_refused_at_once(self, story: Story, kind: str, status: str, code: str) -> None:
+    async def test_what_cannot_be_done_is_refused_at_once(
+        self, story: Story, kind: str, status: str, code: str
+    ) -> None:
         run_id = await story.run(status=status)
         problem = (await story.owner.post(f"/runs/{run_id}/{kind}")).expect(409).json
         assert problem["type"].endswith(code)
@@ -251,13 +294,19 @@ class TestCommands:
         await story.history.finish(run_id, "cancelled")
         (await story.owner.post(f"/runs/{run_id}/cancel", headers=key)).expect(200)
         (await story.owner.post(f"/runs/{run_id}/retry", headers=key)).expect(409)
-        (await story.owner.post(f"/runs/{run_id}/cancel", headers={"Idempotency-Key": "two words"})).expect(422)
+        (await story.owner.post(f"/runs/{run_id}/cancel", headers={"Idempotency-Key": "two words"})).expect(
+            422
+        )
 
     async def test_a_key_used_twice_at_once_makes_one_command(self, story: Story) -> None:
         run_id = await story.run(status="running")
         key = {"Idempotency-Key": f"twice-{run_id}"}
-        answers = await asyncio.gather(*(story.owner.post(f"/runs/{run_id}/cancel", headers=key) for _ in range(5)))
-        assert {answer.expect(202).json["id"] for answer in answers} == {(await story.served.rows("SELECT max(id) FROM commands"))[0][0]}
+        answers = await asyncio.gather(
+            *(story.owner.post(f"/runs/{run_id}/cancel", headers=key) for _ in range(5))
+        )
+        assert {answer.expect(202).json["id"] for answer in answers} == {
+            (await story.served.rows("SELECT max(id) FROM commands"))[0][0]
+        }
 
     @pytest.mark.parametrize("body", [{"only": "some"}, {"latest": 1}, {"unknown": 1}, []])
     async def test_odd_wishes_are_refused(self, story: Story, body: Any) -> None:
@@ -267,26 +316,44 @@ class TestCommands:
 
 async def test_events_show_decisions_for_own_pipelines_alone(story: Story) -> None:
     theirs = await story.served.pipeline(story.maintainer, "theirs")
-    event_id = await story.history.event(story.repository["id"], branch="topic", pull_request=7, kind="pull_request")
+    event_id = await story.history.event(
+        story.repository["id"], branch="topic", pull_request=7, kind="pull_request"
+    )
     await story.history.decide(event_id, story.pipeline, "not_matched")
     await story.history.decide(event_id, theirs, "skipped")
 
     event = (await story.maintainer.get(f"/events/{event_id}")).expect(200).json
-    assert [(decision["pipeline"], decision["outcome"], decision["reasons"]) for decision in event["decisions"]] == [
-        ("theirs", "skipped", [{"code": "skipped", "text": "because skipped"}])
-    ]
+    assert [
+        (decision["pipeline"], decision["outcome"], decision["reasons"]) for decision in event["decisions"]
+    ] == [("theirs", "skipped", [{"code": "skipped", "text": "because skipped"}])]
     assert len((await story.served.admin.get(f"/events/{event_id}")).json["decisions"]) == 2
     assert (await story.viewer.get(f"/events/{event_id}")).json["decisions"] == []
     (await story.stranger.get(f"/events/{event_id}")).expect(404)
     assert [item["id"] for item in (await story.viewer.get("/events")).json["items"]] == [event_id]
-    assert [item["id"] for item in (await story.viewer.get("/events?pull_request=7&kind=pull_request&branch=topic")).json["items"]] == [event_id]
-    for query in ("kind=push", "branch=main", "pull_request=8", "repository=octo/none", f"sha={'c' * 40}", "received_before=2020-01-01T00:00:00Z"):
+    assert [
+        item["id"]
+        for item in (await story.viewer.get("/events?pull_request=7&kind=pull_request&branch=topic")).json[
+            "items"
+        ]
+    ] == [event_id]
+    for query in (
+        "kind=push",
+        "branch=main",
+        "pull_request=8",
+        "repository=octo/none",
+        f"sha={'c' * 40}",
+        "received_before=2020-01-01T00:00:00Z",
+    ):
         assert (await story.viewer.get(f"/events?{query}")).json["items"] == []
 
 
 async def test_deliveries_show_what_became_of_them(story: Story) -> None:
     delivery_id = f"d-{story.repository['id']}"
-    (await story.served.deliver(f'{{"x": "{delivery_id}"}}'.encode(), event="star", X_GitHub_Delivery=delivery_id)).expect(202)
+    (
+        await story.served.deliver(
+            f'{{"x": "{delivery_id}"}}'.encode(), event="star", X_GitHub_Delivery=delivery_id
+        )
+    ).expect(202)
     pending = (await story.served.admin.get(f"/deliveries/{delivery_id}")).expect(200).json
     assert (pending["event_type"], pending["outcome"], pending["is_body_kept"]) == ("star", None, True)
     (await story.viewer.get(f"/deliveries/{delivery_id}")).expect(404)
@@ -294,8 +361,14 @@ async def test_deliveries_show_what_became_of_them(story: Story) -> None:
     statement = "INSERT INTO delivery_outcomes (delivery_id, outcome, reason, repository_id) VALUES ($1, 'ignored', 'not an event', $2)"
     await story.history.connection.execute(statement, pending["id"], story.repository["id"])
     seen = (await story.viewer.get(f"/deliveries/{delivery_id}")).expect(200).json
-    assert (seen["outcome"], seen["reason"], seen["repository_id"]) == ("ignored", "not an event", story.repository["id"])
-    found = (await story.viewer.get("/deliveries?outcome=ignored&source=github&event_type=star")).json["items"]
+    assert (seen["outcome"], seen["reason"], seen["repository_id"]) == (
+        "ignored",
+        "not an event",
+        story.repository["id"],
+    )
+    found = (await story.viewer.get("/deliveries?outcome=ignored&source=github&event_type=star")).json[
+        "items"
+    ]
     assert [item["delivery_id"] for item in found] == [delivery_id]
     assert (await story.viewer.get("/deliveries?outcome=event")).json["items"] == []
     (await story.stranger.get(f"/deliveries/{delivery_id}")).expect(404)

@@ -28,13 +28,20 @@ async def answer_to(served: Serving, *parts: bytes) -> tuple[int, dict[str, str]
     finally:
         writer.close()
     status, *lines = head.decode().split("\r\n")
-    return int(status.split()[1]), {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
+    return (
+        int(status.split()[1]),
+        {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)},
+        body,
+    )
 
 
 @pytest.mark.parametrize("megabytes", [1, 5])
 async def test_a_token_of_megabytes_is_no_valid_token(served: Serving, megabytes: int) -> None:
     status, headers, body = await answer_to(
-        served, b"GET /users/me HTTP/1.1\r\nHost: towpath\r\nAuthorization: Bearer tp_", *[MEGABYTE] * megabytes, b"\r\n\r\n"
+        served,
+        b"GET /users/me HTTP/1.1\r\nHost: towpath\r\nAuthorization: Bearer tp_",
+        *[MEGABYTE] * megabytes,
+        b"\r\n\r\n",
     )
     assert (status, headers["content-type"]) == (401, "application/problem+json")
     assert headers["www-authenticate"].startswith("Bearer")
@@ -49,10 +56,16 @@ async def test_a_token_of_megabytes_is_no_valid_token(served: Serving, megabytes
         (b"GET /" + MEGABYTE + b" HTTP/1.1\r\nHost: towpath\r\n\r\n", 414, "address_too_long"),
         (b"GET / HTTP/1.1\r\nHost towpath\r\n\r\n", 400, "malformed_request"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "malformed_request"),
-        (b"POST /pipelines HTTP/1.1\r\nHost: towpath\r\nContent-Length: many\r\n\r\n", 400, "malformed_request"),
+        (
+            b"POST /pipelines HTTP/1.1\r\nHost: towpath\r\nContent-Length: many\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
     ],
 )
-async def test_what_is_no_request_is_answered_with_a_problem(served: Serving, request_bytes: bytes, status: int, code: str) -> None:
+async def test_what_is_no_request_is_answered_with_a_problem(
+    served: Serving, request_bytes: bytes, status: int, code: str
+) -> None:
     answered, headers, body = await answer_to(served, request_bytes)
     problem = json.loads(body)
     assert (answered, headers["content-type"], problem["status"], problem["type"]) == (

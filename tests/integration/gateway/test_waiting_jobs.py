@@ -31,16 +31,30 @@ async def shown(served: Serving, run_id: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", ["pending", "running"])
-async def test_an_admitted_job_waits_for_what_its_attempt_waits_for(served: Serving, history: History, run_id: int, status: str) -> None:
+async def test_an_admitted_job_waits_for_what_its_attempt_waits_for(
+    served: Serving, history: History, run_id: int, status: str
+) -> None:
     job_id = await history.job(run_id, status=status, admitted_at=AT, wanted_attempt=2, ready_at=AT)
-    await history.attempt(job_id, 1, status="finished", outcome="error", reason="evicted", message="The node was low on memory.")
-    await history.attempt(job_id, 2, waiting_for="node", message="0/3 nodes are available: 3 Insufficient cpu.")
+    await history.attempt(
+        job_id, 1, status="finished", outcome="error", reason="evicted", message="The node was low on memory."
+    )
+    await history.attempt(
+        job_id, 2, waiting_for="node", message="0/3 nodes are available: 3 Insufficient cpu."
+    )
     job = await shown(served, run_id)
-    assert (job["waiting_for"], job["message"], job["place"]) == ("node", "0/3 nodes are available: 3 Insufficient cpu.", None)
-    assert [(attempt["number"], attempt["reason"], attempt["waiting_for"]) for attempt in job["attempts"]] == [(1, "evicted", None), (2, None, "node")]
+    assert (job["waiting_for"], job["message"], job["place"]) == (
+        "node",
+        "0/3 nodes are available: 3 Insufficient cpu.",
+        None,
+    )
+    assert [
+        (attempt["number"], attempt["reason"], attempt["waiting_for"]) for attempt in job["attempts"]
+    ] == [(1, "evicted", None), (2, None, "node")]
 
 
-async def test_an_admitted_job_whose_attempt_waits_for_nothing_waits_for_nothing(served: Serving, history: History, run_id: int) -> None:
+async def test_an_admitted_job_whose_attempt_waits_for_nothing_waits_for_nothing(
+    served: Serving, history: History, run_id: int
+) -> None:
     job_id = await history.job(run_id, status="running", admitted_at=AT, wanted_attempt=1, ready_at=AT)
     await history.attempt(job_id)
     job = await shown(served, run_id)
@@ -48,13 +62,23 @@ async def test_an_admitted_job_whose_attempt_waits_for_nothing_waits_for_nothing
 
 
 async def test_a_job_that_is_over_keeps_its_own_word(served: Serving, history: History, run_id: int) -> None:
-    job_id = await history.job(run_id, status="error", reason="quota", message="It waited too long.", admitted_at=AT, wanted_attempt=1, finished_at=AT)
+    job_id = await history.job(
+        run_id,
+        status="error",
+        reason="quota",
+        message="It waited too long.",
+        admitted_at=AT,
+        wanted_attempt=1,
+        finished_at=AT,
+    )
     await history.attempt(job_id, waiting_for="quota", message="exceeded quota: builds")
     job = await shown(served, run_id)
     assert (job["waiting_for"], job["message"]) == (None, "It waited too long.")
 
 
-async def test_a_job_between_two_attempts_says_when_the_next_may_begin(served: Serving, history: History, run_id: int) -> None:
+async def test_a_job_between_two_attempts_says_when_the_next_may_begin(
+    served: Serving, history: History, run_id: int
+) -> None:
     job_id = await history.job(
         run_id,
         waiting_for="retry_backoff",
@@ -64,11 +88,21 @@ async def test_a_job_between_two_attempts_says_when_the_next_may_begin(served: S
         order_key=LONG_AGO,
         retry_at=FAR_OFF,
     )
-    await history.attempt(job_id, 1, status="finished", outcome="error", reason="evicted", message="The node was low on memory.")
+    await history.attempt(
+        job_id, 1, status="finished", outcome="error", reason="evicted", message="The node was low on memory."
+    )
     job = await shown(served, run_id)
-    assert (job["waiting_for"], job["retry_at"], job["place"]) == ("retry_backoff", "2100-01-01T00:00:00.000000Z", None)
+    assert (job["waiting_for"], job["retry_at"], job["place"]) == (
+        "retry_backoff",
+        "2100-01-01T00:00:00.000000Z",
+        None,
+    )
     assert job["message"] == "Attempt 1 ended with `evicted`."
-    await history.connection.execute("UPDATE jobs SET retry_at = $2 WHERE id = $1", job_id, LONG_AGO + timedelta(hours=1))
+    await history.connection.execute(
+        "UPDATE jobs SET retry_at = $2 WHERE id = $1", job_id, LONG_AGO + timedelta(hours=1)
+    )
     job = await shown(served, run_id)
     assert (job["waiting_for"], job["place"]) == ("slot", 0)
-    await history.connection.execute("UPDATE jobs SET admitted_at = now() WHERE id = $1", job_id)  # out of others' way
+    await history.connection.execute(
+        "UPDATE jobs SET admitted_at = now() WHERE id = $1", job_id
+    )  # out of others' way

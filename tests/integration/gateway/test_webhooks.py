@@ -24,7 +24,13 @@ async def test_a_signed_push_is_accepted_and_stored_as_it_came(served: Serving) 
     assert answer.expect(202).json == {"delivery_id": "d-1", "status": "accepted"}
     (row,) = await served.rows("SELECT * FROM deliveries")
     assert zstandard.decompress(row["body"]) == BODY
-    assert (row["source"], row["delivery_id"], row["event_type"], row["hook_key"], row["via_inlet"]) == ("github", "d-1", "push", None, False)
+    assert (row["source"], row["delivery_id"], row["event_type"], row["hook_key"], row["via_inlet"]) == (
+        "github",
+        "d-1",
+        "push",
+        None,
+        False,
+    )
     assert row["body_sha256"] == hashlib.sha256(BODY).digest()
     assert row["body_bytes"] == len(BODY)
     headers = json.loads(row["headers"])
@@ -85,8 +91,15 @@ SHA1 = "sha1=" + hmac.new(GITHUB_SECRET.encode(), BODY, "sha1").hexdigest()
         pytest.param({"X-Gitea-Signature": GOOD[7:]}, id="another forge's header"),
     ],
 )
-async def test_without_one_right_signature_nothing_is_stored(served: Serving, headers: dict[str, str]) -> None:
-    sent = {"Content-Type": "application/json", "X-GitHub-Event": "push", "X-GitHub-Delivery": "d-1", **headers}
+async def test_without_one_right_signature_nothing_is_stored(
+    served: Serving, headers: dict[str, str]
+) -> None:
+    sent = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "d-1",
+        **headers,
+    }
     answer = await served.anonymous.request("POST", "/webhooks/github", raw=BODY, headers=sent)
     assert answer.expect(401).headers["content-type"].startswith("application/problem+json")
     assert await served.count("deliveries") == 0
@@ -100,7 +113,12 @@ async def test_a_doubled_signature_is_refused(served: Serving) -> None:
 
 
 async def test_a_changed_byte_breaks_the_signature(served: Serving) -> None:
-    headers = {"Content-Type": "application/json", "X-GitHub-Event": "push", "X-GitHub-Delivery": "d-1", "X-Hub-Signature-256": GOOD}
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "d-1",
+        "X-Hub-Signature-256": GOOD,
+    }
     (await served.anonymous.request("POST", "/webhooks/github", raw=BODY + b" ", headers=headers)).expect(401)
 
 
@@ -116,8 +134,12 @@ async def test_a_ping_is_answered_and_not_stored(served: Serving) -> None:
     assert await served.count("deliveries") == 0
 
 
-@pytest.mark.parametrize(("event", "body"), [("star", b"{}"), ("push", b"not json"), ("push", b""), ("x-unknown", b'{"a": NaN}')])
-async def test_what_nobody_understands_is_accepted_for_the_record(served: Serving, event: str, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("event", "body"), [("star", b"{}"), ("push", b"not json"), ("push", b""), ("x-unknown", b'{"a": NaN}')]
+)
+async def test_what_nobody_understands_is_accepted_for_the_record(
+    served: Serving, event: str, body: bytes
+) -> None:
     (await served.deliver(body, event=event)).expect(202)
     assert await served.count("deliveries") == 1
 
@@ -149,7 +171,10 @@ async def test_a16_a_large_form_needs_its_signature_too(served: Serving) -> None
     (await served.deliver(b"payload=" + b"%22" * (9 << 20), Content_Type=FORM, secret="wrong")).expect(401)
 
 
-@pytest.mark.parametrize(("name", "value"), [("Content_Type", "text/plain"), ("Content_Type", "application/xml"), ("Content_Encoding", "gzip")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Content_Type", "text/plain"), ("Content_Type", "application/xml"), ("Content_Encoding", "gzip")],
+)
 async def test_other_contents_are_refused(served: Serving, name: str, value: str) -> None:
     (await served.deliver(BODY, **{name: value})).expect(415)
 
@@ -157,18 +182,24 @@ async def test_other_contents_are_refused(served: Serving, name: str, value: str
 async def test_gitea_signs_with_its_own_header(served: Serving) -> None:
     digits = hmac.new(GITEA_SECRET.encode(), BODY, "sha256").hexdigest()
     headers = {"Content-Type": "application/json", "X-Gitea-Event": "push", "X-Gitea-Delivery": "g-1"}
-    for number, signed in enumerate(({"X-Gitea-Signature": digits}, {"X-Hub-Signature-256": f"sha256={digits}"})):
+    for number, signed in enumerate(
+        ({"X-Gitea-Signature": digits}, {"X-Hub-Signature-256": f"sha256={digits}"})
+    ):
         sent = headers | signed | {"X-Gitea-Delivery": f"g-{number}"}
         (await served.anonymous.request("POST", "/webhooks/gitea", raw=BODY, headers=sent)).expect(202)
     assert {row["source"] for row in await served.rows("SELECT source FROM deliveries")} == {"gitea"}
-    assert await served.count("deliveries") == 2  # Gitea's delivery ids are trusted: the same body is no replay there
+    assert (
+        await served.count("deliveries") == 2
+    )  # Gitea's delivery ids are trusted: the same body is no replay there
 
 
 async def test_a_body_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(served: Serving) -> None:
     body = b'"' + b"x" * (25 * MEBIBYTE - 2) + b'"'
     (await served.deliver(body)).expect(202)
     (await served.deliver(body + b" ")).expect(413)
-    assert [row["body_bytes"] for row in await served.rows("SELECT body_bytes FROM deliveries")] == [25 * MEBIBYTE]
+    assert [row["body_bytes"] for row in await served.rows("SELECT body_bytes FROM deliveries")] == [
+        25 * MEBIBYTE
+    ]
 
 
 class TestARepositorysOwnHook:
@@ -191,7 +222,9 @@ class TestARepositorysOwnHook:
 
     async def test_the_key_belongs_to_its_forge(self, served: Serving) -> None:
         repository = await served.repository(forge="gitea", webhook_secret="of its own")
-        (await served.deliver(BODY, path=f"/webhooks/github/{repository['hook_key']}", secret="of its own")).expect(401)
+        (
+            await served.deliver(BODY, path=f"/webhooks/github/{repository['hook_key']}", secret="of its own")
+        ).expect(401)
 
     async def test_a_repository_without_a_secret_has_no_hook_of_its_own(self, served: Serving) -> None:
         repository = await served.repository()
@@ -203,24 +236,43 @@ class TestARepositorysOwnHook:
     async def test_it_does_not_speak_for_another_repository(self, served: Serving, as_form: bool) -> None:
         repository = await served.repository(forge_id=42, webhook_secret="of its own")
         other = to_bytes(push(FakeRepository("octo/web", forge_id=43)))
-        body, headers = (urlencode({"payload": other.decode()}).encode(), {"Content_Type": "application/x-www-form-urlencoded"}) if as_form else (other, {})
-        (await served.deliver(body, path=f"/webhooks/github/{repository['hook_key']}", secret="of its own", **headers)).expect(403)
+        body, headers = (
+            (
+                urlencode({"payload": other.decode()}).encode(),
+                {"Content_Type": "application/x-www-form-urlencoded"},
+            )
+            if as_form
+            else (other, {})
+        )
+        (
+            await served.deliver(
+                body, path=f"/webhooks/github/{repository['hook_key']}", secret="of its own", **headers
+            )
+        ).expect(403)
         assert await served.count("deliveries") == 0
 
     async def test_the_name_decides_while_the_forge_id_is_not_known(self, served: Serving) -> None:
         repository = await served.repository("Octo/Web", webhook_secret="of its own")
         path = f"/webhooks/github/{repository['hook_key']}"
         (await served.deliver(BODY, path=path, secret="of its own")).expect(202)
-        (await served.deliver(to_bytes(push(FakeRepository("octo/other"))), path=path, secret="of its own")).expect(403)
+        (
+            await served.deliver(to_bytes(push(FakeRepository("octo/other"))), path=path, secret="of its own")
+        ).expect(403)
 
     async def test_a_new_secret_counts_at_once(self, served: Serving) -> None:
         repository = await served.repository("octo/web", webhook_secret="of its own")
         path = f"/webhooks/github/{repository['hook_key']}"
-        (await served.admin.request("PATCH", f"/repositories/{repository['id']}", {"webhook_secret": "the next one"})).expect(200)
+        (
+            await served.admin.request(
+                "PATCH", f"/repositories/{repository['id']}", {"webhook_secret": "the next one"}
+            )
+        ).expect(200)
         (await served.deliver(BODY, path=path, secret="of its own")).expect(401)
         (await served.deliver(BODY, path=path, secret="the next one")).expect(202)
         (await served.admin.delete(f"/repositories/{repository['id']}")).expect(204)
-        (await served.deliver(BODY, path=path, secret="the next one", X_GitHub_Delivery=str(uuid4()))).expect(401)
+        (await served.deliver(BODY, path=path, secret="the next one", X_GitHub_Delivery=str(uuid4()))).expect(
+            401
+        )
 
 
 async def test_f67_one_bad_row_harms_no_other(served: Serving) -> None:
@@ -228,6 +280,8 @@ async def test_f67_one_bad_row_harms_no_other(served: Serving) -> None:
     await served.rows("ALTER TABLE deliveries ADD CONSTRAINT no_bad_ones CHECK (delivery_id <> 'bad')")
     bodies = [to_bytes(push(FakeRepository("octo/web"))) for _ in range(20)]
     ids = ["bad" if number == 7 else f"good-{number}" for number in range(20)]
-    answers = await asyncio.gather(*(served.deliver(body, X_GitHub_Delivery=one) for body, one in zip(bodies, ids, strict=True)))
+    answers = await asyncio.gather(
+        *(served.deliver(body, X_GitHub_Delivery=one) for body, one in zip(bodies, ids, strict=True))
+    )
     assert [answer.status for answer in answers] == [422 if one == "bad" else 202 for one in ids]
     assert await served.count("deliveries") == 19

@@ -35,12 +35,20 @@ class Record:
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
-    async def attempt(self, location: Path | str, containers: Sequence[str] = ("job",), *, repository_id: int | None = None, cluster: str = "local") -> int:
+    async def attempt(
+        self,
+        location: Path | str,
+        containers: Sequence[str] = ("job",),
+        *,
+        repository_id: int | None = None,
+        cluster: str = "local",
+    ) -> int:
         """A claimed attempt of a run of its own."""
         repository_id = repository_id or await self.repository()
         user = await self.connection.fetchval("SELECT min(id) FROM users")
         config = await self.connection.fetchval(
-            "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES (gen_random_uuid()::text, '', '{}', $1) RETURNING id", user
+            "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES (gen_random_uuid()::text, '', '{}', $1) RETURNING id",
+            user,
         )
         revision = await self.connection.fetchval(
             "INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by) VALUES ($1, 1, '', '{}', $2) RETURNING id",
@@ -56,7 +64,9 @@ class Record:
             *(config, revision, event, repository_id),
         )
         job = await self.connection.fetchval(
-            "INSERT INTO jobs (run_id, name, position, definition, repository_id) VALUES ($1, 'only', 0, '{}', $2) RETURNING id", run, repository_id
+            "INSERT INTO jobs (run_id, name, position, definition, repository_id) VALUES ($1, 'only', 0, '{}', $2) RETURNING id",
+            run,
+            repository_id,
         )
         attempt: int = await self.connection.fetchval(
             "INSERT INTO attempts (job_id, number, status, cluster, creation_token, log_location, containers, claimed_at)"
@@ -66,7 +76,9 @@ class Record:
         return attempt
 
     async def repository(self, clone_token: bytes | None = None) -> int:
-        user = await self.connection.fetchval("INSERT INTO users (name, email) VALUES ('o', gen_random_uuid()::text) RETURNING id")
+        user = await self.connection.fetchval(
+            "INSERT INTO users (name, email) VALUES ('o', gen_random_uuid()::text) RETURNING id"
+        )
         repository: int = await self.connection.fetchval(
             "INSERT INTO repositories (forge, full_name, clone_url, hook_key, created_by)"
             " VALUES ('github', gen_random_uuid()::text, 'https://e.org/x', gen_random_uuid()::text, $1) RETURNING id",
@@ -74,11 +86,15 @@ class Record:
         )
         if clone_token is not None:
             sealed = KEYRING.encrypt(clone_token, table="repositories", column="clone_token", row=repository)
-            await self.connection.execute("UPDATE repositories SET clone_token = $2 WHERE id = $1", repository, sealed)
+            await self.connection.execute(
+                "UPDATE repositories SET clone_token = $2 WHERE id = $1", repository, sealed
+            )
         return repository
 
     async def stream(self, attempt_id: int, container: str = "job") -> dict[str, Any] | None:
-        row = await self.connection.fetchrow("SELECT * FROM log_streams WHERE attempt_id = $1 AND container = $2", attempt_id, container)
+        row = await self.connection.fetchrow(
+            "SELECT * FROM log_streams WHERE attempt_id = $1 AND container = $2", attempt_id, container
+        )
         return {**row, "gaps": orjson.loads(row["gaps"])} if row else None
 
     async def sealed(self, attempt_id: int, container: str = "job", *, within: float = 10) -> dict[str, Any]:
@@ -108,7 +124,10 @@ class Record:
         return b"".join(unpack(row["data"], row["raw_bytes"]) for row in rows)
 
     async def sent(self) -> list[dict[str, Any]]:
-        return [orjson.loads(row["message"]) for row in await self.connection.fetch("SELECT message FROM outbox ORDER BY id")]
+        return [
+            orjson.loads(row["message"])
+            for row in await self.connection.fetch("SELECT message FROM outbox ORDER BY id")
+        ]
 
 
 @dataclass
@@ -133,7 +152,12 @@ class RunningSink:
 
 @contextlib.asynccontextmanager
 async def running_sink(
-    url: str, *, lease_seconds: float = 5, pace: Pace = PACE, source_of: SourceOf | None = None, reach: Callable[[], Reach] = lambda: Reach(files=True)
+    url: str,
+    *,
+    lease_seconds: float = 5,
+    pace: Pace = PACE,
+    source_of: SourceOf | None = None,
+    reach: Callable[[], Reach] = lambda: Reach(files=True),
 ) -> AsyncIterator[RunningSink]:
     """A log sink that opens what it is told to; it takes over only when asked. Without `source_of` it reads files of the local cluster."""
     settings = database_settings(url)
@@ -142,8 +166,12 @@ async def running_sink(
         async with open_database(settings) as database:
             store = Store(database, queries, LogWork, owner="logsink")
             rung: list[Append] = []
-            committer = Committer(partial(keep, store), rung.append, most_bytes=16 << 20, most_stream_bytes=4 << 20)
-            followers = Followers(store, committer, source_of or read_here(wakeups, {}, 10 << 20), KEYRING, pace)
+            committer = Committer(
+                partial(keep, store), rung.append, most_bytes=16 << 20, most_stream_bytes=4 << 20
+            )
+            followers = Followers(
+                store, committer, source_of or read_here(wakeups, {}, 10 << 20), KEYRING, pace
+            )
             sink = Sink(store, followers.follower_of, reach, lease_seconds=lease_seconds, most_taken=50)
             tasks = [asyncio.create_task(runnable.run()) for runnable in (committer, wakeups, sink)]
             try:

@@ -66,10 +66,17 @@ def far(fake: FakeKubernetes, cluster: KubernetesCluster, wakeups: Wakeups) -> F
 
 
 @asynccontextmanager
-async def log_sink(database_url: str, wakeups: Wakeups, cluster: KubernetesCluster | None = None, lease_seconds: float = 1) -> AsyncIterator[RunningSink]:
+async def log_sink(
+    database_url: str, wakeups: Wakeups, cluster: KubernetesCluster | None = None, lease_seconds: float = 1
+) -> AsyncIterator[RunningSink]:
     clusters = {"far": cluster} if cluster else {}
     reach = Reach(files=True, clusters=tuple(clusters))
-    async with running_sink(database_url, lease_seconds=lease_seconds, source_of=read_here(wakeups, clusters, 10 << 20), reach=lambda: reach) as running:
+    async with running_sink(
+        database_url,
+        lease_seconds=lease_seconds,
+        source_of=read_here(wakeups, clusters, 10 << 20),
+        reach=lambda: reach,
+    ) as running:
         yield running
 
 
@@ -87,7 +94,9 @@ async def owner_of(record: Record, attempt_id: int) -> str | None:
     return owner
 
 
-async def test_a_log_is_read_through_the_api_server_and_sealed(database_url: str, record: Record, far: Far) -> None:
+async def test_a_log_is_read_through_the_api_server_and_sealed(
+    database_url: str, record: Record, far: Far
+) -> None:
     job = (await far.fake.make("pod-1")).containers["job"]
     attempt_id = await record.attempt(API_LOCATION, cluster="far")
     async with log_sink(database_url, far.wakeups, far.cluster) as running:
@@ -116,7 +125,9 @@ async def test_a_verdict_seals_what_never_began(database_url: str, record: Recor
         assert [one["cluster"] for one in await record.sent()] == ["far"]
 
 
-async def test_logs_of_a_cluster_that_is_not_known_here_are_left_to_others(database_url: str, record: Record, wakeups: Wakeups) -> None:
+async def test_logs_of_a_cluster_that_is_not_known_here_are_left_to_others(
+    database_url: str, record: Record, wakeups: Wakeups
+) -> None:
     attempt_id = await record.attempt(API_LOCATION, cluster="far")
     async with log_sink(database_url, wakeups) as running:
         assert await running.sink.open([attempt_id]) == 0
@@ -135,7 +146,12 @@ class Agent:
 @asynccontextmanager
 async def agent(database_url: str, far: Far, root: Path) -> AsyncIterator[Agent]:
     node = Node(root, NAMESPACE, far.cluster.watch(NAMESPACE), far.wakeups)
-    async with running_sink(database_url, lease_seconds=1, source_of=read_on_node(far.wakeups, far.cluster, root), reach=node.reach) as running:
+    async with running_sink(
+        database_url,
+        lease_seconds=1,
+        source_of=read_on_node(far.wakeups, far.cluster, root),
+        reach=node.reach,
+    ) as running:
         yield Agent(running, node)
 
 
@@ -145,7 +161,9 @@ def logs_of(root: Path, pod: PodName) -> Path:
     return directory / "0.log"
 
 
-async def test_an_agent_opens_a_stream_when_its_directory_appears(database_url: str, record: Record, far: Far, tmp_path: Path) -> None:
+async def test_an_agent_opens_a_stream_when_its_directory_appears(
+    database_url: str, record: Record, far: Far, tmp_path: Path
+) -> None:
     root = tmp_path / "pods"
     root.mkdir()
     attempt_id = await record.attempt(POD.node_location, cluster="far")
@@ -163,7 +181,9 @@ async def test_an_agent_opens_a_stream_when_its_directory_appears(database_url: 
     assert await record.stream(elsewhere_id) is None
 
 
-async def test_an_agent_takes_over_what_another_left_and_others_opened(database_url: str, record: Record, far: Far, tmp_path: Path) -> None:
+async def test_an_agent_takes_over_what_another_left_and_others_opened(
+    database_url: str, record: Record, far: Far, tmp_path: Path
+) -> None:
     root = tmp_path / "pods"
     log = logs_of(root, POD)
     job = (await far.fake.make("pod-1")).containers["job"]
@@ -191,7 +211,9 @@ async def test_an_agent_takes_over_what_another_left_and_others_opened(database_
     assert (await record.text(attempt_id), stream["gaps"]) == (b"one\ntwo\n", [])
 
 
-async def test_files_that_the_kubelet_has_deleted_are_a_gap(database_url: str, record: Record, far: Far, tmp_path: Path) -> None:
+async def test_files_that_the_kubelet_has_deleted_are_a_gap(
+    database_url: str, record: Record, far: Far, tmp_path: Path
+) -> None:
     """The pod is on this node by the API's word alone."""
     job = (await far.fake.make("pod-1")).containers["job"]
     await job.start()
@@ -219,7 +241,9 @@ async def unattended(database_url: str, far: Far) -> AsyncIterator[UnattendedStr
         yield UnattendedStreams(running.store, {"far": far.cluster}, seal, silence_seconds=3600)
 
 
-async def test_a_log_whose_pod_is_gone_is_sealed_with_a_gap(database_url: str, record: Record, far: Far) -> None:
+async def test_a_log_whose_pod_is_gone_is_sealed_with_a_gap(
+    database_url: str, record: Record, far: Far
+) -> None:
     attempt_id = await record.attempt(POD.node_location, cluster="far")
     async with unattended(database_url, far) as check:
         assert await check.look() == 0  # not for so short a time
@@ -250,7 +274,9 @@ async def test_a_log_that_never_began_is_sealed_empty(database_url: str, record:
     assert stream["gaps"] == []
 
 
-async def test_a_log_that_waits_for_its_agent_costs_no_requests(database_url: str, record: Record, far: Far) -> None:
+async def test_a_log_that_waits_for_its_agent_costs_no_requests(
+    database_url: str, record: Record, far: Far
+) -> None:
     await (await far.fake.make("pod-1")).containers["job"].start()
     await record.attempt(POD.node_location, cluster="far")
     watch = far.cluster.watch(NAMESPACE)
@@ -265,7 +291,9 @@ async def test_a_log_that_waits_for_its_agent_costs_no_requests(database_url: st
     assert far.fake.asked("/pods/pod-1") == 0
 
 
-async def test_only_a_long_silence_ends_what_an_agent_should_read(database_url: str, record: Record, far: Far) -> None:
+async def test_only_a_long_silence_ends_what_an_agent_should_read(
+    database_url: str, record: Record, far: Far
+) -> None:
     job = (await far.fake.make("pod-1")).containers["job"]
     await job.start()
     await job.end()

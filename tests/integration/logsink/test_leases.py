@@ -18,7 +18,9 @@ FILES = Reach(files=True)
 
 async def run_out(record: Record) -> None:
     """Every lease, as after some seconds without a renewal."""
-    await record.connection.execute("UPDATE log_streams SET lease_until = now() - interval '1 s' WHERE sealed_at IS NULL")
+    await record.connection.execute(
+        "UPDATE log_streams SET lease_until = now() - interval '1 s' WHERE sealed_at IS NULL"
+    )
 
 
 async def taken_over(running: RunningSink, *, within: float = 10) -> int:
@@ -28,7 +30,9 @@ async def taken_over(running: RunningSink, *, within: float = 10) -> int:
     return await until(look, within=within, what="a stream to take over")
 
 
-async def test_a_killed_log_sinks_streams_go_on_elsewhere_exactly(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_killed_log_sinks_streams_go_on_elsewhere_exactly(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url, lease_seconds=1) as first, running_sink(database_url) as second:
         await first.sink.open([attempt_id])
@@ -46,7 +50,9 @@ async def test_a_killed_log_sinks_streams_go_on_elsewhere_exactly(database_url: 
     assert await record.text(attempt_id) == b"one\n" * 50_000 + b"two\n"
 
 
-async def test_a_stopped_log_sink_hands_its_streams_back_at_once(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_stopped_log_sink_hands_its_streams_back_at_once(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url, lease_seconds=60) as first:
         await first.sink.open([attempt_id])
@@ -66,7 +72,9 @@ async def test_a_live_lease_is_not_taken(database_url: str, record: Record, pod:
         assert list(first.sink._streams)
 
 
-async def test_a_paused_log_sinks_stale_write_is_refused(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_paused_log_sinks_stale_write_is_refused(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
         async with running.store.reading() as work:
@@ -74,7 +82,13 @@ async def test_a_paused_log_sinks_stale_write_is_refused(database_url: str, reco
         await run_out(record)
         assert await running.sink.take_over() == 1
         writer = Writer(stale.position, BEGINNING)
-        late = Append(stale, writer.position, tuple(writer.add(Lines(b"stale\n", [stamp(0)]))), {"inode": 1, "offset": 1, "crc": 1}, b"hash")
+        late = Append(
+            stale,
+            writer.position,
+            tuple(writer.add(Lines(b"stale\n", [stamp(0)]))),
+            {"inode": 1, "offset": 1, "crc": 1},
+            b"hash",
+        )
         assert await keep(running.store, [late]) == set()
         pod.write(b"true\n")
         pod.end()
@@ -82,7 +96,9 @@ async def test_a_paused_log_sinks_stale_write_is_refused(database_url: str, reco
     assert await record.text(attempt_id) == b"true\n"
 
 
-async def test_a_log_sink_that_lost_a_stream_lets_it_go(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_log_sink_that_lost_a_stream_lets_it_go(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as first, running_sink(database_url) as second:
         await first.sink.open([attempt_id])
@@ -96,7 +112,9 @@ async def test_a_log_sink_that_lost_a_stream_lets_it_go(database_url: str, recor
         await until(let_go, within=5, what="letting go")
 
 
-async def test_after_an_outage_a_log_sink_keeps_its_own_streams(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_after_an_outage_a_log_sink_keeps_its_own_streams(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
         await running.sink.open([attempt_id])
@@ -105,14 +123,18 @@ async def test_after_an_outage_a_log_sink_keeps_its_own_streams(database_url: st
         assert list(running.sink._streams)
 
 
-async def test_a_commit_whose_answer_was_lost_may_be_repeated(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_commit_whose_answer_was_lost_may_be_repeated(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
         async with running.store.reading() as work:
             (stream,) = await work.open_streams([attempt_id], Lease("me", 60), FILES)
         writer = Writer(stream.position, BEGINNING)
         segments = tuple(writer.add(Lines(b"one\n", [stamp(0)])))
-        append = Append(stream, writer.position, segments, {"inode": 1, "offset": 1, "crc": 1}, writer.sha256())
+        append = Append(
+            stream, writer.position, segments, {"inode": 1, "offset": 1, "crc": 1}, writer.sha256()
+        )
         for _ in range(2):
             assert await keep(running.store, [append]) == {stream.id}
     await record.sealed(attempt_id)
@@ -124,12 +146,18 @@ async def test_two_log_sinks_share_what_a_third_left(database_url: str, record: 
         await record.attempt(pod.path)
     async with running_sink(database_url) as first, running_sink(database_url) as second:
         async with first.store.reading() as work:
-            await work.open_streams([row["id"] for row in await record.connection.fetch("SELECT id FROM attempts")], Lease("gone", 0), FILES)
+            await work.open_streams(
+                [row["id"] for row in await record.connection.fetch("SELECT id FROM attempts")],
+                Lease("gone", 0),
+                FILES,
+            )
         assert [await first.sink.take_over(), await second.sink.take_over()] == [50, 10]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_killed_at_any_moment_the_log_is_exact(database_url: str, record: Record, pod: FakePod, seed: int) -> None:
+async def test_killed_at_any_moment_the_log_is_exact(
+    database_url: str, record: Record, pod: FakePod, seed: int
+) -> None:
     """Numbered lines through rotations; the log sink is killed again and again, between read and commit and elsewhere."""
     dice = random.Random(seed)  # noqa: S311 - a test's dice, no secret
     attempt_id = await record.attempt(pod.path)
@@ -149,7 +177,9 @@ async def test_killed_at_any_moment_the_log_is_exact(database_url: str, record: 
                 if dice.random() < 0.3:
                     pod.rotate(compress_older=dice.random() < 0.5)
                 if dice.random() < 0.5:
-                    async with running.store.reading() as work:  # lets the log sink come as far as it does meanwhile
+                    async with (
+                        running.store.reading() as work
+                    ):  # lets the log sink come as far as it does meanwhile
                         await work.unopened_attempts(0, 1)
             running.kill()
     pod.end()

@@ -12,7 +12,12 @@ from tests.integration.logsink.running import Record, running_sink
 @pytest.mark.slow
 async def test_a_million_lines_are_stored_in_seconds(database_url: str, record: Record, pod: FakePod) -> None:
     for first in range(0, 1_000_000, 100_000):
-        pod.append(cri(b"".join(b"line %07d %s\n" % (number, b"x" * 85) for number in range(first, first + 100_000)), first=first))
+        pod.append(
+            cri(
+                b"".join(b"line %07d %s\n" % (number, b"x" * 85) for number in range(first, first + 100_000)),
+                first=first,
+            )
+        )
     pod.end()
     attempt_id = await record.attempt(pod.path)
     started = time.monotonic()

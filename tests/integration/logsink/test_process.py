@@ -20,7 +20,9 @@ from tests.integration.logsink.running import Record
 
 
 @asynccontextmanager
-async def log_sink(database_url: str, amqp_url: str, module: str = "services.logsink", **more: str) -> AsyncIterator["asyncio.subprocess.Process"]:
+async def log_sink(
+    database_url: str, amqp_url: str, module: str = "services.logsink", **more: str
+) -> AsyncIterator["asyncio.subprocess.Process"]:
     """A process, killed at the end where it still runs. `more` are its other settings."""
     settings = {
         "TOWPATH_DATABASE_URL": database_url,
@@ -29,7 +31,9 @@ async def log_sink(database_url: str, amqp_url: str, module: str = "services.log
         "TOWPATH_LOG_TAKE_OVER_SECONDS": "0.2",
         **more,
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, env={**os.environ, **settings}, stdout=asyncio.subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, env={**os.environ, **settings}, stdout=asyncio.subprocess.DEVNULL
+    )
     try:
         yield process
     finally:
@@ -40,7 +44,9 @@ async def log_sink(database_url: str, amqp_url: str, module: str = "services.log
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-async def test_f34_killed_again_and_again_the_log_is_exact(database_url: str, amqp_url: str, record: Record, pod: FakePod) -> None:
+async def test_f34_killed_again_and_again_the_log_is_exact(
+    database_url: str, amqp_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     numbers = itertools.count(1)
     printed = b""

@@ -47,15 +47,22 @@ class Way:
         """The processes run in the block, and are killed at its end."""
         async with AsyncExitStack() as stack:
             yield [
-                await stack.enter_async_context(log_sink(self.database_url, self.amqp_url, module, **settings)) for module, settings in self.processes.items()
+                await stack.enter_async_context(
+                    log_sink(self.database_url, self.amqp_url, module, **settings)
+                )
+                for module, settings in self.processes.items()
             ]
 
     async def runs(self, script: str, image: str = "busybox:latest") -> int:
         """A pod whose container `job` runs this script as a step; its attempt, announced as the executor does."""
         step = f"printf '%s\\n' '{STEP.strip()}'; {script}"
-        made = await self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", pod_manifest(["sh", "-c", step], image))
+        made = await self.api.post(
+            f"/api/v1/namespaces/{self.namespace}/pods", pod_manifest(["sh", "-c", step], image)
+        )
         pod = PodName(self.namespace, made["metadata"]["name"], made["metadata"]["uid"])
-        attempt_id = await self.record.attempt(f"{self.scheme}{pod.namespace}/{pod.name}/{pod.uid}", cluster=CLUSTER)
+        attempt_id = await self.record.attempt(
+            f"{self.scheme}{pod.namespace}/{pod.name}/{pod.uid}", cluster=CLUSTER
+        )
         async with open_bus(BusSettings(amqp_url=SecretStr(self.amqp_url)), "test") as bus:
             await bus.publish(ContainerStarted(attempt_ids=(attempt_id,)))
         return attempt_id
@@ -90,7 +97,13 @@ def servers_used(database_url: str, amqp_url: str) -> Servers:
 
 
 @pytest.fixture(params=["api", "agent"])
-async def way(request: pytest.FixtureRequest, servers_used: Servers, record: Record, kubernetes: KubernetesApi, build_namespace: str) -> Way:
+async def way(
+    request: pytest.FixtureRequest,
+    servers_used: Servers,
+    record: Record,
+    kubernetes: KubernetesApi,
+    build_namespace: str,
+) -> Way:
     path = str(kubeconfig())
     processes = {SINK: {"TOWPATH_KUBECONFIGS": f"{CLUSTER}={path}"}}
     if request.param == "agent":
@@ -98,17 +111,32 @@ async def way(request: pytest.FixtureRequest, servers_used: Servers, record: Rec
             pytest.skip(f"the pods of this Kubernetes do not run on this machine: no {POD_LOGS}")
         nodes = [node["metadata"]["name"] for node in await nodes_for_pods(kubernetes)]
         if len(nodes) > 1:
-            pytest.skip(f"this Kubernetes has several nodes that a pod may run on, and one agent reads the logs of one: {nodes}")
+            pytest.skip(
+                f"this Kubernetes has several nodes that a pod may run on, and one agent reads the logs of one: {nodes}"
+            )
         named = {"TOWPATH_CLUSTER": CLUSTER, "TOWPATH_KUBECONFIG": path, "TOWPATH_AGENT_NODE": nodes[0]}
-        processes[AGENT] = named | {"TOWPATH_KUBERNETES_NAMESPACE": build_namespace, "TOWPATH_AGENT_POD_LOGS": str(POD_LOGS)}
+        processes[AGENT] = named | {
+            "TOWPATH_KUBERNETES_NAMESPACE": build_namespace,
+            "TOWPATH_AGENT_POD_LOGS": str(POD_LOGS),
+        }
     scheme = NODE_SCHEME if request.param == "agent" else API_SCHEME
-    return Way(scheme, processes, servers_used.database_url, servers_used.amqp_url, record, kubernetes, build_namespace)
+    return Way(
+        scheme,
+        processes,
+        servers_used.database_url,
+        servers_used.amqp_url,
+        record,
+        kubernetes,
+        build_namespace,
+    )
 
 
 def numbered(first: int, last: int, bytes_each: int) -> str:
     """A script that prints lines with these numbers as fast as it can."""
     filling = "x" * (bytes_each - len("line 00000000 \n"))
-    return f"""awk 'BEGIN {{ for (i = {first}; i <= {last}; i++) printf "line %08d %s\\n", i, "{filling}" }}'"""
+    return (
+        f"""awk 'BEGIN {{ for (i = {first}; i <= {last}; i++) printf "line %08d %s\\n", i, "{filling}" }}'"""
+    )
 
 
 def check_numbers(text: bytes, count: int) -> int:
@@ -123,7 +151,10 @@ def check_numbers(text: bytes, count: int) -> int:
             is_gap = True
             continue
         found = LINE.fullmatch(line)
-        if not found and any(other.startswith(GAP) for other in (lines[max(index - 1, 0)], lines[min(index + 1, len(lines) - 1)])):
+        if not found and any(
+            other.startswith(GAP)
+            for other in (lines[max(index - 1, 0)], lines[min(index + 1, len(lines) - 1)])
+        ):
             continue
         assert found, f"{line!r} after {before}, {is_gap=}"
         number = int(found[1])
@@ -137,7 +168,9 @@ def check_numbers(text: bytes, count: int) -> int:
 @pytest.mark.slow
 async def test_a_hundred_thousand_lines_are_exact_though_the_log_sink_is_killed(way: Way) -> None:
     async with way.reading():
-        attempt_id = await way.runs("; sleep 0.5; ".join(numbered(first, first + 24_999, 60) for first in range(1, 100_000, 25_000)))
+        attempt_id = await way.runs(
+            "; sleep 0.5; ".join(numbered(first, first + 24_999, 60) for first in range(1, 100_000, 25_000))
+        )
         await way.has_stored(attempt_id, len(STEP) + 1)
     for _ in range(3):
         stored = await way.stored_bytes(attempt_id)
@@ -156,12 +189,16 @@ async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way)
     """Long enough to be rotated by the kubelet, which looks every 10 s; the container goes on until it was."""
     count = (60 << 20) // 120
     async with way.reading():
-        attempt_id = await way.runs(f"{numbered(1, count, 120)}; sleep 12; {numbered(count + 1, count + 1, 120)}")
+        attempt_id = await way.runs(
+            f"{numbered(1, count, 120)}; sleep 12; {numbered(count + 1, count + 1, 120)}"
+        )
         await way.has_stored(attempt_id, 5 << 20)
     async with way.reading():
         stream = await way.record.sealed(attempt_id, within=120)
     missing = check_numbers(await way.text(attempt_id), count + 1)
-    print(f"{way.scheme} {missing} of {count + 1} lines missing, in {len(stream['gaps'])} gaps: {stream['gaps']}")
+    print(
+        f"{way.scheme} {missing} of {count + 1} lines missing, in {len(stream['gaps'])} gaps: {stream['gaps']}"
+    )
 
 
 @pytest.mark.slow
@@ -171,7 +208,9 @@ async def test_what_is_rotated_while_the_log_sink_stands_still_is_declared(way: 
     async with way.reading() as processes:
         if not POD_LOGS.is_dir():
             pytest.skip(f"the pods of this Kubernetes do not run on this machine: no {POD_LOGS}")
-        attempt_id = await way.runs("; sleep 0.6; ".join(numbered(first, first + 19_999, 120) for first in range(1, count, 20_000)))
+        attempt_id = await way.runs(
+            "; sleep 0.6; ".join(numbered(first, first + 19_999, 120) for first in range(1, count, 20_000))
+        )
         await way.has_stored(attempt_id, 1 << 20)
         for process in processes:
             process.send_signal(signal.SIGSTOP)
@@ -184,7 +223,13 @@ async def test_what_is_rotated_while_the_log_sink_stands_still_is_declared(way: 
 
 
 @pytest.mark.parametrize(
-    ("script", "text"), [("echo hello", b"hello\n"), ("printf 'no line feed'", b"no line feed"), ("true", b""), ("printf '\\n\\n'", b"\n\n")]
+    ("script", "text"),
+    [
+        ("echo hello", b"hello\n"),
+        ("printf 'no line feed'", b"no line feed"),
+        ("true", b""),
+        ("printf '\\n\\n'", b"\n\n"),
+    ],
 )
 async def test_a_short_or_silent_container_is_sealed_and_exact(way: Way, script: str, text: bytes) -> None:
     async with way.reading():
@@ -204,7 +249,8 @@ async def test_a_container_whose_image_is_never_there_is_sealed_by_its_verdict(w
         assert isinstance(stream, dict)
         assert stream["sealed_at"] is None
         await way.record.connection.execute(
-            "UPDATE attempts SET status = 'finished', outcome = 'error', reason = 'image_missing', finished_at = now() WHERE id = $1", attempt_id
+            "UPDATE attempts SET status = 'finished', outcome = 'error', reason = 'image_missing', finished_at = now() WHERE id = $1",
+            attempt_id,
         )
         stream = await way.record.sealed(attempt_id, within=60)
     assert (await way.text(attempt_id), stream["gaps"]) == (b"", [])
@@ -215,7 +261,10 @@ async def test_a_pod_that_was_deleted_is_sealed_with_a_gap(way: Way) -> None:
         attempt_id = await way.runs("echo hello; sleep 1000")
         await way.has_stored(attempt_id, len(STEP) + 6)
     (pod,) = (await way.api.get(f"/api/v1/namespaces/{way.namespace}/pods"))["items"]
-    await way.api.delete(f"/api/v1/namespaces/{way.namespace}/pods/{pod['metadata']['name']}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+    await way.api.delete(
+        f"/api/v1/namespaces/{way.namespace}/pods/{pod['metadata']['name']}",
+        {"gracePeriodSeconds": 0, "propagationPolicy": "Background"},
+    )
 
     async def is_gone() -> bool:
         return not (await way.api.get(f"/api/v1/namespaces/{way.namespace}/pods"))["items"]

@@ -26,21 +26,30 @@ def stored(record: Record, attempt_id: int, text: bytes) -> Callable[[], Awaitab
     return look
 
 
-async def test_a_log_that_is_complete_already_is_stored_and_sealed_in_one_go(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_log_that_is_complete_already_is_stored_and_sealed_in_one_go(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     pod.write(b"hello\n")
     pod.end()
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
-        await on_containers(running.sink, [ContainerStarted(attempt_ids=(attempt_id,)), AttemptFinished(attempt_ids=(attempt_id,))])
+        await on_containers(
+            running.sink,
+            [ContainerStarted(attempt_ids=(attempt_id,)), AttemptFinished(attempt_ids=(attempt_id,))],
+        )
         stream = await record.sealed(attempt_id)
         assert await running.sink.open([attempt_id]) == 0
     assert await record.text(attempt_id) == b"hello\n"
     assert (stream["next_seq"], stream["gaps"]) == (1, [])
-    assert [(one["type"], one["cluster"], one["attempt_ids"]) for one in await record.sent()] == [("log.sealed", "local", [attempt_id])]
+    assert [(one["type"], one["cluster"], one["attempt_ids"]) for one in await record.sent()] == [
+        ("log.sealed", "local", [attempt_id])
+    ]
     assert [one.position.next_line for one in running.rung] == [2]
 
 
-async def test_lines_are_stored_while_the_container_runs(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_lines_are_stored_while_the_container_runs(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     async with running_sink(database_url) as running:
         await running.sink.open([attempt_id])
@@ -54,7 +63,9 @@ async def test_lines_are_stored_while_the_container_runs(database_url: str, reco
     assert await record.text(attempt_id) == b"one\ntwo\nno line feed"
 
 
-async def test_a_line_is_stored_soon_after_it_was_written(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_a_line_is_stored_soon_after_it_was_written(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path)
     took = []
     async with running_sink(database_url) as running:
@@ -72,8 +83,22 @@ async def test_a_line_is_stored_soon_after_it_was_written(database_url: str, rec
     assert sorted(took)[5] < 0.5  # far below the promise on an idle machine; a loaded one must not fail
 
 
-@pytest.mark.parametrize("text", [b"", b"no line feed", b"\n", b"\n\n\n", b"a\rb\r\n", "ü\n".encode(), b"\x00\xff\xfe\n", b'{"log":"x"}\n'])
-async def test_f37_small_and_odd_logs_are_exact(database_url: str, record: Record, pod: FakePod, text: bytes) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"no line feed",
+        b"\n",
+        b"\n\n\n",
+        b"a\rb\r\n",
+        "ü\n".encode(),
+        b"\x00\xff\xfe\n",
+        b'{"log":"x"}\n',
+    ],
+)
+async def test_f37_small_and_odd_logs_are_exact(
+    database_url: str, record: Record, pod: FakePod, text: bytes
+) -> None:
     pod.write(text)
     pod.end()
     attempt_id = await record.attempt(pod.path)
@@ -109,11 +134,15 @@ async def test_the_repositorys_secrets_are_masked(database_url: str, record: Rec
     assert await record.text(attempt_id) == b"cloning https://x:***@example.org\n"
 
 
-async def test_lines_that_can_not_be_masked_are_not_stored(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_lines_that_can_not_be_masked_are_not_stored(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     pod.write(b"cloning https://x:ghp_secretvalue@example.org\n")
     pod.end()
     repository_id = await record.repository(b"ghp_secretvalue")
-    await record.connection.execute("UPDATE repositories SET clone_token = 'b:' || clone_token WHERE id = $1", repository_id)
+    await record.connection.execute(
+        "UPDATE repositories SET clone_token = 'b:' || clone_token WHERE id = $1", repository_id
+    )
     attempt_id = await record.attempt(pod.path, repository_id=repository_id)
     async with running_sink(database_url) as running:
         await running.sink.open([attempt_id])
@@ -125,7 +154,9 @@ async def test_lines_that_can_not_be_masked_are_not_stored(database_url: str, re
     assert await record.text(attempt_id) == b""
 
 
-async def test_an_attempt_is_told_sealed_when_all_its_containers_are(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_an_attempt_is_told_sealed_when_all_its_containers_are(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     attempt_id = await record.attempt(pod.path, ["clone", "job"])
     async with running_sink(database_url) as running:
         await running.sink.open([attempt_id])
@@ -139,7 +170,9 @@ async def test_an_attempt_is_told_sealed_when_all_its_containers_are(database_ur
         assert [one["attempt_ids"] for one in await record.sent()] == [[attempt_id]]
 
 
-async def test_two_log_sinks_that_seal_one_attempt_tell_it_once_or_twice_never_not(database_url: str, record: Record, tmp_path: Path) -> None:
+async def test_two_log_sinks_that_seal_one_attempt_tell_it_once_or_twice_never_not(
+    database_url: str, record: Record, tmp_path: Path
+) -> None:
     async with running_sink(database_url) as first, running_sink(database_url) as second:
         told = []
         for number in range(10):
@@ -156,16 +189,23 @@ async def test_two_log_sinks_that_seal_one_attempt_tell_it_once_or_twice_never_n
         assert {number for one in await record.sent() for number in one["attempt_ids"]} == set(told)
 
 
-async def test_a_pod_that_is_gone_is_sealed_with_a_gap(database_url: str, record: Record, tmp_path: Path) -> None:
+async def test_a_pod_that_is_gone_is_sealed_with_a_gap(
+    database_url: str, record: Record, tmp_path: Path
+) -> None:
     attempt_id = await record.attempt(tmp_path / "never made")
     async with running_sink(database_url) as running:
         await running.sink.open([attempt_id])
         stream = await record.sealed(attempt_id)
     assert stream["gaps"] == [{"line": 1, "reason": "the pod's directory is gone"}]
-    assert await record.text(attempt_id) == b"[towpath: lines may be missing here: the pod's directory is gone]\n"
+    assert (
+        await record.text(attempt_id)
+        == b"[towpath: lines may be missing here: the pod's directory is gone]\n"
+    )
 
 
-async def test_attempts_whose_message_was_lost_are_found_by_their_age(database_url: str, record: Record, pod: FakePod) -> None:
+async def test_attempts_whose_message_was_lost_are_found_by_their_age(
+    database_url: str, record: Record, pod: FakePod
+) -> None:
     pod.write(b"hello\n")
     pod.end()
     attempt_id = await record.attempt(pod.path)
@@ -176,7 +216,9 @@ async def test_attempts_whose_message_was_lost_are_found_by_their_age(database_u
         assert await running.sink.open_forgotten(0) == 0
 
 
-async def test_many_streams_at_once_through_rotations_are_exact(database_url: str, record: Record, tmp_path: Path) -> None:
+async def test_many_streams_at_once_through_rotations_are_exact(
+    database_url: str, record: Record, tmp_path: Path
+) -> None:
     dice = random.Random(7)  # noqa: S311 - a test's dice, no secret
     pods = [FakePod(tmp_path / str(number)) for number in range(20)]
     attempt_ids = [await record.attempt(pod.path) for pod in pods]
@@ -200,7 +242,9 @@ async def test_many_streams_at_once_through_rotations_are_exact(database_url: st
             assert stream["gaps"] == []
 
 
-async def test_the_logs_of_expired_runs_are_deleted_and_no_others(database_url: str, record: Record, pod: FakePod, tmp_path: Path) -> None:
+async def test_the_logs_of_expired_runs_are_deleted_and_no_others(
+    database_url: str, record: Record, pod: FakePod, tmp_path: Path
+) -> None:
     other = FakePod(tmp_path / "other")
     for each in (pod, other):
         each.write(b"hello\n")
@@ -213,7 +257,8 @@ async def test_the_logs_of_expired_runs_are_deleted_and_no_others(database_url: 
         look = partial(retention.delete_expired, running.store)
         assert await look() == 0
         await record.connection.execute(
-            "UPDATE pipeline_runs SET expired_at = now() - interval '1 s' WHERE id = (SELECT run_id FROM log_streams WHERE attempt_id = $1)", attempt_id
+            "UPDATE pipeline_runs SET expired_at = now() - interval '1 s' WHERE id = (SELECT run_id FROM log_streams WHERE attempt_id = $1)",
+            attempt_id,
         )
         assert await look() == 1
     assert await record.stream(attempt_id) is None

@@ -54,7 +54,9 @@ async def test_no_more_are_admitted_than_there_are_slots(world: World) -> None:
 async def test_those_that_wait_longest_come_first(world: World) -> None:
     await waiting(world, {"octo/web": 3})
     await limited(world, 1, 32).admission.admit()
-    assert await world.value("SELECT id FROM jobs WHERE admitted_at IS NOT NULL") == await world.value("SELECT min(id) FROM jobs")
+    assert await world.value("SELECT id FROM jobs WHERE admitted_at IS NOT NULL") == await world.value(
+        "SELECT min(id) FROM jobs"
+    )
 
 
 async def test_a_repository_has_its_own_limit(world: World) -> None:
@@ -122,7 +124,10 @@ async def test_wake_ups_are_heard_also_while_others_hold_it_up(world: World) -> 
 
 
 def plan_nodes(plan: dict[str, Any]) -> list[str]:
-    return [plan.get("Index Name", plan["Node Type"]), *(name for child in plan.get("Plans", []) for name in plan_nodes(child))]
+    return [
+        plan.get("Index Name", plan["Node Type"]),
+        *(name for child in plan.get("Plans", []) for name in plan_nodes(child)),
+    ]
 
 
 async def test_an_admission_reads_only_the_heads_of_the_queues(world: World) -> None:
@@ -133,7 +138,9 @@ async def test_an_admission_reads_only_the_heads_of_the_queues(world: World) -> 
     )
     await world.sql.execute("ANALYZE jobs")
     async with world.sql.transaction():
-        (explained,) = await world.sql.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {QUERIES['admit']}", 64, 32, "local")
+        (explained,) = await world.sql.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {QUERIES['admit']}", 64, 32, "local"
+        )
     nodes = plan_nodes(explained["Plan"])
     assert {"jobs_waiting", "jobs_in_slots"} <= set(nodes)
     assert "Seq Scan" not in nodes

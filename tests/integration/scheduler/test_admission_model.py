@@ -22,7 +22,9 @@ async def registered(world: World) -> None:
 
 
 async def counts(world: World, condition: str) -> Counter[str]:
-    rows = await world.rows(f"SELECT r.full_name, count(*) AS jobs FROM jobs j JOIN repositories r ON r.id = j.repository_id WHERE {condition} GROUP BY 1")
+    rows = await world.rows(
+        f"SELECT r.full_name, count(*) AS jobs FROM jobs j JOIN repositories r ON r.id = j.repository_id WHERE {condition} GROUP BY 1"
+    )
     return Counter({row["full_name"]: row["jobs"] for row in rows})
 
 
@@ -31,7 +33,9 @@ async def counts(world: World, condition: str) -> Counter[str]:
 async def test_slots_are_never_overdrawn_and_never_idle(world: World, steps: list[Step]) -> None:
     if not await world.value("SELECT count(*) FROM repositories"):
         await registered(world)
-    await world.sql.execute("UPDATE jobs SET status = 'cancelled', slot_freed_at = now() WHERE slot_freed_at IS NULL")  # what the example before has left
+    await world.sql.execute(
+        "UPDATE jobs SET status = 'cancelled', slot_freed_at = now() WHERE slot_freed_at IS NULL"
+    )  # what the example before has left
     scheduler = world.another_scheduler(over_all=OVER_ALL, of_repository=OF_REPOSITORY)
     for what, number in steps:
         if what == "push":

@@ -25,8 +25,15 @@ async def test_a_chain_runs_job_after_job(world: World) -> None:
     run = await world.only_run()
     assert (run["status"], run["reason"]) == ("success", None)
     assert run["started_at"] <= run["finished_at"]
-    history = await world.rows("SELECT from_status, to_status FROM transitions WHERE run_id = $1 AND job_id IS NULL ORDER BY id", run_id)
-    assert [tuple(row) for row in history] == [(None, "pending"), ("pending", "running"), ("running", "success")]
+    history = await world.rows(
+        "SELECT from_status, to_status FROM transitions WHERE run_id = $1 AND job_id IS NULL ORDER BY id",
+        run_id,
+    )
+    assert [tuple(row) for row in history] == [
+        (None, "pending"),
+        ("pending", "running"),
+        ("running", "success"),
+    ]
     assert [message.run_ids for message in await world.sent("run.started")] == [(run_id,)]
     assert [message.run_ids for message in await world.sent("run.finished")] == [(run_id,)]
 
@@ -35,7 +42,11 @@ async def test_waiting_jobs_say_what_they_wait_for(world: World) -> None:
     await world.repository()
     await world.pipeline(CHAIN)
     await world.deliver(push(world.octo_web))
-    assert {name: job["waiting_for"] for name, job in (await world.jobs()).items()} == {"first": "slot", "second": "dependency", "third": "dependency"}
+    assert {name: job["waiting_for"] for name, job in (await world.jobs()).items()} == {
+        "first": "slot",
+        "second": "dependency",
+        "third": "dependency",
+    }
 
 
 async def test_a_claim_starts_the_run_and_an_end_frees_the_slot(world: World) -> None:
@@ -49,7 +60,11 @@ async def test_a_claim_starts_the_run_and_an_end_frees_the_slot(world: World) ->
     await world.tell_finished(attempt_id)
     left = (await world.jobs())["left"]
     assert left["status"] == "success"
-    assert left["slot_freed_at"] == left["finished_at"] == await world.value("SELECT finished_at FROM attempts WHERE id = $1", attempt_id)
+    assert (
+        left["slot_freed_at"]
+        == left["finished_at"]
+        == await world.value("SELECT finished_at FROM attempts WHERE id = $1", attempt_id)
+    )
 
 
 async def test_what_needs_a_failed_job_is_skipped_down_the_chain(world: World) -> None:
@@ -64,7 +79,9 @@ async def test_what_needs_a_failed_job_is_skipped_down_the_chain(world: World) -
     assert jobs["third"]["message"] == "It needs `second`, which did not end well."
     run = await world.only_run()
     assert (run["status"], run["reason"]) == ("failed", "script_failed")
-    causes = await world.rows("SELECT DISTINCT cause FROM transitions WHERE to_status IN ('failed', 'skipped')")
+    causes = await world.rows(
+        "SELECT DISTINCT cause FROM transitions WHERE to_status IN ('failed', 'skipped')"
+    )
     assert [row["cause"] for row in causes] == [f"attempt:{attempt_id}"]
 
 
@@ -74,10 +91,18 @@ async def test_facts_heard_twice_late_and_in_the_wrong_order_change_nothing(worl
     attempt_id = await world.claim(first["id"])
     await world.finish(attempt_id)
     await world.tell_finished(attempt_id)
-    once = await world.rows("SELECT * FROM jobs ORDER BY id"), await world.rows("SELECT * FROM pipeline_runs"), await world.rows("SELECT * FROM transitions")
+    once = (
+        await world.rows("SELECT * FROM jobs ORDER BY id"),
+        await world.rows("SELECT * FROM pipeline_runs"),
+        await world.rows("SELECT * FROM transitions"),
+    )
     await world.tell_claimed(attempt_id)
     await world.tell_finished(attempt_id, attempt_id)
-    again = await world.rows("SELECT * FROM jobs ORDER BY id"), await world.rows("SELECT * FROM pipeline_runs"), await world.rows("SELECT * FROM transitions")
+    again = (
+        await world.rows("SELECT * FROM jobs ORDER BY id"),
+        await world.rows("SELECT * FROM pipeline_runs"),
+        await world.rows("SELECT * FROM transitions"),
+    )
     assert once == again
 
 
@@ -109,7 +134,9 @@ async def test_an_attempt_that_the_job_does_not_want_is_not_heard(world: World) 
         (("success", None), ("success", None), ("success", None)),
     ],
 )
-async def test_a_run_ends_like_its_worst_job(world: World, left: tuple[str, str], right: tuple[str, str], run: tuple[str, str]) -> None:
+async def test_a_run_ends_like_its_worst_job(
+    world: World, left: tuple[str, str], right: tuple[str, str], run: tuple[str, str]
+) -> None:
     await started(world, TWO_JOBS)
     jobs = await world.jobs()
     await world.run_job(jobs["left"]["id"], *left)

@@ -86,7 +86,10 @@ async def test_cancelling_twice_asks_once(world: World) -> None:
     first, second = await world.command("cancel", run_id), await world.command("cancel", run_id)
     await world.apply(first, second)
     await world.apply(first, second)
-    assert (await world.effect(first), await world.effect(second)) == (("applied", "cancelling"), ("applied", "cancelling"))
+    assert (await world.effect(first), await world.effect(second)) == (
+        ("applied", "cancelling"),
+        ("applied", "cancelling"),
+    )
     assert len(await world.sent("attempt.cancel_requested")) == 1
 
 
@@ -104,8 +107,17 @@ async def test_a_retry_makes_the_next_run(world: World) -> None:
     await world.apply(command_id)
     assert await world.effect(command_id) == ("applied", "run_created")
     first, second = await world.rows("SELECT * FROM pipeline_runs ORDER BY id")
-    assert (second["rerun"], second["number"], second["retry_of"], second["status"]) == (1, 2, run_id, "pending")
-    assert (second["event_id"], second["revision_id"], second["sha"]) == (first["event_id"], first["revision_id"], first["sha"])
+    assert (second["rerun"], second["number"], second["retry_of"], second["status"]) == (
+        1,
+        2,
+        run_id,
+        "pending",
+    )
+    assert (second["event_id"], second["revision_id"], second["sha"]) == (
+        first["event_id"],
+        first["revision_id"],
+        first["sha"],
+    )
     assert second["triggered_by"] == f"retry:user:{world.user_id}"
     assert await world.value("SELECT run_id FROM command_effects") == second["id"]
     assert await world.admission.admit() == 1
@@ -115,7 +127,10 @@ async def test_two_retries_at_once_make_one_run(world: World) -> None:
     run_id = await failed_run(world)
     first, second = await world.command("retry", run_id), await world.command("retry", run_id)
     await world.apply(first, second)
-    assert (await world.effect(first), await world.effect(second)) == (("applied", "run_created"), ("applied", "run_exists"))
+    assert (await world.effect(first), await world.effect(second)) == (
+        ("applied", "run_created"),
+        ("applied", "run_exists"),
+    )
     assert len({row["run_id"] for row in await world.rows("SELECT run_id FROM command_effects")}) == 1
     assert await world.value("SELECT count(*) FROM pipeline_runs") == 2
 
@@ -124,9 +139,17 @@ async def test_a_retry_of_the_failed_jobs_carries_the_others_over(world: World) 
     run_id = await failed_run(world, CHAIN, last="second")
     await world.apply(await world.command("retry", run_id, only="failed"))
     before, after = await world.jobs(run_id), await world.jobs(await again(world))
-    assert {name: job["status"] for name, job in after.items()} == {"first": "success", "second": "pending", "third": "pending"}
+    assert {name: job["status"] for name, job in after.items()} == {
+        "first": "success",
+        "second": "pending",
+        "third": "pending",
+    }
     assert after["first"]["carried_from"] == before["first"]["id"]
-    assert (after["first"]["ready_at"], after["second"]["waiting_for"], after["third"]["waiting_for"]) == (None, "slot", "dependency")
+    assert (after["first"]["ready_at"], after["second"]["waiting_for"], after["third"]["waiting_for"]) == (
+        None,
+        "slot",
+        "dependency",
+    )
     await world.admission.admit()
     await world.run_job(after["second"]["id"])
     await world.admission.admit()
@@ -147,7 +170,10 @@ async def test_what_cannot_be_retried(world: World) -> None:
     run_id = await run_of(world)
     running, unknown = await world.command("retry", run_id), await world.command("retry", run_id + 1000)
     await world.apply(running, unknown)
-    assert (await world.effect(running), await world.effect(unknown)) == (("refused", "not_retryable"), ("refused", "run_unknown"))
+    assert (await world.effect(running), await world.effect(unknown)) == (
+        ("refused", "not_retryable"),
+        ("refused", "run_unknown"),
+    )
 
 
 @pytest.mark.parametrize(

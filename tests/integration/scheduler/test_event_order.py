@@ -31,7 +31,12 @@ async def decided(world: World, payload: Any, source: str = "github", event_type
 
 async def asked_to_stop(world: World) -> list[int]:
     """The runs that a newer one replaces, also those that still hold their slot."""
-    return [row["run_id"] for row in await world.rows("SELECT run_id FROM jobs WHERE cancel_reason = 'superseded' OR reason = 'superseded' ORDER BY 1")]
+    return [
+        row["run_id"]
+        for row in await world.rows(
+            "SELECT run_id FROM jobs WHERE cancel_reason = 'superseded' OR reason = 'superseded' ORDER BY 1"
+        )
+    ]
 
 
 async def ready(world: World, source: str = "github", on_new: str = "cancel_older") -> None:
@@ -40,7 +45,9 @@ async def ready(world: World, source: str = "github", on_new: str = "cancel_olde
 
 
 @pytest.mark.parametrize("source", FORGES)
-async def test_a18_an_older_push_that_comes_late_within_a_second_is_superseded(world: World, source: str) -> None:
+async def test_a18_an_older_push_that_comes_late_within_a_second_is_superseded(
+    world: World, source: str
+) -> None:
     await ready(world, source)
     older, newer = at_once(world, new_sha(), new_sha(), new_sha())
     first = await decided(world, newer, source)
@@ -103,9 +110,13 @@ async def test_a18_another_branch_with_the_same_commits_has_an_order_of_its_own(
 
 async def test_a18_an_update_of_a_pull_request_that_comes_late_is_superseded(world: World) -> None:
     await world.repository()
-    yaml = GROUPED.format(on_new="cancel_older", limit=1).replace("on: { push: {} }", "on: { pull_request: {} }")
+    yaml = GROUPED.format(on_new="cancel_older", limit=1).replace(
+        "on: { push: {} }", "on: { pull_request: {} }"
+    )
     await world.pipeline(yaml)
-    opened, updated = (pull_request(world.octo_web, action=action, sha=new_sha()) for action in ("opened", "synchronize"))
+    opened, updated = (
+        pull_request(world.octo_web, action=action, sha=new_sha()) for action in ("opened", "synchronize")
+    )
     updated["before"] = opened["pull_request"]["head"]["sha"]
     first = await decided(world, updated, event_type="pull_request")
     late = await decided(world, opened, event_type="pull_request")

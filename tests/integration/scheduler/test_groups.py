@@ -53,7 +53,12 @@ async def build(world: World, run_id: int) -> Any:
 
 async def under_way(world: World) -> list[int]:
     """The runs with a job that has a slot."""
-    return [row["run_id"] for row in await world.rows("SELECT run_id FROM jobs WHERE admitted_at IS NOT NULL AND slot_freed_at IS NULL ORDER BY run_id")]
+    return [
+        row["run_id"]
+        for row in await world.rows(
+            "SELECT run_id FROM jobs WHERE admitted_at IS NOT NULL AND slot_freed_at IS NULL ORDER BY run_id"
+        )
+    ]
 
 
 async def test_a_second_run_waits_until_the_first_is_over(world: World) -> None:
@@ -95,7 +100,9 @@ async def test_a_newer_run_stops_the_older_and_starts_when_its_attempt_is_over(w
     await world.tell_finished(attempt_id)
     await admit(world)
     assert (await run(world, older), await under_way(world)) == (("cancelled", "superseded"), [newer])
-    causes = "SELECT array_agg(cause ORDER BY id) FROM transitions WHERE run_id = $1 AND to_status = 'cancelled'"
+    causes = (
+        "SELECT array_agg(cause ORDER BY id) FROM transitions WHERE run_id = $1 AND to_status = 'cancelled'"
+    )
     assert await world.value(causes, older) == [f"run:{newer}"] * 2, "of the job and of the run"
 
 
@@ -107,7 +114,12 @@ async def test_an_older_push_that_comes_late_does_not_stop_a_newer_one(world: Wo
     await world.run_job((await build(world, newer))["id"])
     later = await pushed(world, at=0)
     assert await run(world, later) == ("cancelled", "superseded")
-    assert await world.value("SELECT cause FROM transitions WHERE run_id = $1 AND to_status = 'cancelled' LIMIT 1", later) == f"run:{newer}"
+    assert (
+        await world.value(
+            "SELECT cause FROM transitions WHERE run_id = $1 AND to_status = 'cancelled' LIMIT 1", later
+        )
+        == f"run:{newer}"
+    )
 
 
 async def test_a_forge_whose_clock_is_ahead_does_not_hold_up_the_group(world: World) -> None:

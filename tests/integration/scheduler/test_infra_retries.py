@@ -51,12 +51,28 @@ async def test_a_lost_attempt_sends_its_job_back_to_wait_without_its_slot(world:
     job_id = await started(world)
     attempt_id = await lose(world, job_id)
     job = await build(world)
-    assert (job["status"], job["reason"], job["waiting_for"], job["wanted_attempt"]) == ("pending", None, "retry_backoff", 2)
-    assert (job["admitted_at"], job["slot_freed_at"], job["started_at"], job["finished_at"]) == (None, None, None, None)
-    pause = await world.value("SELECT j.retry_at - a.finished_at FROM jobs j, attempts a WHERE j.id = $1 AND a.id = $2", job_id, attempt_id)
+    assert (job["status"], job["reason"], job["waiting_for"], job["wanted_attempt"]) == (
+        "pending",
+        None,
+        "retry_backoff",
+        2,
+    )
+    assert (job["admitted_at"], job["slot_freed_at"], job["started_at"], job["finished_at"]) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    pause = await world.value(
+        "SELECT j.retry_at - a.finished_at FROM jobs j, attempts a WHERE j.id = $1 AND a.id = $2",
+        job_id,
+        attempt_id,
+    )
     assert pause == timedelta(minutes=1)
     assert (await world.only_run())["status"] == "running"
-    history = await world.rows("SELECT from_status, to_status, reason, cause FROM transitions WHERE job_id = $1 ORDER BY id", job_id)
+    history = await world.rows(
+        "SELECT from_status, to_status, reason, cause FROM transitions WHERE job_id = $1 ORDER BY id", job_id
+    )
     assert [tuple(row) for row in history][-1] == ("running", "pending", "evicted", f"attempt:{attempt_id}")
 
 
@@ -80,8 +96,15 @@ async def test_the_last_attempt_decides(world: World) -> None:
     await world.admission.admit()
     await world.run_job(job_id)
     run, job = await world.only_run(), await build(world)
-    assert (run["status"], job["status"], job["reason"], job["wanted_attempt"]) == ("success", "success", None, 2)
-    attempts = await world.rows("SELECT number, outcome, reason FROM attempts WHERE job_id = $1 ORDER BY number", job_id)
+    assert (run["status"], job["status"], job["reason"], job["wanted_attempt"]) == (
+        "success",
+        "success",
+        None,
+        2,
+    )
+    attempts = await world.rows(
+        "SELECT number, outcome, reason FROM attempts WHERE job_id = $1 ORDER BY number", job_id
+    )
     assert [tuple(row) for row in attempts] == [(1, "error", "preempted"), (2, "success", None)]
     assert job["slot_freed_at"] == job["finished_at"]
 
@@ -94,7 +117,12 @@ async def test_no_more_attempts_are_made_than_the_job_allows(world: World) -> No
         await world.admission.admit()
     assert await admitted(world) == [(job_id, 1), (job_id, 2), (job_id, 3)]
     run, job = await world.only_run(), await build(world)
-    assert (run["status"], run["reason"], job["status"], job["reason"]) == ("error", "node_lost", "error", "node_lost")
+    assert (run["status"], run["reason"], job["status"], job["reason"]) == (
+        "error",
+        "node_lost",
+        "error",
+        "node_lost",
+    )
 
 
 @pytest.mark.parametrize("during", ["the pause", "the second attempt"])
@@ -109,7 +137,10 @@ async def test_what_the_first_attempt_says_late_is_not_heard(world: World, durin
     await world.tell_claimed(first)
     await world.finish(first, "success")
     await world.tell_finished(first, first)
-    assert (await world.rows("SELECT * FROM jobs ORDER BY id"), await world.rows("SELECT * FROM transitions")) == before
+    assert (
+        await world.rows("SELECT * FROM jobs ORDER BY id"),
+        await world.rows("SELECT * FROM transitions"),
+    ) == before
 
 
 async def test_two_schedulers_that_hear_of_a_loss_at_once_make_one_attempt(world: World) -> None:
@@ -142,7 +173,9 @@ async def test_a_run_whose_time_is_over_in_the_pause_has_timed_out(world: World)
     job_id = await started(world)
     await lose(world, job_id)
     await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - interval '1 day'")
-    for check in [*world.scheduler.looks.checks()] * 2:  # deadlines are judged once the database has answered for a while
+    for check in [
+        *world.scheduler.looks.checks()
+    ] * 2:  # deadlines are judged once the database has answered for a while
         await check.look()
     run, job = await world.only_run(), await build(world)
     assert (run["status"], job["status"], job["reason"]) == ("failed", "failed", "timed_out")

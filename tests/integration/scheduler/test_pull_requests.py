@@ -23,12 +23,19 @@ async def test_an_opened_that_arrives_after_its_closing_makes_no_run(ready: Worl
     await arrive(ready, "closed", LATER)
     await arrive(ready, "opened", NOON)
     assert await ready.rows("SELECT * FROM pipeline_runs") == []
-    assert [row["outcome"] for row in await ready.rows("SELECT outcome FROM decisions ORDER BY id")] == ["not_matched", "superseded"]
+    assert [row["outcome"] for row in await ready.rows("SELECT outcome FROM decisions ORDER BY id")] == [
+        "not_matched",
+        "superseded",
+    ]
 
 
 async def test_an_opened_in_one_batch_with_its_closing_makes_no_run(ready: World) -> None:
-    opening = await ready.delivery(pull_request(ready.octo_web, action="opened", updated_at=NOON), "pull_request")
-    closing = await ready.delivery(pull_request(ready.octo_web, action="closed", updated_at=LATER), "pull_request")
+    opening = await ready.delivery(
+        pull_request(ready.octo_web, action="opened", updated_at=NOON), "pull_request"
+    )
+    closing = await ready.delivery(
+        pull_request(ready.octo_web, action="closed", updated_at=LATER), "pull_request"
+    )
     await ready.decide(opening, closing)
     assert await ready.rows("SELECT * FROM pipeline_runs") == []
 
@@ -40,7 +47,13 @@ async def test_a_closing_ends_the_run_that_has_not_started(ready: World) -> None
     assert (run["status"], run["reason"]) == ("cancelled", "superseded")
     assert await ready.statuses() == {"build": "cancelled"}
     event_id = await ready.value("SELECT id FROM events WHERE delivery_id = $1", closing)
-    assert await ready.value("SELECT cause FROM transitions WHERE run_id = $1 AND job_id IS NULL ORDER BY id DESC LIMIT 1", run["id"]) == f"event:{event_id}"
+    assert (
+        await ready.value(
+            "SELECT cause FROM transitions WHERE run_id = $1 AND job_id IS NULL ORDER BY id DESC LIMIT 1",
+            run["id"],
+        )
+        == f"event:{event_id}"
+    )
     (finished,) = await ready.sent("run.finished")
     assert finished.run_ids == (run["id"],)
 
@@ -83,10 +96,15 @@ async def test_a_pull_request_reopened_after_its_closing_runs(ready: World) -> N
     await arrive(ready, "closed", LATER)
     await arrive(ready, "reopened", LATER)
     await arrive(ready, "synchronize", LATEST)
-    assert [run["status"] for run in await ready.rows("SELECT status FROM pipeline_runs")] == ["pending", "pending"]
+    assert [run["status"] for run in await ready.rows("SELECT status FROM pipeline_runs")] == [
+        "pending",
+        "pending",
+    ]
 
 
 async def test_a_closing_of_one_pull_request_leaves_others_alone(ready: World) -> None:
     await arrive(ready, "opened", NOON)
-    await ready.deliver(pull_request(ready.octo_web, action="closed", number=2, updated_at=LATER), "pull_request")
+    await ready.deliver(
+        pull_request(ready.octo_web, action="closed", number=2, updated_at=LATER), "pull_request"
+    )
     assert (await ready.only_run())["status"] == "pending"

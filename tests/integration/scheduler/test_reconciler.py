@@ -79,7 +79,9 @@ async def test_attempts_of_which_nobody_was_told_are_folded(world: World) -> Non
     jobs = await world.jobs()
     await world.claim(jobs["left"]["id"])
     await world.finish(await world.claim(jobs["right"]["id"]))
-    await world.sql.execute("UPDATE attempts SET claimed_at = claimed_at - interval '9 seconds', finished_at = finished_at - interval '8 seconds'")
+    await world.sql.execute(
+        "UPDATE attempts SET claimed_at = claimed_at - interval '9 seconds', finished_at = finished_at - interval '8 seconds'"
+    )
     assert await world.scheduler.looks.attempts_not_folded() == 1
     assert await world.statuses() == {"left": "running", "right": "success"}
     assert await world.scheduler.looks.attempts_not_folded() == 0
@@ -127,7 +129,9 @@ async def overdue(world: World) -> int:
     await started(world, CHAIN)
     attempt_id = await world.claim((await world.jobs())["first"]["id"])
     await world.tell_claimed(attempt_id)
-    await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - make_interval(secs => timeout_seconds + 60)")
+    await world.sql.execute(
+        "UPDATE pipeline_runs SET started_at = now() - make_interval(secs => timeout_seconds + 60)"
+    )
     return attempt_id
 
 

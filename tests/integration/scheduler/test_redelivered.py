@@ -29,16 +29,22 @@ async def test_a11_a_push_before_the_registration_runs_once_it_is_redelivered(wo
     await world.decide(delivery_id)
     run = await world.only_run()
     assert (run["pipeline_config_id"], run["repository_id"], run["number"]) == (pipeline_id, repository_id, 1)
-    (row,) = await world.rows("SELECT o.*, e.id AS event FROM delivery_outcomes o JOIN events e USING (delivery_id)")
+    (row,) = await world.rows(
+        "SELECT o.*, e.id AS event FROM delivery_outcomes o JOIN events e USING (delivery_id)"
+    )
     assert (row["outcome"], row["event_id"], row["repository_id"]) == ("event", row["event"], repository_id)
 
 
-async def test_a11_a_repository_that_was_registered_under_another_id_runs_once_that_is_corrected(world: World) -> None:
+async def test_a11_a_repository_that_was_registered_under_another_id_runs_once_that_is_corrected(
+    world: World,
+) -> None:
     repository_id = await world.repository(forge_id=world.octo_web.forge_id + 1)
     await world.pipeline()
     delivery_id = await world.deliver(push(world.octo_web))
     assert await world.outcome(delivery_id) == "repository_mismatch"
-    await world.sql.execute("UPDATE repositories SET forge_id = $2 WHERE id = $1", repository_id, world.octo_web.forge_id)
+    await world.sql.execute(
+        "UPDATE repositories SET forge_id = $2 WHERE id = $1", repository_id, world.octo_web.forge_id
+    )
     await redeliver(world, delivery_id)
     await world.decide(delivery_id)
     assert await world.outcome(delivery_id) == "event"
@@ -91,7 +97,11 @@ async def test_a11_every_other_outcome_stays(world: World, outcome: str) -> None
     await world.repository()
     await world.pipeline()
     delivery_id = await world.delivery(push(world.octo_web))
-    await world.sql.execute("INSERT INTO delivery_outcomes (delivery_id, outcome, reason) VALUES ($1, $2, '')", delivery_id, outcome)
+    await world.sql.execute(
+        "INSERT INTO delivery_outcomes (delivery_id, outcome, reason) VALUES ($1, $2, '')",
+        delivery_id,
+        outcome,
+    )
     await redeliver(world, delivery_id)
     assert await world.scheduler.looks.redelivered_deliveries() == 0
     await world.consumers.decide([delivery_id])

@@ -36,7 +36,9 @@ async def both_finish(world: World) -> tuple[int, int]:
     return bad, good
 
 
-async def test_a_message_about_several_attempts_is_heard_but_for_the_one_that_cannot_be_read(world: World) -> None:
+async def test_a_message_about_several_attempts_is_heard_but_for_the_one_that_cannot_be_read(
+    world: World,
+) -> None:
     bad, good = await both_finish(world)
     with pytest.raises(Rejected, match="run_not_folded"):
         await world.tell_finished(bad, good)
@@ -59,10 +61,14 @@ async def test_a_look_at_overdue_runs_goes_on_past_one_that_cannot_be_read(world
     for check in looks.checks():
         await check.look()
     await looks.runs_past_deadline()
-    assert [row["cancel_reason"] for row in await world.rows("SELECT cancel_reason FROM jobs ORDER BY id")] == [None, "timed_out"]
+    assert [
+        row["cancel_reason"] for row in await world.rows("SELECT cancel_reason FROM jobs ORDER BY id")
+    ] == [None, "timed_out"]
 
 
-async def test_a_command_for_a_run_that_cannot_be_read_is_refused_and_others_are_applied(world: World) -> None:
+async def test_a_command_for_a_run_that_cannot_be_read_is_refused_and_others_are_applied(
+    world: World,
+) -> None:
     await both_finish(world)
     first, second = (row["id"] for row in await world.rows("SELECT id FROM pipeline_runs ORDER BY id"))
     bad, good = await world.command("cancel", first), await world.command("cancel", second)
@@ -70,7 +76,9 @@ async def test_a_command_for_a_run_that_cannot_be_read_is_refused_and_others_are
     assert await world.effect(bad) == ("refused", "command_failed")
     assert await world.effect(good) == ("applied", "cancelling")
     assert await statuses(world) == ["pending", "success"]
-    assert {command_id for message in await world.sent("command.applied") for command_id in message.command_ids} == {bad, good}
+    assert {
+        command_id for message in await world.sent("command.applied") for command_id in message.command_ids
+    } == {bad, good}
 
 
 async def test_a_retry_of_what_failed_runs_a_job_again_whose_definition_cannot_be_read(world: World) -> None:
@@ -82,23 +90,37 @@ async def test_a_retry_of_what_failed_runs_a_job_again_whose_definition_cannot_b
     command = await world.command("retry", run_id, only="failed")
     await world.apply(command)
     assert await world.effect(command) == ("applied", "run_created")
-    assert await world.value("SELECT j.status FROM jobs j JOIN pipeline_runs r ON r.id = j.run_id WHERE r.retry_of = $1", run_id) == "pending"
+    assert (
+        await world.value(
+            "SELECT j.status FROM jobs j JOIN pipeline_runs r ON r.id = j.run_id WHERE r.retry_of = $1",
+            run_id,
+        )
+        == "pending"
+    )
 
 
 async def test_a_word_about_trying_again_that_cannot_be_read_means_never(world: World) -> None:
     first, _ = await two_runs(world)
-    await world.sql.execute("""UPDATE jobs SET definition = jsonb_set(definition, '{retry}', '{"infra": "often"}') WHERE id = $1""", first)
+    await world.sql.execute(
+        """UPDATE jobs SET definition = jsonb_set(definition, '{retry}', '{"infra": "often"}') WHERE id = $1""",
+        first,
+    )
     await world.run_job(first, "error", "evicted")
     assert (await statuses(world))[0] == "error"
 
 
 async def test_deliveries_that_the_database_refuses_stay_undecided_and_hold_up_no_other(world: World) -> None:
     await world.repository()
-    bad, good = await world.delivery(push(world.octo_web), age_seconds=10), await world.delivery(push(world.octo_web), age_seconds=10)
+    bad, good = (
+        await world.delivery(push(world.octo_web), age_seconds=10),
+        await world.delivery(push(world.octo_web), age_seconds=10),
+    )
     await world.sql.execute(
         f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.delivery_id = {bad} THEN RAISE 'no'; END IF; RETURN NEW; END $$"
     )
-    await world.sql.execute("CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()")
+    await world.sql.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
     await world.scheduler.looks.undecided_deliveries()
     assert await world.outcome(good) == "event"
     assert await world.value("SELECT count(*) FROM delivery_outcomes WHERE delivery_id = $1", bad) == 0

@@ -86,7 +86,9 @@ class World:
         admission = Admission(store, Limits(over_all, of_repository), "local")
         consumers = Consumers(store, Revisions(), admission)
         quick = {"reconcile_age_seconds": 0.001, "deadline_grace_seconds": 0.000001}
-        chosen = SchedulerSettings(database_url=SecretStr(self.url), amqp_url=SecretStr("amqp://unused"), **(quick | settings))
+        chosen = SchedulerSettings(
+            database_url=SecretStr(self.url), amqp_url=SecretStr("amqp://unused"), **(quick | settings)
+        )
         return Scheduler(consumers, admission, Looks(store, consumers, admission, chosen))
 
     async def settle(self) -> "World":
@@ -94,24 +96,49 @@ class World:
         return self
 
     async def user(self, name: str, *, is_admin: bool = False) -> int:
-        return await self.value("INSERT INTO users (name, email, is_admin) VALUES ($1, $1 || '@example.org', $2) RETURNING id", name, is_admin)
+        return await self.value(
+            "INSERT INTO users (name, email, is_admin) VALUES ($1, $1 || '@example.org', $2) RETURNING id",
+            name,
+            is_admin,
+        )
 
-    async def repository(self, full_name: str = "octo/web", *, forge: str = "github", forge_id: int | None = None, target_type: str | None = None) -> int:
+    async def repository(
+        self,
+        full_name: str = "octo/web",
+        *,
+        forge: str = "github",
+        forge_id: int | None = None,
+        target_type: str | None = None,
+    ) -> int:
         """A registered repository of which the user is maintainer."""
         repository_id = await self.value(
             "INSERT INTO repositories (forge, forge_id, full_name, clone_url, hook_key, hook_target_type, created_by)"
             " VALUES ($1, $2, $3, 'https://example.org/x.git', $4, $5, $6) RETURNING id",
-            forge, forge_id, full_name, secrets.token_hex(8), target_type, self.user_id,
+            forge,
+            forge_id,
+            full_name,
+            secrets.token_hex(8),
+            target_type,
+            self.user_id,
         )
-        await self.sql.execute("INSERT INTO grants (repository_id, user_id, role) VALUES ($1, $2, 'maintainer')", repository_id, self.user_id)
+        await self.sql.execute(
+            "INSERT INTO grants (repository_id, user_id, role) VALUES ($1, $2, 'maintainer')",
+            repository_id,
+            self.user_id,
+        )
         return int(repository_id)
 
-    async def pipeline(self, yaml: str = ONE_JOB, *, owner: int | None = None, name: str | None = None) -> int:
+    async def pipeline(
+        self, yaml: str = ONE_JOB, *, owner: int | None = None, name: str | None = None
+    ) -> int:
         model = load(yaml)
         owner = owner or self.user_id
         pipeline_id = await self.value(
             "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES ($1, $2, $3, $4) RETURNING id",
-            name or secrets.token_hex(4), yaml, list(repository_keys(model.repositories)), owner,
+            name or secrets.token_hex(4),
+            yaml,
+            list(repository_keys(model.repositories)),
+            owner,
         )
         await self.save(pipeline_id, yaml, owner=owner)
         return int(pipeline_id)
@@ -121,20 +148,42 @@ class World:
         revision_id = await self.value(
             "INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by)"
             " VALUES ($1, 1 + (SELECT count(*) FROM pipeline_revisions WHERE pipeline_config_id = $1), $2, $3::text::jsonb, $4) RETURNING id",
-            pipeline_id, yaml, load(yaml).model_dump_json(), owner or self.user_id,
+            pipeline_id,
+            yaml,
+            load(yaml).model_dump_json(),
+            owner or self.user_id,
         )
-        await self.sql.execute("UPDATE pipeline_configs SET revision_id = $2 WHERE id = $1", pipeline_id, revision_id)
+        await self.sql.execute(
+            "UPDATE pipeline_configs SET revision_id = $2 WHERE id = $1", pipeline_id, revision_id
+        )
         return int(revision_id)
 
-    async def delivery(self, payload: Any, event_type: str = "push", *, source: str = "github", age_seconds: float = 0, **headers: str) -> int:
+    async def delivery(
+        self,
+        payload: Any,
+        event_type: str = "push",
+        *,
+        source: str = "github",
+        age_seconds: float = 0,
+        **headers: str,
+    ) -> int:
         """A delivery as the gateway stores it; nobody is told. Keywords are headers, with underscores."""
         body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
-        named = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        named = {"content-type": "application/json"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         return int(
             await self.value(
                 "INSERT INTO deliveries (source, delivery_id, event_type, headers, body, body_sha256, body_bytes, received_at, created_at)"
                 " VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, now() - make_interval(secs => $8), now() - make_interval(secs => $8)) RETURNING id",
-                source, str(uuid4()), event_type, orjson.dumps(named).decode(), zstandard.compress(body), hashlib.sha256(body).digest(), len(body), age_seconds,
+                source,
+                str(uuid4()),
+                event_type,
+                orjson.dumps(named).decode(),
+                zstandard.compress(body),
+                hashlib.sha256(body).digest(),
+                len(body),
+                age_seconds,
             )
         )
 
@@ -148,7 +197,9 @@ class World:
         await self.consumers.on_deliveries([DeliveryAccepted(delivery_ids=delivery_ids)])
 
     async def outcome(self, delivery_id: int) -> str:
-        return str(await self.value("SELECT outcome FROM delivery_outcomes WHERE delivery_id = $1", delivery_id))
+        return str(
+            await self.value("SELECT outcome FROM delivery_outcomes WHERE delivery_id = $1", delivery_id)
+        )
 
     async def only_run(self) -> Any:
         (run,) = await self.rows("SELECT * FROM pipeline_runs")
@@ -156,7 +207,12 @@ class World:
 
     async def jobs(self, run_id: int | None = None) -> dict[str, Any]:
         """The jobs of a run (or of all) by name."""
-        return {job["name"]: job for job in await self.rows("SELECT * FROM jobs WHERE run_id = $1 OR $1 IS NULL ORDER BY id", run_id)}
+        return {
+            job["name"]: job
+            for job in await self.rows(
+                "SELECT * FROM jobs WHERE run_id = $1 OR $1 IS NULL ORDER BY id", run_id
+            )
+        }
 
     async def statuses(self, run_id: int | None = None) -> dict[str, str]:
         return {name: job["status"] for name, job in (await self.jobs(run_id)).items()}
@@ -174,7 +230,10 @@ class World:
     async def finish(self, attempt_id: int, outcome: str = "success", reason: str | None = None) -> None:
         """The executor's verdict; nobody is told."""
         await self.sql.execute(
-            "UPDATE attempts SET status = 'finished', outcome = $2, reason = $3, finished_at = clock_timestamp() WHERE id = $1", attempt_id, outcome, reason
+            "UPDATE attempts SET status = 'finished', outcome = $2, reason = $3, finished_at = clock_timestamp() WHERE id = $1",
+            attempt_id,
+            outcome,
+            reason,
         )
 
     async def tell_claimed(self, *attempt_ids: int) -> None:
@@ -196,7 +255,10 @@ class World:
         return int(
             await self.value(
                 "INSERT INTO commands (kind, run_id, arguments, requested_by) VALUES ($1, $2, $3::text::jsonb, $4) RETURNING id",
-                kind, run_id, orjson.dumps(arguments).decode(), self.user_id,
+                kind,
+                run_id,
+                orjson.dumps(arguments).decode(),
+                self.user_id,
             )
         )
 
@@ -204,12 +266,17 @@ class World:
         await self.consumers.on_commands([CommandRequested(command_ids=command_ids)])
 
     async def effect(self, command_id: int) -> tuple[str, str]:
-        row = await self.sql.fetchrow("SELECT outcome, reason FROM command_effects WHERE command_id = $1", command_id)
+        row = await self.sql.fetchrow(
+            "SELECT outcome, reason FROM command_effects WHERE command_id = $1", command_id
+        )
         return row["outcome"], row["reason"]
 
     async def sent(self, kind: str) -> list[Any]:
         """The messages of this type in the outbox, in order."""
-        return [decode(row["message"]) for row in await self.rows("SELECT message FROM outbox WHERE type = $1 ORDER BY id", kind)]
+        return [
+            decode(row["message"])
+            for row in await self.rows("SELECT message FROM outbox WHERE type = $1 ORDER BY id", kind)
+        ]
 
     async def forget_messages(self) -> None:
         await self.sql.execute("DELETE FROM outbox")

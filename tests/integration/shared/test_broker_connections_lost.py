@@ -33,14 +33,21 @@ async def kept_running(*runnables: Runnable) -> AsyncIterator[list["asyncio.Task
         assert not late
 
 
-async def test_f18_a_half_open_connection_to_the_broker_ends_no_consumer(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f18_a_half_open_connection_to_the_broker_ends_no_consumer(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The consumers have calls under way (`_check_queue`) when the connection is taken for dead."""
     monkeypatch.setattr(consuming, "_CHECK_SECONDS", 0.3)
     async with open_proxy(amqp_url) as proxy:
-        settings = BusSettings(amqp_url=SecretStr(through(amqp_url, proxy)), amqp_heartbeat_seconds=HEARTBEAT_SECONDS)
+        settings = BusSettings(
+            amqp_url=SecretStr(through(amqp_url, proxy)), amqp_heartbeat_seconds=HEARTBEAT_SECONDS
+        )
         async with open_bus(settings, "test") as bus:
             listener = Listener()
-            queues = [topology.SCHEDULER_COMMANDS, *(topology.executor_queue(f"c{number}") for number in range(4))]
+            queues = [
+                topology.SCHEDULER_COMMANDS,
+                *(topology.executor_queue(f"c{number}") for number in range(4)),
+            ]
             consumers = [bus.consumer(queue, listener) for queue in queues]
             async with kept_running(*consumers, bus.exclusive_consumer(["run.*"], _hears_nothing)) as tasks:
                 await say(bus, 1)

@@ -55,7 +55,9 @@ async def test_rejected_is_dead_lettered_at_once(bus: Bus, listener: Listener) -
     assert listener.calls.count(1) == 1
 
 
-async def test_a_bug_is_tried_again_a_bounded_number_of_times_and_then_dead_lettered(bus: Bus, listener: Listener) -> None:
+async def test_a_bug_is_tried_again_a_bounded_number_of_times_and_then_dead_lettered(
+    bus: Bus, listener: Listener
+) -> None:
     listener.faults[1] = [ValueError("a bug")] * 100
     async with running(bus.consumer(QUEUE, listener, workers=2)):
         await say(bus, 1, 2)
@@ -99,7 +101,9 @@ async def test_what_is_away_for_a_while_costs_no_redelivery(bus: Bus, listener: 
     assert await depth(bus, QUEUE.dead_name) == 0
 
 
-async def test_what_is_away_for_longer_than_a_consumer_waits_is_handled_by_the_next(bus: Bus, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_away_for_longer_than_a_consumer_waits_is_handled_by_the_next(
+    bus: Bus, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(consuming, "_PATIENCE_SECONDS", 0.0)
     listener.faults[1] = [Transient("away")] * 20
     async with running(bus.consumer(QUEUE, listener)):
@@ -109,7 +113,9 @@ async def test_what_is_away_for_longer_than_a_consumer_waits_is_handled_by_the_n
 
 
 @pytest.mark.parametrize("fault", [Rejected("bad"), ValueError("a bug")], ids=["rejected", "bug"])
-async def test_one_bad_message_harms_no_other_of_its_batch(bus: Bus, listener: Listener, fault: Exception) -> None:
+async def test_one_bad_message_harms_no_other_of_its_batch(
+    bus: Bus, listener: Listener, fault: Exception
+) -> None:
     listener.faults[5] = [fault] * 100
     await say(bus, *range(10))
     async with running(bus.consumer(QUEUE, listener, batch=10)):
@@ -146,8 +152,12 @@ def test_consumers_look_after_their_queue_often_enough() -> None:
 
 
 @pytest.mark.usefixtures("quick_checks")
-@pytest.mark.parametrize("made_anew", [False, True], ids=["deleted", "deleted and made anew by another consumer"])
-async def test_a_consumer_whose_queue_is_deleted_comes_back(bus: Bus, listener: Listener, *, made_anew: bool) -> None:
+@pytest.mark.parametrize(
+    "made_anew", [False, True], ids=["deleted", "deleted and made anew by another consumer"]
+)
+async def test_a_consumer_whose_queue_is_deleted_comes_back(
+    bus: Bus, listener: Listener, *, made_anew: bool
+) -> None:
     other = Listener()
     async with running(bus.consumer(QUEUE, listener)):
         await say(bus, 1)
@@ -189,8 +199,12 @@ async def _delete_queue(bus: Bus) -> None:
 
 
 @pytest.mark.usefixtures("quick_checks")
-@pytest.mark.parametrize("delete", [_delete_binding, _delete_exchange, _delete_queue], ids=["binding", "exchange", "queue"])
-async def test_what_an_operator_deleted_is_noticed_by_the_publisher_and_restored(bus: Bus, delete: Callable[[Bus], Awaitable[None]]) -> None:
+@pytest.mark.parametrize(
+    "delete", [_delete_binding, _delete_exchange, _delete_queue], ids=["binding", "exchange", "queue"]
+)
+async def test_what_an_operator_deleted_is_noticed_by_the_publisher_and_restored(
+    bus: Bus, delete: Callable[[Bus], Awaitable[None]]
+) -> None:
     await say(bus, 1)
     await delete(bus)
     with pytest.raises(Transient):
@@ -222,7 +236,9 @@ async def test_a_queue_that_only_its_consumer_declares_gets_its_bindings_back(bu
 
 async def _routes(bus: Bus) -> bool:
     try:
-        await bus.publish_bytes(b'{"type": "attempt.imagined"}', "attempt.ready.east", kind="attempt.imagined")
+        await bus.publish_bytes(
+            b'{"type": "attempt.imagined"}', "attempt.ready.east", kind="attempt.imagined"
+        )
     except Transient:
         return False
     return True
@@ -262,7 +278,9 @@ async def test_each_live_listener_hears_what_is_said_while_it_listens(bus: Bus) 
         await bus.publish(RunCreated(run_ids=(said,)))
         return all(said in ears for ears in heard) or all(said - 1 in ears for ears in heard)
 
-    async with running(bus.exclusive_consumer(topology.LIVE_KEYS, first), bus.exclusive_consumer(topology.LIVE_KEYS, second)):
+    async with running(
+        bus.exclusive_consumer(topology.LIVE_KEYS, first), bus.exclusive_consumer(topology.LIVE_KEYS, second)
+    ):
         await until(both, within=10, what="both hear")
         await _delete_exchange(bus)
         said += 1000
@@ -276,7 +294,9 @@ async def test_each_live_listener_hears_what_is_said_while_it_listens(bus: Bus) 
         await until(both_again, within=15, what="both hear again")
 
 
-async def test_a_stopped_consumer_ends_also_while_the_broker_is_away(breakable_servers: Servers, breakable_amqp_url: str) -> None:
+async def test_a_stopped_consumer_ends_also_while_the_broker_is_away(
+    breakable_servers: Servers, breakable_amqp_url: str
+) -> None:
     async with open_bus(BusSettings(amqp_url=SecretStr(breakable_amqp_url)), "test") as bus:
         listener = Listener()
         consumer = asyncio.create_task(bus.consumer(QUEUE, listener).run())
@@ -289,7 +309,9 @@ async def test_a_stopped_consumer_ends_also_while_the_broker_is_away(breakable_s
         breakable_servers.rabbit.resume()
 
 
-async def test_f17_a_broker_killed_while_a_thousand_are_published_loses_nothing_confirmed(breakable_servers: Servers, breakable_amqp_url: str) -> None:
+async def test_f17_a_broker_killed_while_a_thousand_are_published_loses_nothing_confirmed(
+    breakable_servers: Servers, breakable_amqp_url: str
+) -> None:
     async with open_bus(BusSettings(amqp_url=SecretStr(breakable_amqp_url)), "test") as bus:
         await bus.publish(DeliveryAccepted(delivery_ids=(0,)))
         confirmed: list[int] = []
@@ -319,7 +341,9 @@ async def _some(confirmed: list[int]) -> bool:
     return len(confirmed) > 50
 
 
-async def test_a_broker_that_says_nothing_is_noticed_and_used_again_when_it_speaks(breakable_servers: Servers, breakable_amqp_url: str) -> None:
+async def test_a_broker_that_says_nothing_is_noticed_and_used_again_when_it_speaks(
+    breakable_servers: Servers, breakable_amqp_url: str
+) -> None:
     async with open_bus(BusSettings(amqp_url=SecretStr(breakable_amqp_url)), "test") as bus:
         listener = Listener()
         async with running(bus.consumer(QUEUE, listener)):

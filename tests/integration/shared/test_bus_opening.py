@@ -14,10 +14,14 @@ from shared.messages import CommandRequested
 from shared.settings import BusSettings
 
 
-async def test_who_gives_up_while_the_connection_is_being_made_spoils_nothing_for_the_next(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_gives_up_while_the_connection_is_being_made_spoils_nothing_for_the_next(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     declare, begun, slow = bus_module.declare_queue, asyncio.Event(), asyncio.Event()
 
-    async def slowly(channel: aio_pika.abc.AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
+    async def slowly(
+        channel: aio_pika.abc.AbstractChannel, queue: topology.Queue
+    ) -> aio_pika.abc.AbstractQueue:
         begun.set()
         await slow.wait()
         return await declare(channel, queue)
@@ -36,10 +40,14 @@ async def test_who_gives_up_while_the_connection_is_being_made_spoils_nothing_fo
         await asyncio.wait_for(bus.publish(CommandRequested(command_ids=(3,))), 10)
 
 
-async def test_a_channel_that_could_not_be_made_ready_is_not_published_on(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_channel_that_could_not_be_made_ready_is_not_published_on(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     declare = bus_module.declare_queue
 
-    async def refused(_channel: aio_pika.abc.AbstractChannel, _queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
+    async def refused(
+        _channel: aio_pika.abc.AbstractChannel, _queue: topology.Queue
+    ) -> aio_pika.abc.AbstractQueue:
         raise TimeoutError
 
     async with open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "test") as bus:

@@ -31,8 +31,13 @@ async def test_the_locks_of_a_transaction_that_stands_still_are_given_up(databas
             assert await connection.fetchval("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), TimeoutError("a registry"), ConnectionResetError("a forge")])
-async def test_what_the_callers_own_files_and_sockets_do_in_a_transaction_is_not_the_databases_fault(database: Database, fault: OSError) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [OSError(28, "No space left on device"), TimeoutError("a registry"), ConnectionResetError("a forge")],
+)
+async def test_what_the_callers_own_files_and_sockets_do_in_a_transaction_is_not_the_databases_fault(
+    database: Database, fault: OSError
+) -> None:
     async with database.connection() as connection:
         await connection.execute("CREATE TABLE notes (text text)")
 
@@ -68,7 +73,9 @@ async def test_a_connection_lost_before_the_commit_is_transient(database: Databa
 async def terminate(database: Database, connection: Any) -> None:
     """The server ends this connection."""
     async with database.connection() as other:
-        await other.execute("SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()"))
+        await other.execute(
+            "SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()")
+        )
 
 
 async def test_a_database_that_cannot_be_reached_is_transient() -> None:

@@ -56,7 +56,9 @@ async def test_eight_at_once_apply_each_migration_once(empty_database_url: str) 
     assert sorted(name for names in applied for name in names) == [m.name for m in migrations()]
 
 
-async def test_an_edited_migration_is_refused_and_nothing_is_changed(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_edited_migration_is_refused_and_nothing_is_changed(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = tmp_path / "0001_boats.sql"
     first.write_text("CREATE TABLE installation (only_row boolean PRIMARY KEY DEFAULT true, name text);")
     monkeypatch.setattr(module, "migrations", lambda: migrations(tmp_path))
@@ -68,8 +70,12 @@ async def test_an_edited_migration_is_refused_and_nothing_is_changed(empty_datab
     assert await rows(empty_database_url, "SELECT to_regclass('locks')") == [(None,)]
 
 
-async def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "0001_boats.sql").write_text("CREATE TABLE boats (id bigint); CREATE TABLE broken (id no_such_type);")
+async def test_a_migration_that_fails_leaves_nothing_of_itself(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0001_boats.sql").write_text(
+        "CREATE TABLE boats (id bigint); CREATE TABLE broken (id no_such_type);"
+    )
     monkeypatch.setattr(module, "migrations", lambda: migrations(tmp_path))
     with pytest.raises(asyncpg.UndefinedObjectError):
         await migrate(empty_database_url)

@@ -30,7 +30,9 @@ async def test_a_message_and_what_it_tells_of_are_one_transaction(database: Data
         assert await connection.fetchval("SELECT xmin::text FROM outbox") == effect
 
 
-async def test_what_a_handler_had_in_hand_when_its_process_died_is_handled_by_another(amqp_url: str, bus: Bus) -> None:
+async def test_what_a_handler_had_in_hand_when_its_process_died_is_handled_by_another(
+    amqp_url: str, bus: Bus
+) -> None:
     begun = asyncio.Event()
 
     async def never_ends(_messages: Sequence[CommandRequested]) -> None:

@@ -63,14 +63,18 @@ async def unsent(database: Database) -> int:
 
 async def let_claims_run_out(database: Database) -> None:
     async with database.connection() as connection:
-        await connection.execute("UPDATE outbox SET claimed_until = now() - interval '1 second' WHERE sent_at IS NULL")
+        await connection.execute(
+            "UPDATE outbox SET claimed_until = now() - interval '1 second' WHERE sent_at IS NULL"
+        )
 
 
 async def all_sent(database: Database) -> bool:
     return await unsent(database) == 0
 
 
-async def test_what_is_committed_is_published_at_once_and_marked(database: Database, bus: Bus, heard: Heard) -> None:
+async def test_what_is_committed_is_published_at_once_and_marked(
+    database: Database, bus: Bus, heard: Heard
+) -> None:
     relay = OutboxRelay(database, bus, "gateway")
     async with running(relay):
         await say(store_of(database, relay), CommandRequested(command_ids=(1,)), RunCreated(run_ids=(9,)))
@@ -98,7 +102,9 @@ async def test_what_is_rolled_back_is_never_published(database: Database, bus: B
         assert await connection.fetchval("SELECT count(*) FROM outbox") == 1
 
 
-async def test_what_a_dead_process_left_is_published_by_another_when_its_claim_has_run_out(database: Database, bus: Bus, heard: Heard) -> None:
+async def test_what_a_dead_process_left_is_published_by_another_when_its_claim_has_run_out(
+    database: Database, bus: Bus, heard: Heard
+) -> None:
     await say(store_of(database, None), *(CommandRequested(command_ids=(n,)) for n in range(50)))
     async with running(OutboxRelay(database, bus, "gateway")), running(OutboxRelay(database, bus, "gateway")):
         started = time.monotonic()
@@ -113,12 +119,17 @@ async def test_a_service_publishes_only_its_own_rows(database: Database, bus: Bu
     await let_claims_run_out(database)
     relay = OutboxRelay(database, bus, "scheduler")
     async with running(relay):
-        await say(Store(database, NO_QUERIES, Work, owner="scheduler", relay=relay), CommandRequested(command_ids=(2,)))
+        await say(
+            Store(database, NO_QUERIES, Work, owner="scheduler", relay=relay),
+            CommandRequested(command_ids=(2,)),
+        )
         await until(lambda: _are(heard, [2]), within=5, what="heard")
         await until(lambda: _count(database, 1), within=5, what="only its own is marked")
 
 
-async def test_when_the_mark_is_lost_it_is_published_again(database: Database, bus: Bus, heard: Heard) -> None:
+async def test_when_the_mark_is_lost_it_is_published_again(
+    database: Database, bus: Bus, heard: Heard
+) -> None:
     await bus.publish(message := CommandRequested(command_ids=(1,)))
     await say(store_of(database, None), message)  # as after a death between confirm and mark
     await let_claims_run_out(database)
@@ -127,7 +138,9 @@ async def test_when_the_mark_is_lost_it_is_published_again(database: Database, b
         await until(lambda: all_sent(database), within=5, what="marked")
 
 
-async def test_f10_ids_committed_out_of_order_are_both_published(database: Database, bus: Bus, heard: Heard) -> None:
+async def test_f10_ids_committed_out_of_order_are_both_published(
+    database: Database, bus: Bus, heard: Heard
+) -> None:
     store = store_of(database, None)
     async with running(OutboxRelay(database, bus, "gateway")):
         async with database.transaction() as connection:
@@ -137,15 +150,23 @@ async def test_f10_ids_committed_out_of_order_are_both_published(database: Datab
             await say(store, CommandRequested(command_ids=(2,)))  # a later id, committed earlier
             await let_claims_run_out(database)
             await until(lambda: _are(heard, [2]), within=5, what="the later one heard")
-            await until(lambda: all_sent(database), within=5, what="and marked")  # the earlier one is not visible yet
+            await until(
+                lambda: all_sent(database), within=5, what="and marked"
+            )  # the earlier one is not visible yet
         await let_claims_run_out(database)
         await until(lambda: _are(heard, [1, 2]), within=5, what="both heard")
 
 
-async def test_a_message_that_no_queue_takes_stays_and_harms_no_other(database: Database, bus: Bus, heard: Heard) -> None:
+async def test_a_message_that_no_queue_takes_stays_and_harms_no_other(
+    database: Database, bus: Bus, heard: Heard
+) -> None:
     relay = OutboxRelay(database, bus, "gateway")
     async with running(relay):
-        await say(store_of(database, relay), *(AttemptReady(cluster="nowhere", jobs=((n, 1),)) for n in range(300)), CommandRequested(command_ids=(1,)))
+        await say(
+            store_of(database, relay),
+            *(AttemptReady(cluster="nowhere", jobs=((n, 1),)) for n in range(300)),
+            CommandRequested(command_ids=(1,)),
+        )
         await until(lambda: _are(heard, [1]), within=10, what="heard")
         await until(lambda: _count(database, 300), within=10, what="the others wait")
 
@@ -159,7 +180,10 @@ async def test_rows_left_while_the_broker_was_away_are_published_when_it_is_back
 ) -> None:
     settings = BusSettings(amqp_url=SecretStr(breakable_amqp_url))
     ears = Heard()
-    async with open_database(DatabaseSettings(database_url=SecretStr(breakable_database_url))) as database, open_bus(settings, "test") as bus:
+    async with (
+        open_database(DatabaseSettings(database_url=SecretStr(breakable_database_url))) as database,
+        open_bus(settings, "test") as bus,
+    ):
         relay = OutboxRelay(database, bus, "gateway")
         async with running(relay, bus.consumer(topology.SCHEDULER_COMMANDS, ears.hear)):
             await say(store_of(database, relay), CommandRequested(command_ids=(1,)))
@@ -173,8 +197,12 @@ async def test_rows_left_while_the_broker_was_away_are_published_when_it_is_back
             await until(lambda: _are(ears, [1, 2]), within=30, what="heard after")
 
 
-@pytest.mark.parametrize("body", [b'{"type": "meteor.fallen", "id": 1}', b'{"type": "command.requested"}', b"no json", b""])
-async def test_a_row_that_this_release_cannot_read_is_laid_aside_and_holds_up_no_other(database: Database, bus: Bus, heard: Heard, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body", [b'{"type": "meteor.fallen", "id": 1}', b'{"type": "command.requested"}', b"no json", b""]
+)
+async def test_a_row_that_this_release_cannot_read_is_laid_aside_and_holds_up_no_other(
+    database: Database, bus: Bus, heard: Heard, body: bytes
+) -> None:
     aside: list[bytes] = []
 
     async def keep(arrived: Sequence[Arrived]) -> None:
@@ -184,10 +212,16 @@ async def test_a_row_that_this_release_cannot_read_is_laid_aside_and_holds_up_no
         return aside == [body]
 
     async with database.connection() as connection:
-        await connection.execute("INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', $1, now())", body)
+        await connection.execute(
+            "INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', $1, now())",
+            body,
+        )
     await say(store_of(database, None), CommandRequested(command_ids=(1,)))
     await let_claims_run_out(database)
-    async with running(OutboxRelay(database, bus, "gateway")), running(bus.raw_consumer(topology.OUTBOX_UNREADABLE, keep)):
+    async with (
+        running(OutboxRelay(database, bus, "gateway")),
+        running(bus.raw_consumer(topology.OUTBOX_UNREADABLE, keep)),
+    ):
         await until(lambda: _are(heard, [1]), within=5, what="the other one heard")
         await until(laid_aside, within=5, what="laid aside")
         await until(lambda: all_sent(database), within=5, what="marked")

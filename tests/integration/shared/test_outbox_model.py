@@ -60,7 +60,9 @@ class System:
 
     async def _write(self, *, fails: bool) -> None:
         command_id, self.next_id = self.next_id, self.next_id + 1
-        async with Store(self.database, Queries(""), Work, owner="gateway", relay=self.relay).transaction() as work:
+        async with Store(
+            self.database, Queries(""), Work, owner="gateway", relay=self.relay
+        ).transaction() as work:
             work.send(CommandRequested(command_ids=(command_id,)))
             if fails:
                 raise Dropped
@@ -83,7 +85,9 @@ class System:
 
     async def let_claims_run_out(self) -> None:
         async with self.database.connection() as connection:
-            await connection.execute("UPDATE outbox SET claimed_until = now() - interval '1 second' WHERE sent_at IS NULL")
+            await connection.execute(
+                "UPDATE outbox SET claimed_until = now() - interval '1 second' WHERE sent_at IS NULL"
+            )
 
     async def lose_the_broker(self) -> None:
         self.broker.is_up = False
@@ -95,13 +99,23 @@ class System:
         self.broker.is_up = self.broker.confirms = True
 
 
-STEPS = [System.commit, System.roll_back, System.publish, System.mark, System.look, System.die, System.let_claims_run_out]
+STEPS = [
+    System.commit,
+    System.roll_back,
+    System.publish,
+    System.mark,
+    System.look,
+    System.die,
+    System.let_claims_run_out,
+]
 STEPS += [System.lose_the_broker, System.lose_confirms, System.mend_the_broker]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=40))
-async def test_what_is_committed_is_published_in_the_end_and_nothing_else(database: Database, steps: list[object]) -> None:
+async def test_what_is_committed_is_published_in_the_end_and_nothing_else(
+    database: Database, steps: list[object]
+) -> None:
     async with database.connection() as connection:
         await connection.execute("TRUNCATE outbox")
     system = System(database)

@@ -39,7 +39,9 @@ def test_each_promise_that_is_not_kept_is_named(changed: dict[str, object], sent
     assert f"NOT AS PROMISED: {sentence}" in table([row.before, row.attacked, row.after])
 
 
-@pytest.mark.parametrize("changed", [{"answer_seconds": [0.01] * 99 + [0.25]}, {"start_seconds": [0.1, 0.2, 9.0]}])
+@pytest.mark.parametrize(
+    "changed", [{"answer_seconds": [0.01] * 99 + [0.25]}, {"start_seconds": [0.1, 0.2, 9.0]}]
+)
 def test_the_limit_itself_is_allowed(changed: dict[str, object]) -> None:
     assert Row(CALM, replace(HELD, **changed), CALM).failures() == []
 
@@ -58,7 +60,9 @@ def test_the_quiet_times_are_those_before_and_after_the_attack() -> None:
 
 
 def test_a_quiet_phase_in_which_a_webhook_was_refused_fails_too() -> None:
-    assert Row(CALM, HELD, replace(CALM, refused={"503": 1})).failures() == ["1 webhooks (quiet) were not accepted: 503."]
+    assert Row(CALM, HELD, replace(CALM, refused={"503": 1})).failures() == [
+        "1 webhooks (quiet) were not accepted: 503."
+    ]
 
 
 def test_phases_alternate() -> None:
@@ -80,6 +84,15 @@ def test_memory_is_compared_with_that_of_before(after: int, is_kept: bool) -> No
 
 def test_the_facts_hold_every_figure_and_the_failures() -> None:
     facts = Row(CALM, replace(HELD, start_seconds=[1.0]), CALM).as_json()
-    assert (facts["name"], facts["accepted"], facts["p99_seconds"], facts["start_median_seconds"]) == ("X3", 100, 0.01, 1.0)
-    assert (facts["p99_limit_seconds"], facts["quiet_start_seconds"], facts["start_limit_seconds"]) == (0.25, 0.1, 0.2)
+    assert (facts["name"], facts["accepted"], facts["p99_seconds"], facts["start_median_seconds"]) == (
+        "X3",
+        100,
+        0.01,
+        1.0,
+    )
+    assert (facts["p99_limit_seconds"], facts["quiet_start_seconds"], facts["start_limit_seconds"]) == (
+        0.25,
+        0.1,
+        0.2,
+    )
     assert facts["failures"] == ["A run starts after 1000 ms, at most 200 ms is promised."]

@@ -34,7 +34,10 @@ def test_a_ratio_says_how_many_times_better_than_the_reference() -> None:
     assert SHORTER.ratio(0.05, 0) is None
 
 
-@pytest.mark.parametrize(("row", "value", "reached"), [(FASTER, 3000, True), (FASTER, 2999, False), (SHORTER, 0.05, True), (SHORTER, 0.051, False)])
+@pytest.mark.parametrize(
+    ("row", "value", "reached"),
+    [(FASTER, 3000, True), (FASTER, 2999, False), (SHORTER, 0.05, True), (SHORTER, 0.051, False)],
+)
 def test_a_goal_is_reached_at_its_own_value(row: Row, value: float, reached: bool) -> None:
     assert row.reached(value) is reached
 
@@ -43,7 +46,11 @@ def test_a_goal_is_reached_at_its_own_value(row: Row, value: float, reached: boo
 def test_a_quantile_covers_its_share_and_nothing_smaller_does(values: list[float], share: float) -> None:
     found = quantile(sorted(values), share)
     assert sum(value <= found for value in values) >= share * len(values)
-    assert all(sum(value <= smaller for value in values) < share * len(values) for smaller in values if smaller < found)
+    assert all(
+        sum(value <= smaller for value in values) < share * len(values)
+        for smaller in values
+        if smaller < found
+    )
 
 
 def test_a_quantile_of_nothing_is_an_error() -> None:
@@ -54,7 +61,13 @@ def test_a_quantile_of_nothing_is_an_error() -> None:
 def test_a_median_comes_with_its_spread() -> None:
     measured = median([0.3, 0.1, 0.2], {"runs": 3})
     assert measured.value == 0.2
-    assert measured.details == {"p50_seconds": 0.2, "p90_seconds": 0.3, "p99_seconds": 0.3, "longest_seconds": 0.3, "runs": 3}
+    assert measured.details == {
+        "p50_seconds": 0.2,
+        "p90_seconds": 0.3,
+        "p99_seconds": 0.3,
+        "longest_seconds": 0.3,
+        "runs": 3,
+    }
 
 
 def test_megabytes_are_millions_of_bytes_a_second() -> None:

@@ -8,7 +8,9 @@ import pytest
 from bench.load import Job, job_from, requests, status_of
 from bench.pushes import Series
 
-JOB = Job(1234, "/webhooks/github", Series("bench/quiet", 101, "a secret", seed="one"), most=3, seconds=1, first=7)
+JOB = Job(
+    1234, "/webhooks/github", Series("bench/quiet", 101, "a secret", seed="one"), most=3, seconds=1, first=7
+)
 
 WITH_LENGTH = b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\nServer: x\r\n\r\nhello"
 IN_CHUNKS = b"HTTP/1.1 503 Away\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -27,7 +29,9 @@ def test_an_answer_without_a_body_is_whole_with_its_head() -> None:
 
 def test_a_request_is_one_push_with_its_length() -> None:
     made = requests(JOB)
-    assert [beginning + end for _, beginning, end in made] == [JOB.series.body(number) for number in (7, 8, 9)]
+    assert [beginning + end for _, beginning, end in made] == [
+        JOB.series.body(number) for number in (7, 8, 9)
+    ]
     for head, beginning, end in made:
         assert head.startswith(b"POST /webhooks/github HTTP/1.1\r\n")
         assert head.endswith(b"\r\n\r\n")

@@ -18,7 +18,10 @@ def test_a_push_is_signed_over_its_whole_body(number: int) -> None:
     headers = SERIES.headers(number, SERIES.end(number))
     for name, algorithm in (("X-Hub-Signature", hashlib.sha1), ("X-Hub-Signature-256", hashlib.sha256)):
         kind, _, digest = headers[name].partition("=")
-        assert (kind, digest) == (algorithm().name, hmac.new(b"a secret", SERIES.body(number), algorithm).hexdigest())
+        assert (kind, digest) == (
+            algorithm().name,
+            hmac.new(b"a secret", SERIES.body(number), algorithm).hexdigest(),
+        )
 
 
 @given(number=NUMBERS)
@@ -37,7 +40,9 @@ def test_pushes_differ_in_body_and_delivery_id(numbers: list[int]) -> None:
 
 def test_series_of_other_seeds_share_no_push() -> None:
     other = Series("bench/quiet", 101, "a secret", seed="two")
-    assert {SERIES.sha(number) for number in range(100)}.isdisjoint(other.sha(number) for number in range(100))
+    assert {SERIES.sha(number) for number in range(100)}.isdisjoint(
+        other.sha(number) for number in range(100)
+    )
 
 
 @given(number=NUMBERS)

@@ -10,12 +10,23 @@ from bench.report import Line, lines_of, table, write
 WEBHOOKS = Row("B1", "webhooks accepted", "1/s", "higher", 3000, 60)
 STEADY = Row("B1_steady", "p99 at a pace", "ms", "lower", 20, 60, has_reference=False)
 LATENCY = Row("B2", "webhook to run", "s", "lower", 0.05, 60)
-LINES = lines_of([WEBHOOKS, STEADY, LATENCY], {"B1": Measured(3300, {"p99_ms": 9.5}), "B1_steady": Measured(31), "B2": Failed("no run")}, {"B1": Measured(30)})
+LINES = lines_of(
+    [WEBHOOKS, STEADY, LATENCY],
+    {"B1": Measured(3300, {"p99_ms": 9.5}), "B1_steady": Measured(31), "B2": Failed("no run")},
+    {"B1": Measured(30)},
+)
 
 
 def test_a_line_holds_value_reference_ratio_and_details() -> None:
     found = LINES[0].as_json()
-    assert (found["value"], found["reference"], found["ratio"], found["goal"], found["reached"], found["p99_ms"]) == (3300, 30, 110, 3000, True, 9.5)
+    assert (
+        found["value"],
+        found["reference"],
+        found["ratio"],
+        found["goal"],
+        found["reached"],
+        found["p99_ms"],
+    ) == (3300, 30, 110, 3000, True, 9.5)
 
 
 def test_a_figure_that_could_not_be_taken_is_null_and_has_its_reason() -> None:
@@ -46,7 +57,9 @@ def test_the_table_shows_each_figure_its_goal_and_the_reasons() -> None:
 
 
 def test_results_are_kept_by_moment_and_as_the_latest(tmp_path: Path) -> None:
-    latest, dated = write(tmp_path / "results", LINES, {"cores": 2}, datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC))
+    latest, dated = write(
+        tmp_path / "results", LINES, {"cores": 2}, datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC)
+    )
     assert (latest.name, dated.name) == ("latest.json", "2026-01-31-120005.json")
     assert latest.read_text() == dated.read_text()
     found = json.loads(latest.read_text())

@@ -4,7 +4,17 @@ from typing import Any, cast
 
 import pytest
 
-from tests.chaos.checks import Findings, Told, _check_events, _check_groups, _check_retries, _check_starts, _illegal_moves, read_oracle, waits
+from tests.chaos.checks import (
+    Findings,
+    Told,
+    _check_events,
+    _check_groups,
+    _check_retries,
+    _check_starts,
+    _illegal_moves,
+    read_oracle,
+    waits,
+)
 from tests.chaos.load import Journal, Load, Sent
 
 
@@ -20,7 +30,16 @@ def event(kind: str = "short", **fields: Any) -> Sent:
 
 
 def run(status: str = "success", reason: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"id": 1, "sha": "abc", "rerun": 0, "retry_of": None, "status": status, "reason": reason, "message": None, **fields}
+    return {
+        "id": 1,
+        "sha": "abc",
+        "rerun": 0,
+        "retry_of": None,
+        "status": status,
+        "reason": reason,
+        "message": None,
+        **fields,
+    }
 
 
 ENDED = [Told("start", "abc", 1, "only", 1, 1.0), Told("end", "abc", 1, "only", 1, 2.0)]
@@ -49,9 +68,20 @@ def test_what_is_as_promised_finds_nothing() -> None:
         ([run("error", "platform")], [], {"platform_errors": 1}),
         ([run()], ENDED[:1], {"untrue": 1}),
     ],
-    ids=["lost", "doubled", "stuck", "error", "timed out", "platform after a start", "platform", "green without an end"],
+    ids=[
+        "lost",
+        "doubled",
+        "stuck",
+        "error",
+        "timed out",
+        "platform after a start",
+        "platform",
+        "green without an end",
+    ],
 )
-def test_each_wrong_end_has_its_name(runs: list[dict[str, Any]], told: list[Told], found: dict[str, int]) -> None:
+def test_each_wrong_end_has_its_name(
+    runs: list[dict[str, Any]], told: list[Told], found: dict[str, int]
+) -> None:
     assert counts(event(), runs, told) == found
 
 
@@ -69,7 +99,12 @@ SUPERSEDED = run("cancelled", "superseded")
 def ends_of_two(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, int]:
     found = Findings()
     told = [*ENDED, Told("end", "def", 2, "only", 1, 4.0)]
-    _check_events(found, cast("Load", JournalOnly(NEWER, OLDER)), {"abc": cast("Any", [older]), "def": cast("Any", [newer | {"sha": "def", "id": 2}])}, told)
+    _check_events(
+        found,
+        cast("Load", JournalOnly(NEWER, OLDER)),
+        {"abc": cast("Any", [older]), "def": cast("Any", [newer | {"sha": "def", "id": 2}])},
+        told,
+    )
     return {name: count for name, count in found.counts().items() if count}
 
 
@@ -83,7 +118,12 @@ def test_only_what_a_newer_push_came_after_may_be_superseded() -> None:
 
 def groups(*lines: str) -> dict[str, int]:
     found = Findings()
-    told = read_oracle([f"{what} {sha} {run_id} only 1 {number}.0" for number, (what, sha, run_id) in enumerate(line.split() for line in lines)])
+    told = read_oracle(
+        [
+            f"{what} {sha} {run_id} only 1 {number}.0"
+            for number, (what, sha, run_id) in enumerate(line.split() for line in lines)
+        ]
+    )
     _check_groups(found, Journal(events=[OLDER, NEWER]), told)
     return {name: count for name, count in found.counts().items() if count}
 
@@ -99,19 +139,26 @@ def test_an_older_push_that_starts_after_a_newer_one_is_found() -> None:
 
 
 def test_what_is_heard_twice_was_said_once() -> None:
-    assert len(read_oracle(["start abc 1 only 1 1.5", "start abc 1 only 1 1.5", "start abc 1 only 1 2.5"])) == 2
+    assert (
+        len(read_oracle(["start abc 1 only 1 1.5", "start abc 1 only 1 1.5", "start abc 1 only 1 2.5"])) == 2
+    )
 
 
 def test_who_queues_waits_from_the_end_of_the_one_before_and_who_may_be_superseded_not_at_all() -> None:
     first, second = event("queued", accepted_at=1.0), event("queued", sha="def", accepted_at=2.0)
     told = read_oracle(["start abc 1 only 1 3.0", "end abc 1 only 1 9.0", "start def 2 only 1 11.0"])
-    assert [(wait.began_at, wait.ended_at) for wait in waits(Journal(events=[second, first]), told, {})] == [(1.0, 3.0), (9.0, 11.0)]
+    assert [(wait.began_at, wait.ended_at) for wait in waits(Journal(events=[second, first]), told, {})] == [
+        (1.0, 3.0),
+        (9.0, 11.0),
+    ]
     assert waits(Journal(events=[OLDER, NEWER]), told, {}) == []
 
 
 def test_a_retry_makes_one_run() -> None:
     found = Findings()
-    _check_retries(found, Journal(retries=[1, 2, 3]), cast("Any", [run(retry_of=1), run(retry_of=2), run(retry_of=2)]))
+    _check_retries(
+        found, Journal(retries=[1, 2, 3]), cast("Any", [run(retry_of=1), run(retry_of=2), run(retry_of=2)])
+    )
     assert (len(found.lost), len(found.doubled)) == (1, 1)
 
 
@@ -126,7 +173,10 @@ def test_user_code_that_starts_twice_and_attempts_that_live_at_once_are_found() 
 
 
 def moved(*moves: tuple[str | None, str]) -> list[Any]:
-    return [{"what": "job 1", "is_attempt": False, "from_status": before, "to_status": after} for before, after in moves]
+    return [
+        {"what": "job 1", "is_attempt": False, "from_status": before, "to_status": after}
+        for before, after in moves
+    ]
 
 
 def test_illegal_moves_and_holes_in_a_history_are_found() -> None:

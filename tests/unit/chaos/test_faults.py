@@ -23,5 +23,9 @@ def test_every_kind_has_a_name_of_its_own() -> None:
 
 
 def test_the_documentation_lists_every_kind_with_its_length() -> None:
-    listed = GUARANTEES.read_text(encoding="utf-8").partition("<!-- kinds: begin -->\n")[2].partition("\n<!-- kinds: end -->")[0]
+    listed = (
+        GUARANTEES.read_text(encoding="utf-8")
+        .partition("<!-- kinds: begin -->\n")[2]
+        .partition("\n<!-- kinds: end -->")[0]
+    )
     assert listed == table()

@@ -22,7 +22,15 @@ def test_time_in_which_something_else_was_broken_does_not_count() -> None:
 
 @pytest.mark.parametrize(
     ("outages", "seconds"),
-    [([], 10), ([(2, 4)], 8), ([(2, 6), (4, 8)], 4), ([(-5, 3)], 7), ([(8, 50)], 8), ([(-5, 50)], 0), ([(2, 4), (2, 4)], 8)],
+    [
+        ([], 10),
+        ([(2, 4)], 8),
+        ([(2, 6), (4, 8)], 4),
+        ([(-5, 3)], 7),
+        ([(8, 50)], 8),
+        ([(-5, 50)], 0),
+        ([(2, 4), (2, 4)], 8),
+    ],
 )
 def test_broken_times_may_overlap(outages: list[tuple[float, float]], seconds: float) -> None:
     assert Broken(Outage("x", began, ended) for began, ended in outages).whole_seconds(0, 10) == seconds

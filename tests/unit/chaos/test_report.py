@@ -13,19 +13,43 @@ KILL, PAUSE = Outage("broker killed", 1, 2), Outage("broker paused", 5, 9)
 
 def made(found: Findings | None = None, recovered: float = 1.0, events: int = 1) -> Report:
     journal = Journal(events=[Sent("short", f"sha-{number}", "d", 0.0) for number in range(events)])
-    injected = Injected(("broker killed", "broker paused"), [KILL, KILL, PAUSE], [PAUSE], 1, ["broker paused: x"], ["a full disk: no mounts"])
-    return report(Soak(7, 300, 0.5, {"postgresql": "15"}), journal, found or Findings(), injected, [(KILL, recovered), (PAUSE, 0.5)])
+    injected = Injected(
+        ("broker killed", "broker paused"),
+        [KILL, KILL, PAUSE],
+        [PAUSE],
+        1,
+        ["broker paused: x"],
+        ["a full disk: no mounts"],
+    )
+    return report(
+        Soak(7, 300, 0.5, {"postgresql": "15"}),
+        journal,
+        found or Findings(),
+        injected,
+        [(KILL, recovered), (PAUSE, 0.5)],
+    )
 
 
 def test_it_counts_what_was_done_and_what_came_out() -> None:
     told = made().as_json()
-    assert (told["seed"], told["cycles"], told["faults"], told["events"]) == (7, 2, {"broker killed": 2, "broker paused": 1}, 1)
+    assert (told["seed"], told["cycles"], told["faults"], told["events"]) == (
+        7,
+        2,
+        {"broker killed": 2, "broker paused": 1},
+        1,
+    )
     assert (told["lost"], told["doubled"], told["stuck"], told["as_promised"]) == (0, 0, 0, True)
-    assert (told["recovery_p50_seconds"], told["recovery_max_seconds"], told["recovery_max_kind"]) == (0.75, 1.0, "broker killed")
+    assert (told["recovery_p50_seconds"], told["recovery_max_seconds"], told["recovery_max_kind"]) == (
+        0.75,
+        1.0,
+        "broker killed",
+    )
     assert told["machine"]["postgresql"] == "15"
 
 
-@pytest.mark.parametrize("name", ["lost", "doubled", "stuck", "untrue", "log_errors", "illegal", "overlap", "violations"])
+@pytest.mark.parametrize(
+    "name", ["lost", "doubled", "stuck", "untrue", "log_errors", "illegal", "overlap", "violations"]
+)
 def test_one_of_anything_is_too_many(name: str) -> None:
     found = Findings()
     getattr(found, name).append("one")

@@ -82,7 +82,9 @@ class ManyTries(World):
             raise EOFError(f"try {self.tries}\nmore of it")
 
 
-async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     breaks = iter([LookupError("no such part"), asyncio.CancelledError(), None])
 
     @contextlib.asynccontextmanager
@@ -100,7 +102,12 @@ async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_noth
     going_on = Trouble(world)
     await going_on.run(0, least=1)
     assert (going_on.injected.counts(), going_on.injected.not_injected, world.tries) == ({"a": 1}, 2, 4)
-    assert going_on.injected.notes == ["a: LookupError no such part", "mending: EOFError try 1", "mending: EOFError try 2", "a: CancelledError"]
+    assert going_on.injected.notes == [
+        "a: LookupError no such part",
+        "mending: EOFError try 1",
+        "mending: EOFError try 2",
+        "a: CancelledError",
+    ]
 
 
 async def something(now: list[str]) -> bool:

@@ -30,7 +30,9 @@ def api() -> Iterator[FakeApi]:
 
 
 @pytest.fixture
-def towpath(api: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Towpath:
+def towpath(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Towpath:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TOWPATH_URL", api.url)
     monkeypatch.setenv("TOWPATH_TOKEN", TOKEN)

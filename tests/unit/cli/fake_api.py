@@ -58,7 +58,9 @@ class FakeApi:
         self.asked.append(asked)
         waiting = self.answers[(asked.method, asked.path)]
         if not waiting:
-            return Told(404, problem(404, "not_found", "There is nothing here for you."), "application/problem+json")
+            return Told(
+                404, problem(404, "not_found", "There is nothing here for you."), "application/problem+json"
+            )
         return waiting.popleft() if len(waiting) > 1 else waiting[0]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -70,7 +72,15 @@ class FakeApi:
                 raw = self.rfile.read(length)
                 address = urlsplit(self.path)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                told = api.told(Asked(self.command, address.path, dict(parse_qsl(address.query)), headers, json.loads(raw) if raw else None))
+                told = api.told(
+                    Asked(
+                        self.command,
+                        address.path,
+                        dict(parse_qsl(address.query)),
+                        headers,
+                        json.loads(raw) if raw else None,
+                    )
+                )
                 self.send_response(told.status)
                 self.send_header("Content-Type", told.content_type)
                 self.send_header("Content-Length", str(len(told.raw) + (1000 if told.breaks_off else 0)))
@@ -87,8 +97,16 @@ class FakeApi:
         return Handler
 
 
-def problem(status: int, code: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"type": f"urn:towpath:problem:{code}", "title": "Title", "status": status, "detail": detail, "errors": errors or []}
+def problem(
+    status: int, code: str, detail: str, errors: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    return {
+        "type": f"urn:towpath:problem:{code}",
+        "title": "Title",
+        "status": status,
+        "detail": detail,
+        "errors": errors or [],
+    }
 
 
 def sse(event_id: str, kind: str, data: object) -> bytes:

@@ -54,11 +54,17 @@ def test_every_request_carries_the_token(api: FakeApi, towpath: Towpath) -> None
 
 def test_json_is_the_apis_answer(api: FakeApi, towpath: Towpath) -> None:
     api.answer("GET", "/pipelines", page(PIPELINE))
-    assert json.loads(towpath("pipelines", "list", "--json").out) == {"items": [PIPELINE], "next_cursor": None}
+    assert json.loads(towpath("pipelines", "list", "--json").out) == {
+        "items": [PIPELINE],
+        "next_cursor": None,
+    }
 
 
 def test_pages_are_joined_up_to_the_limit(api: FakeApi, towpath: Towpath) -> None:
-    pages = [page(*({**PIPELINE, "id": n} for n in range(first, first + 200)), next_cursor="more") for first in (0, 200)]
+    pages = [
+        page(*({**PIPELINE, "id": n} for n in range(first, first + 200)), next_cursor="more")
+        for first in (0, 200)
+    ]
     api.answer("GET", "/pipelines", *pages)
     found = json.loads(towpath("pipelines", "list", "--limit", "250", "--json").out)
     assert [asked.query for asked in api.asked] == [{"limit": "200"}, {"limit": "50", "cursor": "more"}]
@@ -73,8 +79,12 @@ def test_a_pipeline_is_found_by_its_name(api: FakeApi, towpath: Towpath) -> None
     assert "version: 1" in result.out
 
 
-@pytest.mark.parametrize(("found", "said"), [([], "no pipeline is called"), ([PIPELINE, PIPELINE], "several pipelines")])
-def test_a_name_that_is_nobodys_or_several_peoples_is_an_error(api: FakeApi, towpath: Towpath, found: list[dict[str, Any]], said: str) -> None:
+@pytest.mark.parametrize(
+    ("found", "said"), [([], "no pipeline is called"), ([PIPELINE, PIPELINE], "several pipelines")]
+)
+def test_a_name_that_is_nobodys_or_several_peoples_is_an_error(
+    api: FakeApi, towpath: Towpath, found: list[dict[str, Any]], said: str
+) -> None:
     api.answer("GET", "/pipelines", page(*found))
     result = towpath("pipelines", "delete", "web-ci")
     assert (result.exit_code, api.asked[-1].method) == (1, "GET")
@@ -84,13 +94,24 @@ def test_a_name_that_is_nobodys_or_several_peoples_is_an_error(api: FakeApi, tow
 def test_a_file_becomes_a_pipeline(api: FakeApi, towpath: Towpath, pipeline_file: str) -> None:
     api.answer("POST", "/pipelines", Told(201, PIPELINE))
     result = towpath("pipelines", "create", pipeline_file, "--name", "web-ci")
-    assert api.asked[0].body == {"name": "web-ci", "description": "", "yaml_config": "jobs:\n  servces: 1\n", "enabled": True}
+    assert api.asked[0].body == {
+        "name": "web-ci",
+        "description": "",
+        "yaml_config": "jobs:\n  servces: 1\n",
+        "enabled": True,
+    }
     assert "created pipeline  3 web-ci, revision 1" in result.out
 
 
 @pytest.mark.parametrize("command", [("pipelines", "create"), ("pipelines", "update", "3")])
-def test_an_invalid_pipeline_is_shown_with_the_place_and_the_fix(api: FakeApi, towpath: Towpath, pipeline_file: str, command: tuple[str, ...]) -> None:
-    refusal = Told(422, problem(422, "pipeline_invalid", "The pipeline is not valid.", [FAULT]), "application/problem+json")
+def test_an_invalid_pipeline_is_shown_with_the_place_and_the_fix(
+    api: FakeApi, towpath: Towpath, pipeline_file: str, command: tuple[str, ...]
+) -> None:
+    refusal = Told(
+        422,
+        problem(422, "pipeline_invalid", "The pipeline is not valid.", [FAULT]),
+        "application/problem+json",
+    )
     api.answer("POST", "/pipelines", refusal)
     api.answer("PUT", "/pipelines/3", refusal)
     result = towpath(*command, pipeline_file, "--name", "web-ci")
@@ -107,7 +128,9 @@ def test_validate_says_valid(api: FakeApi, towpath: Towpath, pipeline_file: str)
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_validate_ends_with_1_when_the_pipeline_is_not_valid(api: FakeApi, towpath: Towpath, pipeline_file: str, options: tuple[str, ...]) -> None:
+def test_validate_ends_with_1_when_the_pipeline_is_not_valid(
+    api: FakeApi, towpath: Towpath, pipeline_file: str, options: tuple[str, ...]
+) -> None:
     api.answer("POST", "/pipelines/validate", Told(body={"valid": False, "errors": [FAULT]}))
     result = towpath("validate", pipeline_file, *options)
     assert result.exit_code == 1
@@ -122,7 +145,9 @@ def test_only_what_is_named_is_changed(api: FakeApi, towpath: Towpath) -> None:
 
 
 def test_a_retry_says_what_it_made(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("POST", "/runs/7/retry", Told(201, {"id": 8, "pipeline": "web-ci", "number": 2, "status": "pending"}))
+    api.answer(
+        "POST", "/runs/7/retry", Told(201, {"id": 8, "pipeline": "web-ci", "number": 2, "status": "pending"})
+    )
     result = towpath("runs", "retry", "7", "--failed-only", "--latest")
     assert api.asked[0].body == {"only": "failed", "latest": True}
     assert "run 8 (web-ci #2) is pending" in result.out
@@ -131,19 +156,31 @@ def test_a_retry_says_what_it_made(api: FakeApi, towpath: Towpath) -> None:
 @pytest.mark.parametrize(
     ("status", "exit_code", "said"),
     [
-        ("failed", 1, "run 4 was retried already, as run 7 (failed); to try that one again: towpath runs retry 7\n"),
+        (
+            "failed",
+            1,
+            "run 4 was retried already, as run 7 (failed); to try that one again: towpath runs retry 7\n",
+        ),
         ("running", 0, "run 4 was retried already, as run 7 (running)\n"),
     ],
 )
-def test_a_second_retry_says_which_run_the_first_one_made(api: FakeApi, towpath: Towpath, status: str, exit_code: int, said: str) -> None:
-    api.answer("POST", "/runs/4/retry", Told(200, {"id": 7, "pipeline": "web-ci", "number": 2, "status": status}))
+def test_a_second_retry_says_which_run_the_first_one_made(
+    api: FakeApi, towpath: Towpath, status: str, exit_code: int, said: str
+) -> None:
+    api.answer(
+        "POST", "/runs/4/retry", Told(200, {"id": 7, "pipeline": "web-ci", "number": 2, "status": status})
+    )
     result = towpath("runs", "retry", "4")
     assert (result.exit_code, result.err) == (exit_code, said)
 
 
 @pytest.mark.parametrize(("status", "said"), [("running", "cancelling"), ("cancelled", "cancelled")])
-def test_a_cancelled_run_is_said_to_be_on_its_way_until_it_is_over(api: FakeApi, towpath: Towpath, status: str, said: str) -> None:
-    api.answer("POST", "/runs/8/cancel", Told(200, {"id": 8, "pipeline": "long", "number": 1, "status": status}))
+def test_a_cancelled_run_is_said_to_be_on_its_way_until_it_is_over(
+    api: FakeApi, towpath: Towpath, status: str, said: str
+) -> None:
+    api.answer(
+        "POST", "/runs/8/cancel", Told(200, {"id": 8, "pipeline": "long", "number": 1, "status": status})
+    )
     assert towpath("runs", "cancel", "8").out == f"run 8 (long #1): {said}\n"
 
 
@@ -176,18 +213,64 @@ def test_a_delivery_is_shown_whatever_its_id(api: FakeApi, towpath: Towpath) -> 
 
 
 def test_an_event_is_shown_with_the_reasons_of_each_decision(api: FakeApi, towpath: Towpath) -> None:
-    decision = {"pipeline": "web-ci", "outcome": "not_matched", "run_id": None, "reasons": [{"code": "branch", "text": "branch dev is not main"}]}
-    names = ("action", "delivery_id", "source", "title", "message", "sender_login", "tag", "ref", "pull_request")
-    event = {"id": 1, "kind": "push", "repository": "octo/web", "branch": "dev", "sha": "a" * 40, "trusted": True, "received_at": "x", "decisions": [decision]}
+    decision = {
+        "pipeline": "web-ci",
+        "outcome": "not_matched",
+        "run_id": None,
+        "reasons": [{"code": "branch", "text": "branch dev is not main"}],
+    }
+    names = (
+        "action",
+        "delivery_id",
+        "source",
+        "title",
+        "message",
+        "sender_login",
+        "tag",
+        "ref",
+        "pull_request",
+    )
+    event = {
+        "id": 1,
+        "kind": "push",
+        "repository": "octo/web",
+        "branch": "dev",
+        "sha": "a" * 40,
+        "trusted": True,
+        "received_at": "x",
+        "decisions": [decision],
+    }
     api.answer("GET", "/events/1", Told(body={**dict.fromkeys(names), **event}))
     assert "branch dev is not main" in towpath("events", "show", "1").out
 
 
 def test_an_event_without_decisions_says_where_to_look(api: FakeApi, towpath: Towpath) -> None:
-    names = ("action", "delivery_id", "source", "title", "message", "sender_login", "tag", "ref", "pull_request")
-    event = {"id": 1, "kind": "push", "repository": "octo/web", "branch": "dev", "sha": "a" * 40, "trusted": True, "received_at": "x", "decisions": []}
+    names = (
+        "action",
+        "delivery_id",
+        "source",
+        "title",
+        "message",
+        "sender_login",
+        "tag",
+        "ref",
+        "pull_request",
+    )
+    event = {
+        "id": 1,
+        "kind": "push",
+        "repository": "octo/web",
+        "branch": "dev",
+        "sha": "a" * 40,
+        "trusted": True,
+        "received_at": "x",
+        "decisions": [],
+    }
     api.answer("GET", "/events/1", Told(body={**dict.fromkeys(names), **event}))
-    assert "no pipeline of yours names octo/web (see `towpath pipelines show NAME`" in towpath("events", "show", "1").out
+    assert (
+        "no pipeline of yours names octo/web (see `towpath pipelines show NAME`"
+        in towpath("events", "show", "1").out
+    )
 
 
 WARNING: dict[str, Any] = {
@@ -201,7 +284,9 @@ WARNING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("hint", ["Did you mean octo/boats?", None])
-@pytest.mark.parametrize("command", [("validate",), ("pipelines", "create", "--name", "boats"), ("pipelines", "update", "3")])
+@pytest.mark.parametrize(
+    "command", [("validate",), ("pipelines", "create", "--name", "boats"), ("pipelines", "update", "3")]
+)
 def test_a_repository_for_which_nothing_will_run_is_warned_of(
     api: FakeApi, towpath: Towpath, pipeline_file: str, command: tuple[str, ...], hint: str | None
 ) -> None:
@@ -210,20 +295,35 @@ def test_a_repository_for_which_nothing_will_run_is_warned_of(
     api.answer("PUT", "/pipelines/3", Told(200, {**PIPELINE, "warnings": warnings}))
     api.answer("POST", "/pipelines/validate", Told(200, {"valid": True, "errors": [], "warnings": warnings}))
     result = towpath(*command, pipeline_file)
-    assert (result.exit_code, result.err) == (0, f"warning: nothing will run for octo/boatz{f'. {hint}' if hint else ''}\n")
+    assert (result.exit_code, result.err) == (
+        0,
+        f"warning: nothing will run for octo/boatz{f'. {hint}' if hint else ''}\n",
+    )
 
 
 @pytest.mark.parametrize("reference", ["2", "octo/web", "Octo/Web"])
-def test_a_repository_is_named_by_its_id_or_its_full_name(api: FakeApi, towpath: Towpath, reference: str) -> None:
-    api.answer("GET", "/repositories", page({"id": 1, "full_name": "octo/boats"}, {"id": 2, "full_name": "octo/web"}))
+def test_a_repository_is_named_by_its_id_or_its_full_name(
+    api: FakeApi, towpath: Towpath, reference: str
+) -> None:
+    api.answer(
+        "GET", "/repositories", page({"id": 1, "full_name": "octo/boats"}, {"id": 2, "full_name": "octo/web"})
+    )
     api.answer("DELETE", "/repositories/2", Told(204))
     result = towpath("repositories", "delete", reference)
     assert (result.exit_code, api.asked[-1].path) == (0, "/repositories/2")
 
 
-@pytest.mark.parametrize(("full_names", "said"), [((), "there is no repository"), (("octo/web", "octo/web"), "several forges")])
-def test_a_full_name_that_is_no_repositorys_or_several_ones_is_an_error(api: FakeApi, towpath: Towpath, full_names: tuple[str, ...], said: str) -> None:
-    api.answer("GET", "/repositories", page(*({"id": number, "full_name": name} for number, name in enumerate(full_names))))
+@pytest.mark.parametrize(
+    ("full_names", "said"), [((), "there is no repository"), (("octo/web", "octo/web"), "several forges")]
+)
+def test_a_full_name_that_is_no_repositorys_or_several_ones_is_an_error(
+    api: FakeApi, towpath: Towpath, full_names: tuple[str, ...], said: str
+) -> None:
+    api.answer(
+        "GET",
+        "/repositories",
+        page(*({"id": number, "full_name": name} for number, name in enumerate(full_names))),
+    )
     result = towpath("repositories", "show", "octo/web")
     assert (result.exit_code, said in result.err) == (1, True)
 
@@ -233,15 +333,33 @@ def test_the_schema_and_the_version_need_no_api(api: FakeApi, towpath: Towpath) 
     assert (towpath("--version").out, api.asked) == (f"towpath {VERSION}\n", [])
 
 
-def test_a_narrow_terminal_breaks_no_word_that_is_looked_for(api: FakeApi, towpath: Towpath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_breaks_no_word_that_is_looked_for(
+    api: FakeApi, towpath: Towpath, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    run = {"id": 12345, "pipeline": "web-ci", "number": 12, "status": "cancelled", "reason": "cancelled_by_user", "event": "pull_request"}
-    more = {"triggered_by": "ada", "branch": "feature/" + "long-" * 10, "sha": "0123456789" * 4, "created_at": "2026-11-23T15:10:11.000000Z"}
+    run = {
+        "id": 12345,
+        "pipeline": "web-ci",
+        "number": 12,
+        "status": "cancelled",
+        "reason": "cancelled_by_user",
+        "event": "pull_request",
+    }
+    more = {
+        "triggered_by": "ada",
+        "branch": "feature/" + "long-" * 10,
+        "sha": "0123456789" * 4,
+        "created_at": "2026-11-23T15:10:11.000000Z",
+    }
     api.answer("GET", "/runs", page({**run, **more}))
     out = towpath("runs", "list").out
     assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines())) <= 80
-    assert [word for word in ("12345", "cancelled", "cancelled_by_user", " 01234567 ", "11-23 15:10") if word not in out] == []
+    assert [
+        word
+        for word in ("12345", "cancelled", "cancelled_by_user", " 01234567 ", "11-23 15:10")
+        if word not in out
+    ] == []
 
 
 def test_a_new_token_alone_goes_to_standard_output(api: FakeApi, towpath: Towpath) -> None:
@@ -282,24 +400,49 @@ RUN: dict[str, Any] = {
     "provenance": {},
     **dict.fromkeys(("branch", "sha", "retry_of", "reason", "started_at", "finished_at")),
 }
-ATTEMPT: dict[str, Any] = {"number": 1, "status": "finished", "outcome": "error", "reason": "evicted", "steps": []}
+ATTEMPT: dict[str, Any] = {
+    "number": 1,
+    "status": "finished",
+    "outcome": "error",
+    "reason": "evicted",
+    "steps": [],
+}
 SECOND: dict[str, Any] = {"number": 2, "status": "claimed", "outcome": None, "reason": None, "steps": []}
-JOB: dict[str, Any] = {"name": "build", "status": "pending", "place": None, "retry_at": None, "carried_from": None, **dict.fromkeys(("reason", "message"))}
+JOB: dict[str, Any] = {
+    "name": "build",
+    "status": "pending",
+    "place": None,
+    "retry_at": None,
+    "carried_from": None,
+    **dict.fromkeys(("reason", "message")),
+}
 
 
 @pytest.mark.parametrize(
     ("job", "words"),
     [
         ({"waiting_for": "slot", "place": 3, "attempts": []}, "slot, 3 before it"),
-        ({"waiting_for": "retry_backoff", "retry_at": "2026-11-23T12:01:00.000000Z", "attempts": [ATTEMPT]}, "retry_backoff until 2026-11-23 12:01:00"),
-        ({"waiting_for": "node", "message": "0/3 nodes are available", "attempts": [ATTEMPT]}, "0/3 nodes are available"),
+        (
+            {
+                "waiting_for": "retry_backoff",
+                "retry_at": "2026-11-23T12:01:00.000000Z",
+                "attempts": [ATTEMPT],
+            },
+            "retry_backoff until 2026-11-23 12:01:00",
+        ),
+        (
+            {"waiting_for": "node", "message": "0/3 nodes are available", "attempts": [ATTEMPT]},
+            "0/3 nodes are available",
+        ),
         (
             {"waiting_for": None, "attempts": [ATTEMPT, SECOND]},
             "1 error (evicted), 2 claimed",
         ),
     ],
 )
-def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(api: FakeApi, towpath: Towpath, job: dict[str, Any], words: str) -> None:
+def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(
+    api: FakeApi, towpath: Towpath, job: dict[str, Any], words: str
+) -> None:
     api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": [{**JOB, **job}]}))
     assert words in " ".join(towpath("runs", "show", "7").out.split())
 
@@ -307,15 +450,25 @@ def test_a_run_shows_what_its_jobs_wait_for_and_how_their_attempts_ended(api: Fa
 def test_x12_a_run_shows_each_warning_once(api: FakeApi, towpath: Towpath) -> None:
     warned = {**ATTEMPT, "warnings": ["The job shares a network."]}
     other = {**JOB, "name": "test", "waiting_for": None, "attempts": [warned]}
-    jobs = [{**JOB, "waiting_for": None, "attempts": [warned, {**SECOND, "warnings": warned["warnings"]}]}, other]
+    jobs = [
+        {**JOB, "waiting_for": None, "attempts": [warned, {**SECOND, "warnings": warned["warnings"]}]},
+        other,
+    ]
     api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": jobs}))
     assert towpath("runs", "show", "7").err == "warning: build, test: The job shares a network.\n"
 
 
 def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towpath) -> None:
     """Also where a job that was asked to stop came to its good end, which then ended the run."""
-    changes = [("running", None, "attempt:5"), ("cancelled", "superseded", "run:8"), ("success", None, "attempt:5"), ("cancelled", "superseded", "attempt:5")]
-    transitions = [{"to_status": status, "reason": reason, "cause": cause} for status, reason, cause in changes]
+    changes = [
+        ("running", None, "attempt:5"),
+        ("cancelled", "superseded", "run:8"),
+        ("success", None, "attempt:5"),
+        ("cancelled", "superseded", "attempt:5"),
+    ]
+    transitions = [
+        {"to_status": status, "reason": reason, "cause": cause} for status, reason, cause in changes
+    ]
     run = {**RUN, "status": "cancelled", "reason": "superseded", "jobs": [], "transitions": transitions}
     api.answer("GET", "/runs/7", Told(body=run))
     shown = " ".join(towpath("runs", "show", "7").out.split())
@@ -324,7 +477,12 @@ def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towp
 
 
 def test_limits_are_shown_with_their_settings(api: FakeApi, towpath: Towpath) -> None:
-    limit = {"setting": "TOWPATH_WEBHOOK_BODY_BYTES", "value": 26214400.0, "unit": "bytes", "reason": "A webhook's body."}
+    limit = {
+        "setting": "TOWPATH_WEBHOOK_BODY_BYTES",
+        "value": 26214400.0,
+        "unit": "bytes",
+        "reason": "A webhook's body.",
+    }
     api.answer("GET", "/limits", Told(200, {"items": [limit]}))
     result = towpath("limits")
     assert "26,214,400 bytes" in result.out

@@ -22,10 +22,17 @@ LETTER: dict[str, Any] = {
 
 
 def test_open_letters_are_listed_by_queue(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("GET", "/dead-letters", Told(body={"items": [LETTER, {**LETTER, "id": 3, "type": ""}], "next_cursor": None}))
+    api.answer(
+        "GET",
+        "/dead-letters",
+        Told(body={"items": [LETTER, {**LETTER, "id": 3, "type": ""}], "next_cursor": None}),
+    )
     result = towpath("dead-letters", "list", "--queue", "scheduler.deliveries", "--state", "open")
     assert {"queue": "scheduler.deliveries", "state": "open"}.items() <= api.asked[0].query.items()
-    assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [["4", "scheduler.deliveries"], ["3", "scheduler.deliveries"]]
+    assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [
+        ["4", "scheduler.deliveries"],
+        ["3", "scheduler.deliveries"],
+    ]
     assert "no message" in result.out
 
 

@@ -18,9 +18,24 @@ from tests.unit.cli.fake_api import FakeApi, Told, problem
         (503, 1, "try again"),
     ],
 )
-def test_every_refusal_says_what_is_wrong_and_what_to_do(api: FakeApi, towpath: Towpath, status: int, exit_code: int, said: str) -> None:
-    faults = [{"path": "query.status", "code": "enum", "message": "not a status", "hint": None, "line": None, "column": None}]
-    api.answer("GET", "/runs", Told(status, problem(status, "code", "The detail.", faults), "application/problem+json"))
+def test_every_refusal_says_what_is_wrong_and_what_to_do(
+    api: FakeApi, towpath: Towpath, status: int, exit_code: int, said: str
+) -> None:
+    faults = [
+        {
+            "path": "query.status",
+            "code": "enum",
+            "message": "not a status",
+            "hint": None,
+            "line": None,
+            "column": None,
+        }
+    ]
+    api.answer(
+        "GET",
+        "/runs",
+        Told(status, problem(status, "code", "The detail.", faults), "application/problem+json"),
+    )
     result = towpath("runs", "list")
     assert (result.exit_code, result.out) == (exit_code, "")
     assert said in result.err
@@ -70,7 +85,9 @@ def test_a_redirect_is_not_followed(api: FakeApi, towpath: Towpath) -> None:
         ("repositories", "add", "a/b", "--clone-url", "u", "--clone-token-file", "no-such-file"),
     ],
 )
-def test_wrong_usage_is_2_and_asks_nothing(api: FakeApi, towpath: Towpath, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_is_2_and_asks_nothing(
+    api: FakeApi, towpath: Towpath, arguments: tuple[str, ...]
+) -> None:
     result = towpath(*arguments)
     assert (result.exit_code, api.asked) == (2, [])
     assert result.err
@@ -81,7 +98,9 @@ def test_what_a_refusal_says_does_not_act_on_the_terminal(api: FakeApi, towpath:
     assert "\x1b" not in towpath("runs", "show", "1").err
 
 
-@pytest.mark.parametrize("group", ["", "pipelines", "runs", "events", "deliveries", "repositories", "users", "tokens"])
+@pytest.mark.parametrize(
+    "group", ["", "pipelines", "runs", "events", "deliveries", "repositories", "users", "tokens"]
+)
 def test_help_asks_nothing(api: FakeApi, towpath: Towpath, group: str) -> None:
     result = towpath(*([group] if group else []), "--help")
     assert (result.exit_code, api.asked) == (0, [])

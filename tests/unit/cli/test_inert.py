@@ -11,7 +11,10 @@ from cli.output import say_document
 
 COLOUR = re.compile(r"\x1b\[[0-9;:]{0,64}m")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-TEXT = st.text(st.one_of(st.sampled_from("\x1b\x9b\x9d\x07\x90\\]_[PX^;0127mKHJ?\r\n\t \x00\x85"), st.characters()), max_size=200)
+TEXT = st.text(
+    st.one_of(st.sampled_from("\x1b\x9b\x9d\x07\x90\\]_[PX^;0127mKHJ?\r\n\t \x00\x85"), st.characters()),
+    max_size=200,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,10 @@ def test_sequences_are_cut_out(hostile: str, shown: str) -> None:
 
 
 def test_colours_are_kept_at_a_terminal_and_end_with_the_line() -> None:
-    assert log_line("\x1b[1;31mred\x1b[0m \x1b[38:2::1:2:3mrgb", coloured=True) == "\x1b[1;31mred\x1b[0m \x1b[38:2::1:2:3mrgb\x1b[0m"
+    assert (
+        log_line("\x1b[1;31mred\x1b[0m \x1b[38:2::1:2:3mrgb", coloured=True)
+        == "\x1b[1;31mred\x1b[0m \x1b[38:2::1:2:3mrgb\x1b[0m"
+    )
 
 
 def test_colours_are_cut_out_where_there_is_no_terminal() -> None:
@@ -75,13 +81,28 @@ def test_a_name_is_one_line_and_does_not_turn_the_direction_of_writing() -> None
     assert one_line("main\n\x1b[31m\u202egnp.exe\u2066\t x ") == r"main \u202egnp.exe\u2066  x"
 
 
-HIDDEN = ["\u061c", "\u200b", "\u200e", "\u200f", *map(chr, range(0x2028, 0x202F)), "\u2060", *map(chr, range(0x2066, 0x206A)), "\ufeff", "\U000e0041"]
+HIDDEN = [
+    "\u061c",
+    "\u200b",
+    "\u200e",
+    "\u200f",
+    *map(chr, range(0x2028, 0x202F)),
+    "\u2060",
+    *map(chr, range(0x2066, 0x206A)),
+    "\ufeff",
+    "\U000e0041",
+]
 
 
 @pytest.mark.parametrize("sign", HIDDEN, ids=ascii)
 def test_x13_characters_that_hide_or_reorder_text_are_shown_as_escapes(sign: str) -> None:
     escape = ascii(sign)[1:-1]
-    for shown in (log_line(f"a{sign}b", coloured=True), log_line(f"a{sign}b", coloured=False), one_line(f"a{sign}b"), in_columns(f"a{sign}b")):
+    for shown in (
+        log_line(f"a{sign}b", coloured=True),
+        log_line(f"a{sign}b", coloured=False),
+        one_line(f"a{sign}b"),
+        in_columns(f"a{sign}b"),
+    ):
         assert shown == f"a{escape}b"
 
 
@@ -95,7 +116,9 @@ def test_a_long_hostile_line_takes_no_long_time(part: str) -> None:
     assert "\x1b" not in log_line(part * 20_000, coloured=False)
 
 
-@pytest.mark.parametrize(("terminal", "shown"), [(True, "name: a\\u202eb\n\tc"), (False, "name: a\u202eb\n\tc")])
+@pytest.mark.parametrize(
+    ("terminal", "shown"), [(True, "name: a\\u202eb\n\tc"), (False, "name: a\u202eb\n\tc")]
+)
 def test_x13_a_stored_pipeline_is_exact_in_a_pipe_and_harmless_at_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool, shown: str
 ) -> None:

@@ -13,7 +13,20 @@ from tests.unit.cli.fake_api import FakeApi, Told, problem, sse
 
 STREAM = "/runs/7/logs/stream"
 OVER = {"id": 7, "status": "failed", "reason": "script_failed", "log_complete": True}
-STEP = sse("2:1", "step", {"stream": 1, "job": "lint", "attempt": 1, "container": "job", "line": 1, "phase": "begin", "index": 1, "name": "ruff\x1b[2J"})
+STEP = sse(
+    "2:1",
+    "step",
+    {
+        "stream": 1,
+        "job": "lint",
+        "attempt": 1,
+        "container": "job",
+        "line": 1,
+        "phase": "begin",
+        "index": 1,
+        "name": "ruff\x1b[2J",
+    },
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +44,11 @@ def end(status: str, reason: str | None = None) -> bytes:
 
 
 def test_a_stored_log_is_printed_inert(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("GET", "/runs/7/logs", Told(body=b"one\n\x1b[31mtwo\x1b]0;x\x07\n\xff\x00three", content_type="text/plain"))
+    api.answer(
+        "GET",
+        "/runs/7/logs",
+        Told(body=b"one\n\x1b[31mtwo\x1b]0;x\x07\n\xff\x00three", content_type="text/plain"),
+    )
     api.answer("GET", "/runs/7", Told(body=OVER))
     result = towpath("runs", "logs", "7", "--job", "test", "--attempt", "2")
     assert (result.exit_code, result.out) == (0, "one\ntwo\n\N{REPLACEMENT CHARACTER}three\n")
@@ -45,22 +62,38 @@ def test_a_stored_log_ends_with_the_verdict_aside(api: FakeApi, towpath: Towpath
     assert (result.out, result.err) == ("one\n", "run 7: failed (script_failed)\n")
 
 
-def test_at_a_terminal_the_log_of_a_run_that_is_over_has_its_steps(api: FakeApi, towpath: Towpath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_a_terminal_the_log_of_a_run_that_is_over_has_its_steps(
+    api: FakeApi, towpath: Towpath, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     api.answer("GET", "/runs/7", Told(body=OVER))
-    api.answer("GET", STREAM, Told(body=STEP + lines("2:2", "yes", job="lint") + end("failed", "script_failed")))
+    api.answer(
+        "GET", STREAM, Told(body=STEP + lines("2:2", "yes", job="lint") + end("failed", "script_failed"))
+    )
     result = towpath("runs", "logs", "7")
-    assert (result.exit_code, result.out, result.err) == (0, "lint | --- ruff\nlint | yes\n", "run 7: failed (script_failed)\n")
+    assert (result.exit_code, result.out, result.err) == (
+        0,
+        "lint | --- ruff\nlint | yes\n",
+        "run 7: failed (script_failed)\n",
+    )
 
 
 def test_the_verdict_is_said_once(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("GET", STREAM, Told(body=sse("0:0", "status", {"status": "success", "reason": None}) + end("success")))
+    api.answer(
+        "GET", STREAM, Told(body=sse("0:0", "status", {"status": "success", "reason": None}) + end("success"))
+    )
     assert towpath("runs", "logs", "7", "--follow").err == "run 7: success\n"
 
 
-@pytest.mark.parametrize(("status", "exit_code"), [("success", 0), ("skipped", 0), ("failed", 1), ("error", 1), ("cancelled", 1)])
-def test_following_ends_with_the_run_and_says_how(api: FakeApi, towpath: Towpath, status: str, exit_code: int) -> None:
-    api.answer("GET", STREAM, Told(body=lines("1:2", "hello") + end(status, "why"), content_type="text/event-stream"))
+@pytest.mark.parametrize(
+    ("status", "exit_code"), [("success", 0), ("skipped", 0), ("failed", 1), ("error", 1), ("cancelled", 1)]
+)
+def test_following_ends_with_the_run_and_says_how(
+    api: FakeApi, towpath: Towpath, status: str, exit_code: int
+) -> None:
+    api.answer(
+        "GET", STREAM, Told(body=lines("1:2", "hello") + end(status, "why"), content_type="text/event-stream")
+    )
     result = towpath("runs", "logs", "7", "--follow")
     assert (result.exit_code, result.out) == (exit_code, "test | hello\n")
     assert f"run 7: {status} (why)" in result.err
@@ -81,7 +114,9 @@ def test_a_lost_connection_is_gone_on_with_behind_the_last_event(api: FakeApi, t
 
 
 def test_only_the_job_asked_for_is_printed(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("GET", STREAM, Told(body=lines("1:2", "no") + STEP + lines("2:2", "yes", job="lint") + end("success")))
+    api.answer(
+        "GET", STREAM, Told(body=lines("1:2", "no") + STEP + lines("2:2", "yes", job="lint") + end("success"))
+    )
     assert towpath("runs", "logs", "7", "-f", "--job", "lint").out == "--- ruff\nyes\n"
 
 
@@ -128,7 +163,17 @@ def test_tries_count_from_the_last_event_that_came() -> None:
         ({"exit_code": 3}, "lint | --- exit code 3\n"),
     ],
 )
-def test_a_step_that_ended_badly_says_how(api: FakeApi, towpath: Towpath, ended: dict[str, object], said: str) -> None:
-    place = {"stream": 1, "job": "lint", "attempt": 1, "container": "job", "line": 2, "phase": "end", "index": 1}
+def test_a_step_that_ended_badly_says_how(
+    api: FakeApi, towpath: Towpath, ended: dict[str, object], said: str
+) -> None:
+    place = {
+        "stream": 1,
+        "job": "lint",
+        "attempt": 1,
+        "container": "job",
+        "line": 2,
+        "phase": "end",
+        "index": 1,
+    }
     api.answer("GET", STREAM, Told(body=sse("1:3", "step", {**place, **ended}) + end("failed")))
     assert towpath("runs", "logs", "7", "--follow").out == said

@@ -22,7 +22,10 @@ def test_the_files_token_is_never_sent_to_another_address() -> None:
 
 
 def test_a_slash_at_the_end_is_no_part_of_the_address() -> None:
-    assert settings_from({"TOWPATH_URL": "https://ci.example.org/", "TOWPATH_TOKEN": "tp_a"}, {}).url == "https://ci.example.org"
+    assert (
+        settings_from({"TOWPATH_URL": "https://ci.example.org/", "TOWPATH_TOKEN": "tp_a"}, {}).url
+        == "https://ci.example.org"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from cli.sse import ServerSentEvent, events
 
 
 def test_an_event_has_its_id_kind_and_data() -> None:
-    assert list(events([b"id: 1:5\n", b"event: lines\n", b"data: {}\n", b"\n"])) == [ServerSentEvent("1:5", "lines", "{}")]
+    assert list(events([b"id: 1:5\n", b"event: lines\n", b"data: {}\n", b"\n"])) == [
+        ServerSentEvent("1:5", "lines", "{}")
+    ]
 
 
 def test_comments_and_unknown_fields_are_nothing() -> None:

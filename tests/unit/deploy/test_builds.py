@@ -22,19 +22,28 @@ each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_rights_are_these_and_no_others(overlay: str) -> None:
     roles = {role["metadata"]["name"]: rights(role) for role in objects(overlay, "Role", "ClusterRole")}
     assert roles == {"towpath-executor": EXECUTOR, "towpath-logsink": LOGSINK}
-    assert {role["metadata"]["namespace"] for role in objects(overlay, "Role", "RoleBinding")} == {"towpath-builds"}
+    assert {role["metadata"]["namespace"] for role in objects(overlay, "Role", "RoleBinding")} == {
+        "towpath-builds"
+    }
     assert objects(overlay, "ClusterRoleBinding") == []
 
 
 @each_overlay
 def test_each_role_is_held_by_its_own_service(overlay: str) -> None:
-    held = {(b["roleRef"]["name"], s["namespace"], s["name"]) for b in objects(overlay, "RoleBinding") for s in b["subjects"]}
+    held = {
+        (b["roleRef"]["name"], s["namespace"], s["name"])
+        for b in objects(overlay, "RoleBinding")
+        for s in b["subjects"]
+    }
     assert held == {("towpath-executor", "towpath", "executor"), ("towpath-logsink", "towpath", "logsink")}
 
 
 @each_overlay
 def test_both_namespaces_enforce_the_restricted_level(overlay: str) -> None:
-    levels = {one["metadata"]["name"]: one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] for one in objects(overlay, "Namespace")}
+    levels = {
+        one["metadata"]["name"]: one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for one in objects(overlay, "Namespace")
+    }
     assert levels == {"towpath": "restricted", "towpath-builds": "restricted"}
 
 
@@ -46,12 +55,26 @@ def test_what_no_policy_names_is_denied(overlay: str, namespace: str) -> None:
 
 
 def test_nothing_reaches_a_job() -> None:
-    assert [p["metadata"]["name"] for p in policies("external", "towpath-builds") if p["spec"].get("ingress")] == []
+    assert [
+        p["metadata"]["name"] for p in policies("external", "towpath-builds") if p["spec"].get("ingress")
+    ] == []
 
 
 @pytest.mark.parametrize(
     "address",
-    ["10.97.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.10", "169.254.169.254", "100.100.100.200", "127.0.0.1", "0.0.0.0", "fd00::1", "fe80::1", "::1"],  # noqa: S104 - an address that must not be reached
+    [
+        "10.97.0.1",
+        "10.0.0.1",
+        "172.16.5.4",
+        "192.168.1.10",
+        "169.254.169.254",
+        "100.100.100.200",
+        "127.0.0.1",
+        "0.0.0.0",
+        "fd00::1",
+        "fe80::1",
+        "::1",
+    ],  # noqa: S104 - an address that must not be reached
 )
 def test_a_job_does_not_reach_what_is_inside(address: str) -> None:
     assert not reached_by_jobs(address)
@@ -63,7 +86,9 @@ def test_a_job_reaches_the_internet(address: str) -> None:
 
 
 def test_jobs_without_the_marked_policy_reach_name_servers_alone() -> None:
-    allowed = [p["metadata"]["name"] for p in policies("external", "towpath-builds") if p["spec"].get("egress")]
+    allowed = [
+        p["metadata"]["name"] for p in policies("external", "towpath-builds") if p["spec"].get("egress")
+    ]
     assert allowed == ["jobs-reach-the-internet", "jobs-resolve-names"]
 
 
@@ -82,8 +107,15 @@ def policies(overlay: str, namespace: str) -> list[Object]:
 
 def reached_by_jobs(text: str) -> bool:
     address = ipaddress.ip_address(text)
-    peers = [peer for p in policies("external", "towpath-builds") for rule in p["spec"].get("egress", []) for peer in rule["to"]]
+    peers = [
+        peer
+        for p in policies("external", "towpath-builds")
+        for rule in p["spec"].get("egress", [])
+        for peer in rule["to"]
+    ]
     for block in (peer["ipBlock"] for peer in peers if "ipBlock" in peer):
-        if address in ipaddress.ip_network(block["cidr"]) and not any(address in ipaddress.ip_network(cidr) for cidr in block["except"]):
+        if address in ipaddress.ip_network(block["cidr"]) and not any(
+            address in ipaddress.ip_network(cidr) for cidr in block["except"]
+        ):
             return True
     return False

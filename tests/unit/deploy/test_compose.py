@@ -110,7 +110,10 @@ def test_every_image_is_pinned() -> None:
 def test_the_servers_are_those_of_the_overlay_for_trying() -> None:
     images = {container["image"] for _, container in containers("dev")}
     assert {BASE["postgres"]["image"], BASE["rabbitmq"]["image"]} <= images
-    assert (BASE["postgres"]["image"], BASE["rabbitmq"]["image"]) == (DockerPostgres.image, DockerRabbit.image)
+    assert (BASE["postgres"]["image"], BASE["rabbitmq"]["image"]) == (
+        DockerPostgres.image,
+        DockerRabbit.image,
+    )
 
 
 def test_only_the_gateway_listens_and_on_loopback_alone() -> None:

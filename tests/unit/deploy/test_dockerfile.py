@@ -19,7 +19,9 @@ each_dockerfile = pytest.mark.parametrize("path", ["Dockerfile", ".devcontainer/
 @each_dockerfile
 def test_hadolint_has_nothing_to_say(path: str) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, "--no-color", path], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [hadolint, "--no-color", path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -48,7 +50,11 @@ def test_it_does_not_run_as_root() -> None:
 def test_the_context_is_what_the_image_is_made_of_and_no_more() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
-    copied = {source for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE) for source in sources.split()}
+    copied = {
+        source
+        for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+        for source in sources.split()
+    }
     assert rules[0] == "*"
     allowed = [rule[1:] for rule in rules if rule.startswith("!")]
     assert all(any(source == path or source.startswith(f"{path}/") for path in allowed) for source in copied)

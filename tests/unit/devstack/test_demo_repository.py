@@ -9,7 +9,9 @@ from shared.pipeline.load import load
 
 
 def git(directory: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_every_push_is_one_commit_on_main(tmp_path: Path) -> None:
@@ -25,13 +27,19 @@ def test_the_commands_of_the_pipeline_are_green_on_a_push(tmp_path: Path) -> Non
     DemoRepository(tmp_path / "repository").push()
     for arguments in (["compileall", "greeting.py", "test_greeting.py"], ["unittest", "--verbose"]):
         assert f"python3 -m {arguments[0]}" in PIPELINE
-        subprocess.run([sys.executable, "-m", *arguments], cwd=tmp_path / "repository", capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=tmp_path / "repository", capture_output=True, check=True
+        )
 
 
 def test_the_payload_tells_of_the_commit(tmp_path: Path) -> None:
     push = DemoRepository(tmp_path / "repository").push()
     payload = push_payload(push, "octo/demo", 42)
-    assert (payload["before"], payload["after"], payload["ref"]) == (push.before, push.after, "refs/heads/main")
+    assert (payload["before"], payload["after"], payload["ref"]) == (
+        push.before,
+        push.after,
+        "refs/heads/main",
+    )
     assert payload["commits"] == [payload["head_commit"]]
     assert isinstance(payload["repository"], dict)
     assert payload["repository"]["id"] == 42

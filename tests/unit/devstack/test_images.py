@@ -15,7 +15,10 @@ DOCKERFILE = (Path(__file__).parents[3] / "Dockerfile").read_text()
 
 
 def test_the_image_is_tagged_with_the_version_and_as_the_latest() -> None:
-    assert tags_of("registry.example:5000/ci/towpath") == (f"registry.example:5000/ci/towpath:{VERSION}", "registry.example:5000/ci/towpath:latest")
+    assert tags_of("registry.example:5000/ci/towpath") == (
+        f"registry.example:5000/ci/towpath:{VERSION}",
+        "registry.example:5000/ci/towpath:latest",
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,12 +50,18 @@ def test_every_secret_that_is_passed_is_mounted() -> None:
 
 def test_of_pips_configuration_only_where_packages_come_from_goes_into_the_build() -> None:
     printed = ":env:.index-url='https://mirror.example/simple'\nglobal.cert='/etc/ssl/ca.pem'\nglobal.trusted-host='mirror.example'\n"
-    assert pip_configuration(printed) == "[global]\nindex-url = https://mirror.example/simple\ntrusted-host = mirror.example\n"
+    assert (
+        pip_configuration(printed)
+        == "[global]\nindex-url = https://mirror.example/simple\ntrusted-host = mirror.example\n"
+    )
     assert pip_configuration("global.cert='/etc/ssl/ca.pem'\n") == ""
 
 
 def test_an_archive_gets_every_tag_and_keeps_its_layers(tmp_path: Path) -> None:
-    for name, text in (("manifest.json", json.dumps([{"Config": "c.json", "RepoTags": ["one:1"]}])), ("layer.tar", "bytes")):
+    for name, text in (
+        ("manifest.json", json.dumps([{"Config": "c.json", "RepoTags": ["one:1"]}])),
+        ("layer.tar", "bytes"),
+    ):
         (tmp_path / name).write_text(text)
     archive = tmp_path / "image.tar"
     with tarfile.open(archive, "w") as tar:
@@ -64,7 +73,9 @@ def test_an_archive_gets_every_tag_and_keeps_its_layers(tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:
         contents = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
     assert contents["layer.tar"] == b"bytes"
-    assert json.loads(contents["manifest.json"]) == [{"Config": "c.json", "RepoTags": ["one:1", "one:latest"]}]
+    assert json.loads(contents["manifest.json"]) == [
+        {"Config": "c.json", "RepoTags": ["one:1", "one:latest"]}
+    ]
 
 
 def test_where_nothing_can_build_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,11 @@ class Machine:
         paths = {name: directory / name for name in ("calls", "broken", "installed")}
         for name in ("apt-get", "sudo"):
             script = bin_directory / name
-            script.write_text(FAKE_APT.format(policy=self.policy, lists=self.lists, **paths) if name == "apt-get" else FAKE_SUDO)
+            script.write_text(
+                FAKE_APT.format(policy=self.policy, lists=self.lists, **paths)
+                if name == "apt-get"
+                else FAKE_SUDO
+            )
             script.chmod(0o755)
         monkeypatch.setenv("PATH", f"{bin_directory}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setattr(tempfile, "tempdir", str(directory))
@@ -109,7 +113,9 @@ def test_a_failure_shows_the_end_of_apts_output_and_removes_the_policy(machine: 
     assert not machine.policy.exists()
 
 
-def test_without_apt_the_person_is_told_what_to_install(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apt_the_person_is_told_what_to_install(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(machine.directory))
     machine.needs(program(lambda: False), Program("Sandbox", "sandbox", lambda: False, optional=True))
     with pytest.raises(DevstackError, match=r"Something \(Debian's package: something\)") as refused:
@@ -117,7 +123,9 @@ def test_without_apt_the_person_is_told_what_to_install(machine: Machine, monkey
     assert "Sandbox" not in str(refused.value)
 
 
-def test_without_apt_a_program_that_is_not_needed_is_done_without(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apt_a_program_that_is_not_needed_is_done_without(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(machine.directory))
     machine.needs(Program("Sandbox", "sandbox", lambda: False, optional=True))
     install_missing(machine.said.append)

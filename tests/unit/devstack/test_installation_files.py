@@ -8,7 +8,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TARGETS = ["demo", "up", "down", "test", "lint", "types", "check", "chaos", "chaos-mutants", "bench", "e2e", "fmt", "migrate", "images", "deploy"]
+TARGETS = [
+    "demo",
+    "up",
+    "down",
+    "test",
+    "lint",
+    "types",
+    "check",
+    "chaos",
+    "chaos-mutants",
+    "bench",
+    "e2e",
+    "fmt",
+    "migrate",
+    "images",
+    "deploy",
+]
 
 
 def locked(name: str) -> dict[str, str]:
@@ -26,8 +42,14 @@ def wanted(requirements: list[str]) -> set[str]:
 def test_every_locked_package_has_a_version_and_hashes_and_no_address(name: str) -> None:
     packages = locked(name)
     assert len(packages) > 20
-    assert [package for package, entry in packages.items() if not re.match(r"\S+==\S+", entry) or "--hash=sha256:" not in entry] == []
-    assert not re.search(r"://|^-|file:|\s@\s", (ROOT / "requirements" / f"{name}.txt").read_text(), flags=re.MULTILINE)
+    assert [
+        package
+        for package, entry in packages.items()
+        if not re.match(r"\S+==\S+", entry) or "--hash=sha256:" not in entry
+    ] == []
+    assert not re.search(
+        r"://|^-|file:|\s@\s", (ROOT / "requirements" / f"{name}.txt").read_text(), flags=re.MULTILINE
+    )
 
 
 def test_what_the_project_asks_for_is_locked() -> None:

@@ -14,7 +14,9 @@ def node(*images: str) -> dict[str, object]:
 
 
 def test_without_a_kubeconfig_it_says_where_it_looked(tmp_path: Path) -> None:
-    with pytest.raises(DevstackError, match=f"KUBECONFIG is not set and {tmp_path}/.kube/config is not there"):
+    with pytest.raises(
+        DevstackError, match=f"KUBECONFIG is not set and {tmp_path}/.kube/config is not there"
+    ):
         kubeconfig_of("", tmp_path)
     with pytest.raises(DevstackError, match="which is not there"):
         kubeconfig_of(str(tmp_path / "gone"), tmp_path)
@@ -22,7 +24,9 @@ def test_without_a_kubeconfig_it_says_where_it_looked(tmp_path: Path) -> None:
         kubeconfig_of("/a:/b", tmp_path)
 
 
-def test_a_cluster_that_does_not_answer_is_told_with_its_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_answer_is_told_with_its_kubeconfig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "config"
     path.write_text(
         "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],"
@@ -51,13 +55,25 @@ def test_a_file_that_is_no_kubeconfig_is_told(tmp_path: Path, monkeypatch: pytes
         ([node(*(f"a:{n}" for n in range(50)))], "towpath:latest", False),
         ([], "towpath:latest", False),
     ],
-    ids=["missing", "there", "there by another name", "on one node", "of a registry", "a node that does not tell all", "no nodes"],
+    ids=[
+        "missing",
+        "there",
+        "there by another name",
+        "on one node",
+        "of a registry",
+        "a node that does not tell all",
+        "no nodes",
+    ],
 )
-def test_an_image_that_no_pod_can_get_is_noticed(nodes: list[dict[str, object]], image: str, lacks: bool) -> None:
+def test_an_image_that_no_pod_can_get_is_noticed(
+    nodes: list[dict[str, object]], image: str, lacks: bool
+) -> None:
     assert lacks_image(nodes, image) is lacks
 
 
-def test_the_services_are_told_one_cluster_by_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_services_are_told_one_cluster_by_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "config"
     path.touch()
     monkeypatch.setenv("KUBECONFIG", str(path))

@@ -18,7 +18,9 @@ WITH_CHILD = "import subprocess, time; print(subprocess.Popen(['sleep', '60'], s
 
 def start(directory: Path, *argv: str) -> tuple[Process, PidFile]:
     pid_file = PidFile(directory / "it.pid")
-    return processes.start(Command(argv, directory / "it.log", inherited_environment(directory, {})), pid_file), pid_file
+    return processes.start(
+        Command(argv, directory / "it.log", inherited_environment(directory, {})), pid_file
+    ), pid_file
 
 
 def wait_for_line(log: Path) -> str:
@@ -52,7 +54,9 @@ def test_a_broken_pid_file_is_nobody(tmp_path: Path, content: str) -> None:
     assert PidFile(tmp_path / "it.pid").read() is None
 
 
-def test_a_child_that_ends_while_it_is_looked_at_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_ends_while_it_is_looked_at_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process, _ = start(tmp_path, "sleep", "60")
     child = processes._children[process.pid]
     look = processes._stat
@@ -121,5 +125,3 @@ def test_the_tail_of_a_log_names_the_log(tmp_path: Path) -> None:
     assert "line 10\n" not in processes.tail(log)
     assert str(log) in processes.tail(log)
     assert "no log" in processes.tail(tmp_path / "none.log")
-
-

@@ -15,7 +15,9 @@ from devstack.places import kept_secret, own_directory
 from devstack.state import key_file, read_environment, write_environment
 
 NAMES = st.from_regex(r"TOWPATH_[A-Z]{1,8}", fullmatch=True)
-VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=30)
+VALUES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\n\r\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=30
+)
 
 
 def mode(path: Path) -> int:
@@ -33,7 +35,9 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
-def test_the_environment_file_is_read_back_as_written(tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]) -> None:
+def test_the_environment_file_is_read_back_as_written(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]
+) -> None:
     path = tmp_path_factory.getbasetemp() / "env"
     write_environment(path, values)
     assert read_environment(path) == values
@@ -42,10 +46,13 @@ def test_the_environment_file_is_read_back_as_written(tmp_path_factory: pytest.T
 
 def test_a_shell_reads_the_environment_file_and_exports_it(tmp_path: Path) -> None:
     path = tmp_path / "env"
-    value = "it's a \"secret\" $HOME `date`"
+    value = 'it\'s a "secret" $HOME `date`'
     write_environment(path, {"TOWPATH_TOKEN": value})
     script = f". {shlex.quote(str(path))}; printenv TOWPATH_TOKEN"
-    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == value + "\n"
+    assert (
+        subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+        == value + "\n"
+    )
 
 
 def test_no_environment_file_is_no_variables(tmp_path: Path) -> None:

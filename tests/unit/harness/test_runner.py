@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[3]
     ("statuses", "wanted"),
     [((0, 0), 0), ((0, 5), 0), ((5, 0), 0), ((5, 5), 5), ((1, 5), 1), ((5, 1), 1), ((0, 2), 2), ((1, 0), 1)],
 )
-def test_the_worst_part_counts_and_an_empty_one_only_where_all_are(statuses: tuple[int, int], wanted: int) -> None:
+def test_the_worst_part_counts_and_an_empty_one_only_where_all_are(
+    statuses: tuple[int, int], wanted: int
+) -> None:
     assert verdict(statuses) == wanted
 
 
@@ -45,9 +47,23 @@ def test_alone():
 
 
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOWPATH_"))}
-    program = [sys.executable, "-m", "tests", "-p", "no:cacheprovider", "-v", "-c", str(ROOT / "pyproject.toml"), str(folder)]
-    return subprocess.run([*program, *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=100, check=False)
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOWPATH_"))
+    }
+    program = [
+        sys.executable,
+        "-m",
+        "tests",
+        "-p",
+        "no:cacheprovider",
+        "-v",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        str(folder),
+    ]
+    return subprocess.run(
+        [*program, *arguments], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=100, check=False
+    )
 
 
 def test_tests_run_side_by_side_and_those_marked_alone_by_themselves(tmp_path: Path) -> None:
@@ -60,7 +76,9 @@ def test_tests_run_side_by_side_and_those_marked_alone_by_themselves(tmp_path: P
 
 
 def test_a_mark_without_its_reason_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text("from tests.harness.grouping import arrange as pytest_collection_modifyitems\n")
+    (tmp_path / "conftest.py").write_text(
+        "from tests.harness.grouping import arrange as pytest_collection_modifyitems\n"
+    )
     (tmp_path / "test_them.py").write_text("import pytest\n\n\n@pytest.mark.alone\ndef test_it(): pass\n")
     done = run(tmp_path, "-n", "0")
     assert done.returncode != 0

@@ -21,7 +21,9 @@ SERVER = next(program for program in PROGRAMS if program.server)
         ("containers", False, False, True),
     ],
 )
-def test_containers_are_chosen(monkeypatch: pytest.MonkeyPatch, setting: str, missing: bool, engine: bool, chosen: bool) -> None:
+def test_containers_are_chosen(
+    monkeypatch: pytest.MonkeyPatch, setting: str, missing: bool, engine: bool, chosen: bool
+) -> None:
     monkeypatch.setenv("TOWPATH_TEST_SERVERS", setting)
     monkeypatch.setattr(servers, "missing_servers", lambda: [SERVER] if missing else [])
     monkeypatch.setattr(servers, "docker_works", lambda: engine)

@@ -25,7 +25,9 @@ async def _cancelled_while(call: Callable[[asyncio.Event], Awaitable[None]]) -> 
     return task
 
 
-@pytest.mark.parametrize("error", [AMQPError("gone"), ConnectionResetError(), TimeoutError(), RuntimeError("closed")])
+@pytest.mark.parametrize(
+    "error", [AMQPError("gone"), ConnectionResetError(), TimeoutError(), RuntimeError("closed")]
+)
 async def test_a_fault_of_the_broker_is_transient(error: Exception) -> None:
     with pytest.raises(Transient), bus_faults():
         raise error
@@ -53,7 +55,9 @@ async def test_a_cancelled_caller_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("error", [None, AMQPError("gone"), TimeoutError()])
-async def test_a_cancellation_that_the_library_swallows_still_ends_the_caller(error: Exception | None) -> None:
+async def test_a_cancellation_that_the_library_swallows_still_ends_the_caller(
+    error: Exception | None,
+) -> None:
     async def swallows(begun: asyncio.Event) -> None:
         begun.set()
         try:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.crypto import DecryptionFailed, Keyring, KeyringInvalid, hash_token, new_token, token_is_wellformed
+from shared.crypto import (
+    DecryptionFailed,
+    Keyring,
+    KeyringInvalid,
+    hash_token,
+    new_token,
+    token_is_wellformed,
+)
 
 OLD = bytes(range(32))
 NEW = bytes(range(32, 64))
@@ -95,7 +102,9 @@ def test_one_wrong_letter_is_noticed(position: int, letter: str) -> None:
     assert token_is_wellformed(changed) == (changed == token)
 
 
-@pytest.mark.parametrize("token", ["", "tp_", "x" * 39, "tp_" + "0" * 36 + "0", "tp_" + "0" * 1_000_000, "tp_" + "é" * 36])
+@pytest.mark.parametrize(
+    "token", ["", "tp_", "x" * 39, "tp_" + "0" * 36 + "0", "tp_" + "0" * 1_000_000, "tp_" + "é" * 36]
+)
 def test_what_is_no_token_needs_no_look_up(token: str) -> None:
     assert not token_is_wellformed(token)
 

@@ -19,7 +19,15 @@ EXECUTION = Execution(run_id=12, run_number=3, pipeline="web-ci", job="test", at
 
 
 def test_a_push_of_a_branch() -> None:
-    event = Event(kind=EventKind.PUSH, repository="octo/web", trusted=True, ref="refs/heads/main", branch="main", sha="a" * 40, sender_login="mona")
+    event = Event(
+        kind=EventKind.PUSH,
+        repository="octo/web",
+        trusted=True,
+        ref="refs/heads/main",
+        branch="main",
+        sha="a" * 40,
+        sender_login="mona",
+    )
     assert environment(event, EXECUTION) == {
         "CI": "true",
         "TOWPATH": "true",
@@ -39,14 +47,31 @@ def test_a_push_of_a_branch() -> None:
 
 
 def test_a_pull_request_adds_its_number_and_base() -> None:
-    event = Event(kind=EventKind.PULL_REQUEST, repository="octo/web", trusted=False, action="opened", pull_request=7, base_branch="main", title="It's $(done)")
+    event = Event(
+        kind=EventKind.PULL_REQUEST,
+        repository="octo/web",
+        trusted=False,
+        action="opened",
+        pull_request=7,
+        base_branch="main",
+        title="It's $(done)",
+    )
     seen = environment(event, EXECUTION)
-    assert (seen["TOWPATH_PULL_REQUEST"], seen["TOWPATH_BASE_BRANCH"], seen["TOWPATH_TITLE"], seen["TOWPATH_TRUSTED"]) == ("7", "main", "It's $(done)", "false")
+    assert (
+        seen["TOWPATH_PULL_REQUEST"],
+        seen["TOWPATH_BASE_BRANCH"],
+        seen["TOWPATH_TITLE"],
+        seen["TOWPATH_TRUSTED"],
+    ) == ("7", "main", "It's $(done)", "false")
 
 
 def test_an_event_comes_back_from_its_row() -> None:
     event = Event(kind=EventKind.TAG, repository="octo/web", trusted=True, tag="v1", sha="a" * 40)
-    row = {name: getattr(event, name) for name in Event.__slots__} | {"kind": "tag", "id": 5, "created_at": None}
+    row = {name: getattr(event, name) for name in Event.__slots__} | {
+        "kind": "tag",
+        "id": 5,
+        "created_at": None,
+    }
     assert Event.from_row(row) == event
 
 

@@ -39,4 +39,9 @@ def test_a_line_is_one_json_object_with_the_service(capsys: pytest.CaptureFixtur
     [line] = capsys.readouterr().out.splitlines()
     found = json.loads(line)
     assert found.pop("timestamp").endswith("Z")
-    assert found == {"event": "delivery_accepted", "delivery_id": "1\n2", "level": "info", "service": "gateway"}
+    assert found == {
+        "event": "delivery_accepted",
+        "delivery_id": "1\n2",
+        "level": "info",
+        "service": "gateway",
+    }

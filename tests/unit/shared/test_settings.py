@@ -13,7 +13,15 @@ def database(url: str, **fields: object) -> DatabaseSettings:
     return DatabaseSettings(database_url=SecretStr(url), **fields)  # type: ignore[arg-type] # whatever a test sets
 
 
-@pytest.mark.parametrize("url", [GOOD, "postgresql://towpath@db.example/towpath", "postgresql://db.example/guest", "postgresql://postgres:%67uests@db/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        GOOD,
+        "postgresql://towpath@db.example/towpath",
+        "postgresql://db.example/guest",
+        "postgresql://postgres:%67uests@db/x",
+    ],
+)
 def test_a_password_of_ones_own_starts(url: str) -> None:
     assert database(url).database_url.get_secret_value() == url
 
@@ -34,7 +42,11 @@ def test_a_placeholder_never_starts(in_a_demo: bool) -> None:
 
 def test_a_webhook_secret_that_was_not_filled_in_refuses_to_start() -> None:
     with pytest.raises(ValidationError, match="TOWPATH_GITHUB_WEBHOOK_SECRET still has the placeholder"):
-        GatewaySettings(database_url=SecretStr(GOOD), amqp_url=SecretStr("amqp://mq.example"), github_webhook_secret=SecretStr("CHANGE_ME"))
+        GatewaySettings(
+            database_url=SecretStr(GOOD),
+            amqp_url=SecretStr("amqp://mq.example"),
+            github_webhook_secret=SecretStr("CHANGE_ME"),
+        )
 
 
 def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from shared.events import EventKind
-from shared.statuses import ATTEMPT_MOVES, MOVES, REASONS_OF, TERMINAL, AttemptStatus, Reason, Status, WaitingFor
+from shared.statuses import (
+    ATTEMPT_MOVES,
+    MOVES,
+    REASONS_OF,
+    TERMINAL,
+    AttemptStatus,
+    Reason,
+    Status,
+    WaitingFor,
+)
 
 SCHEMA = Path(__file__).parents[3] / "shared/sql/0001_initial.sql"
 
@@ -35,7 +44,12 @@ def test_nothing_goes_back_but_what_is_tried_again() -> None:
     back = set()
     for moves in (MOVES, ATTEMPT_MOVES):
         order = {status: position for position, status in enumerate(moves)}
-        back |= {(before, after) for before, onward in moves.items() for after in onward if order[after] <= order[before]}
+        back |= {
+            (before, after)
+            for before, onward in moves.items()
+            for after in onward
+            if order[after] <= order[before]
+        }
     assert back == {(Status.RUNNING, Status.PENDING)}
 
 
@@ -44,7 +58,9 @@ def test_what_started_is_never_skipped() -> None:
 
 
 def test_an_attempt_runs_only_after_its_claim() -> None:
-    assert {before for before, onward in ATTEMPT_MOVES.items() if AttemptStatus.RUNNING in onward} == {AttemptStatus.CLAIMED}
+    assert {before for before, onward in ATTEMPT_MOVES.items() if AttemptStatus.RUNNING in onward} == {
+        AttemptStatus.CLAIMED
+    }
 
 
 def test_every_reason_belongs_to_exactly_one_status() -> None:
@@ -58,9 +74,17 @@ def test_only_ends_have_reasons_and_success_has_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("status", Status), ("attempt_status", AttemptStatus), ("reason", Reason), ("waiting_for", WaitingFor), ("event_kind", EventKind)],
+    [
+        ("status", Status),
+        ("attempt_status", AttemptStatus),
+        ("reason", Reason),
+        ("waiting_for", WaitingFor),
+        ("event_kind", EventKind),
+    ],
 )
 def test_the_schema_has_the_same_words_in_the_same_order(name: str, words: type[StrEnum]) -> None:
-    found = re.search(rf"CREATE TYPE {name} AS ENUM \((.*?)\);", SCHEMA.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(
+        rf"CREATE TYPE {name} AS ENUM \((.*?)\);", SCHEMA.read_text(encoding="utf-8"), re.DOTALL
+    )
     assert found
     assert re.findall(r"'(\w+)'", found[1]) == [word.value for word in words]

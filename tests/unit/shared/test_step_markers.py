@@ -15,9 +15,26 @@ def test_a_marker_is_read_back() -> None:
     line = step_markers.begin(NONCE, 3, "unit tests").encode() + b"\n"
     assert step_markers.parse(line, NONCE) == StepBegin(3, "unit tests")
     assert step_markers.parse(END, NONCE) == StepEnd(3, 0)
-    for letter, outcome in (("s", "success"), ("f", "failed"), ("t", "timed_out"), ("x", "cancelled"), ("?", None), ("", None), ("s t", None)):
-        assert step_markers.parse(f"::towpath-{NONCE}::end 3 124 {letter}\n".encode(), NONCE) == StepEnd(3, 124, outcome)
-    for wrong in ("end 3 t", "end x 0", f"end {'9' * 5000} 0", f"end 1 {'9' * 5000}", f"begin {'9' * 5000} x", "end 1"):
+    for letter, outcome in (
+        ("s", "success"),
+        ("f", "failed"),
+        ("t", "timed_out"),
+        ("x", "cancelled"),
+        ("?", None),
+        ("", None),
+        ("s t", None),
+    ):
+        assert step_markers.parse(f"::towpath-{NONCE}::end 3 124 {letter}\n".encode(), NONCE) == StepEnd(
+            3, 124, outcome
+        )
+    for wrong in (
+        "end 3 t",
+        "end x 0",
+        f"end {'9' * 5000} 0",
+        f"end 1 {'9' * 5000}",
+        f"begin {'9' * 5000} x",
+        "end 1",
+    ):
         assert step_markers.parse(f"::towpath-{NONCE}::{wrong}\n".encode(), NONCE) is None
 
 
@@ -44,7 +61,10 @@ def test_a_name_takes_one_line(name: str) -> None:
 @given(st.lists(st.binary(max_size=20), max_size=6))
 def test_cutting_markers_out_gives_back_what_the_steps_wrote(outputs: list[bytes]) -> None:
     log = b"".join(
-        step_markers.begin(NONCE, index, "a step").encode() + b"\n" + output + f"::towpath-{NONCE}::end {index} 0\n".encode()
+        step_markers.begin(NONCE, index, "a step").encode()
+        + b"\n"
+        + output
+        + f"::towpath-{NONCE}::end {index} 0\n".encode()
         for index, output in enumerate(outputs, 1)
     )
     assert step_markers.strip(log, NONCE) == b"".join(outputs)

@@ -21,12 +21,16 @@ PUBLISHED_BY_KEY = [m for m in ONE_OF_EACH if not isinstance(m, DeliveryKept)]
 """All but the one message whose sender names its queue."""
 
 
-@pytest.mark.parametrize("message", [m for m in PUBLISHED_BY_KEY if m.must_route], ids=lambda message: message.type)
+@pytest.mark.parametrize(
+    "message", [m for m in PUBLISHED_BY_KEY if m.must_route], ids=lambda message: message.type
+)
 def test_what_must_be_heard_has_a_queue(message: Message) -> None:
     assert any(is_bound(key, message.routing_key) for queue in QUEUES for key in queue.keys)
 
 
-@pytest.mark.parametrize("message", [m for m in ONE_OF_EACH if not m.must_route], ids=lambda message: message.type)
+@pytest.mark.parametrize(
+    "message", [m for m in ONE_OF_EACH if not m.must_route], ids=lambda message: message.type
+)
 def test_what_need_not_be_heard_goes_to_live_views_only(message: Message) -> None:
     assert any(is_bound(key, message.routing_key) for key in topology.LIVE_KEYS)
     assert not any(is_bound(key, message.routing_key) for queue in QUEUES for key in queue.keys)
@@ -45,7 +49,9 @@ def test_every_queue_survives_a_broker_and_refuses_rather_than_drops(queue: topo
     assert "x-message-ttl" not in queue.arguments
 
 
-@pytest.mark.parametrize("queue", [q for q in QUEUES if q is not topology.INLET], ids=lambda queue: queue.name)
+@pytest.mark.parametrize(
+    "queue", [q for q in QUEUES if q is not topology.INLET], ids=lambda queue: queue.name
+)
 def test_poison_ends_in_the_queues_own_dead_letters(queue: topology.Queue) -> None:
     assert queue.arguments["x-delivery-limit"] == 5
     assert queue.arguments["x-dead-letter-routing-key"] == queue.dead_name

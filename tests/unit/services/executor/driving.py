@@ -38,19 +38,41 @@ def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str
         for inner in ("workspace/sub", "state"):
             (folder / inner).mkdir(parents=True)
         memory = os.memfd_create("driver")
-        os.write(memory, render(steps, paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}).encode())
-        command = ["/bin/sh", "-c", f'exec 3< /proc/{os.getpid()}/fd/{memory}; exec "$@"', "sh", *(shell or SHELLS[0]), "/dev/fd/3"]
+        os.write(
+            memory,
+            render(
+                steps, paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}
+            ).encode(),
+        )
+        command = [
+            "/bin/sh",
+            "-c",
+            f'exec 3< /proc/{os.getpid()}/fd/{memory}; exec "$@"',
+            "sh",
+            *(shell or SHELLS[0]),
+            "/dev/fd/3",
+        ]
         code = drive(command, folder, {"PATH": os.environ["PATH"]})
         os.close(memory)
         return Ran(code, folder, list(steps))
 
 
-def run_alone(folder: Path, *steps: Step, shell: list[str], limit: int = 60, image: dict[str, str] | None = None) -> Ran:
+def run_alone(
+    folder: Path, *steps: Step, shell: list[str], limit: int = 60, image: dict[str, str] | None = None
+) -> Ran:
     """As a kubelet starts it: nothing is prepared, the driver is a file, and the variables are the image's."""
-    alone = Unsupervised(str(folder / "started"), str(folder / "home"), str(folder / "termination"), limit, grace_seconds=1)
-    (folder / "driver").write_bytes(render(steps, paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone).encode())
+    alone = Unsupervised(
+        str(folder / "started"), str(folder / "home"), str(folder / "termination"), limit, grace_seconds=1
+    )
+    (folder / "driver").write_bytes(
+        render(
+            steps, paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone
+        ).encode()
+    )
     (folder / "termination").write_bytes(b"")
-    code = drive([*shell, str(folder / "driver")], folder, {"PATH": os.environ["PATH"]} if image is None else image)
+    code = drive(
+        [*shell, str(folder / "driver")], folder, {"PATH": os.environ["PATH"]} if image is None else image
+    )
     return Ran(code, folder, list(steps))
 
 
@@ -60,7 +82,9 @@ def paths_in(folder: Path) -> DriverPaths:
 
 def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
     with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
-        driving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
+        driving = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
     try:
         return driving.wait(timeout=30)
     finally:

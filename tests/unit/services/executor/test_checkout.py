@@ -45,7 +45,21 @@ def test_a_merge_is_built_only_where_it_merges_the_head() -> None:
         git = Git({MERGE: (0, raw)})
         assert built(commit, git) == expected
         fetched += git.asked[:1]
-    assert fetched == [["fetch", "--no-tags", "--no-recurse-submodules", "--depth=1", "--end-of-options", COMMIT.url, MERGE]] * 2
+    assert (
+        fetched
+        == [
+            [
+                "fetch",
+                "--no-tags",
+                "--no-recurse-submodules",
+                "--depth=1",
+                "--end-of-options",
+                COMMIT.url,
+                MERGE,
+            ]
+        ]
+        * 2
+    )
 
 
 def test_the_ref_is_fetched_where_the_server_gives_out_no_commit() -> None:
@@ -75,7 +89,9 @@ def test_a05_a_tag_that_names_another_commit_now_is_not_kept() -> None:
     assert [asked[-1] for asked in git.asked[3:]] == [SHA, SHA]
 
 
-@pytest.mark.parametrize("said", [b"fatal: couldn't find remote ref refs/tags/v1.0", b"fatal: invalid refspec"])
+@pytest.mark.parametrize(
+    "said", [b"fatal: couldn't find remote ref refs/tags/v1.0", b"fatal: invalid refspec"]
+)
 def test_a05_where_the_tag_is_gone_its_commit_is_built(said: bytes) -> None:
     git = Git({TAG_FETCH: (128, said)})
     assert built(TAG, git) == SHA

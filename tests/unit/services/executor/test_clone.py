@@ -28,15 +28,34 @@ def origin(tmp_path: Path) -> Origin:
 
 @pytest.fixture
 def order(tmp_path: Path, origin: Origin) -> Order:
-    commit = Commit(origin.url, origin.second, "refs/heads/main", None, depth=1, token="t0ps3cret", protocols="file")
-    return Order(commit, str(tmp_path / "workspace"), str(tmp_path / "started"), str(tmp_path / "termination"), seconds=30)
+    commit = Commit(
+        origin.url, origin.second, "refs/heads/main", None, depth=1, token="t0ps3cret", protocols="file"
+    )
+    return Order(
+        commit,
+        str(tmp_path / "workspace"),
+        str(tmp_path / "started"),
+        str(tmp_path / "termination"),
+        seconds=30,
+    )
 
 
 def start(order: Order, folder: Path) -> subprocess.Popen[str]:
     """With no variables at all, in a folder that holds nothing of ours."""
     (folder / "order").write_bytes(order.encode())
-    command = [sys.executable, "-c", "import sys, runpy; sys.path[0] = sys.argv.pop(1); runpy.run_module('services.executor.clone', run_name='__main__')"]
-    return subprocess.Popen([*command, str(ROOT), str(folder / "order")], cwd="/", env={}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, runpy; sys.path[0] = sys.argv.pop(1); runpy.run_module('services.executor.clone', run_name='__main__')",
+    ]
+    return subprocess.Popen(
+        [*command, str(ROOT), str(folder / "order")],
+        cwd="/",
+        env={},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def run(order: Order, folder: Path) -> tuple[int, str]:
@@ -46,7 +65,9 @@ def run(order: Order, folder: Path) -> tuple[int, str]:
 
 
 def head(order: Order) -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=order.workspace, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=order.workspace, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_exactly_the_commit_comes_into_the_workspace(order: Order, origin: Origin, tmp_path: Path) -> None:
@@ -55,7 +76,9 @@ def test_exactly_the_commit_comes_into_the_workspace(order: Order, origin: Origi
     assert sorted(path.name for path in Path(order.workspace).iterdir()) == [".git", "first", "second"]
     assert said
     assert not Path(order.termination).exists()
-    assert b"t0ps3cret" not in b"".join(path.read_bytes() for path in Path(order.workspace).rglob("*") if path.is_file())
+    assert b"t0ps3cret" not in b"".join(
+        path.read_bytes() for path in Path(order.workspace).rglob("*") if path.is_file()
+    )
 
 
 @pytest.mark.parametrize(("tags", "found"), [(False, "v1.0\n"), (True, "old\nv1.0\n")])
@@ -84,7 +107,9 @@ def test_a_pull_request_is_cloned_as_its_merge(order: Order, origin: Origin, tmp
         ({"protocols": "https"}, "not allowed"),
     ],
 )
-def test_a_failure_is_left_as_a_sentence(order: Order, changes: dict[str, str | None], failure: str, tmp_path: Path) -> None:
+def test_a_failure_is_left_as_a_sentence(
+    order: Order, changes: dict[str, str | None], failure: str, tmp_path: Path
+) -> None:
     code, said = run(replace(order, commit=replace(order.commit, **changes)), tmp_path)
     assert code != 0
     assert failure in Path(order.termination).read_text()
@@ -140,13 +165,17 @@ async def test_a_stop_ends_git_too(order: Order, tmp_path: Path) -> None:
     await until(gone, within=10, what="the end of git")
 
 
-def test_a_stop_that_comes_while_git_is_being_started_ends_git_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stop_that_comes_while_git_is_being_started_ends_git_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     started: list[subprocess.Popen[bytes]] = []
     start_program = subprocess.Popen
 
     def stopped_meanwhile(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
         started.append(start_program(*arguments, **options))
-        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # other threads of the tests would take it; a clone has none
+        signal.pthread_kill(
+            threading.get_ident(), signal.SIGTERM
+        )  # other threads of the tests would take it; a clone has none
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", stopped_meanwhile)

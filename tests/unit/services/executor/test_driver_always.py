@@ -18,7 +18,12 @@ LAST = Step(run="echo last", condition="always")
 
 
 def test_a09_a_step_with_always_runs_after_the_jobs_time(shell: list[str], tmp_path: Path) -> None:
-    steps = [Step(run="echo begun; sleep 20"), Step(run="echo no"), Step(run="echo no", condition="failure"), LAST]
+    steps = [
+        Step(run="echo begun; sleep 20"),
+        Step(run="echo no"),
+        Step(run="echo no", condition="failure"),
+        LAST,
+    ]
     ran = run_alone(tmp_path, *steps, shell=shell, limit=1)
     assert (ran.code, ran.outcomes) == (124, ["timed_out", "skipped", "skipped", "success"])
     assert [line for line in ran.output.splitlines() if line != "Terminated"] == ["begun", "last"]
@@ -35,7 +40,9 @@ def test_a09_steps_with_always_have_the_grace_between_them(shell: list[str], tmp
     assert job_timed_out(ran.code, ran.termination)
 
 
-def test_a09_a_step_with_always_after_the_jobs_time_has_its_own_outcome(shell: list[str], tmp_path: Path) -> None:
+def test_a09_a_step_with_always_after_the_jobs_time_has_its_own_outcome(
+    shell: list[str], tmp_path: Path
+) -> None:
     failing = Step(run="exit 7", condition="always")
     ran = run_alone(tmp_path, Step(run="sleep 20"), failing, LAST, shell=shell, limit=1)
     assert (ran.code, ran.outcomes) == (124, ["timed_out", "failed", "success"])
@@ -43,11 +50,19 @@ def test_a09_a_step_with_always_after_the_jobs_time_has_its_own_outcome(shell: l
 
 def test_a09_a_step_with_always_runs_after_a_stop(shell: list[str], tmp_path: Path) -> None:
     """As clusters stop a job: one SIGTERM for each of its processes."""
-    steps = [Step(run=f"echo begun; : > {tmp_path}/begun; sleep 20"), Step(run="echo no", condition="failure"), LAST]
-    alone = Unsupervised(*(str(tmp_path / name) for name in ("started", "home", "termination")), 60, grace_seconds=1)
+    steps = [
+        Step(run=f"echo begun; : > {tmp_path}/begun; sleep 20"),
+        Step(run="echo no", condition="failure"),
+        LAST,
+    ]
+    alone = Unsupervised(
+        *(str(tmp_path / name) for name in ("started", "home", "termination")), 60, grace_seconds=1
+    )
     (tmp_path / "driver").write_bytes(render(steps, paths_in(tmp_path), NONCE, {}, alone).encode())
     with (tmp_path / "log").open("wb") as log:
-        driving = subprocess.Popen([*shell, str(tmp_path / "driver")], stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+        driving = subprocess.Popen(
+            [*shell, str(tmp_path / "driver")], stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}
+        )
     try:
         ends_at = time.monotonic() + 20
         while not (tmp_path / "begun").exists():

@@ -15,12 +15,17 @@ from tests.unit.services.executor.driving import run
 def test_a16_a_name_that_bash_keeps_for_itself_is_told(shell: list[str], name: str) -> None:
     """With the same sentence in every shell, and no line of the driver."""
     ran = run(Step(run=f"echo {name}=1 >> $TOWPATH_ENV"), shell=shell)
-    assert (ran.code, ran.output) == (1, f"towpath: TOWPATH_ENV: bash sets {name} itself and lets nobody else\n")
+    assert (ran.code, ran.output) == (
+        1,
+        f"towpath: TOWPATH_ENV: bash sets {name} itself and lets nobody else\n",
+    )
 
 
 def test_a16_all_names_that_bash_lets_nobody_set_are_known() -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash")
-    told = subprocess.run([bash, "-c", "readonly -p"], capture_output=True, text=True, check=True, env={}).stdout
+    told = subprocess.run(
+        [bash, "-c", "readonly -p"], capture_output=True, text=True, check=True, env={}
+    ).stdout
     assert set(re.findall(r"^declare -\w+ (\w+)", told, flags=re.MULTILINE)) == READONLY_IN_BASH

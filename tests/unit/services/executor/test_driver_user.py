@@ -18,7 +18,9 @@ def as_a_stranger(folder: Path, shell: list[str], *, writable: bool) -> list[str
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 @pytest.mark.parametrize("writable", [True, False])
-def test_a10_a_user_whom_the_image_does_not_know_has_a_name(tmp_path: Path, shell: list[str], writable: bool) -> None:
+def test_a10_a_user_whom_the_image_does_not_know_has_a_name(
+    tmp_path: Path, shell: list[str], writable: bool
+) -> None:
     script = 'echo "$USER $LOGNAME"; whoami 2> /dev/null || echo nobody'
     ran = run_alone(tmp_path, Step(run=script), shell=as_a_stranger(tmp_path, shell, writable=writable))
     assert ran.output.splitlines() == ["towpath towpath", "towpath" if writable else "nobody"]
@@ -28,5 +30,7 @@ def test_a10_a_user_whom_the_image_does_not_know_has_a_name(tmp_path: Path, shel
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 def test_a10_a_user_whom_the_image_knows_keeps_the_name(tmp_path: Path, shell: list[str]) -> None:
-    ran = run_alone(tmp_path, Step(run='test "$USER$LOGNAME" = "$(id -un)$(id -un)" && echo same'), shell=shell)
+    ran = run_alone(
+        tmp_path, Step(run='test "$USER$LOGNAME" = "$(id -un)$(id -un)" && echo same'), shell=shell
+    )
     assert ran.output == "same\n"

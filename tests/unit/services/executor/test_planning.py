@@ -14,7 +14,9 @@ from shared.pipeline.model import Checkout, Job, Step
 from shared.statuses import Reason
 
 SHA, MERGE = "a" * 40, "b" * 40
-PUSH = Event(kind=EventKind.PUSH, repository="octo/web", trusted=True, ref="refs/heads/main", branch="main", sha=SHA)
+PUSH = Event(
+    kind=EventKind.PUSH, repository="octo/web", trusted=True, ref="refs/heads/main", branch="main", sha=SHA
+)
 CANDIDATE = Candidate(
     attempt_id=7,
     creation_token="token",
@@ -37,7 +39,11 @@ CANDIDATE = Candidate(
 
 
 def planned(**changes: Any) -> AttemptSpec:
-    answer = plan(replace(CANDIDATE, **changes), "abcdefgh", lambda sealed, repository: f"{sealed.decode()} of {repository}")
+    answer = plan(
+        replace(CANDIDATE, **changes),
+        "abcdefgh",
+        lambda sealed, repository: f"{sealed.decode()} of {repository}",
+    )
     assert isinstance(answer, AttemptSpec)
     return answer
 
@@ -59,12 +65,19 @@ def test_a_pull_request_is_cloned_with_its_merge_and_its_own_ref() -> None:
 
 
 def test_a_job_without_checkout_clones_nothing_and_opens_no_token() -> None:
-    assert planned(job=CANDIDATE.job.model_copy(update={"checkout": None}), clone_token=b"sealed").clone is None
+    assert (
+        planned(job=CANDIDATE.job.model_copy(update={"checkout": None}), clone_token=b"sealed").clone is None
+    )
 
 
 def test_the_jobs_variables_lie_over_the_events() -> None:
     environment = planned().environment
-    assert (environment["A"], environment["CI"], environment["TOWPATH_SHA"], environment["TOWPATH_RUN_NUMBER"]) == ("b", "mine", SHA, "3")
+    assert (
+        environment["A"],
+        environment["CI"],
+        environment["TOWPATH_SHA"],
+        environment["TOWPATH_RUN_NUMBER"],
+    ) == ("b", "mine", SHA, "3")
 
 
 def test_secrets_are_not_shown() -> None:

@@ -26,7 +26,10 @@ def test_steps_run_in_order_and_their_success_is_the_jobs(shell: list[str]) -> N
 
 def test_the_log_says_where_steps_begin_and_end(shell: list[str]) -> None:
     ran = run(Step(name="greet", run="printf hi; exit 3"), shell=shell)
-    assert ran.raw.decode().splitlines() == [f"::towpath-{NONCE}::begin 1 greet", f"hi::towpath-{NONCE}::end 1 3 f"]
+    assert ran.raw.decode().splitlines() == [
+        f"::towpath-{NONCE}::begin 1 greet",
+        f"hi::towpath-{NONCE}::end 1 3 f",
+    ]
 
 
 def test_a_failed_step_stops_all_but_those_that_ask_for_it(shell: list[str]) -> None:
@@ -42,7 +45,10 @@ def test_a_failed_step_stops_all_but_those_that_ask_for_it(shell: list[str]) -> 
 
 
 def test_a_step_for_failures_is_skipped_when_there_is_none(shell: list[str]) -> None:
-    assert run(Step(run=":"), Step(run="echo x", condition="failure"), shell=shell).outcomes == ["success", "skipped"]
+    assert run(Step(run=":"), Step(run="echo x", condition="failure"), shell=shell).outcomes == [
+        "success",
+        "skipped",
+    ]
 
 
 def test_an_allowed_failure_does_not_count(shell: list[str]) -> None:
@@ -56,7 +62,9 @@ def test_the_exit_code_is_that_of_the_first_failure(shell: list[str]) -> None:
 
 def test_variables_reach_later_steps(shell: list[str]) -> None:
     ran = run(
-        Step(run="echo A=\"it's  1<<2 = x\" >> $TOWPATH_ENV\nprintf 'B<<END\\none\\n\\n two\\nEND\\nC=' >> $TOWPATH_ENV"),
+        Step(
+            run="echo A=\"it's  1<<2 = x\" >> $TOWPATH_ENV\nprintf 'B<<END\\none\\n\\n two\\nEND\\nC=' >> $TOWPATH_ENV"
+        ),
         Step(run='printf "%s|%s|%s|%s" "$A" "$B" "${C-unset}" "$D"', env={"D": "step"}),
         shell=shell,
     )
@@ -64,13 +72,22 @@ def test_variables_reach_later_steps(shell: list[str]) -> None:
 
 
 def test_a_steps_own_variables_win_and_end_with_it(shell: list[str]) -> None:
-    ran = run(Step(run="echo $A; echo A=later >> $TOWPATH_ENV", env={"A": "own"}), Step(run="echo $A"), shell=shell, environment={"A": "job"})
+    ran = run(
+        Step(run="echo $A; echo A=later >> $TOWPATH_ENV", env={"A": "own"}),
+        Step(run="echo $A"),
+        shell=shell,
+        environment={"A": "job"},
+    )
     assert ran.output == "own\nlater\n"
 
 
 @pytest.mark.parametrize("line", ["no equals sign", "1A=x", "A-B=x", "TOWPATH_SHA=x", "A<<END\nnever closed"])
 def test_a_malformed_variable_fails_the_step_that_wrote_it(shell: list[str], line: str) -> None:
-    ran = run(Step(run='printf "%s\\n" "$LINE" >> $TOWPATH_ENV', env={"LINE": line}), Step(run="echo never"), shell=shell)
+    ran = run(
+        Step(run='printf "%s\\n" "$LINE" >> $TOWPATH_ENV', env={"LINE": line}),
+        Step(run="echo never"),
+        shell=shell,
+    )
     assert ran.code == 1
     assert "TOWPATH_ENV" in ran.output
     assert ran.outcomes == ["failed", "skipped"]
@@ -89,7 +106,9 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("code", [0, 5])
 @pytest.mark.parametrize("bad", [bad for bad in BAD_FILES if bad != "not_a_number"])
-def test_a08_a_malformed_variable_fails_only_the_step_that_wrote_it(shell: list[str], bad: str, code: int) -> None:
+def test_a08_a_malformed_variable_fails_only_the_step_that_wrote_it(
+    shell: list[str], bad: str, code: int
+) -> None:
     ran = run(
         Step(run="echo KEPT=yes >> $TOWPATH_ENV"),
         Step(run=f"echo LOST=no >> $TOWPATH_ENV; {BAD_FILES[bad]}; exit {code}"),
@@ -139,16 +158,27 @@ def test_bash_is_used_where_it_is_asked_for(shell: list[str]) -> None:
     assert run(step, shell=shell).output == "y\n"
 
 
-@pytest.mark.parametrize(("inner", "outcomes"), [("bash", ["failed", "failed"]), ("sh", ["success", "failed"])], ids=["bash", "sh"])
-def test_a17_bash_fails_with_any_command_of_a_pipeline(shell: list[str], inner: str, outcomes: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("inner", "outcomes"), [("bash", ["failed", "failed"]), ("sh", ["success", "failed"])], ids=["bash", "sh"]
+)
+def test_a17_bash_fails_with_any_command_of_a_pipeline(
+    shell: list[str], inner: str, outcomes: list[str]
+) -> None:
     scripts = ["false | cat; echo on", "false; echo on"]
-    steps = [Step.model_validate({"run": script, "shell": inner, "allow_failure": True}) for script in scripts]
+    steps = [
+        Step.model_validate({"run": script, "shell": inner, "allow_failure": True}) for script in scripts
+    ]
     ran = run(*steps, shell=shell)
     assert (ran.outcomes, ran.output) == (outcomes, "on\n" * outcomes.count("success"))
 
 
 def test_a16_a_step_runs_where_it_says_and_an_absent_folder_is_named(shell: list[str]) -> None:
-    ran = run(Step(run="basename $PWD", working_directory="sub"), Step(run="basename $PWD"), Step(run=":", working_directory="-none"), shell=shell)
+    ran = run(
+        Step(run="basename $PWD", working_directory="sub"),
+        Step(run="basename $PWD"),
+        Step(run=":", working_directory="-none"),
+        shell=shell,
+    )
     assert ran.output == "sub\nworkspace\ntowpath: working_directory: the workspace has no folder -none\n"
     assert ran.outcomes == ["success", "success", "failed"]
 
@@ -159,14 +189,27 @@ def test_a_step_hears_sigint(shell: list[str]) -> None:
 
 
 def test_the_jobs_variables_can_not_disturb_the_driver(shell: list[str]) -> None:
-    ran = run(Step(run="echo $IFS$towpath_state"), shell=shell, environment={"IFS": "0123456789.", "towpath_state": "/nowhere", "PS4": "$(exit 9)"})
+    ran = run(
+        Step(run="echo $IFS$towpath_state"),
+        shell=shell,
+        environment={"IFS": "0123456789.", "towpath_state": "/nowhere", "PS4": "$(exit 9)"},
+    )
     assert (ran.code, ran.outcomes) == (0, ["success"])
 
 
 @settings(max_examples=25, deadline=None)
-@given(value=WORDS, name=WORDS, variables=st.dictionaries(NAMES, WORDS, max_size=3), shell=st.sampled_from(SHELLS))
-def test_text_of_users_survives_and_is_never_code(value: str, name: str, variables: dict[str, str], shell: list[str]) -> None:
-    script = "printf '%s' \"$VALUE\" > out; cat out; printf '%s\\n' " + shlex.quote(value)  # no here-document: dash itself loses bytes of some in them
+@given(
+    value=WORDS,
+    name=WORDS,
+    variables=st.dictionaries(NAMES, WORDS, max_size=3),
+    shell=st.sampled_from(SHELLS),
+)
+def test_text_of_users_survives_and_is_never_code(
+    value: str, name: str, variables: dict[str, str], shell: list[str]
+) -> None:
+    script = "printf '%s' \"$VALUE\" > out; cat out; printf '%s\\n' " + shlex.quote(
+        value
+    )  # no here-document: dash itself loses bytes of some in them
     checks = [Step(run=f'printf "%s" "${key}"', env={key: text}) for key, text in variables.items()]
     ran = run(Step(name=name, run=script), *checks, shell=shell, environment={"VALUE": value})
     assert ran.code == 0
@@ -234,7 +277,9 @@ SURVIVES = "trap : TERM INT HUP; sleep 100 & kill {signal} 0; echo survived"
 
 @pytest.mark.parametrize("limit", [None, 20], ids=["unlimited", "limited"])
 @pytest.mark.parametrize("signal", ["", "-TERM", "-INT", "-HUP"])
-def test_a07_a_step_that_signals_its_group_ends_nothing_else(shell: list[str], signal: str, limit: int | None) -> None:
+def test_a07_a_step_that_signals_its_group_ends_nothing_else(
+    shell: list[str], signal: str, limit: int | None
+) -> None:
     script = SURVIVES.format(signal=signal)
     ran = run(Step(run=script, timeout_seconds=limit), Step(run="echo next"), shell=shell)
     assert (ran.code, ran.output, ran.outcomes) == (0, "survived\nnext\n", ["success", "success"])
@@ -272,7 +317,10 @@ def test_a07_a_step_that_ignores_the_end_of_its_time_is_killed(shell: list[str],
 def test_a07_no_process_of_ours_is_left_or_seen_by_a_step(shell: list[str]) -> None:
     """A program that reaps all its children meets only its own."""
     limit = 100_000 + os.getpid()
-    scripts = ["exec python3 -c 'import os; os.wait()' 2>&1 | tail -1", f"ps -o args= -e | grep -c '[s]leep {limit}' || :"]
+    scripts = [
+        "exec python3 -c 'import os; os.wait()' 2>&1 | tail -1",
+        f"ps -o args= -e | grep -c '[s]leep {limit}' || :",
+    ]
     ran = run(*[Step(run=script, timeout_seconds=limit) for script in scripts], shell=shell)
     assert ran.output == "ChildProcessError: [Errno 10] No child processes\n1\n"
 
@@ -292,7 +340,12 @@ def test_a07_an_image_without_setsid_keeps_limits_all_the_same(shell: list[str],
 
 def test_it_prepares_its_own_container(shell: list[str], tmp_path: Path) -> None:
     script = 'pwd; cd; pwd; echo "$VALUE"; case $PATH in "$IMAGE_PATH:$HOME/.local/bin") echo path;; esac'
-    ran = run_alone(tmp_path, Step(run=script), shell=shell, image={"PATH": os.environ["PATH"], "IMAGE_PATH": os.environ["PATH"]})
+    ran = run_alone(
+        tmp_path,
+        Step(run=script),
+        shell=shell,
+        image={"PATH": os.environ["PATH"], "IMAGE_PATH": os.environ["PATH"]},
+    )
     assert (ran.code, ran.outcomes) == (0, ["success"])
     assert ran.output == f"{tmp_path}/workspace\n{tmp_path}/home\njob's\npath\n"
 
@@ -307,19 +360,38 @@ def test_f63_a_driver_that_is_started_again_runs_no_step(shell: list[str], tmp_p
 
 
 def test_a_job_over_its_limit_begins_no_further_step(shell: list[str], tmp_path: Path) -> None:
-    ran = run_alone(tmp_path, Step(run="echo begun; sleep 20", timeout_seconds=15), Step(run="echo no", condition="failure"), shell=shell, limit=1)
+    ran = run_alone(
+        tmp_path,
+        Step(run="echo begun; sleep 20", timeout_seconds=15),
+        Step(run="echo no", condition="failure"),
+        shell=shell,
+        limit=1,
+    )
     assert (ran.code, ran.outcomes) == (124, ["timed_out", "skipped"])
     assert ran.output.removesuffix("Terminated\n") == "begun\n"  # busybox says it
     assert job_timed_out(ran.code, ran.termination)
 
 
 def test_the_jobs_limit_counts_all_steps_together(shell: list[str], tmp_path: Path) -> None:
-    ran = run_alone(tmp_path, Step(run="sleep 1.2"), Step(run="sleep 20"), Step(run=":", condition="failure"), shell=shell, limit=2)
+    ran = run_alone(
+        tmp_path,
+        Step(run="sleep 1.2"),
+        Step(run="sleep 20"),
+        Step(run=":", condition="failure"),
+        shell=shell,
+        limit=2,
+    )
     assert (ran.code, ran.outcomes) == (124, ["success", "timed_out", "skipped"])
 
 
 def test_a_steps_own_limit_is_not_the_jobs(shell: list[str], tmp_path: Path) -> None:
-    ran = run_alone(tmp_path, Step(run="sleep 20", timeout_seconds=1), Step(run="echo on", condition="failure"), shell=shell, limit=30)
+    ran = run_alone(
+        tmp_path,
+        Step(run="sleep 20", timeout_seconds=1),
+        Step(run="echo on", condition="failure"),
+        shell=shell,
+        limit=30,
+    )
     assert (ran.code, ran.outcomes) == (124, ["timed_out", "success"])
     assert not job_timed_out(ran.code, ran.termination)
 
@@ -329,9 +401,18 @@ def test_an_image_without_timeout_runs_its_steps_all_the_same(shell: list[str], 
     for tool in ("mkdir", "rm"):
         (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
     whole = [str(shutil.which(shell[0])), *shell[1:]]
-    ran = run_alone(tmp_path, Step(run="echo a"), Step(run="echo b", timeout_seconds=9), shell=whole, image={"PATH": f"{tmp_path}/bin"})
+    ran = run_alone(
+        tmp_path,
+        Step(run="echo a"),
+        Step(run="echo b", timeout_seconds=9),
+        shell=whole,
+        image={"PATH": f"{tmp_path}/bin"},
+    )
     assert ran.code == 0
-    assert ran.output in ("a\ntowpath: no timeout command here: only the limit of the whole job is kept\nb\n", "a\nb\n")  # busybox is its own timeout
+    assert ran.output in (
+        "a\ntowpath: no timeout command here: only the limit of the whole job is kept\nb\n",
+        "a\nb\n",
+    )  # busybox is its own timeout
 
 
 def test_what_a_step_leaves_in_the_notes_does_not_spoil_them(shell: list[str], tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def test_an_id_is_one_that_a_row_can_have(number: int) -> None:
             QUERY_ID.validate_python(str(number))
 
 
-@pytest.mark.parametrize("text", ["", " 1", "1 ", "+1", "1.0", "1e3", "1_000", "0x1", "\u0661", "\u00b2", "1\n"])
+@pytest.mark.parametrize(
+    "text", ["", " 1", "1 ", "+1", "1.0", "1e3", "1_000", "0x1", "\u0661", "\u00b2", "1\n"]
+)
 def test_a_number_is_written_in_digits(text: str) -> None:
     assert id_in_path(text) is None
     with pytest.raises(ValidationError):

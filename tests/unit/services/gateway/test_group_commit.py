@@ -13,7 +13,9 @@ from shared.errors import Transient
 
 
 def delivery(delivery_id: str, body: bytes = b"x") -> Delivery:
-    return Delivery("github", delivery_id, "push", {}, body, b"hash", len(body), None, datetime(2026, 11, 20, tzinfo=UTC))
+    return Delivery(
+        "github", delivery_id, "push", {}, body, b"hash", len(body), None, datetime(2026, 11, 20, tzinfo=UTC)
+    )
 
 
 class Database:
@@ -63,7 +65,9 @@ async def begun(database: Database, count: int) -> None:
         await database.begun.wait_for(lambda: len(database.groups) >= count)
 
 
-async def test_what_arrives_during_a_commit_makes_up_the_next_group_in_order(groups: GroupCommit, database: Database) -> None:
+async def test_what_arrives_during_a_commit_makes_up_the_next_group_in_order(
+    groups: GroupCommit, database: Database
+) -> None:
     first = store(groups, "a")
     await begun(database, 1)
     rest = store(groups, "d", "b", "c")
@@ -92,7 +96,9 @@ async def test_a_bug_of_the_database_harms_nobody_twice(groups: GroupCommit, dat
     assert (await groups.store(delivery("c"))).delivery_id == "c"
 
 
-async def test_a_lost_connection_is_not_tried_row_by_row(groups: GroupCommit, database: Database, circuit: Circuit) -> None:
+async def test_a_lost_connection_is_not_tried_row_by_row(
+    groups: GroupCommit, database: Database, circuit: Circuit
+) -> None:
     database.may_go.set()
     database.fault = Transient("gone")
     for number in range(3):

@@ -23,7 +23,9 @@ NO_LIMITS = {
 
 def test_every_limit_of_the_gateway_is_shown_with_its_value() -> None:
     settings = GatewaySettings(
-        database_url=SecretStr("postgresql://a:b@localhost/c"), amqp_url=SecretStr("amqp://a:b@localhost/"), tokens_per_user=7
+        database_url=SecretStr("postgresql://a:b@localhost/c"),
+        amqp_url=SecretStr("amqp://a:b@localhost/"),
+        tokens_per_user=7,
     )
     shown = {limit.setting: limit for limit in limits_of(settings)}
     own = set(GatewaySettings.model_fields) - set(ServiceSettings.model_fields) - NO_LIMITS

@@ -32,7 +32,16 @@ class Rows:
         return {"status": self.status, "reason": None, "is_sealed": False}
 
     async def log_streams(self, _run_id: int) -> list[dict[str, object]]:
-        return [{"id": 1, "job": "test", "attempt": 1, "container": "job", "creation_token": "token", "next_line": self.next_line}]
+        return [
+            {
+                "id": 1,
+                "job": "test",
+                "attempt": 1,
+                "container": "job",
+                "creation_token": "token",
+                "next_line": self.next_line,
+            }
+        ]
 
 
 async def state(watch: Watch, rows: Rows) -> LogState:

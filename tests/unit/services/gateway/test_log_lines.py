@@ -27,7 +27,11 @@ def test_too_much_is_no_position() -> None:
     assert read_positions("1:1," * 100_000) is None
 
 
-@given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=20), st.booleans(), st.integers(1, 30))
+@given(
+    st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=20),
+    st.booleans(),
+    st.integers(1, 30),
+)
 def test_from_any_line_on_the_rest_is_shown(lines: list[bytes], has_last_feed: bool, from_line: int) -> None:
     if not has_last_feed and not lines[-1]:
         lines[-1] = b"x"
@@ -36,7 +40,11 @@ def test_from_any_line_on_the_rest_is_shown(lines: list[bytes], has_last_feed: b
     assert chunk == Chunk(5, tuple(lines))
     told = shown(chunk, from_line, NONCE)
     rest = lines[max(0, from_line - 5) :]
-    assert told == ([Said(max(5, from_line), tuple(line.decode("utf-8", "replace") for line in rest), 5 + len(lines))] if rest else [])
+    assert told == (
+        [Said(max(5, from_line), tuple(line.decode("utf-8", "replace") for line in rest), 5 + len(lines))]
+        if rest
+        else []
+    )
 
 
 def test_marks_of_steps_stand_between_the_lines() -> None:
@@ -50,4 +58,6 @@ def test_marks_of_steps_stand_between_the_lines() -> None:
 
 
 def test_a_mark_with_another_nonce_is_a_line() -> None:
-    assert shown(chunk_of(1, b"::towpath-0000::end 1 0\n"), 1, NONCE) == [Said(1, ("::towpath-0000::end 1 0",), 2)]
+    assert shown(chunk_of(1, b"::towpath-0000::end 1 0\n"), 1, NONCE) == [
+        Said(1, ("::towpath-0000::end 1 0",), 2)
+    ]

@@ -33,7 +33,11 @@ asyncio.run(main())
 def test_x06_memory_goes_back_after_a_burst(tried_before: bool) -> None:
     """A try while the burst lasts returns nothing, and does not keep the next one from it."""
     said = subprocess.run(
-        [sys.executable, "-c", BURST.replace("{tried_before}", str(tried_before))], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", BURST.replace("{tried_before}", str(tried_before))],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     before, kept, after, _ = map(int, said.split())
     assert kept > before + (100 << 20), "the C library keeps what was freed, or this test shows nothing"

@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.paging import CURSOR_PATTERN, FROM_THE_NEWEST, ForeignCursor, cursor_after, id_before, split_page
+from services.gateway.paging import (
+    CURSOR_PATTERN,
+    FROM_THE_NEWEST,
+    ForeignCursor,
+    cursor_after,
+    id_before,
+    split_page,
+)
 
 IDS = st.integers(min_value=1, max_value=2**63 - 1)
-FILTERS = st.dictionaries(st.text(max_size=5), st.none() | st.integers(-(2**53), 2**53) | st.text(max_size=5), max_size=4)
+FILTERS = st.dictionaries(
+    st.text(max_size=5), st.none() | st.integers(-(2**53), 2**53) | st.text(max_size=5), max_size=4
+)
 
 
 @given(IDS, FILTERS)
@@ -20,7 +29,9 @@ def test_a_cursor_names_the_last_id(last_id: int, filters: dict[str, object]) ->
 
 
 @given(IDS, FILTERS, FILTERS)
-def test_other_filters_make_it_foreign(last_id: int, filters: dict[str, object], others: dict[str, object]) -> None:
+def test_other_filters_make_it_foreign(
+    last_id: int, filters: dict[str, object], others: dict[str, object]
+) -> None:
     if filters != others:
         with pytest.raises(ForeignCursor):
             id_before(cursor_after(last_id, filters), others)
@@ -43,7 +54,9 @@ def test_pages_join_to_the_whole_list(count: int, limit: int) -> None:
     cursor = None
     for _ in range(count + 1):
         before = id_before(cursor, {"list": "x"})
-        rows, cursor = split_page([row for row in everything if row["id"] < before][: limit + 1], limit, {"list": "x"})
+        rows, cursor = split_page(
+            [row for row in everything if row["id"] < before][: limit + 1], limit, {"list": "x"}
+        )
         seen += rows
         if cursor is None:
             break

@@ -43,7 +43,19 @@ def test_no_body_surprises_it(body: bytes, content_type: str) -> None:
     assert speaks_for_another(body, content_type, KNOWN) in {True, False}
 
 
-@pytest.mark.parametrize("body", [b"", b"[", b"[" * 100_000, b"null", b"[1]", b'{"repository": [1]}', b"\xff", b"payload=%7B%7D&payload=%7B%7D"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[",
+        b"[" * 100_000,
+        b"null",
+        b"[1]",
+        b'{"repository": [1]}',
+        b"\xff",
+        b"payload=%7B%7D&payload=%7B%7D",
+    ],
+)
 def test_what_cannot_be_read_speaks_for_nobody(body: bytes) -> None:
     assert speaks_for_another(body, "application/json", KNOWN) is False
     assert speaks_for_another(body, FORM, KNOWN) is False

@@ -30,5 +30,8 @@ def test_what_stands_for_none_is_told_with_what_was_probably_meant(named: str, h
 
 
 def test_of_several_the_place_is_told() -> None:
-    assert [warning.path for warning in warnings_of(["octo/x", "octo/web", "octo/y"], USABLE)] == ["repository[0]", "repository[2]"]
+    assert [warning.path for warning in warnings_of(["octo/x", "octo/web", "octo/y"], USABLE)] == [
+        "repository[0]",
+        "repository[2]",
+    ]
     assert len(warnings_of(["octo/x", "octo/y"], [])) == 2

@@ -66,7 +66,12 @@ class Reading:
 
 
 lines = st.lists(
-    st.tuples(st.integers(0, 2), st.sampled_from([b"", b"a", b"b", b"a b", b"2026-11-23T12:00:00Z x", b"\x00\xff\r", b"long" * 20])), min_size=1, max_size=30
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from([b"", b"a", b"b", b"a b", b"2026-11-23T12:00:00Z x", b"\x00\xff\r", b"long" * 20]),
+    ),
+    min_size=1,
+    max_size=30,
 )
 
 
@@ -80,7 +85,9 @@ def log_of(drawn: list[tuple[int, bytes]]) -> bytes:
 
 
 @given(lines, st.lists(st.tuples(st.floats(0, 1), st.integers(1, 50)), max_size=6))
-def test_every_line_once_however_often_the_connection_is_cut(drawn: list[tuple[int, bytes]], cuts: list[tuple[float, int]]) -> None:
+def test_every_line_once_however_often_the_connection_is_cut(
+    drawn: list[tuple[int, bytes]], cuts: list[tuple[float, int]]
+) -> None:
     log = log_of(drawn)
     reading = Reading()
     for part, chunk in cuts:
@@ -90,7 +97,9 @@ def test_every_line_once_however_often_the_connection_is_cut(drawn: list[tuple[i
 
 
 @given(lines, st.integers(0, 29), st.integers(0, 29))
-def test_an_answer_without_the_tail_is_never_taken_for_one_that_follows_it(drawn: list[tuple[int, bytes]], stored: int, begins: int) -> None:
+def test_an_answer_without_the_tail_is_never_taken_for_one_that_follows_it(
+    drawn: list[tuple[int, bytes]], stored: int, begins: int
+) -> None:
     """Where the newest file begins behind what was stored, that is told; where it does not, reading goes on exactly."""
     whole = [(number * 3 + step, line) for number, (step, line) in enumerate(drawn)]
     stored, begins = min(stored, len(whole) - 1), min(begins, len(whole) - 1)
@@ -108,7 +117,10 @@ def test_an_answer_without_the_tail_is_never_taken_for_one_that_follows_it(drawn
 def test_after_a_gap_all_is_taken_but_what_is_recognised_in_order() -> None:
     tail = tail_after(answered((1, b"one"), (2, b"two"), (3, b"lost in a crash")))
     answer = Answer(NO_MASK, tail, Mode.SKIP)
-    assert text_of(answer.feed(answered((1, b"one"), (2, b"two"), (4, b"new"), (5, b"one")), NOW)) == b"new\none\n"
+    assert (
+        text_of(answer.feed(answered((1, b"one"), (2, b"two"), (4, b"new"), (5, b"one")), NOW))
+        == b"new\none\n"
+    )
 
 
 def test_a_tail_is_the_same_however_the_lines_came() -> None:
@@ -135,7 +147,9 @@ def test_a_line_of_20_mib_is_cut_and_recognised() -> None:
     reading.read(log, len(log), 70_000)
     one, two, three, end = reading.text.split(b"\n")
     assert (one, three, end) == (b"one", b"three", b"")
-    assert two.endswith(f"…[truncated, {(20 << 20) - (len(two) - two[::-1].index('…'.encode()[::-1]) - 3)} bytes]".encode())
+    assert two.endswith(
+        f"…[truncated, {(20 << 20) - (len(two) - two[::-1].index('…'.encode()[::-1]) - 3)} bytes]".encode()
+    )
 
 
 def test_a_secret_at_the_cut_of_a_long_line_is_masked_whole() -> None:
@@ -194,7 +208,10 @@ def test_lines_again_from_an_earlier_second_are_not_taken() -> None:
 
 def test_two_streams_of_one_container_may_be_out_of_order_by_a_little() -> None:
     answer = Answer(NO_MASK, None)
-    assert text_of(answer.feed(answered((2_000_000, b"out"), (1_500_000, b"err"), (2_100_000, b"out")), NOW)) == b"out\nerr\nout\n"
+    assert (
+        text_of(answer.feed(answered((2_000_000, b"out"), (1_500_000, b"err"), (2_100_000, b"out")), NOW))
+        == b"out\nerr\nout\n"
+    )
     assert answer.broken is None
 
 
@@ -210,7 +227,13 @@ def test_a_clock_that_was_set_back_is_followed_when_the_tail_was_found() -> None
     [
         (True, 5, 60, 0, True),  # the line before was read long after the next one was written
         (True, 5, 5, 0, True),  # or about then
-        (True, 40, 3, 0, True),  # or long before, and yet late: there may have been nothing in the newest file
+        (
+            True,
+            40,
+            3,
+            0,
+            True,
+        ),  # or long before, and yet late: there may have been nothing in the newest file
         (False, 5, 60, 0, False),  # too short to have been rotated
         (True, 2, 60, 0, False),
         (True, 40, 1, 0, False),  # read when it was written: the container was quiet
@@ -228,7 +251,11 @@ def test_where_seconds_are_missing_after_a_line_that_was_read_late_is_doubted(
         answer = Answer(NO_MASK, None, can_skip_files=is_long, whole_until=began + whole_until)
         text = b"".join(text_of(answer.feed(chunk, began + read_at)) for chunk in chunks)
         if is_doubtful:
-            assert (text, answer.broken, answer.whole_until) == (b"zero\none\n", Broken.DOUBTFUL, began + seconds)
+            assert (text, answer.broken, answer.whole_until) == (
+                b"zero\none\n",
+                Broken.DOUBTFUL,
+                began + seconds,
+            )
         else:
             assert (text, answer.broken) == (b"zero\none\ntwo\n", None)
 

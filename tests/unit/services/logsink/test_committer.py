@@ -43,8 +43,16 @@ class Kept:
 
 
 @asynccontextmanager
-async def committing(kept: Kept, rung: list[Append] | None = None, beat_seconds: float = 0) -> AsyncIterator[Committer]:
-    committer = Committer(kept.keep, (rung if rung is not None else []).append, most_bytes=100, most_stream_bytes=40, beat_seconds=beat_seconds)
+async def committing(
+    kept: Kept, rung: list[Append] | None = None, beat_seconds: float = 0
+) -> AsyncIterator[Committer]:
+    committer = Committer(
+        kept.keep,
+        (rung if rung is not None else []).append,
+        most_bytes=100,
+        most_stream_bytes=40,
+        beat_seconds=beat_seconds,
+    )
     running = asyncio.create_task(committer.run())
     try:
         yield committer
@@ -92,11 +100,16 @@ async def test_a_stream_that_belongs_to_somebody_else_is_told_so() -> None:
     kept, rung = Kept(), list[Append]()
     kept.refuses = lambda _: {2}
     async with committing(kept, rung) as committer:
-        assert list(await asyncio.gather(committer.submit(append(1)), committer.submit(append(2)))) == [True, False]
+        assert list(await asyncio.gather(committer.submit(append(1)), committer.submit(append(2)))) == [
+            True,
+            False,
+        ]
     assert [one.stream.id for one in rung] == [1]
 
 
-async def test_while_the_database_is_away_everything_waits_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_the_database_is_away_everything_waits_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("services.logsink.committer.backoff", lambda _: 0.0)
     kept = Kept()
     failures = 3
@@ -124,7 +137,11 @@ async def test_a_bug_in_one_streams_rows_harms_no_other() -> None:
 
     kept.refuses = broken
     async with committing(kept) as committer:
-        assert await asyncio.gather(*[committer.submit(append(number)) for number in (1, 2, 3)]) == [True, False, True]
+        assert await asyncio.gather(*[committer.submit(append(number)) for number in (1, 2, 3)]) == [
+            True,
+            False,
+            True,
+        ]
 
 
 async def test_nothing_is_stored_behind_what_could_not_be_stored() -> None:

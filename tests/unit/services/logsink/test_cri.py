@@ -11,7 +11,9 @@ from services.logsink.lines import LONGEST_LINE_BYTES, Lines
 from services.logsink.masking import Masker, forms_of
 from tests.fakes.pod_directory import cri, lines_of, stamp
 
-printed = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=20).map(b"\n".join)
+printed = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=20).map(
+    b"\n".join
+)
 cuts = st.lists(st.integers(0, 10_000), max_size=8)
 
 
@@ -46,8 +48,14 @@ def test_unfinished_bytes_are_those_of_the_line_under_way(text: bytes, at: list[
         assert stored + again.feed(data[fed - reader.unfinished_bytes :]).text + again.finish().text == text
 
 
-@given(st.lists(st.sampled_from([*sorted(forms_of(b"s3cr3t-value")), b"x", b"\n", b" "]), max_size=20), st.integers(1, 9), cuts)
-def test_no_secret_survives_however_records_and_chunks_are_cut(words: list[bytes], part_bytes: int, at: list[int]) -> None:
+@given(
+    st.lists(st.sampled_from([*sorted(forms_of(b"s3cr3t-value")), b"x", b"\n", b" "]), max_size=20),
+    st.integers(1, 9),
+    cuts,
+)
+def test_no_secret_survives_however_records_and_chunks_are_cut(
+    words: list[bytes], part_bytes: int, at: list[int]
+) -> None:
     masker = Masker([b"s3cr3t-value"])
     text = b"".join(words)
     lines = read(pieces(cri(text, part_bytes=part_bytes), at), masker)
@@ -65,7 +73,10 @@ def test_no_secret_survives_however_records_and_chunks_are_cut(words: list[bytes
         (b"2026-11-23T12:00:00.123456789Z stdout F \n", b"\n"),
         (b"2026-11-23T12:00:00.123456789Z stdout F:x hello\n", b"hello\n"),
         (b"2026-11-23T12:00:00.123456789Z stdout F \xff\x00\xfe\n", b"\xff\x00\xfe\n"),
-        (b'2026-11-23T12:00:00.123456789Z stdout F {"type":"ERROR","object":{}}\n', b'{"type":"ERROR","object":{}}\n'),
+        (
+            b'2026-11-23T12:00:00.123456789Z stdout F {"type":"ERROR","object":{}}\n',
+            b'{"type":"ERROR","object":{}}\n',
+        ),
         (b"no record at all\n", b"no record at all\n"),
         (b"\n", b"\n"),
     ],

@@ -13,7 +13,11 @@ from services.logsink.masking import Masker, forms_of
 TOKEN = b"ghp_Zm9v/+x=&y"
 KEY = b"-----BEGIN KEY-----\nMIIEowIBAAKCAQEA7\nshort\n-----END KEY-----\n"
 
-secrets = st.lists(st.binary(min_size=6, max_size=24).filter(lambda value: b"\n" not in value and b"\r" not in value), min_size=1, max_size=3)
+secrets = st.lists(
+    st.binary(min_size=6, max_size=24).filter(lambda value: b"\n" not in value and b"\r" not in value),
+    min_size=1,
+    max_size=3,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,12 @@ def test_a_mask_that_completes_another_secret_takes_its_line() -> None:
 
 def test_json_with_escapes_is_masked() -> None:
     secret = 'pass"word\\<é>'
-    text = json.dumps({"a": secret}).encode() + b"\n" + json.dumps({"a": secret}, ensure_ascii=False).encode() + b"\n"
+    text = (
+        json.dumps({"a": secret}).encode()
+        + b"\n"
+        + json.dumps({"a": secret}, ensure_ascii=False).encode()
+        + b"\n"
+    )
     assert Masker([secret.encode()]).mask(text) == b'{"a": "***"}\n{"a": "***"}\n'
 
 
@@ -79,7 +88,12 @@ def test_without_secrets_every_byte_stays(text: bytes) -> None:
     assert Masker([]).mask(text) == text
 
 
-@given(st.binary(min_size=6, max_size=12).filter(lambda value: len(value.splitlines()) == 1 and len(value.splitlines()[0]) >= 6), st.binary(max_size=50))
+@given(
+    st.binary(min_size=6, max_size=12).filter(
+        lambda value: len(value.splitlines()) == 1 and len(value.splitlines()[0]) >= 6
+    ),
+    st.binary(max_size=50),
+)
 def test_text_without_a_form_stays(value: bytes, text: bytes) -> None:
     masked = Masker([value]).mask(text)
     assert (masked == text) is not any(form in text for form in forms_of(value))

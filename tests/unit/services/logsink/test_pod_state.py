@@ -17,11 +17,24 @@ TERMINATED = {
         "containerID": "containerd://c",
     }
 }
-NEVER_MADE = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}}
+NEVER_MADE = {
+    "terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+}
 
 
 def pod(state: dict[str, Any] | None, phase: str = "Running", **more: Any) -> dict[str, Any]:
-    statuses = [{"name": "job", "restartCount": more.pop("restarts", 0), "state": state, "lastState": more.pop("last", {})}] if state else None
+    statuses = (
+        [
+            {
+                "name": "job",
+                "restartCount": more.pop("restarts", 0),
+                "state": state,
+                "lastState": more.pop("last", {}),
+            }
+        ]
+        if state
+        else None
+    )
     metadata = {"name": "p", "uid": "u", "resourceVersion": "7", **more}
     return {"metadata": metadata, "status": {"phase": phase, "containerStatuses": statuses}}
 
@@ -52,10 +65,18 @@ def test_where_a_container_is(there: dict[str, Any], is_over: bool, where: Where
 
 
 def test_init_containers_are_containers() -> None:
-    there = {"metadata": {"uid": "u"}, "status": {"initContainerStatuses": [{"name": "clone", "state": RUNNING}]}}
+    there = {
+        "metadata": {"uid": "u"},
+        "status": {"initContainerStatuses": [{"name": "clone", "state": RUNNING}]},
+    }
     assert pod_state(there).where("clone", attempt_is_over=False) is Where.RUNNING
 
 
 def test_a_pod_deleted_for_its_node_says_so() -> None:
-    there = {"metadata": {"uid": "u"}, "status": {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]}}
+    there = {
+        "metadata": {"uid": "u"},
+        "status": {
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]
+        },
+    }
     assert pod_state(there).node_is_lost

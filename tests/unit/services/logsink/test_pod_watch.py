@@ -17,13 +17,18 @@ from tests.harness.waiting import until
 
 
 def pod(name: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "uid": f"uid of {name}", "resourceVersion": "1"}, "status": {"phase": "Running"}}
+    return {
+        "metadata": {"name": name, "uid": f"uid of {name}", "resourceVersion": "1"},
+        "status": {"phase": "Running"},
+    }
 
 
 class Script:
     """An API that answers lists and watches in this order, and then is silent."""
 
-    def __init__(self, lists: list[dict[str, Any] | Exception], watches: list[list[dict[str, Any]] | Exception]) -> None:
+    def __init__(
+        self, lists: list[dict[str, Any] | Exception], watches: list[list[dict[str, Any]] | Exception]
+    ) -> None:
         self.lists = lists
         self.watches = watches
         self.queries: list[dict[str, object]] = []
@@ -54,7 +59,10 @@ class Script:
 
 
 def page(*names: str, onward: str | None = None, version: str = "1") -> dict[str, Any]:
-    return {"metadata": {"resourceVersion": version, "continue": onward}, "items": [pod(name) for name in names]}
+    return {
+        "metadata": {"resourceVersion": version, "continue": onward},
+        "items": [pod(name) for name in names],
+    }
 
 
 async def watched(script: Script, names: set[str]) -> PodWatch:
@@ -81,13 +89,29 @@ GONE = ApiError(410, "Expired", "too old resource version")
     ("lists", "watches", "names"),
     [
         pytest.param([page("a", onward="x"), page("b")], [], {"a", "b"}, id="a list in pages"),
-        pytest.param([page("a", onward="x"), GONE, page("c")], [], {"c"}, id="410 in the middle of a paged list"),
+        pytest.param(
+            [page("a", onward="x"), GONE, page("c")], [], {"c"}, id="410 in the middle of a paged list"
+        ),
         pytest.param([page("a"), page("b")], [GONE], {"b"}, id="410 as a status"),
-        pytest.param([page("a"), page("b")], [[{"type": "ERROR", "object": {"code": 410}}], []], {"b"}, id="410 as an event"),
+        pytest.param(
+            [page("a"), page("b")],
+            [[{"type": "ERROR", "object": {"code": 410}}], []],
+            {"b"},
+            id="410 as an event",
+        ),
         pytest.param([page("a"), page("b")], [ApiUnavailable("cut")], {"b"}, id="a cut"),
-        pytest.param([ApiUnavailable("429", status=429, retry_after_seconds=1), page("b")], [], {"b"}, id="429"),
-        pytest.param([page("a")], [[{"type": "ADDED", "object": pod("b")}, {"type": "DELETED", "object": pod("a")}]], {"b"}, id="events"),
-        pytest.param([page("a")], [[{"type": "BOOKMARK", "object": {"metadata": {}}}]], {"a"}, id="a bookmark"),
+        pytest.param(
+            [ApiUnavailable("429", status=429, retry_after_seconds=1), page("b")], [], {"b"}, id="429"
+        ),
+        pytest.param(
+            [page("a")],
+            [[{"type": "ADDED", "object": pod("b")}, {"type": "DELETED", "object": pod("a")}]],
+            {"b"},
+            id="events",
+        ),
+        pytest.param(
+            [page("a")], [[{"type": "BOOKMARK", "object": {"metadata": {}}}]], {"a"}, id="a bookmark"
+        ),
     ],
 )
 async def test_pods_are_known_whatever_the_server_answers(
@@ -104,7 +128,9 @@ async def test_only_our_pods_are_asked_for_and_on_a_node_only_its_own() -> None:
     assert on_node._selectors["fieldSelector"] == "spec.nodeName=node-1"
 
 
-async def test_a_watch_that_stalls_without_a_byte_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_that_stalls_without_a_byte_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the product after 110 s: 100 s until the server should have ended it, and 10 s more."""
     monkeypatch.setattr(pod_watch, "_STALL_SECONDS", 0.2)
     fake = FakeKubernetes()

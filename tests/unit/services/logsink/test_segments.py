@@ -66,7 +66,11 @@ def test_no_lines_make_no_segment() -> None:
 
 def test_a_gap_is_a_line_in_its_place_and_is_noted() -> None:
     writer = Writer(Position(), NOW)
-    segments = [*writer.add(lines(b"a\n")), *writer.add_gap("the node is gone", NOW), *writer.add(lines(b"b\n"))]
+    segments = [
+        *writer.add(lines(b"a\n")),
+        *writer.add_gap("the node is gone", NOW),
+        *writer.add(lines(b"b\n")),
+    ]
     assert text_of(segments) == b"a\n[towpath: lines may be missing here: the node is gone]\nb\n"
     assert writer.position.gaps == (Gap(2, "the node is gone"),)
     assert writer.sha256() == hashlib.sha256(text_of(segments)).digest()

@@ -46,7 +46,11 @@ class Simulation:
         jobs = []
         for number, name in enumerate(names):
             needs = tuple(self.chance.sample(names[:number], self.chance.randint(0, min(number, 2))))
-            jobs.append(JobState(name=name, needs=needs, retry=Retry(infra=self.chance.randint(0, 2), backoff_seconds=5)))
+            jobs.append(
+                JobState(
+                    name=name, needs=needs, retry=Retry(infra=self.chance.randint(0, 2), backoff_seconds=5)
+                )
+            )
         self.run = fold(RunState(jobs=tuple(jobs)), {}, self.now)
 
     def play(self, steps: int = 150) -> None:
@@ -62,8 +66,23 @@ class Simulation:
         raise AssertionError(f"seed {self.seed}: still {self.run}")
 
     def _steps(self) -> tuple[Callable[[], None], ...]:
-        usual = (self._admit, self._hear, self._hear, self._hear, self._end_one, self._end_one, self._double, self._lose)
-        return (*usual, self._reconcile_executor, self._reconcile_scheduler, self._wait, *((self._stop,) if self.chance.random() < 0.1 else ()))
+        usual = (
+            self._admit,
+            self._hear,
+            self._hear,
+            self._hear,
+            self._end_one,
+            self._end_one,
+            self._double,
+            self._lose,
+        )
+        return (
+            *usual,
+            self._reconcile_executor,
+            self._reconcile_scheduler,
+            self._wait,
+            *((self._stop,) if self.chance.random() < 0.1 else ()),
+        )
 
     def _step(self, step: Callable[[], None]) -> None:
         before = self.run
@@ -77,23 +96,37 @@ class Simulation:
         """Free slots to waiting jobs. The messages may be lost at once: the process may die after its commit."""
         for job in self.run.jobs:
             may_wait = job.retry_at is not None and job.retry_at > self.now
-            if job.status is Status.PENDING and job.ready_at is not None and not job.admitted and not may_wait and self.in_slots() < self.slots:
+            if (
+                job.status is Status.PENDING
+                and job.ready_at is not None
+                and not job.admitted
+                and not may_wait
+                and self.in_slots() < self.slots
+            ):
                 self._change(replace(job, admitted=True, waiting_for=None))
                 self.messages.append(("ready", (job.name, job.attempt)))
 
     def _reconcile_scheduler(self) -> None:
-        wanted = {job.name: self.attempts[job.name, job.attempt] for job in self.run.jobs if (job.name, job.attempt) in self.attempts}
+        wanted = {
+            job.name: self.attempts[job.name, job.attempt]
+            for job in self.run.jobs
+            if (job.name, job.attempt) in self.attempts
+        }
         self.run = fold(self.run, wanted, self.now)
 
     def _stop(self) -> None:
         self.run = stop(self.run, Reason.CANCELLED_BY_USER, "command:1", self.now)
-        self.messages += [("stop", (job.name, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None]
+        self.messages += [
+            ("stop", (job.name, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None
+        ]
 
     def in_slots(self) -> int:
         return sum(job.admitted and job.slot_freed_at is None for job in self.run.jobs)
 
     def _change(self, job: JobState) -> None:
-        self.run = replace(self.run, jobs=tuple(job if job.name == known.name else known for known in self.run.jobs))
+        self.run = replace(
+            self.run, jobs=tuple(job if job.name == known.name else known for known in self.run.jobs)
+        )
 
     def _job(self, name: str) -> JobState:
         return next(job for job in self.run.jobs if job.name == name)
@@ -105,7 +138,9 @@ class Simulation:
         job = self._job(attempt[0])
         if not job.admitted or job.attempt != attempt[1]:
             return
-        row = self.attempts.setdefault(attempt, self._over("Stopped") if job.cancel_reason is not None else AttemptState())
+        row = self.attempts.setdefault(
+            attempt, self._over("Stopped") if job.cancel_reason is not None else AttemptState()
+        )
         if self.chance.random() < 0.2 or row.finished_at is not None or row.claimed_at is not None:
             return
         if job.cancel_reason is not None:
@@ -116,16 +151,26 @@ class Simulation:
         self.messages.append(("fact", attempt))
 
     def _over(self, message: str) -> AttemptState:
-        return AttemptState(finished_at=self.now, outcome=Status.CANCELLED, reason=Reason.CANCELLED_BY_USER, message=message)
+        return AttemptState(
+            finished_at=self.now, outcome=Status.CANCELLED, reason=Reason.CANCELLED_BY_USER, message=message
+        )
 
     def _end_one(self) -> None:
         """User code of one attempt ends; the verdict is stored once."""
-        live = [attempt for attempt, row in self.attempts.items() if row.claimed_at is not None and row.finished_at is None]
+        live = [
+            attempt
+            for attempt, row in self.attempts.items()
+            if row.claimed_at is not None and row.finished_at is None
+        ]
         if live:
             attempt = self.chance.choice(live)
             stopped = self._job(attempt[0]).cancel_reason is not None and self.chance.random() < 0.7
-            outcome, reason = (Status.CANCELLED, Reason.CANCELLED_BY_USER) if stopped else self.chance.choice(OUTCOMES)
-            self.attempts[attempt] = replace(self.attempts[attempt], finished_at=self.now, outcome=outcome, reason=reason)
+            outcome, reason = (
+                (Status.CANCELLED, Reason.CANCELLED_BY_USER) if stopped else self.chance.choice(OUTCOMES)
+            )
+            self.attempts[attempt] = replace(
+                self.attempts[attempt], finished_at=self.now, outcome=outcome, reason=reason
+            )
             self.messages.append(("fact", attempt))
 
     def _reconcile_executor(self) -> None:
@@ -166,7 +211,11 @@ class Simulation:
         assert self.in_slots() <= self.slots, seed
         assert all(count == 1 for count in self.starts.values()), seed
         for name in {name for name, _ in self.attempts}:
-            live = [number for (job, number), row in self.attempts.items() if job == name and row.claimed_at is not None and row.finished_at is None]
+            live = [
+                number
+                for (job, number), row in self.attempts.items()
+                if job == name and row.claimed_at is not None and row.finished_at is None
+            ]
             assert len(live) <= 1, f"{seed}: attempts {live} of {name} live at once"
         assert (self.run.status in TERMINAL) == all(job.is_over for job in self.run.jobs), seed
 

@@ -16,13 +16,20 @@ from shared.statuses import MOVES, REASONS_OF, TERMINAL, Reason, Status, Waiting
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)
 WISH = "command:7"
-VERDICTS = [(Status.SUCCESS, None), (Status.FAILED, Reason.SCRIPT_FAILED), (Status.ERROR, Reason.LOST), (Status.CANCELLED, Reason.CANCELLED_BY_USER)]
+VERDICTS = [
+    (Status.SUCCESS, None),
+    (Status.FAILED, Reason.SCRIPT_FAILED),
+    (Status.ERROR, Reason.LOST),
+    (Status.CANCELLED, Reason.CANCELLED_BY_USER),
+]
 LOSSES = [(Status.ERROR, reason) for reason in sorted(INFRA)]
 
 
 def run_of(graph: Mapping[str, tuple[str, ...]]) -> RunState:
     """A run that has just been planned."""
-    return fold(RunState(jobs=tuple(JobState(name=name, needs=needs) for name, needs in graph.items())), {}, NOW)
+    return fold(
+        RunState(jobs=tuple(JobState(name=name, needs=needs) for name, needs in graph.items())), {}, NOW
+    )
 
 
 def job(run: RunState, name: str) -> JobState:
@@ -43,13 +50,20 @@ def claimed(at: datetime = NOW) -> AttemptState:
     return AttemptState(claimed_at=at)
 
 
-def ended(outcome: Status = Status.SUCCESS, reason: Reason | None = None, *, claimed_at: datetime | None = NOW) -> AttemptState:
-    return AttemptState(claimed_at=claimed_at, finished_at=LATER, outcome=outcome, reason=reason, message="why")
+def ended(
+    outcome: Status = Status.SUCCESS, reason: Reason | None = None, *, claimed_at: datetime | None = NOW
+) -> AttemptState:
+    return AttemptState(
+        claimed_at=claimed_at, finished_at=LATER, outcome=outcome, reason=reason, message="why"
+    )
 
 
 def trying_again(infra: int, backoff_seconds: int = 10) -> RunState:
     """A run of one job, admitted, that allows so many new attempts."""
-    return admitted(changed(run_of({"only": ()}), "only", retry=Retry(infra=infra, backoff_seconds=backoff_seconds)), "only")
+    return admitted(
+        changed(run_of({"only": ()}), "only", retry=Retry(infra=infra, backoff_seconds=backoff_seconds)),
+        "only",
+    )
 
 
 def lost(run: RunState, reason: Reason = Reason.EVICTED) -> RunState:
@@ -62,7 +76,11 @@ PAIR = {"left": (), "right": ()}
 
 def test_a_claim_makes_job_and_run_running() -> None:
     run = fold(admitted(run_of(PAIR), "left"), {"left": claimed()}, LATER)
-    assert (job(run, "left").status, job(run, "left").started_at, job(run, "right").status) == (Status.RUNNING, NOW, Status.PENDING)
+    assert (job(run, "left").status, job(run, "left").started_at, job(run, "right").status) == (
+        Status.RUNNING,
+        NOW,
+        Status.PENDING,
+    )
     assert (run.status, run.started_at) == (Status.RUNNING, NOW)
 
 
@@ -76,7 +94,9 @@ def test_a_success_makes_what_needs_it_ready() -> None:
 @pytest.mark.parametrize(("outcome", "reason"), VERDICTS[1:])
 def test_anything_else_skips_what_needs_it(outcome: Status, reason: Reason) -> None:
     run = fold(admitted(run_of(CHAIN), "first"), {"first": ended(outcome, reason)}, LATER)
-    assert [(one.status, one.reason) for one in run.jobs[1:]] == [(Status.SKIPPED, Reason.DEPENDENCY_FAILED)] * 2
+    assert [(one.status, one.reason) for one in run.jobs[1:]] == [
+        (Status.SKIPPED, Reason.DEPENDENCY_FAILED)
+    ] * 2
     assert (run.status, run.reason, run.finished_at) == (outcome, reason, LATER)
 
 
@@ -89,8 +109,17 @@ def test_a_job_waits_for_all_its_needs() -> None:
 
 
 def test_an_end_without_a_claim_is_an_end() -> None:
-    run = fold(admitted(run_of({"only": ()}), "only"), {"only": ended(Status.ERROR, Reason.IMAGE_MISSING, claimed_at=None)}, LATER)
-    assert (run.status, run.reason, run.started_at, job(run, "only").started_at) == (Status.ERROR, Reason.IMAGE_MISSING, None, None)
+    run = fold(
+        admitted(run_of({"only": ()}), "only"),
+        {"only": ended(Status.ERROR, Reason.IMAGE_MISSING, claimed_at=None)},
+        LATER,
+    )
+    assert (run.status, run.reason, run.started_at, job(run, "only").started_at) == (
+        Status.ERROR,
+        Reason.IMAGE_MISSING,
+        None,
+        None,
+    )
 
 
 def test_facts_about_a_job_that_was_not_admitted_are_not_heard() -> None:
@@ -99,7 +128,9 @@ def test_facts_about_a_job_that_was_not_admitted_are_not_heard() -> None:
 
 
 def test_a_late_word_about_a_job_or_a_run_that_has_ended_is_not_heard() -> None:
-    run = fold(admitted(run_of({"only": ()}), "only"), {"only": ended(Status.FAILED, Reason.SCRIPT_FAILED)}, LATER)
+    run = fold(
+        admitted(run_of({"only": ()}), "only"), {"only": ended(Status.FAILED, Reason.SCRIPT_FAILED)}, LATER
+    )
     assert fold(run, {"only": ended()}, LATER) == run
     assert fold(run, {"only": claimed()}, LATER) == run
     assert stop(run, Reason.CANCELLED_BY_USER, WISH, LATER) == run
@@ -108,35 +139,68 @@ def test_a_late_word_about_a_job_or_a_run_that_has_ended_is_not_heard() -> None:
 
 def test_a_stop_ends_what_has_no_slot_and_asks_the_rest() -> None:
     run = stop(admitted(run_of(PAIR), "left"), Reason.CANCELLED_BY_USER, WISH, LATER)
-    assert (job(run, "left").status, job(run, "left").cancel_reason) == (Status.PENDING, Reason.CANCELLED_BY_USER)
-    assert (job(run, "right").status, job(run, "right").reason) == (Status.CANCELLED, Reason.CANCELLED_BY_USER)
+    assert (job(run, "left").status, job(run, "left").cancel_reason) == (
+        Status.PENDING,
+        Reason.CANCELLED_BY_USER,
+    )
+    assert (job(run, "right").status, job(run, "right").reason) == (
+        Status.CANCELLED,
+        Reason.CANCELLED_BY_USER,
+    )
     assert run.status is Status.PENDING
 
 
 @pytest.mark.parametrize(
     ("why", "attempt", "verdict"),
     [
-        (Reason.CANCELLED_BY_USER, ended(Status.CANCELLED, Reason.CANCELLED_BY_USER), (Status.CANCELLED, Reason.CANCELLED_BY_USER)),
-        (Reason.SUPERSEDED, ended(Status.CANCELLED, Reason.CANCELLED_BY_USER), (Status.CANCELLED, Reason.SUPERSEDED)),
-        (Reason.TIMED_OUT, ended(Status.CANCELLED, Reason.CANCELLED_BY_USER), (Status.FAILED, Reason.TIMED_OUT)),
+        (
+            Reason.CANCELLED_BY_USER,
+            ended(Status.CANCELLED, Reason.CANCELLED_BY_USER),
+            (Status.CANCELLED, Reason.CANCELLED_BY_USER),
+        ),
+        (
+            Reason.SUPERSEDED,
+            ended(Status.CANCELLED, Reason.CANCELLED_BY_USER),
+            (Status.CANCELLED, Reason.SUPERSEDED),
+        ),
+        (
+            Reason.TIMED_OUT,
+            ended(Status.CANCELLED, Reason.CANCELLED_BY_USER),
+            (Status.FAILED, Reason.TIMED_OUT),
+        ),
         (Reason.CANCELLED_BY_USER, ended(Status.SUCCESS), (Status.SUCCESS, None)),
         (Reason.TIMED_OUT, ended(Status.FAILED, Reason.SCRIPT_FAILED), (Status.FAILED, Reason.SCRIPT_FAILED)),
     ],
 )
-def test_an_attempt_asked_to_stop_keeps_its_true_verdict(why: Reason, attempt: AttemptState, verdict: tuple[Status, Reason | None]) -> None:
+def test_an_attempt_asked_to_stop_keeps_its_true_verdict(
+    why: Reason, attempt: AttemptState, verdict: tuple[Status, Reason | None]
+) -> None:
     run = fold(stop(admitted(run_of({"only": ()}), "only"), why, WISH, NOW), {"only": attempt}, LATER)
     assert (run.status, run.reason) == verdict
 
 
 def test_the_first_wish_to_stop_counts() -> None:
-    run = stop(stop(admitted(run_of({"only": ()}), "only"), Reason.SUPERSEDED, "run:8", NOW), Reason.TIMED_OUT, "deadline", LATER)
+    run = stop(
+        stop(admitted(run_of({"only": ()}), "only"), Reason.SUPERSEDED, "run:8", NOW),
+        Reason.TIMED_OUT,
+        "deadline",
+        LATER,
+    )
     assert (job(run, "only").cancel_reason, job(run, "only").cancel_cause) == (Reason.SUPERSEDED, "run:8")
 
 
 def test_the_worst_end_is_the_runs_and_of_equals_the_first() -> None:
     assert set(WORST_FIRST) == TERMINAL
     run = admitted(run_of({"a": (), "b": (), "c": ()}), "a", "b", "c")
-    run = fold(run, {"a": ended(), "b": ended(Status.FAILED, Reason.OOM_KILLED), "c": ended(Status.FAILED, Reason.SCRIPT_FAILED)}, LATER)
+    run = fold(
+        run,
+        {
+            "a": ended(),
+            "b": ended(Status.FAILED, Reason.OOM_KILLED),
+            "c": ended(Status.FAILED, Reason.SCRIPT_FAILED),
+        },
+        LATER,
+    )
     assert (run.status, run.reason) == (Status.FAILED, Reason.OOM_KILLED)
 
 
@@ -144,8 +208,18 @@ def test_the_worst_end_is_the_runs_and_of_equals_the_first() -> None:
 def test_an_attempt_that_the_cluster_lost_is_followed_by_another(reason: Reason) -> None:
     run = lost(fold(trying_again(1), {"only": claimed()}, NOW), reason)
     (one,) = run.jobs
-    assert (one.status, one.reason, one.waiting_for, one.started_at) == (Status.PENDING, None, WaitingFor.RETRY_BACKOFF, None)
-    assert (one.admitted, one.slot_freed_at, one.attempt, one.retry_at) == (False, None, 2, LATER + timedelta(seconds=10))
+    assert (one.status, one.reason, one.waiting_for, one.started_at) == (
+        Status.PENDING,
+        None,
+        WaitingFor.RETRY_BACKOFF,
+        None,
+    )
+    assert (one.admitted, one.slot_freed_at, one.attempt, one.retry_at) == (
+        False,
+        None,
+        2,
+        LATER + timedelta(seconds=10),
+    )
     assert one.message == f"Attempt 1 ended with `{reason}`; attempt 2 of at most 2 follows."
     assert (run.status, run.started_at) == (Status.RUNNING, NOW)
 
@@ -159,7 +233,11 @@ def test_nothing_else_is_tried_again(reason: Reason) -> None:
 
 def test_a_run_that_never_started_stays_pending_while_its_job_is_tried_again() -> None:
     run = fold(trying_again(1), {"only": ended(Status.ERROR, Reason.IMAGE_REGISTRY, claimed_at=None)}, LATER)
-    assert (run.status, run.started_at, job(run, "only").waiting_for) == (Status.PENDING, None, WaitingFor.RETRY_BACKOFF)
+    assert (run.status, run.started_at, job(run, "only").waiting_for) == (
+        Status.PENDING,
+        None,
+        WaitingFor.RETRY_BACKOFF,
+    )
 
 
 def test_when_no_attempt_is_left_the_last_loss_is_the_verdict() -> None:
@@ -167,7 +245,10 @@ def test_when_no_attempt_is_left_the_last_loss_is_the_verdict() -> None:
     assert (run.status, run.reason, job(run, "only").slot_freed_at) == (Status.ERROR, Reason.NODE_LOST, LATER)
 
 
-@pytest.mark.parametrize(("backoff_seconds", "pauses"), [(10, [10, 20, 40, 80]), (1000, [1000, 2000, 3600, 3600]), (3600, [3600, 3600])])
+@pytest.mark.parametrize(
+    ("backoff_seconds", "pauses"),
+    [(10, [10, 20, 40, 80]), (1000, [1000, 2000, 3600, 3600]), (3600, [3600, 3600])],
+)
 def test_each_pause_is_twice_as_long_up_to_an_hour(backoff_seconds: int, pauses: list[int]) -> None:
     run = trying_again(10, backoff_seconds)
     for pause in pauses:
@@ -194,7 +275,10 @@ def test_a_stop_in_the_pause_ends_the_job_at_once() -> None:
 def test_what_needs_a_job_waits_until_it_succeeds_in_the_end() -> None:
     run = admitted(changed(run_of(CHAIN), "first", retry=Retry(infra=1)), "first")
     run = fold(run, {"first": ended(Status.ERROR, Reason.PREEMPTED)}, LATER)
-    assert (job(run, "second").status, job(run, "second").waiting_for) == (Status.PENDING, WaitingFor.DEPENDENCY)
+    assert (job(run, "second").status, job(run, "second").waiting_for) == (
+        Status.PENDING,
+        WaitingFor.DEPENDENCY,
+    )
     run = fold(admitted(run, "first"), {"first": ended()}, LATER)
     assert (job(run, "first").message, job(run, "second").waiting_for) == ("why", WaitingFor.SLOT)
 
@@ -203,7 +287,10 @@ def test_what_needs_a_job_waits_until_it_succeeds_in_the_end() -> None:
 def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
     """Any graph without a cycle, its jobs in any order of the document."""
     names = [f"j{n}" for n in range(draw(st.integers(1, 7)))]
-    needs = {name: tuple(draw(st.lists(st.sampled_from(names[:index]), unique=True))) if index else () for index, name in enumerate(names)}
+    needs = {
+        name: tuple(draw(st.lists(st.sampled_from(names[:index]), unique=True))) if index else ()
+        for index, name in enumerate(names)
+    }
     return {name: needs[name] for name in draw(st.permutations(names))}
 
 
@@ -231,7 +318,11 @@ class Runs(RuleBasedStateMachine):
     @property
     def recorded(self) -> dict[str, AttemptState]:
         """What is known about the attempts that are wanted."""
-        return {one.name: self.attempts[one.name, one.attempt] for one in self.run.jobs if (one.name, one.attempt) in self.attempts}
+        return {
+            one.name: self.attempts[one.name, one.attempt]
+            for one in self.run.jobs
+            if (one.name, one.attempt) in self.attempts
+        }
 
     def move(self, after: RunState) -> None:
         for before, one in zip(self.run.jobs, after.jobs, strict=True):
@@ -239,7 +330,10 @@ class Runs(RuleBasedStateMachine):
             if before.is_over:
                 assert one == before
             if one.attempt != before.attempt:
-                assert (one.attempt, self.attempts[one.name, before.attempt].reason in INFRA) == (before.attempt + 1, True)
+                assert (one.attempt, self.attempts[one.name, before.attempt].reason in INFRA) == (
+                    before.attempt + 1,
+                    True,
+                )
         assert after.status is self.run.status or after.status in MOVES[self.run.status]
         if self.run.status in TERMINAL:
             assert after == self.run
@@ -258,20 +352,29 @@ class Runs(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def admit(self, data: st.DataObject) -> None:
-        ready = [one.name for one in self.run.jobs if one.ready_at is not None and not one.admitted and not one.is_over]
+        ready = [
+            one.name
+            for one in self.run.jobs
+            if one.ready_at is not None and not one.admitted and not one.is_over
+        ]
         if ready:
             self.run = admitted(self.run, data.draw(st.sampled_from(ready)))
 
     @precondition(lambda self: self.admitted_jobs())
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
-        self.attempts.setdefault(self.wanted(data.draw(st.sampled_from(self.admitted_jobs()))), claimed(self.now))
+        self.attempts.setdefault(
+            self.wanted(data.draw(st.sampled_from(self.admitted_jobs()))), claimed(self.now)
+        )
 
     @precondition(lambda self: self.admitted_jobs())
     @rule(data=st.data(), verdict=st.sampled_from(VERDICTS + LOSSES))
     def end(self, data: st.DataObject, verdict: tuple[Status, Reason | None]) -> None:
         name = data.draw(st.sampled_from(self.admitted_jobs()))
-        self.record_end(name, AttemptState(claimed_at=self.now, finished_at=self.now, outcome=verdict[0], reason=verdict[1]))
+        self.record_end(
+            name,
+            AttemptState(claimed_at=self.now, finished_at=self.now, outcome=verdict[0], reason=verdict[1]),
+        )
 
     @rule(data=st.data())
     def hear(self, data: st.DataObject) -> None:

@@ -18,14 +18,25 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 EVENT = Event(kind=EventKind.PUSH, repository="octo/web", branch="main", trusted=True)
 
 
-def member(run_id: int, *, on_new: OnNew = "queue", entered: bool = False, limit: int = 1, minute: int | None = None, stopping: bool = False) -> Member:
+def member(
+    run_id: int,
+    *,
+    on_new: OnNew = "queue",
+    entered: bool = False,
+    limit: int = 1,
+    minute: int | None = None,
+    stopping: bool = False,
+) -> Member:
     age = (NOON + timedelta(minutes=run_id if minute is None else minute), run_id)
     return Member(id=run_id, age=age, limit=limit, on_new=on_new, entered=entered, stopping=stopping)
 
 
 def group(*members: Member, over: tuple[Member, ...] = ()) -> Group:
     """With those that are over, which still say who is the newest."""
-    newest = {policy: max((one.age for one in (*members, *over) if one.on_new == policy), default=None) for policy in ("cancel_older", "keep_latest_pending")}
+    newest = {
+        policy: max((one.age for one in (*members, *over) if one.on_new == policy), default=None)
+        for policy in ("cancel_older", "keep_latest_pending")
+    }
     return Group(members, newest["cancel_older"], newest["keep_latest_pending"])
 
 
@@ -36,17 +47,33 @@ def superseded(run_id: int, by: int) -> Stop:
 CASES = {
     "a free place is taken": (group(member(1)), Arrangement((1,))),
     "the oldest comes first": (group(member(2), member(1)), Arrangement((1,))),
-    "as many as the limit": (group(member(1, limit=2), member(2, limit=2), member(3, limit=2)), Arrangement((1, 2))),
+    "as many as the limit": (
+        group(member(1, limit=2), member(2, limit=2), member(3, limit=2)),
+        Arrangement((1, 2)),
+    ),
     "a full group waits": (group(member(1, entered=True), member(2)), Arrangement()),
-    "one that was asked to stop keeps its place": (group(member(1, entered=True, stopping=True), member(2, on_new="cancel_older")), Arrangement()),
-    "nobody overtakes one that waits": (group(member(1, entered=True), member(2), member(3, limit=5)), Arrangement()),
-    "a newer one stops those under way": (group(member(1, entered=True), member(2, on_new="cancel_older")), Arrangement((), (superseded(1, 2),))),
+    "one that was asked to stop keeps its place": (
+        group(member(1, entered=True, stopping=True), member(2, on_new="cancel_older")),
+        Arrangement(),
+    ),
+    "nobody overtakes one that waits": (
+        group(member(1, entered=True), member(2), member(3, limit=5)),
+        Arrangement(),
+    ),
+    "a newer one stops those under way": (
+        group(member(1, entered=True), member(2, on_new="cancel_older")),
+        Arrangement((), (superseded(1, 2),)),
+    ),
     "a newer one stops those that wait": (
         group(member(1, entered=True, stopping=True), member(2), member(3, on_new="cancel_older")),
         Arrangement((), (superseded(2, 3),)),
     ),
     "only waiting ones make way for the latest": (
-        group(member(1, entered=True), member(2, on_new="keep_latest_pending"), member(3, on_new="keep_latest_pending")),
+        group(
+            member(1, entered=True),
+            member(2, on_new="keep_latest_pending"),
+            member(3, on_new="keep_latest_pending"),
+        ),
         Arrangement((), (superseded(2, 3),)),
     ),
     "one that comes late is stopped for one under way": (
@@ -61,7 +88,10 @@ CASES = {
         group(member(1, on_new="cancel_older", minute=5), member(2, on_new="cancel_older", minute=5)),
         Arrangement((2,), (superseded(1, 2),)),
     ),
-    "without a free place it is rejected": (group(member(1, entered=True), member(2, on_new="reject")), Arrangement((), (Stop(2, Reason.REJECTED, "group"),))),
+    "without a free place it is rejected": (
+        group(member(1, entered=True), member(2, on_new="reject")),
+        Arrangement((), (Stop(2, Reason.REJECTED, "group"),)),
+    ),
     "with a free place it is not": (group(member(1, on_new="reject")), Arrangement((1,))),
     "of two that would be rejected one gets the place": (
         group(member(1, on_new="reject"), member(2, on_new="reject")),
@@ -77,7 +107,9 @@ def test_a_group_is_arranged(name: str) -> None:
 
 
 POLICIES: tuple[OnNew, ...] = ("queue", "cancel_older", "keep_latest_pending", "reject")
-_rows = st.tuples(st.sampled_from(POLICIES), st.booleans(), st.integers(1, 3), st.integers(0, 4), st.booleans())
+_rows = st.tuples(
+    st.sampled_from(POLICIES), st.booleans(), st.integers(1, 3), st.integers(0, 4), st.booleans()
+)
 
 
 @st.composite
@@ -85,7 +117,9 @@ def members(draw: st.DrawFn) -> list[Member]:
     """Up to seven, in any state."""
     rows = draw(st.lists(_rows, max_size=7))
     return [
-        member(run_id, on_new=on_new, entered=entered, limit=limit, minute=minute, stopping=stopping and entered)
+        member(
+            run_id, on_new=on_new, entered=entered, limit=limit, minute=minute, stopping=stopping and entered
+        )
         for run_id, (on_new, entered, limit, minute, stopping) in enumerate(rows, start=1)
     ]
 
@@ -94,7 +128,11 @@ def after(found: Group, arrangement: Arrangement) -> Group:
     """What admission would see next: those that wait and were stopped are over, those under way are on their way out."""
     stopped = {stop.run_id for stop in arrangement.stop}
     left = [
-        replace(one, entered=one.entered or one.id in arrangement.enter, stopping=one.stopping or one.id in stopped)
+        replace(
+            one,
+            entered=one.entered or one.id in arrangement.enter,
+            stopping=one.stopping or one.id in stopped,
+        )
         for one in found.members
         if one.entered or one.id not in stopped
     ]
@@ -126,7 +164,11 @@ def test_somebody_always_gets_a_free_place(found: list[Member]) -> None:
 
 
 def test_a_group_is_named_by_the_event() -> None:
-    pipeline = load(with_top("concurrency: { group: '${{ event.repository }}:${{ event.branch }}', on_new: reject, limit: 3 }"))
+    pipeline = load(
+        with_top(
+            "concurrency: { group: '${{ event.repository }}:${{ event.branch }}', on_new: reject, limit: 3 }"
+        )
+    )
     found = membership(pipeline, EVENT, NOON)
     assert found is not None
     assert (found.group, found.limit, found.on_new, found.order_at) == ("octo/web:main", 3, "reject", NOON)
@@ -135,6 +177,10 @@ def test_a_group_is_named_by_the_event() -> None:
 
 def test_long_names_stay_different() -> None:
     pipeline = load(with_top("concurrency: { group: '${{ event.branch }}' }"))
-    names = [found.group for end in "ab" if (found := membership(pipeline, replace(EVENT, branch="x" * 5000 + end), NOON))]
+    names = [
+        found.group
+        for end in "ab"
+        if (found := membership(pipeline, replace(EVENT, branch="x" * 5000 + end), NOON))
+    ]
     assert len(set(names)) == 2
     assert all(len(name) == LONGEST_NAME for name in names)

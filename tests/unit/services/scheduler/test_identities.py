@@ -46,8 +46,12 @@ def test_a_repositorys_own_hook_speaks_for_it_alone() -> None:
 
 def test_only_one_type_of_hook_counts_once_it_is_known() -> None:
     known = replace(KNOWN, hook_target_type="repository")
-    assert outcome(recognise(replace(READING, hook_target_type="organization"), None, [known])) == "other_hook"
-    assert outcome(recognise(replace(READING, hook_target_type="repository"), None, [known])) == "repository 1"
+    assert (
+        outcome(recognise(replace(READING, hook_target_type="organization"), None, [known])) == "other_hook"
+    )
+    assert (
+        outcome(recognise(replace(READING, hook_target_type="repository"), None, [known])) == "repository 1"
+    )
     assert outcome(recognise(READING, None, [known])) == "repository 1"
 
 

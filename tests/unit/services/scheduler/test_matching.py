@@ -15,7 +15,16 @@ from shared.pipeline.model import Pipeline
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HERE = Circumstances(("octo/web",), owner_may_use=True)
-PUSH = Event(kind=EventKind.PUSH, repository="octo/web", trusted=True, ref="refs/heads/main", branch="main", sha="a" * 40, message="work", happened_at=NOON)
+PUSH = Event(
+    kind=EventKind.PUSH,
+    repository="octo/web",
+    trusted=True,
+    ref="refs/heads/main",
+    branch="main",
+    sha="a" * 40,
+    message="work",
+    happened_at=NOON,
+)
 TAG = replace(PUSH, kind=EventKind.TAG, ref="refs/tags/v1", branch=None, tag="v1")
 PULL_REQUEST = Event(
     kind=EventKind.PULL_REQUEST,
@@ -32,7 +41,9 @@ PULL_REQUEST = Event(
 
 
 def pipeline(on: str, repository: str = "octo/web") -> Pipeline:
-    return load(f"version: 1\nrepository: {repository}\non: {on}\njobs: {{ a: {{ steps: [{{ run: x }}] }} }}\n")
+    return load(
+        f"version: 1\nrepository: {repository}\non: {on}\njobs: {{ a: {{ steps: [{{ run: x }}] }} }}\n"
+    )
 
 
 def answer(event: Event, on: str, circumstances: Circumstances = HERE) -> tuple[str, str]:
@@ -45,37 +56,102 @@ def answer(event: Event, on: str, circumstances: Circumstances = HERE) -> tuple[
     [
         (PUSH, "{ push: {} }", "run", "The pipeline runs for every branch."),
         (TAG, "{ push: {} }", "run", "The pipeline runs for every tag."),
-        (PUSH, '{ push: { branches: [main, "release/**"] } }', "run", "Branch `main` matches `main`, `release/**`."),
-        (replace(PUSH, branch="dev"), '{ push: { branches: [main, "release/**"] } }', "not_matched", "Branch `dev` matches none of `main`, `release/**`."),
-        (replace(PUSH, branch="a/b"), '{ push: { branches: ["*"] } }', "not_matched", "Branch `a/b` matches none of `*`."),
-        (replace(PUSH, branch="a/b"), '{ push: { branches: ["**", "!a/**"] } }', "not_matched", "Branch `a/b` matches none of `**`, `!a/**`."),
-        (PUSH, '{ push: { tags: ["v*"] } }', "not_matched", "The pipeline runs on pushed tags only, and `main` is a branch."),
-        (TAG, "{ push: { branches: [v1] } }", "not_matched", "The pipeline runs on pushed branches only, and `v1` is a tag."),
+        (
+            PUSH,
+            '{ push: { branches: [main, "release/**"] } }',
+            "run",
+            "Branch `main` matches `main`, `release/**`.",
+        ),
+        (
+            replace(PUSH, branch="dev"),
+            '{ push: { branches: [main, "release/**"] } }',
+            "not_matched",
+            "Branch `dev` matches none of `main`, `release/**`.",
+        ),
+        (
+            replace(PUSH, branch="a/b"),
+            '{ push: { branches: ["*"] } }',
+            "not_matched",
+            "Branch `a/b` matches none of `*`.",
+        ),
+        (
+            replace(PUSH, branch="a/b"),
+            '{ push: { branches: ["**", "!a/**"] } }',
+            "not_matched",
+            "Branch `a/b` matches none of `**`, `!a/**`.",
+        ),
+        (
+            PUSH,
+            '{ push: { tags: ["v*"] } }',
+            "not_matched",
+            "The pipeline runs on pushed tags only, and `main` is a branch.",
+        ),
+        (
+            TAG,
+            "{ push: { branches: [v1] } }",
+            "not_matched",
+            "The pipeline runs on pushed branches only, and `v1` is a tag.",
+        ),
         (TAG, '{ push: { branches: [main], tags: ["v*"] } }', "run", "Tag `v1` matches `v*`."),
-        (replace(TAG, tag="w1"), '{ push: { tags: ["v*"] } }', "not_matched", "Tag `w1` matches none of `v*`."),
+        (
+            replace(TAG, tag="w1"),
+            '{ push: { tags: ["v*"] } }',
+            "not_matched",
+            "Tag `w1` matches none of `v*`.",
+        ),
         (PUSH, "{ pull_request: {} }", "not_matched", "The pipeline does not run on pushes."),
         (TAG, "{ pull_request: {} }", "not_matched", "The pipeline does not run on pushes."),
         (PULL_REQUEST, "{ push: {} }", "not_matched", "The pipeline does not run on pull requests."),
         (PULL_REQUEST, "{ pull_request: {} }", "run", "The pipeline runs for every base branch."),
         (PULL_REQUEST, "{ pull_request: { branches: [main] } }", "run", "Base branch `main` matches `main`."),
-        (replace(PULL_REQUEST, base_branch="dev"), "{ pull_request: { branches: [main] } }", "not_matched", "Base branch `dev` matches none of `main`."),
+        (
+            replace(PULL_REQUEST, base_branch="dev"),
+            "{ pull_request: { branches: [main] } }",
+            "not_matched",
+            "Base branch `dev` matches none of `main`.",
+        ),
         (
             replace(PULL_REQUEST, action="closed"),
             "{ pull_request: {} }",
             "not_matched",
             "The pull request was `closed`; the pipeline runs for `opened`, `synchronize`, `reopened`.",
         ),
-        (replace(PULL_REQUEST, action="closed"), "{ pull_request: { types: [closed] } }", "run", "The pipeline runs for every base branch."),
+        (
+            replace(PULL_REQUEST, action="closed"),
+            "{ pull_request: { types: [closed] } }",
+            "run",
+            "The pipeline runs for every base branch.",
+        ),
         (
             replace(PULL_REQUEST, trusted=False),
             "{ pull_request: {} }",
             "untrusted",
             "The head of the pull request is not a branch of the repository itself, so its code is not trusted.",
         ),
-        (replace(PUSH, deleted=True, sha=None), "{ push: {} }", "skipped", "The push deleted branch `main`: nothing is left to build."),
-        (replace(TAG, deleted=True, sha=None), "{ push: {} }", "skipped", "The push deleted tag `v1`: nothing is left to build."),
-        (replace(PUSH, message="fix [Skip CI]"), "{ push: {} }", "skipped", "The message of the head commit says [skip ci]."),
-        (replace(PULL_REQUEST, title="[no ci] docs"), "{ pull_request: {} }", "skipped", "The title of the pull request says [no ci]."),
+        (
+            replace(PUSH, deleted=True, sha=None),
+            "{ push: {} }",
+            "skipped",
+            "The push deleted branch `main`: nothing is left to build.",
+        ),
+        (
+            replace(TAG, deleted=True, sha=None),
+            "{ push: {} }",
+            "skipped",
+            "The push deleted tag `v1`: nothing is left to build.",
+        ),
+        (
+            replace(PUSH, message="fix [Skip CI]"),
+            "{ push: {} }",
+            "skipped",
+            "The message of the head commit says [skip ci].",
+        ),
+        (
+            replace(PULL_REQUEST, title="[no ci] docs"),
+            "{ pull_request: {} }",
+            "skipped",
+            "The title of the pull request says [no ci].",
+        ),
         (replace(PUSH, title="[skip ci]"), "{ push: {} }", "run", "The pipeline runs for every branch."),
     ],
 )
@@ -143,7 +219,12 @@ def test_what_a_closing_supersedes(action: str, after_closing_seconds: int, outc
 
 
 def test_an_event_without_the_forges_time_is_not_superseded() -> None:
-    assert answer(replace(PULL_REQUEST, happened_at=None), "{ pull_request: {} }", replace(HERE, closed_at=NOON))[0] == "run"
+    assert (
+        answer(
+            replace(PULL_REQUEST, happened_at=None), "{ pull_request: {} }", replace(HERE, closed_at=NOON)
+        )[0]
+        == "run"
+    )
 
 
 EVENTS = st.builds(
@@ -160,16 +241,20 @@ EVENTS = st.builds(
     deleted=st.booleans(),
     happened_at=st.none() | st.just(NOON),
 )
-TRIGGERS = st.sampled_from([
-    "{ push: {} }",
-    "{ pull_request: {} }",
-    '{ push: { branches: [main], tags: ["v*"] } }',
-    "{ push: { branches: [main] }, pull_request: { branches: [main] } }",
-])
+TRIGGERS = st.sampled_from(
+    [
+        "{ push: {} }",
+        "{ pull_request: {} }",
+        '{ push: { branches: [main], tags: ["v*"] } }',
+        "{ push: { branches: [main] }, pull_request: { branches: [main] } }",
+    ]
+)
 
 
 @given(EVENTS, TRIGGERS, st.booleans())
-def test_every_event_gets_an_answer_with_a_reason_in_a_sentence(event: Event, on: str, owner_may_use: bool) -> None:
+def test_every_event_gets_an_answer_with_a_reason_in_a_sentence(
+    event: Event, on: str, owner_may_use: bool
+) -> None:
     decision: Decision = decide(event, pipeline(on), Circumstances(("octo/web",), owner_may_use, NOON))
     assert decision.reasons
     assert all(why.code and why.text.endswith(".") and "\0" not in why.text for why in decision.reasons)

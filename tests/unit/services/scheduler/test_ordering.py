@@ -11,7 +11,9 @@ from services.scheduler.ordering import LONGEST_CHAIN, Change, places_in_order
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def change(number: int, before: str | None, sha: str | None, at: datetime | None = NOON, branch: str = "main") -> Change:
+def change(
+    number: int, before: str | None, sha: str | None, at: datetime | None = NOON, branch: str = "main"
+) -> Change:
     return Change(
         id=number,
         repository_id=1,
@@ -25,10 +27,14 @@ def change(number: int, before: str | None, sha: str | None, at: datetime | None
 
 
 @given(st.integers(2, LONGEST_CHAIN), st.randoms(use_true_random=False), st.booleans())
-def test_a18_events_that_follow_one_another_are_in_order_however_they_came(length: int, order: random.Random, timed: bool) -> None:
+def test_a18_events_that_follow_one_another_are_in_order_however_they_came(
+    length: int, order: random.Random, timed: bool
+) -> None:
     ids = list(range(length))
     order.shuffle(ids)
-    places = places_in_order(change(number, f"c{n}", f"c{n + 1}", NOON if timed else None) for n, number in enumerate(ids))
+    places = places_in_order(
+        change(number, f"c{n}", f"c{n + 1}", NOON if timed else None) for n, number in enumerate(ids)
+    )
     in_order = [(places[number], number) for number in ids]
     assert in_order == sorted(in_order)
 
@@ -40,7 +46,11 @@ def test_a18_what_the_forge_gives_different_times_keeps_them() -> None:
 
 def test_a18_a_ref_that_comes_back_tells_nothing() -> None:
     """Between the last two events it was set back, or deleted and created again."""
-    for between in ([change(2, "b", "a")], [change(2, "b", "c"), change(3, "c", "a")], [change(2, "b", None)]):
+    for between in (
+        [change(2, "b", "a")],
+        [change(2, "b", "c"), change(3, "c", "a")],
+        [change(2, "b", None)],
+    ):
         assert places_in_order([change(1, "a", "b"), *between, change(9, "a", "b")])[9] == NOON
 
 

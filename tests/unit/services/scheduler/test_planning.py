@@ -28,7 +28,9 @@ def records(planned: Plan, **statuses: Status) -> tuple[JobRecord, ...]:
     """The jobs of a run that was made of this plan."""
     return tuple(
         JobRecord(position, job.name, statuses[job.name], Job.model_validate(definition))
-        for position, (job, definition) in enumerate(zip(planned.state.jobs, planned.definitions, strict=True), start=100)
+        for position, (job, definition) in enumerate(
+            zip(planned.state.jobs, planned.definitions, strict=True), start=100
+        )
     )
 
 
@@ -49,7 +51,9 @@ def test_the_jobs_environment_lies_over_the_pipelines() -> None:
 
 def test_a_definition_is_read_back_as_the_job_it_was() -> None:
     planned = plan(pipeline(), NOW)
-    assert [Job.model_validate(definition).steps for definition in planned.definitions] == [job.steps for job in pipeline().jobs]
+    assert [Job.model_validate(definition).steps for definition in planned.definitions] == [
+        job.steps for job in pipeline().jobs
+    ]
     assert planned.timeout_seconds == 7200
 
 
@@ -65,6 +69,8 @@ def test_jobs_that_succeeded_are_carried_over() -> None:
 
 
 def test_a_job_that_has_changed_since_runs_again_and_so_does_what_needs_it() -> None:
-    earlier = records(plan(pipeline(), NOW), first=Status.SUCCESS, second=Status.SUCCESS, third=Status.SUCCESS)
+    earlier = records(
+        plan(pipeline(), NOW), first=Status.SUCCESS, second=Status.SUCCESS, third=Status.SUCCESS
+    )
     assert plan_again(pipeline("make check"), earlier, NOW).carried_from == {"first": 100}
     assert plan_again(pipeline(), earlier, NOW).carried_from == {"first": 100, "second": 101, "third": 102}

@@ -60,15 +60,27 @@ _printable = st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"])
 _line = st.text(_printable, min_size=1, max_size=20).filter(lambda text: text.strip() and "${{" not in text)
 _name = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
 _env = st.dictionaries(
-    st.from_regex(r"[A-SU-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True), _line | st.integers() | st.booleans() | st.just("") | st.just(3.5), max_size=3
+    st.from_regex(r"[A-SU-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True),
+    _line | st.integers() | st.booleans() | st.just("") | st.just(3.5),
+    max_size=3,
 )
 _duration = st.sampled_from(["90s", "20m", "1h", "2d"])
-_image = st.sampled_from(["python:3.12", "ghcr.io/octo/web", "localhost:5000/a/b_c:1", f"debian@sha256:{'0a' * 32}"])
-_resources = st.fixed_dictionaries({}, optional={"cpu": st.sampled_from(["500m", 2, 0.5]), "memory": st.sampled_from(["1Gi", "512M", 134217728])})
-_glob_list = st.lists(st.sampled_from(["main", "release/**", "v[0-9]*", "**", "!wip/*", "a?"]), min_size=1, max_size=4).filter(
-    lambda patterns: any(not pattern.startswith("!") for pattern in patterns)
+_image = st.sampled_from(
+    ["python:3.12", "ghcr.io/octo/web", "localhost:5000/a/b_c:1", f"debian@sha256:{'0a' * 32}"]
 )
-_push = st.none() | st.fixed_dictionaries({}, optional={"branches": _glob_list | st.just("main"), "tags": _glob_list})
+_resources = st.fixed_dictionaries(
+    {},
+    optional={
+        "cpu": st.sampled_from(["500m", 2, 0.5]),
+        "memory": st.sampled_from(["1Gi", "512M", 134217728]),
+    },
+)
+_glob_list = st.lists(
+    st.sampled_from(["main", "release/**", "v[0-9]*", "**", "!wip/*", "a?"]), min_size=1, max_size=4
+).filter(lambda patterns: any(not pattern.startswith("!") for pattern in patterns))
+_push = st.none() | st.fixed_dictionaries(
+    {}, optional={"branches": _glob_list | st.just("main"), "tags": _glob_list}
+)
 _types = st.lists(st.sampled_from(["opened", "synchronize", "reopened", "closed"]), min_size=1, max_size=4)
 _pull_request = st.none() | st.fixed_dictionaries({}, optional={"branches": _glob_list, "types": _types})
 _triggers = st.fixed_dictionaries({}, optional={"push": _push, "pull_request": _pull_request}).filter(bool)
@@ -86,11 +98,17 @@ _step = st.fixed_dictionaries(
 )
 _port = st.integers(1, 65535)
 _ready = st.fixed_dictionaries({"tcp": _port}, optional={"within": st.sampled_from(["5s", "2m"])})
-_service: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({"image": _image}, optional={"env": _env, "ready": _ready})
-_services: st.SearchStrategy[dict[str, Any]] = st.dictionaries(st.sampled_from(["db", "cache", "my-web2"]), _service, max_size=3).filter(
+_service: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"image": _image}, optional={"env": _env, "ready": _ready}
+)
+_services: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.sampled_from(["db", "cache", "my-web2"]), _service, max_size=3
+).filter(
     lambda services: _differ([service["ready"]["tcp"] for service in services.values() if "ready" in service])
 )
-_labels = st.dictionaries(st.sampled_from(["arch", "kubernetes.io/arch"]), st.sampled_from(["arm64", "", True, 3]), min_size=1)
+_labels = st.dictionaries(
+    st.sampled_from(["arch", "kubernetes.io/arch"]), st.sampled_from(["arm64", "", True, 3]), min_size=1
+)
 _job = st.fixed_dictionaries(
     {"steps": st.lists(_step, min_size=1, max_size=3)},
     optional={
@@ -100,14 +118,19 @@ _job = st.fixed_dictionaries(
         "checkout": st.booleans() | st.just({"depth": 50, "tags": True}) | st.just({}),
         "resources": _resources,
         "services": _services,
-        "retry": st.fixed_dictionaries({}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}),
+        "retry": st.fixed_dictionaries(
+            {}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}
+        ),
         "user": st.just("root"),
         "kubernetes": st.fixed_dictionaries({"node_selector": _labels}),
     },
 )
 _group = st.fixed_dictionaries(
     {"group": _line | st.just("${{ event.repository }}:${{ event.pull_request || event.ref || 'none' }}")},
-    optional={"limit": st.integers(1, 100), "on_new": st.sampled_from(["queue", "cancel_older", "keep_latest_pending", "reject"])},
+    optional={
+        "limit": st.integers(1, 100),
+        "on_new": st.sampled_from(["queue", "cancel_older", "keep_latest_pending", "reject"]),
+    },
 )
 _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
 
@@ -126,7 +149,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "concurrency": _group,
         "env": _env,
         "timeout": _duration,
-        "defaults": st.fixed_dictionaries({}, optional={"image": _image, "timeout": _duration, "resources": _resources}),
+        "defaults": st.fixed_dictionaries(
+            {}, optional={"image": _image, "timeout": _duration, "resources": _resources}
+        ),
     }
-    required = {"version": st.just(1), "repository": _repository | st.lists(_repository, min_size=1, max_size=3), "on": _triggers, "jobs": st.just(jobs)}
+    required = {
+        "version": st.just(1),
+        "repository": _repository | st.lists(_repository, min_size=1, max_size=3),
+        "on": _triggers,
+        "jobs": st.just(jobs),
+    }
     return draw(st.fixed_dictionaries(required, optional=optional))

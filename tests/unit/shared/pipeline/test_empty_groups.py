@@ -52,7 +52,11 @@ def found(group: str, on: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("group", "on", "expected"),
     [
-        ("${{ event.pull_request || event.branch }}", "push: {}", [("${{ event.pull_request || event.branch }}", "tag")]),
+        (
+            "${{ event.pull_request || event.branch }}",
+            "push: {}",
+            [("${{ event.pull_request || event.branch }}", "tag")],
+        ),
         ("${{ event.branch }}", "push: { branches: [main] }", []),
         ("${{event.branch}}", "push: { tags: ['v*'] }", [("${{event.branch}}", "tag")]),
         ("${{ event.tag }}", "push: {}", [("${{ event.tag }}", "branch")]),

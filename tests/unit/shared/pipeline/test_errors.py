@@ -12,7 +12,11 @@ def test_a_quoted_text_does_not_act_on_the_terminal() -> None:
 
 
 def test_a_problem_is_small_whatever_was_sent() -> None:
-    for text in ("k" * 900 + ": 1", MINIMAL.replace("octo/web", "w" * 200_000), MINIMAL.replace("  test:", f"  ? {'t' * 200_000}\n  :")):
+    for text in (
+        "k" * 900 + ": 1",
+        MINIMAL.replace("octo/web", "w" * 200_000),
+        MINIMAL.replace("  test:", f"  ? {'t' * 200_000}\n  :"),
+    ):
         for problem in problems_in(text):
             assert len(problem.model_dump_json()) < 600
 

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from wcmatch import glob
 
 from shared.pipeline.errors import BadValue
-from shared.pipeline.globs import check_glob, check_globs, matches, repository_keys, repository_lookup, repository_matches, steps_to_compare
+from shared.pipeline.globs import (
+    check_glob,
+    check_globs,
+    matches,
+    repository_keys,
+    repository_lookup,
+    repository_matches,
+    steps_to_compare,
+)
 
 FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX | glob.CASE
 
@@ -69,8 +77,14 @@ def test_the_last_pattern_that_matches_decides(patterns: list[str], name: str, e
     assert matches(patterns, name) is expected
 
 
-segments = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", "c.d"]), min_size=1, max_size=5).map("/".join)
-patterns = st.lists(st.sampled_from(["**", "*", "a", "a*", "*b", "?", "a?", "[ab]*", "[!a]*", "*a*b*", "c.d"]), min_size=1, max_size=5).map("/".join)
+segments = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", "c.d"]), min_size=1, max_size=5).map(
+    "/".join
+)
+patterns = st.lists(
+    st.sampled_from(["**", "*", "a", "a*", "*b", "?", "a?", "[ab]*", "[!a]*", "*a*b*", "c.d"]),
+    min_size=1,
+    max_size=5,
+).map("/".join)
 
 
 @given(patterns, segments)
@@ -88,7 +102,9 @@ def test_any_pattern_is_either_refused_or_matched(pattern: str, name: str) -> No
 
 
 @pytest.mark.alone("measures processor time")
-@pytest.mark.parametrize("pattern", ["*a" * 120 + "*b", "**a" * 80 + "b", "**/a/" * 50 + "b", "[ab]*" * 50 + "c", "?*" * 127])
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 120 + "*b", "**a" * 80 + "b", "**/a/" * 50 + "b", "[ab]*" * 50 + "c", "?*" * 127]
+)
 def test_a_hostile_pattern_costs_next_to_nothing(pattern: str) -> None:
     check_glob(pattern)
     names = ["a" * 255, "a/" * 127, "ab" * 127]
@@ -98,7 +114,10 @@ def test_a_hostile_pattern_costs_next_to_nothing(pattern: str) -> None:
     assert time.process_time() - start < 0.1
 
 
-@pytest.mark.parametrize("pattern", ["", "!", "!!main", "a b", "a\\b", "v[0-9", "v[]", "a:b", "a~1", "^main", "v[9-0]", "v[0-9]+", "a\tb"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "!", "!!main", "a b", "a\\b", "v[0-9", "v[]", "a:b", "a~1", "^main", "v[9-0]", "v[0-9]+", "a\tb"],
+)
 def test_a_glob_that_can_never_match_is_refused(pattern: str) -> None:
     with pytest.raises(BadValue) as refused:
         check_glob(pattern)
@@ -159,7 +178,11 @@ def test_a_pipeline_is_stored_under_names_and_owners() -> None:
 owners = st.text(alphabet="aB.-", min_size=1, max_size=4)
 
 
-@given(owners, st.lists(st.text(alphabet="aB*?-", min_size=1, max_size=5), min_size=1, max_size=4), st.text(alphabet="Ab-", min_size=1, max_size=5))
+@given(
+    owners,
+    st.lists(st.text(alphabet="aB*?-", min_size=1, max_size=5), min_size=1, max_size=4),
+    st.text(alphabet="Ab-", min_size=1, max_size=5),
+)
 def test_a_lookup_finds_every_pipeline_that_matches(owner: str, names: list[str], name: str) -> None:
     patterns = [f"{owner}/{pattern}" for pattern in names]
     full_name = f"{owner}/{name}"
@@ -169,7 +192,14 @@ def test_a_lookup_finds_every_pipeline_that_matches(owner: str, names: list[str]
 
 @pytest.mark.parametrize(
     ("patterns", "name", "steps"),
-    [([], "main", 0), (["main"], "main", 8), (["v*", "!v?"], "v1.0", 2 + 4 + 3 + 8), (["[a-z][0-9]"], "x" * 240, 10 + 720)],
+    [
+        ([], "main", 0),
+        (["main"], "main", 8),
+        (["v*", "!v?"], "v1.0", 2 + 4 + 3 + 8),
+        (["[a-z][0-9]"], "x" * 240, 10 + 720),
+    ],
 )
-def test_x05_comparing_takes_steps_for_the_patterns_and_the_name(patterns: list[str], name: str, steps: int) -> None:
+def test_x05_comparing_takes_steps_for_the_patterns_and_the_name(
+    patterns: list[str], name: str, steps: int
+) -> None:
     assert steps_to_compare(patterns, name) == steps

@@ -9,8 +9,44 @@ from shared.pipeline.errors import PROBLEM_LIMIT
 from tests.unit.shared.pipeline.documents import MINIMAL, problems_in
 
 SOON = timedelta(seconds=1)
-SIGNS = [*"[]{}:,-?&*!|>'\"%@#\n\t ", "\n  ", "\n    ", ": ", "- ", "? ", "&a", "*a", "<<", "---", "...", "${{", "}}", "\\0", "\ufeff", "\x85", "\u2028", "\r"]
-WORDS = ["version", "on", "push", "jobs", "steps", "run", "needs", "image", "env", "x", "1", "3.10", "null", "true", "test", "9" * 30]
+SIGNS = [
+    *"[]{}:,-?&*!|>'\"%@#\n\t ",
+    "\n  ",
+    "\n    ",
+    ": ",
+    "- ",
+    "? ",
+    "&a",
+    "*a",
+    "<<",
+    "---",
+    "...",
+    "${{",
+    "}}",
+    "\\0",
+    "\ufeff",
+    "\x85",
+    "\u2028",
+    "\r",
+]
+WORDS = [
+    "version",
+    "on",
+    "push",
+    "jobs",
+    "steps",
+    "run",
+    "needs",
+    "image",
+    "env",
+    "x",
+    "1",
+    "3.10",
+    "null",
+    "true",
+    "test",
+    "9" * 30,
+]
 YAML_WORDS = st.sampled_from([*SIGNS, *WORDS])
 
 
@@ -19,7 +55,9 @@ def told(source: str | bytes) -> None:
     problems = problems_in(source)
     assert len(problems) <= PROBLEM_LIMIT
     assert all(problem.line >= 1 and problem.column >= 1 for problem in problems)
-    assert list(problems) == sorted(problems, key=lambda problem: (problem.line, problem.column, problem.path))
+    assert list(problems) == sorted(
+        problems, key=lambda problem: (problem.line, problem.column, problem.path)
+    )
 
 
 @given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "L"])))

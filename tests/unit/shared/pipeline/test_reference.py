@@ -27,7 +27,9 @@ def keys(rule: Rule) -> set[str]:
 
 
 def test_its_pipelines_load() -> None:
-    examples = [block.removeprefix("yaml\n") for block in REFERENCE.split("```") if block.startswith("yaml\nversion:")]
+    examples = [
+        block.removeprefix("yaml\n") for block in REFERENCE.split("```") if block.startswith("yaml\nversion:")
+    ]
     assert len(examples) >= 2
     for example in examples:
         assert load(example).jobs
@@ -39,5 +41,9 @@ def test_it_names_every_key() -> None:
 
 
 def test_it_names_every_code() -> None:
-    codes = {code for _, code, _ in REFUSED} | {code for _, code, _, _ in UNREADABLE} | {code for _, code, _, _ in READABLE}
+    codes = (
+        {code for _, code, _ in REFUSED}
+        | {code for _, code, _, _ in UNREADABLE}
+        | {code for _, code, _, _ in READABLE}
+    )
     assert {code for code in codes if f"`{code}`" not in REFERENCE} == set()

@@ -56,8 +56,16 @@ REFUSED = [
     (MINIMAL + "      - run: x\n" * 100, "too_many", f"{JOB}.steps"),
     (MINIMAL + "".join(f"  j{i}: {{ steps: [{{ run: x }}] }}\n" for i in range(100)), "too_many", "jobs"),
     (with_top(f"env: {{ {', '.join(f'A{i}: x' for i in range(101))} }}"), "too_many", "env"),
-    (MINIMAL.replace("octo/web", f"[{', '.join(f'octo/w{i}' for i in range(51))}]"), "too_many", "repository"),
-    (push(f"push: {{ branches: [{', '.join(f'b{i}' for i in range(101))}] }}"), "too_many", "on.push.branches"),
+    (
+        MINIMAL.replace("octo/web", f"[{', '.join(f'octo/w{i}' for i in range(51))}]"),
+        "too_many",
+        "repository",
+    ),
+    (
+        push(f"push: {{ branches: [{', '.join(f'b{i}' for i in range(101))}] }}"),
+        "too_many",
+        "on.push.branches",
+    ),
     (push(f"push: {{ branches: [{'b' * 256}] }}"), "too_long", "on.push.branches[0]"),
     (MINIMAL.replace("make test", "é" * 33_000), "too_long", f"{STEP}.run"),
     (with_top(f"name: {'n' * 201}"), "too_long", "name"),
@@ -91,14 +99,40 @@ REFUSED = [
     (with_job("services: [postgres]"), "wrong_type", f"{JOB}.services"),
     (with_job("services: { db: postgres }"), "wrong_type", f"{JOB}.services.db"),
     (with_job("services: { db: {} }"), "missing_key", f"{JOB}.services.db"),
-    *[(with_job(f"services: {{ {name}: {{ image: x }} }}"), "bad_service_name", f"{JOB}.services.{name}") for name in ("job", "Db", "d_b", "s" * 56)],
+    *[
+        (with_job(f"services: {{ {name}: {{ image: x }} }}"), "bad_service_name", f"{JOB}.services.{name}")
+        for name in ("job", "Db", "d_b", "s" * 56)
+    ],
     (with_job("services: { db: { image: A B } }"), "bad_image", f"{JOB}.services.db.image"),
-    (with_job("services: { db: { image: x, env: { A-B: c } } }"), "bad_env_name", f"{JOB}.services.db.env.A-B"),
+    (
+        with_job("services: { db: { image: x, env: { A-B: c } } }"),
+        "bad_env_name",
+        f"{JOB}.services.db.env.A-B",
+    ),
     (with_job("services: { db: { image: x, ready: 5432 } }"), "wrong_type", f"{JOB}.services.db.ready"),
-    (with_job("services: { db: { image: x, ready: { within: 5s } } }"), "missing_key", f"{JOB}.services.db.ready"),
-    *[(with_job(f"services: {{ db: {{ image: x, ready: {{ tcp: {port} }} }} }}"), "out_of_bounds", f"{JOB}.services.db.ready.tcp") for port in (0, 65536, -1)],
-    (with_job("services: { db: { image: x, ready: { tcp: 1, within: 2h } } }"), "bad_duration", f"{JOB}.services.db.ready.within"),
-    (with_job(f"services: {{ {', '.join(f's{i}: {{ image: x }}' for i in range(21))} }}"), "too_many", f"{JOB}.services"),
+    (
+        with_job("services: { db: { image: x, ready: { within: 5s } } }"),
+        "missing_key",
+        f"{JOB}.services.db.ready",
+    ),
+    *[
+        (
+            with_job(f"services: {{ db: {{ image: x, ready: {{ tcp: {port} }} }} }}"),
+            "out_of_bounds",
+            f"{JOB}.services.db.ready.tcp",
+        )
+        for port in (0, 65536, -1)
+    ],
+    (
+        with_job("services: { db: { image: x, ready: { tcp: 1, within: 2h } } }"),
+        "bad_duration",
+        f"{JOB}.services.db.ready.within",
+    ),
+    (
+        with_job(f"services: {{ {', '.join(f's{i}: {{ image: x }}' for i in range(21))} }}"),
+        "too_many",
+        f"{JOB}.services",
+    ),
     (
         with_job("services: { db: { image: x, ready: { tcp: 80 } }, web: { image: x, ready: { tcp: 80 } } }"),
         "duplicate_port",
@@ -167,7 +201,11 @@ LATER = [
 @pytest.mark.parametrize(("key", "text", "path"), LATER)
 def test_a_key_that_does_nothing_yet_is_refused_by_name(key: str, text: str, path: str) -> None:
     (problem,) = problems_in(text)
-    assert (problem.code, problem.path, problem.message) == ("not_supported", path, f'"{key}" is not supported yet')
+    assert (problem.code, problem.path, problem.message) == (
+        "not_supported",
+        path,
+        f'"{key}" is not supported yet',
+    )
 
 
 def later_keys(rule: Rule) -> set[str]:
@@ -203,7 +241,10 @@ def test_every_later_key_is_tried() -> None:
         (with_step("timeout-minutes: 5"), 'unknown key. Did you mean "timeout"?'),
         (with_step("zzz: 5"), "unknown key"),
         (needing("[tset]"), 'there is no job "tset". Did you mean "test"?'),
-        (push("pull_request: { types: [synchronized] }"), '"synchronized" is not a type of pull request event. Did you mean "synchronize"?'),
+        (
+            push("pull_request: { types: [synchronized] }"),
+            '"synchronized" is not a type of pull request event. Did you mean "synchronize"?',
+        ),
         (with_step("if: alway()"), '"alway()" is not a condition. Did you mean "always()"?'),
         (with_job("timeout: 90"), "a duration needs a unit: s, m, h or d"),
         (MINIMAL.replace("octo/web", "oc*/web"), "a glob may stand in the name part only"),
@@ -222,7 +263,10 @@ def test_a16_a_variable_that_bash_keeps_for_itself_is_refused(name: str) -> None
 
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
-    assert problem.hint == "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, timeout, user"
+    assert (
+        problem.hint
+        == "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, timeout, user"
+    )
 
 
 def test_event_data_in_a_script_is_answered_with_the_environment() -> None:
@@ -248,7 +292,10 @@ def test_a_cycle_is_named_along_the_needs() -> None:
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_text() -> None:
-    text = MINIMAL.replace("octo/web", "web").replace("make test", "' '") + "        colour: red\n    timeout: soon\n    needs: [nobody]\n"
+    text = (
+        MINIMAL.replace("octo/web", "web").replace("make test", "' '")
+        + "        colour: red\n    timeout: soon\n    needs: [nobody]\n"
+    )
     assert codes_in(text) == ["bad_repository", "empty_script", "unknown_key", "bad_duration", "unknown_job"]
 
 

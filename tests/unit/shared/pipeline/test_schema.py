@@ -31,7 +31,9 @@ def test_what_loads_validates(document: dict[str, Any]) -> None:
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of all values in a document."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     return [path, *(below for key, item in entries for below in places(item, (*path, key)))]
 
 
@@ -66,4 +68,6 @@ def test_both_refuse_the_same_structures(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("key", ["matrix", "secrets", "colour"])
 def test_the_schema_knows_no_key_that_does_nothing(key: str) -> None:
     job = {"steps": [{"run": "x"}], key: {}}
-    assert not VALIDATOR.is_valid({"version": 1, "repository": "octo/web", "on": {"push": None}, "jobs": {"test": job}})
+    assert not VALIDATOR.is_valid(
+        {"version": 1, "repository": "octo/web", "on": {"push": None}, "jobs": {"test": job}}
+    )

@@ -80,7 +80,9 @@ def test_a_service_is_named_as_a_host(text: str) -> None:
     assert values.service_name(text) == text
 
 
-@pytest.mark.parametrize("text", ["arch", "kubernetes.io/arch", "node.kubernetes.io/Instance_type.x", "a" * 63])
+@pytest.mark.parametrize(
+    "text", ["arch", "kubernetes.io/arch", "node.kubernetes.io/Instance_type.x", "a" * 63]
+)
 def test_a_label_has_a_key_as_in_kubernetes(text: str) -> None:
     assert values.label_key(text) == text
 
@@ -128,7 +130,18 @@ def test_no_label_takes_long_to_refuse(text: str) -> None:
 
 
 @pytest.mark.alone("measures processor time")
-@pytest.mark.parametrize("text", ["a-" * 256, "a" * 511 + "!", "a." * 255 + "!", "a_" * 255 + "!", "a/" * 255 + "!", "A-" * 255, "0" * 511 + ":"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a-" * 256,
+        "a" * 511 + "!",
+        "a." * 255 + "!",
+        "a_" * 255 + "!",
+        "a/" * 255 + "!",
+        "A-" * 255,
+        "0" * 511 + ":",
+    ],
+)
 def test_no_image_takes_long_to_refuse(text: str) -> None:
     start = time.process_time()
     with pytest.raises(BadValue):

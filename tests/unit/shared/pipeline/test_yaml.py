@@ -94,7 +94,15 @@ def test_every_node_keeps_its_place() -> None:
     assert value.items[1].place == Place(4, 12)
 
 
-@pytest.mark.parametrize("source", [f"\ufeff{MINIMAL}", b"\xef\xbb\xbf" + MINIMAL.encode(), MINIMAL.replace("\n", "\r\n"), f"---\n{MINIMAL}...\n"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"\ufeff{MINIMAL}",
+        b"\xef\xbb\xbf" + MINIMAL.encode(),
+        MINIMAL.replace("\n", "\r\n"),
+        f"---\n{MINIMAL}...\n",
+    ],
+)
 def test_what_editors_add_does_no_harm(source: str | bytes) -> None:
     assert codes_in(source) == []
 
@@ -131,7 +139,9 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("source", "code", "line", "column"), UNREADABLE)
-def test_where_nothing_can_be_read_further_the_place_is_told(source: str | bytes, code: str, line: int, column: int) -> None:
+def test_where_nothing_can_be_read_further_the_place_is_told(
+    source: str | bytes, code: str, line: int, column: int
+) -> None:
     (problem,) = problems_in(source)
     assert (problem.code, problem.line, problem.column) == (code, line, column)
 
@@ -149,19 +159,25 @@ READABLE = [
 
 
 @pytest.mark.parametrize(("lines", "code", "path", "column"), READABLE)
-def test_what_leaves_the_rest_readable_is_told_together_with_the_rest(lines: str, code: str, path: str, column: int) -> None:
+def test_what_leaves_the_rest_readable_is_told_together_with_the_rest(
+    lines: str, code: str, path: str, column: int
+) -> None:
     first, second = problems_in(with_top(f"{lines}\ncolour: red"))
     assert (first.code, first.path, first.column) == (code, path, column)
     assert (second.code, second.path) == ("unknown_key", "colour")
 
 
 def test_an_anchor_may_be_used_again() -> None:
-    assert codes_in(with_top("env: &env { A: b }").replace("    steps:", "    env: *env\n    steps:")) == ["unknown_alias"]
+    assert codes_in(with_top("env: &env { A: b }").replace("    steps:", "    env: *env\n    steps:")) == [
+        "unknown_alias"
+    ]
     assert codes_in(MINIMAL.replace("\non:", "\nenv: &env { A: b }\non:") + "    env: *env\n") == []
 
 
 def bomb(levels: int) -> str:
-    return "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, levels))
+    return "a0: &a0 [x, x]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, levels)
+    )
 
 
 HOSTILE = {
@@ -183,7 +199,10 @@ HOSTILE = {
     "unknown keys": "\n".join(f"unknown{i}: 1" for i in range(5_000)),
     "steps": MINIMAL + "      - run: x\n" * 5_000,
     "jobs that all wait for one another": MINIMAL
-    + "".join(f"  j{i}: {{ needs: [{', '.join(f'j{k}' for k in range(60) if k != i)}], steps: [{{ run: x }}] }}\n" for i in range(60)),
+    + "".join(
+        f"  j{i}: {{ needs: [{', '.join(f'j{k}' for k in range(60) if k != i)}], steps: [{{ run: x }}] }}\n"
+        for i in range(60)
+    ),
     "an image that is almost right": with_job(f"image: {'a-' * 250}!"),
     "comments": "#\n" * 100_000,
     "spaces": " " * 250_000,

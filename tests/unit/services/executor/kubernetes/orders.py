@@ -30,9 +30,20 @@ PLAIN = AttemptSpec(
     trusted=True,
     run_seconds_left=3600,
 )
-CLONE = Clone(url="https://forge.example/octo/web.git", sha="a" * 40, ref="refs/heads/main", merge_sha=None, depth=1, token="t0ps3cret")
+CLONE = Clone(
+    url="https://forge.example/octo/web.git",
+    sha="a" * 40,
+    ref="refs/heads/main",
+    merge_sha=None,
+    depth=1,
+    token="t0ps3cret",
+)
 SERVICES = {
-    "postgres": Service(image="postgres:17", env={"POSTGRES_PASSWORD": "pa$$word$(X)"}, ready=Ready(tcp=5432, within_seconds=90)),
+    "postgres": Service(
+        image="postgres:17",
+        env={"POSTGRES_PASSWORD": "pa$$word$(X)"},
+        ready=Ready(tcp=5432, within_seconds=90),
+    ),
     "cache": Service(image="valkey:8"),
 }
 
@@ -60,7 +71,15 @@ def shown(objects: Objects) -> dict[str, Any]:
     """For people: the Secret's data readable, without the step driver, which has tests of its own."""
     secret = owned_by(objects.secret, objects.job["metadata"]["name"], JOB_UID)
     data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-    return {"job": objects.job, "secret": {**secret, "data": {key: "the step driver" if key == "driver" else json.loads(text) for key, text in data.items()}}}
+    return {
+        "job": objects.job,
+        "secret": {
+            **secret,
+            "data": {
+                key: "the step driver" if key == "driver" else json.loads(text) for key, text in data.items()
+            },
+        },
+    }
 
 
 def golden(name: str) -> Path:
@@ -69,7 +88,9 @@ def golden(name: str) -> Path:
 
 def main() -> None:
     for name, order in ORDERS.items():
-        golden(name).write_text(json.dumps(shown(objects_of(order, SETTINGS)), indent=1) + "\n", encoding="utf-8")
+        golden(name).write_text(
+            json.dumps(shown(objects_of(order, SETTINGS)), indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from services.executor.cluster import Cause, Phase, PodEnd
 from services.executor.kubernetes.beginnings import REGISTRY_SECONDS
-from services.executor.kubernetes.evidence import SETTLING_SECONDS, SILENT_SECONDS, Beside, look_again_seconds, mark_of, pod_of, stage
+from services.executor.kubernetes.evidence import (
+    SETTLING_SECONDS,
+    SILENT_SECONDS,
+    Beside,
+    look_again_seconds,
+    mark_of,
+    pod_of,
+    stage,
+)
 from services.executor.kubernetes.objects import PodSeen, Terminated
 from shared.statuses import Reason, WaitingFor
 from tests.unit.services.executor.kubernetes.recordings import NAMES, seen
@@ -44,7 +52,9 @@ def reason_of(end: PodEnd) -> Reason | None:
         ("oom_child_outlived", 0, None),
     ],
 )
-def test_a_job_that_ended_by_itself_is_believed_at_once(name: str, exit_code: int, time_limit: str | None) -> None:
+def test_a_job_that_ended_by_itself_is_believed_at_once(
+    name: str, exit_code: int, time_limit: str | None
+) -> None:
     end = end_of(name)
     assert (end.exit_code, end.time_limit, end.cause, end.stopped) == (exit_code, time_limit, None, False)
     assert end.started_at is not None
@@ -160,7 +170,10 @@ def test_a_node_that_does_not_answer_is_given_up_where_kubernetes_does_not() -> 
 
 
 def test_a_deletion_by_the_taint_manager_is_a_lost_node() -> None:
-    pod = replace(seen("being_deleted"), disruption=("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"))
+    pod = replace(
+        seen("being_deleted"),
+        disruption=("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
+    )
     end = pod_of(pod, Beside(seconds=pod.grace_seconds + SILENT_SECONDS)).end
     assert end is not None
     assert reason_of(end) is Reason.NODE_LOST
@@ -242,7 +255,10 @@ def test_a_registry_that_fails_is_tried_for_a_while() -> None:
     assert obstacle.reason is Reason.IMAGE_REGISTRY
 
 
-@pytest.mark.parametrize(("waiting", "reason"), [("ErrImageNeverPull", Reason.IMAGE_MISSING), ("InvalidImageName", Reason.CONFIG_INVALID)])
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [("ErrImageNeverPull", Reason.IMAGE_MISSING), ("InvalidImageName", Reason.CONFIG_INVALID)],
+)
 def test_images_that_no_registry_is_asked_for(waiting: str, reason: Reason) -> None:
     pod = seen("image_missing")
     obstacle = pod_of(replace(pod, job=replace(pod.job, waiting=waiting)), NOW).obstacle
@@ -271,14 +287,22 @@ MARKS = st.fixed_dictionaries(
 
 
 @given(st.sampled_from(NAMES), BESIDE, MARKS)
-def test_a_pod_that_is_gone_has_ended_and_only_an_exit_code_of_0_is_a_success(name: str, beside: Beside, marks: dict[str, object]) -> None:
+def test_a_pod_that_is_gone_has_ended_and_only_an_exit_code_of_0_is_a_success(
+    name: str, beside: Beside, marks: dict[str, object]
+) -> None:
     pod = replace(seen(name), **marks)  # type: ignore[arg-type] # fields of PodSeen
     weighed = pod_of(pod, beside)
     if beside.gone:
         assert weighed.phase is Phase.ENDED
     assert (weighed.phase is Phase.ENDED) is (weighed.end is not None)
     end = weighed.end
-    if end is not None and end.exit_code == 0 and end.cause is None and not end.stopped and end.time_limit is None:
+    if (
+        end is not None
+        and end.exit_code == 0
+        and end.cause is None
+        and not end.stopped
+        and end.time_limit is None
+    ):
         assert pod.job.terminated is not None
         assert pod.job.terminated.exit_code == 0
 

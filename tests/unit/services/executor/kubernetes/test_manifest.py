@@ -15,7 +15,15 @@ from services.executor.clone_order import Order
 from services.executor.cluster import AttemptSpec, Clone, Refused
 from services.executor.kubernetes.manifest import SECRET_LIMIT_BYTES, Objects, objects_of, owned_by
 from shared.pipeline.model import Job, Ready, Service, Step
-from tests.unit.services.executor.kubernetes.orders import CLONE, JOB_UID, ORDERS, PLAIN, SETTINGS, golden, shown
+from tests.unit.services.executor.kubernetes.orders import (
+    CLONE,
+    JOB_UID,
+    ORDERS,
+    PLAIN,
+    SETTINGS,
+    golden,
+    shown,
+)
 
 VERSION = "1.36"
 
@@ -67,7 +75,11 @@ def test_every_container_is_restricted_and_bounded(name: str) -> None:
 
 def test_only_the_clone_sees_its_credentials() -> None:
     objects = objects_of(ORDERS["everything"], SETTINGS)
-    volumes = {volume["name"]: [item["key"] for item in volume["secret"]["items"]] for volume in pod_of(objects)["volumes"] if "secret" in volume}
+    volumes = {
+        volume["name"]: [item["key"] for item in volume["secret"]["items"]]
+        for volume in pod_of(objects)["volumes"]
+        if "secret" in volume
+    }
     seen = {
         name: [key for mount in container.get("volumeMounts", ()) for key in volumes.get(mount["name"], ())]
         for name, container in containers_of(objects).items()
@@ -80,7 +92,12 @@ def test_only_the_clone_sees_its_credentials() -> None:
 
 def test_the_clones_order_is_read_as_it_was_written() -> None:
     order = Order.decode(data_of(objects_of(ORDERS["cloned"], SETTINGS))["clone"])
-    assert (order.commit.url, order.commit.sha, order.commit.token, order.commit.protocols) == (CLONE.url, CLONE.sha, CLONE.token, "https")
+    assert (order.commit.url, order.commit.sha, order.commit.token, order.commit.protocols) == (
+        CLONE.url,
+        CLONE.sha,
+        CLONE.token,
+        "https",
+    )
     assert "t0ps3cret" not in repr(order)
 
 
@@ -107,7 +124,9 @@ def test_root_is_refused_to_those_whom_the_policy_does_not_name(policy: Any, tru
 
 
 def test_a_job_that_may_be_root_is() -> None:
-    assert containers_of(objects_of(with_job(user="root"), SETTINGS))["job"]["securityContext"]["runAsUser"] == 0
+    assert (
+        containers_of(objects_of(with_job(user="root"), SETTINGS))["job"]["securityContext"]["runAsUser"] == 0
+    )
 
 
 def test_a_node_selector_that_is_not_allowed_is_refused() -> None:
@@ -129,21 +148,36 @@ def test_text_that_no_process_can_take_is_refused(text: str) -> None:
 # ---------------------------------------------------------------- hostile text
 
 MARK = "hOsTiLe"
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40).map(lambda text: f"{text}{MARK}{text}\n- name: {text}")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40).map(
+    lambda text: f"{text}{MARK}{text}\n- name: {text}"
+)
 NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,9}", fullmatch=True)
 SERVICE_NAMES = st.from_regex(r"[a-z](?:[a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
-SERVED = st.builds(Service, image=TEXTS, env=st.dictionaries(NAMES, TEXTS, max_size=2), ready=st.none() | st.just(Ready(tcp=80)))
+SERVED = st.builds(
+    Service,
+    image=TEXTS,
+    env=st.dictionaries(NAMES, TEXTS, max_size=2),
+    ready=st.none() | st.just(Ready(tcp=80)),
+)
 JOBS = st.builds(
     Job,
     name=TEXTS,
     image=st.none() | TEXTS,
-    steps=st.lists(st.builds(Step, run=TEXTS, name=st.none() | TEXTS, env=st.dictionaries(NAMES, TEXTS, max_size=2)), min_size=1, max_size=3).map(tuple),
+    steps=st.lists(
+        st.builds(Step, run=TEXTS, name=st.none() | TEXTS, env=st.dictionaries(NAMES, TEXTS, max_size=2)),
+        min_size=1,
+        max_size=3,
+    ).map(tuple),
     services=st.dictionaries(SERVICE_NAMES, SERVED, max_size=2),
     node_selector=st.dictionaries(st.just("kubernetes.io/arch"), TEXTS, max_size=1),
     user=st.none(),
 )
-CLONES = st.none() | st.builds(Clone, url=TEXTS, sha=TEXTS, ref=TEXTS, merge_sha=st.none() | TEXTS, depth=st.just(1), token=TEXTS)
-HOSTILE = st.builds(replace, st.just(PLAIN), job=JOBS, environment=st.dictionaries(NAMES, TEXTS, max_size=3), clone=CLONES)
+CLONES = st.none() | st.builds(
+    Clone, url=TEXTS, sha=TEXTS, ref=TEXTS, merge_sha=st.none() | TEXTS, depth=st.just(1), token=TEXTS
+)
+HOSTILE = st.builds(
+    replace, st.just(PLAIN), job=JOBS, environment=st.dictionaries(NAMES, TEXTS, max_size=3), clone=CLONES
+)
 
 
 def places(value: Any, path: str = "") -> Iterator[str]:
@@ -172,7 +206,11 @@ def test_text_of_users_stays_where_it_belongs(order: AttemptSpec) -> None:
     }
     assert not set(places(objects.secret))
     kubernetes_validate.validate(objects.job, VERSION, strict=True)
-    assert containers_of(objects).keys() == {*(["clone"] if order.clone else []), *(f"service-{name}" for name in order.job.services), "job"}
+    assert containers_of(objects).keys() == {
+        *(["clone"] if order.clone else []),
+        *(f"service-{name}" for name in order.job.services),
+        "job",
+    }
 
 
 @settings(deadline=None)

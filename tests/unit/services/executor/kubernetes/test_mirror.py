@@ -91,10 +91,17 @@ def test_time_counts_from_the_last_change_of_the_stage() -> None:
     assert [held.since for held in ours.of(1)] == [5.0]
 
 
-THINGS = st.builds(Thing, uid=st.sampled_from("abcdef"), attempt_id=st.just(0), stage=st.sampled_from(["waiting", "running", "ended"]))
+THINGS = st.builds(
+    Thing,
+    uid=st.sampled_from("abcdef"),
+    attempt_id=st.just(0),
+    stage=st.sampled_from(["waiting", "running", "ended"]),
+)
 """The attempt follows from the uid: no object changes hands."""
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["ADDED", "MODIFIED", "DELETED"]), THINGS) | st.lists(THINGS, unique_by=lambda thing: thing.uid), max_size=30
+    st.tuples(st.sampled_from(["ADDED", "MODIFIED", "DELETED"]), THINGS)
+    | st.lists(THINGS, unique_by=lambda thing: thing.uid),
+    max_size=30,
 )
 
 
@@ -103,7 +110,9 @@ def owned(thing: Thing) -> Thing:
 
 
 @given(STEPS)
-def test_after_any_events_and_lists_the_mirror_shows_the_world(steps: list[tuple[EventType, Thing] | list[Thing]]) -> None:
+def test_after_any_events_and_lists_the_mirror_shows_the_world(
+    steps: list[tuple[EventType, Thing] | list[Thing]],
+) -> None:
     ours, world = mirror(), dict[str, Thing]()
     for step in steps:
         before = dict(world)
@@ -118,6 +127,8 @@ def test_after_any_events_and_lists_the_mirror_shows_the_world(steps: list[tuple
             changed = ours.told(event, thing)
         different = {uid for uid in before.keys() | world.keys() if before.get(uid) != world.get(uid)}
         assert changed >= {ord(uid) % 3 for uid in different}
-    there = {held.seen.uid: held.seen for attempt in range(3) for held in ours.of(attempt) if held.gone_at is None}
+    there = {
+        held.seen.uid: held.seen for attempt in range(3) for held in ours.of(attempt) if held.gone_at is None
+    }
     assert there == world
     assert ours.attempts() == {thing.attempt_id for thing in world.values()}

@@ -13,11 +13,20 @@ OURS = "abcdefgh"
 
 
 def job(installation: str = OURS, attempt: int = 7, **metadata: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name_of(installation, attempt), "labels": names.labels(installation, 3, 5, attempt), **metadata}}
+    return {
+        "metadata": {
+            "name": name_of(installation, attempt),
+            "labels": names.labels(installation, 3, 5, attempt),
+            **metadata,
+        }
+    }
 
 
 def pod(owner: str, controller: bool = True) -> dict[str, Any]:
-    owners = [{"kind": "ReplicaSet", "name": "x", "uid": "0", "controller": False}, {"kind": "Job", "name": owner, "uid": "u", "controller": controller}]
+    owners = [
+        {"kind": "ReplicaSet", "name": "x", "uid": "0", "controller": False},
+        {"kind": "Job", "name": owner, "uid": "u", "controller": controller},
+    ]
     return job(name=f"{owner}-x7k2p", ownerReferences=owners)
 
 
@@ -63,7 +72,10 @@ def test_marks_are_read_from_where_they_are() -> None:
 
 
 def test_a_log_is_where_its_reader_looks() -> None:
-    assert names.log_location("api", "builds", "tp-abcdefgh-7-x", "u") == "kubernetes:///builds/tp-abcdefgh-7-x/u"
+    assert (
+        names.log_location("api", "builds", "tp-abcdefgh-7-x", "u")
+        == "kubernetes:///builds/tp-abcdefgh-7-x/u"
+    )
     assert names.log_location("agent", "builds", "tp-abcdefgh-7-x", "u") == "node:///builds/tp-abcdefgh-7-x/u"
 
 

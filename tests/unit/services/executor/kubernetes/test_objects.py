@@ -13,7 +13,11 @@ JOB: dict[str, Any] = {
     "metadata": {
         "name": "tp-abcdefgh-1",
         "uid": "u",
-        "labels": {"app.kubernetes.io/managed-by": "towpath", "towpath.dev/installation": "abcdefgh", "towpath.dev/attempt": "1"},
+        "labels": {
+            "app.kubernetes.io/managed-by": "towpath",
+            "towpath.dev/installation": "abcdefgh",
+            "towpath.dev/attempt": "1",
+        },
         "annotations": {"towpath.dev/creation-token": "t"},
     },
     "spec": {},
@@ -24,7 +28,11 @@ JOB: dict[str, Any] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recorded_pod_is_its_attempts(name: str) -> None:
     pod = seen(name)
-    assert (pod.attempt_id, pod.job_uid, pod.name.startswith("tp-abcdefgh-1-")) == (1, recorded(name)["metadata"]["ownerReferences"][0]["uid"], True)
+    assert (pod.attempt_id, pod.job_uid, pod.name.startswith("tp-abcdefgh-1-")) == (
+        1,
+        recorded(name)["metadata"]["ownerReferences"][0]["uid"],
+        True,
+    )
     assert pod.containers[-1] == "job"
     assert pod_seen(recorded(name), "zzzzzzzz") is None
 
@@ -41,7 +49,10 @@ def test_a_job_is_over_when_it_makes_no_pod_any_more() -> None:
     found = job_seen(JOB, "abcdefgh")
     assert found is not None
     assert (found.uid, found.attempt_id, found.creation_token, found.is_over) == ("u", 1, "t", False)
-    for change in ({"status": {"conditions": [{"type": "Failed", "status": "True"}]}}, {"metadata": {**JOB["metadata"], "deletionTimestamp": "x"}}):
+    for change in (
+        {"status": {"conditions": [{"type": "Failed", "status": "True"}]}},
+        {"metadata": {**JOB["metadata"], "deletionTimestamp": "x"}},
+    ):
         over = job_seen({**copy.deepcopy(JOB), **change}, "abcdefgh")
         assert over is not None
         assert over.is_over
@@ -54,7 +65,11 @@ def size_of(value: Any) -> int:
     if isinstance(value, tuple):
         return sys.getsizeof(value) + sum(map(size_of, value))
     slots = getattr(type(value), "__slots__", ())
-    return sys.getsizeof(value) + sum(size_of(getattr(value, slot)) for slot in slots if isinstance(slot, str)) if slots else 0
+    return (
+        sys.getsizeof(value) + sum(size_of(getattr(value, slot)) for slot in slots if isinstance(slot, str))
+        if slots
+        else 0
+    )
 
 
 def test_a_live_pod_takes_little_memory() -> None:

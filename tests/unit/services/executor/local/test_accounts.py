@@ -15,7 +15,10 @@ def test_a10_a_uid_without_an_entry_gets_one() -> None:
 
 def test_a10_a_uid_with_an_entry_keeps_its_name_and_has_the_jobs_home() -> None:
     who = account(MACHINE, 1000, 1000)
-    assert passwd_file(MACHINE, who).splitlines() == [f"mona:x:1000:1000:Towpath job:{HOME}:/bin/sh", MACHINE.splitlines()[0]]
+    assert passwd_file(MACHINE, who).splitlines() == [
+        f"mona:x:1000:1000:Towpath job:{HOME}:/bin/sh",
+        MACHINE.splitlines()[0],
+    ]
 
 
 @pytest.mark.parametrize("taken", ["towpath", "towpath:x:9", "towpath:x:9:9::/:/bin/sh\ntowpath-job"])
@@ -26,7 +29,9 @@ def test_a10_the_name_is_nobody_elses(taken: str) -> None:
     assert f"\n{who.name}:" not in machine
 
 
-@pytest.mark.parametrize("machine", ["", "\n\n", "broken\n:x:65530:1\nbad:x:many:1::/:/bin/sh\n", "no line feed:x:1:1::/:/bin/sh"])
+@pytest.mark.parametrize(
+    "machine", ["", "\n\n", "broken\n:x:65530:1\nbad:x:many:1::/:/bin/sh\n", "no line feed:x:1:1::/:/bin/sh"]
+)
 def test_a10_lines_that_are_no_entries_do_no_harm(machine: str) -> None:
     who = account(machine, 65530, 65530)
     lines = passwd_file(machine, who).splitlines()

@@ -13,7 +13,16 @@ from services.executor.local.cri_log import LONGEST_PART_BYTES, CriLog
 
 RECORD = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z stdout ([FP]) (.*)", re.DOTALL)
 LINES = st.one_of(
-    st.binary(max_size=30), st.sampled_from([b"\n", b"x" * LONGEST_PART_BYTES, b"y" * (LONGEST_PART_BYTES + 1), b"z" * (LONGEST_PART_BYTES // 2), b""])
+    st.binary(max_size=30),
+    st.sampled_from(
+        [
+            b"\n",
+            b"x" * LONGEST_PART_BYTES,
+            b"y" * (LONGEST_PART_BYTES + 1),
+            b"z" * (LONGEST_PART_BYTES // 2),
+            b"",
+        ]
+    ),
 )
 
 
@@ -27,7 +36,11 @@ def written(*chunks: bytes) -> list[tuple[bytes, bytes]]:
         data = Path(file.name).read_bytes()
     assert not data or data.endswith(b"\n")
     records = [RECORD.fullmatch(record) for record in data.split(b"\n")[:-1]]
-    return [(match[1], match[2]) for match in records if match] if all(records) else pytest.fail(f"not a record in {data[:200]!r}")
+    return (
+        [(match[1], match[2]) for match in records if match]
+        if all(records)
+        else pytest.fail(f"not a record in {data[:200]!r}")
+    )
 
 
 @given(st.lists(LINES, max_size=12))

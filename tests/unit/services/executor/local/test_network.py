@@ -38,7 +38,9 @@ def test_x12_a_job_in_the_sandbox_sees_the_name_servers_of_its_network() -> None
     assert ("--ro-bind", *map(str, place)) in zip(prefix, prefix[1:], prefix[2:], strict=False)
 
 
-@pytest.mark.parametrize(("program", "why"), [("towpath-no-such-program", "is not installed"), ("false", "does not work here")])
+@pytest.mark.parametrize(
+    ("program", "why"), [("towpath-no-such-program", "is not installed"), ("false", "does not work here")]
+)
 def test_x12_a_program_that_can_not_be_used_is_named(program: str, why: str) -> None:
     with pytest.raises(NetworkUnusable) as caught:
         network.make_network(program)

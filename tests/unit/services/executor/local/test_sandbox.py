@@ -11,7 +11,9 @@ WORKSPACE = JOB / "workspace"
 def after(arguments: tuple[str, ...], *option: str) -> list[str]:
     """What follows each occurrence of these arguments."""
     size = len(option)
-    return [arguments[at + size] for at in range(len(arguments) - size) if arguments[at : at + size] == option]
+    return [
+        arguments[at + size] for at in range(len(arguments) - size) if arguments[at : at + size] == option
+    ]
 
 
 def test_without_bubblewrap_a_job_is_only_another_user() -> None:
@@ -31,7 +33,9 @@ def test_a_user_who_is_not_root_needs_no_rights() -> None:
 
 
 def test_mounts_lie_over_what_is_hidden() -> None:
-    sandbox = Sandbox(None, None, mounts=(Path("/home/me/shared"),), hidden=(Path("/srv/towpath"),), bubblewrap=True)
+    sandbox = Sandbox(
+        None, None, mounts=(Path("/home/me/shared"),), hidden=(Path("/srv/towpath"),), bubblewrap=True
+    )
     prefix = sandbox.job(JOB, WORKSPACE).prefix
     assert "/srv/towpath" in after(prefix, "--tmpfs")
     assert after(prefix, "--bind") == ["/home/me/shared", str(JOB)]

@@ -9,7 +9,9 @@ from services.executor.local.sandbox import Sandbox, choose
 OLD = "bwrap: Unknown option --size"
 
 
-async def test_a02_a_bubblewrap_that_can_not_limit_it_is_used_without_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a02_a_bubblewrap_that_can_not_limit_it_is_used_without_a_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     async def probe(sandbox: Sandbox, local: Path) -> str:
         return OLD if "--size" in sandbox.job(local, local).prefix else ""
 

@@ -13,7 +13,14 @@ from tests.harness.waiting import until
 class Reader:
     """Reads as a follower does, and keeps what a log sink would store."""
 
-    def __init__(self, cluster: KubernetesCluster, container: str = "job", rotated_bytes: int = 10 << 20, *, has_steps: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: KubernetesCluster,
+        container: str = "job",
+        rotated_bytes: int = 10 << 20,
+        *,
+        has_steps: bool = False,
+    ) -> None:
         log = ContainerLog(PodName("builds", "pod-1", "uid-1"), container, rotated_bytes, has_steps=has_steps)
         self._make: Callable[[], KubernetesSource] = lambda: KubernetesSource(cluster, log, Masker([]))
         self.source: KubernetesSource = self._make()

@@ -70,11 +70,22 @@ def pod(tmp_path: Path) -> FakePod:
     return FakePod(tmp_path / "pod")
 
 
-texts = st.lists(st.sampled_from([b"\n", b"\n", b"a", b"longer than a part ", b"\r", b"\xff\x00"]), min_size=1, max_size=8).map(b"".join)
+texts = st.lists(
+    st.sampled_from([b"\n", b"\n", b"a", b"longer than a part ", b"\r", b"\xff\x00"]), min_size=1, max_size=8
+).map(b"".join)
 steps = st.lists(
     st.one_of(
         texts,
-        st.sampled_from(["rotate", "rotate and compress", "read", "restart", "crash before the commit", "late line in the rotated file"]),
+        st.sampled_from(
+            [
+                "rotate",
+                "rotate and compress",
+                "read",
+                "restart",
+                "crash before the commit",
+                "late line in the rotated file",
+            ]
+        ),
     ),
     max_size=25,
 )
@@ -82,7 +93,11 @@ steps = st.lists(
 
 def _rotated_last(pod: FakePod) -> list[Path]:
     """The file that may still get lines: the one rotated last, while the current one is empty."""
-    return sorted(pod.path.glob("log/job.log.*"))[-1:] if pod.log().exists() and not pod.log().stat().st_size else []
+    return (
+        sorted(pod.path.glob("log/job.log.*"))[-1:]
+        if pod.log().exists() and not pod.log().stat().st_size
+        else []
+    )
 
 
 async def _live(pod: FakePod, reader: Reader, steps: list[bytes | str], cut: int) -> bytes:
@@ -133,7 +148,9 @@ def test_every_byte_once_whatever_happens_in_between(steps: list[bytes | str], c
     asyncio.run(live())
 
 
-async def test_a_rotated_file_still_gets_lines_until_its_successor_has_one(pod: FakePod, wakeups: Wakeups) -> None:
+async def test_a_rotated_file_still_gets_lines_until_its_successor_has_one(
+    pod: FakePod, wakeups: Wakeups
+) -> None:
     reader = Reader(pod, wakeups)
     pod.write(b"one\n")
     await reader.read_all()
@@ -146,7 +163,9 @@ async def test_a_rotated_file_still_gets_lines_until_its_successor_has_one(pod: 
     assert reader.text == b"one\ntwo\nthree\n"
 
 
-async def test_a_line_written_while_the_reader_changes_files_is_not_lost(pod: FakePod, wakeups: Wakeups) -> None:
+async def test_a_line_written_while_the_reader_changes_files_is_not_lost(
+    pod: FakePod, wakeups: Wakeups
+) -> None:
     reader = Reader(pod, wakeups)
     pod.write(b"one\n")
     await reader.read()
@@ -220,7 +239,9 @@ async def test_a_file_that_is_cut_short_is_a_gap(pod: FakePod, wakeups: Wakeups)
     assert reader.gaps == ["the log file was cut short"]
 
 
-async def test_a_place_in_a_replaced_file_is_a_gap_even_with_its_inode(pod: FakePod, wakeups: Wakeups) -> None:
+async def test_a_place_in_a_replaced_file_is_a_gap_even_with_its_inode(
+    pod: FakePod, wakeups: Wakeups
+) -> None:
     reader = Reader(pod, wakeups)
     pod.write(b"one\n")
     await reader.read_all()
@@ -233,7 +254,9 @@ async def test_a_place_in_a_replaced_file_is_a_gap_even_with_its_inode(pod: Fake
 
 
 @pytest.mark.parametrize("zeros", [False, True])
-async def test_a_log_that_lost_its_end_in_a_crash_goes_on_behind_a_gap(pod: FakePod, wakeups: Wakeups, zeros: bool) -> None:
+async def test_a_log_that_lost_its_end_in_a_crash_goes_on_behind_a_gap(
+    pod: FakePod, wakeups: Wakeups, zeros: bool
+) -> None:
     """The file is what it was and shorter, or its last blocks are empty: nothing is read twice."""
     reader = Reader(pod, wakeups)
     pod.append(cri(b"".join(b"line %d\n" % number for number in range(1000))))
@@ -280,7 +303,9 @@ async def test_a_log_file_that_is_gone_at_the_end_is_a_gap(pod: FakePod, wakeups
     assert reader.gaps == ["the log file is gone"]
 
 
-async def test_a_lost_supervisor_ends_the_log_with_a_gap_after_its_last_line(pod: FakePod, wakeups: Wakeups) -> None:
+async def test_a_lost_supervisor_ends_the_log_with_a_gap_after_its_last_line(
+    pod: FakePod, wakeups: Wakeups
+) -> None:
     reader = Reader(pod, wakeups)
     pod.append(cri(b"one\nunended"))
     pod.lose_supervisor()
@@ -289,7 +314,9 @@ async def test_a_lost_supervisor_ends_the_log_with_a_gap_after_its_last_line(pod
     assert reader.gaps == ["the pod's supervisor ended before its log did"]
 
 
-async def test_a_pod_that_ended_proves_the_logs_of_containers_that_never_ran(pod: FakePod, wakeups: Wakeups) -> None:
+async def test_a_pod_that_ended_proves_the_logs_of_containers_that_never_ran(
+    pod: FakePod, wakeups: Wakeups
+) -> None:
     pod.lose_supervisor()
     pod.end_all()
     reader = Reader(pod, wakeups)
@@ -300,9 +327,25 @@ async def test_a_pod_that_ended_proves_the_logs_of_containers_that_never_ran(pod
 async def test_a_container_that_is_started_again_goes_on_in_its_next_file(tmp_path: Path) -> None:
     files = RestartedLogFiles(tmp_path)
     assert files.first() is None
-    for name in ("0.log.20261123-000001", "0.log", "1.log.20261123-000002.gz", "1.log.20261123-000003", "10.log", "2.log", "x.log", "1.log.tmp"):
+    for name in (
+        "0.log.20261123-000001",
+        "0.log",
+        "1.log.20261123-000002.gz",
+        "1.log.20261123-000003",
+        "10.log",
+        "2.log",
+        "x.log",
+        "1.log.tmp",
+    ):
         (tmp_path / name).touch()
     assert files.current().name == "10.log"
     assert [path.name for path in files._paths()] == [
-        *("0.log.20261123-000001", "0.log", "1.log.20261123-000002.gz", "1.log.20261123-000003", "2.log", "10.log"),
+        *(
+            "0.log.20261123-000001",
+            "0.log",
+            "1.log.20261123-000002.gz",
+            "1.log.20261123-000003",
+            "2.log",
+            "10.log",
+        ),
     ]

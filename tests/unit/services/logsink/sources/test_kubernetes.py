@@ -12,18 +12,27 @@ from tests.harness.waiting import until
 from tests.unit.services.logsink.sources.reading import Reader
 
 
-async def test_a_good_log_costs_one_look_a_follow_and_a_last_read(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_a_good_log_costs_one_look_a_follow_and_a_last_read(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text == b"one\n")
     await job.prints(b"two\n")
     await job.end()
     await reader.to_the_end()
     assert (reader.text, reader.gaps, reader.failures) == (b"one\ntwo\n", [], [])
-    assert (fake.asked("follow=true"), fake.asked("/log?"), fake.asked("watch=true"), fake.asked("/pods/pod-1?") + fake.asked("/pods/pod-1 ")) == (1, 2, 1, 0)
+    assert (
+        fake.asked("follow=true"),
+        fake.asked("/log?"),
+        fake.asked("watch=true"),
+        fake.asked("/pods/pod-1?") + fake.asked("/pods/pod-1 "),
+    ) == (1, 2, 1, 0)
     assert len(fake.requests) == 4  # list, watch, follow, last read
 
 
-async def test_nothing_is_asked_while_a_container_waits_to_begin(fake: FakeKubernetes, pod: FakeKubernetesPod, reader: Reader) -> None:
+async def test_nothing_is_asked_while_a_container_waits_to_begin(
+    fake: FakeKubernetes, pod: FakeKubernetesPod, reader: Reader
+) -> None:
     await reader.read()
     await reader.until(lambda: fake.asked("watch=true"), "the watch")
     for _ in range(5):
@@ -36,7 +45,9 @@ async def test_nothing_is_asked_while_a_container_waits_to_begin(fake: FakeKuber
     assert reader.failures == []
 
 
-async def test_a_container_that_ended_before_anybody_looked_is_read_whole(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_a_container_that_ended_before_anybody_looked_is_read_whole(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\ntwo")
     await job.end()
     await reader.to_the_end()
@@ -44,8 +55,19 @@ async def test_a_container_that_ended_before_anybody_looked_is_read_whole(fake: 
     assert fake.asked("follow") == 0
 
 
-@pytest.mark.parametrize(("status", "body"), [(400, b"container is waiting"), (404, b"not found"), (500, b"dial tcp: refused"), (503, b"<html>"), (204, b"")])
-async def test_f38_an_answer_that_is_not_200_is_never_log_text(fake: FakeKubernetes, job: FakeContainer, reader: Reader, status: int, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b"container is waiting"),
+        (404, b"not found"),
+        (500, b"dial tcp: refused"),
+        (503, b"<html>"),
+        (204, b""),
+    ],
+)
+async def test_f38_an_answer_that_is_not_200_is_never_log_text(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader, status: int, body: bytes
+) -> None:
     fake.refusals = [(status, body)]
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
@@ -54,8 +76,13 @@ async def test_f38_an_answer_that_is_not_200_is_never_log_text(fake: FakeKuberne
     assert (reader.text, reader.gaps, len(reader.failures)) == (b"one\n", [], 1)
 
 
-async def test_what_the_kubelet_writes_where_a_log_should_be_is_no_log_text(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
-    fake.refusals = [(200, b"unable to retrieve container logs for containerd://c"), (200, b"failed to create fsnotify watcher: too many open files\n")]
+async def test_what_the_kubelet_writes_where_a_log_should_be_is_no_log_text(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
+    fake.refusals = [
+        (200, b"unable to retrieve container logs for containerd://c"),
+        (200, b"failed to create fsnotify watcher: too many open files\n"),
+    ]
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
     await job.end()
@@ -64,7 +91,9 @@ async def test_what_the_kubelet_writes_where_a_log_should_be_is_no_log_text(fake
     assert any("fsnotify" in failure for failure in reader.failures)
 
 
-async def test_an_error_in_the_middle_of_a_log_ends_before_it(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_an_error_in_the_middle_of_a_log_ends_before_it(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\ntwo\n")
     stamps = [stamp for stamp, _ in job.records]
     fake.refusals = [(200, stamps[0] + b" one\nfailed to watch directory: no space left on device\n")]
@@ -72,8 +101,16 @@ async def test_an_error_in_the_middle_of_a_log_ends_before_it(fake: FakeKubernet
     assert reader.gaps == []
 
 
-@pytest.mark.parametrize("body", [b'container "job" in pod "pod-1" is not available', b"unable to retrieve container logs for containerd://c"])
-async def test_a_log_that_is_refused_again_and_again_after_the_end_is_a_gap(fake: FakeKubernetes, job: FakeContainer, reader: Reader, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'container "job" in pod "pod-1" is not available',
+        b"unable to retrieve container logs for containerd://c",
+    ],
+)
+async def test_a_log_that_is_refused_again_and_again_after_the_end_is_a_gap(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader, body: bytes
+) -> None:
     fake.refusals = [(400 if body.startswith(b"container") else 200, body)] * 4
     await job.end()
     await reader.to_the_end()
@@ -93,7 +130,9 @@ async def test_a_kubelet_that_was_just_started_and_a_right_that_is_missing_are_n
     assert (reader.text, reader.gaps) == (b"one\n", [])
 
 
-async def test_cut_connections_lose_nothing_and_double_nothing(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_cut_connections_lose_nothing_and_double_nothing(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     printed = b""
     for number in range(6):
         fake.cuts = number % 3
@@ -110,7 +149,9 @@ async def test_cut_connections_lose_nothing_and_double_nothing(fake: FakeKuberne
     assert (reader.text, reader.gaps) == (printed + b"no line feed", [])
 
 
-async def test_a_server_that_is_away_is_waited_for(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_a_server_that_is_away_is_waited_for(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     fake.is_away = True
     await job.prints(b"one\n")
     await reader.until(lambda: reader.failures, "a failure")
@@ -120,7 +161,9 @@ async def test_a_server_that_is_away_is_waited_for(fake: FakeKubernetes, job: Fa
     assert (reader.text, reader.gaps) == (b"one\n", [])
 
 
-async def test_an_end_of_the_stream_is_no_end_of_the_container(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_an_end_of_the_stream_is_no_end_of_the_container(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
     running = job.state
@@ -134,7 +177,9 @@ async def test_an_end_of_the_stream_is_no_end_of_the_container(fake: FakeKuberne
     assert (reader.text, reader.gaps) == (b"one\ntwo\n", [])
 
 
-async def test_a_file_rotated_away_between_two_connections_is_a_gap(job: FakeContainer, reader: Reader) -> None:
+async def test_a_file_rotated_away_between_two_connections_is_a_gap(
+    job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
     await reader.source.close()
@@ -160,7 +205,9 @@ async def test_an_empty_newest_file_at_the_end_is_a_gap(job: FakeContainer, read
     assert (reader.text, reader.gaps) == (b"one\n", ["the log was rotated before it was read"])
 
 
-async def test_a_service_that_is_started_again_goes_on_without_a_gap(job: FakeContainer, reader: Reader) -> None:
+async def test_a_service_that_is_started_again_goes_on_without_a_gap(
+    job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
     await reader.source.close()
@@ -201,7 +248,9 @@ async def test_a_log_waits_for_its_turn_where_follows_are_bounded(
     await other.until(lambda: other.text == b"cloned\n")
 
 
-async def test_what_is_not_read_waits_in_the_stream(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_what_is_not_read_waits_in_the_stream(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     line = b"x" * 9_999 + b"\n"
     await job.prints(line * 2000)
     await reader.source.read()

@@ -27,7 +27,9 @@ async def test_a_container_that_never_began_is_empty_and_complete(
     assert (reader.text, reader.gaps) == (b"", [])
 
 
-async def test_a_verdict_ends_what_has_not_begun(fake: FakeKubernetes, pod: FakeKubernetesPod, reader: Reader) -> None:
+async def test_a_verdict_ends_what_has_not_begun(
+    fake: FakeKubernetes, pod: FakeKubernetesPod, reader: Reader
+) -> None:
     await reader.read()
     await reader.until(lambda: fake.asked("watch=true"), "the watch")
     assert not reader.has_ended
@@ -61,7 +63,9 @@ async def test_another_pod_of_that_name_is_not_read(fake: FakeKubernetes, reader
     assert (reader.text, reader.gaps) == (b"", ["the pod is gone"])
 
 
-async def test_a_pod_that_lost_its_label_is_not_gone(fake: FakeKubernetes, pod: FakeKubernetesPod, job: FakeContainer, reader: Reader) -> None:
+async def test_a_pod_that_lost_its_label_is_not_gone(
+    fake: FakeKubernetes, pod: FakeKubernetesPod, job: FakeContainer, reader: Reader
+) -> None:
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
     pod.labels.clear()
@@ -73,7 +77,9 @@ async def test_a_pod_that_lost_its_label_is_not_gone(fake: FakeKubernetes, pod: 
     assert (reader.text, reader.gaps) == (b"one\ntwo\n", [])
 
 
-async def test_a_lost_node_is_a_gap_when_the_log_can_not_be_read(fake: FakeKubernetes, job: FakeContainer, reader: Reader) -> None:
+async def test_a_lost_node_is_a_gap_when_the_log_can_not_be_read(
+    fake: FakeKubernetes, job: FakeContainer, reader: Reader
+) -> None:
     await reader.read()
     fake.refusals = [(500, b"dial tcp: no route to host")] * 50
     reader.source.attempt_over("node_lost")
@@ -81,7 +87,9 @@ async def test_a_lost_node_is_a_gap_when_the_log_can_not_be_read(fake: FakeKuber
     assert (reader.text, reader.gaps) == (b"", ["the node is lost"])
 
 
-async def test_a_watch_that_must_begin_anew_does(fake: FakeKubernetes, pod: FakeKubernetesPod, reader: Reader) -> None:
+async def test_a_watch_that_must_begin_anew_does(
+    fake: FakeKubernetes, pod: FakeKubernetesPod, reader: Reader
+) -> None:
     await reader.read()
     await reader.until(lambda: fake.asked("watch=true"), "the watch")
     await fake.changed("MODIFIED", pod)

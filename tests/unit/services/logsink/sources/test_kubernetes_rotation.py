@@ -66,11 +66,16 @@ async def test_where_a_file_may_have_been_passed_over_the_newest_one_is_asked(
     job.records.append((clock.stamp(19), b"two\n"))
     await job.wake()
     await long_log.until(lambda: b"two" in long_log.text)
-    assert (long_log.text, long_log.gaps) == (b"zero\none, read late\ntwo\n", [ROTATED] if is_passed_over else [])
+    assert (long_log.text, long_log.gaps) == (
+        b"zero\none, read late\ntwo\n",
+        [ROTATED] if is_passed_over else [],
+    )
     assert fake.asked("follow=true") == (3 if is_passed_over else 2)
 
 
-async def test_a_container_that_is_quiet_is_not_asked_about(fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader) -> None:
+async def test_a_container_that_is_quiet_is_not_asked_about(
+    fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader
+) -> None:
     for second in range(0, 100, 10):
         clock.now = second
         job.records.append((clock.stamp(second), b"line\n"))
@@ -90,12 +95,22 @@ async def test_a_line_read_late_before_a_silence_is_asked_about_before_its_file_
     job.records.append((clock.stamp(40), b"two\n"))
     await job.wake()
     await long_log.until(lambda: b"two" in long_log.text)
-    assert (long_log.text, long_log.gaps, fake.asked("follow=true")) == (b"zero\none, read late\ntwo\n", [], 2)
+    assert (long_log.text, long_log.gaps, fake.asked("follow=true")) == (
+        b"zero\none, read late\ntwo\n",
+        [],
+        2,
+    )
 
 
 @pytest.mark.parametrize(
     ("first", "gaps"),
-    [(b"", [ROTATED]), (STEP, []), (b"sh: warning\n" + STEP, []), (SECOND_STEP, []), (b"text\n" + SECOND_STEP, [ROTATED])],
+    [
+        (b"", [ROTATED]),
+        (STEP, []),
+        (b"sh: warning\n" + STEP, []),
+        (SECOND_STEP, []),
+        (b"text\n" + SECOND_STEP, [ROTATED]),
+    ],
 )
 async def test_the_log_of_steps_that_does_not_begin_with_a_step_has_lost_its_beginning(
     job: FakeContainer, readers: Callable[..., Reader], first: bytes, gaps: list[str]
@@ -113,7 +128,9 @@ async def test_the_log_of_steps_that_does_not_begin_with_a_step_has_lost_its_beg
     assert (reader.text, reader.gaps) == (first + b"one\ntwo\n", gaps)
 
 
-async def test_steps_that_print_nothing_have_lost_nothing(job: FakeContainer, readers: Callable[..., Reader]) -> None:
+async def test_steps_that_print_nothing_have_lost_nothing(
+    job: FakeContainer, readers: Callable[..., Reader]
+) -> None:
     reader = readers(has_steps=True)
     await job.end()
     await reader.to_the_end()

@@ -28,7 +28,9 @@ def test_an_example_becomes_what_the_table_says(expected: Expectation) -> None:
 
 
 def test_the_table_has_every_example_of_a_push_and_a_pull_request() -> None:
-    assert [expected.name for expected in EXPECTATIONS] == [name for event in ("push", "pull_request") for name, _ in examples(event)]
+    assert [expected.name for expected in EXPECTATIONS] == [
+        name for event in ("push", "pull_request") for name, _ in examples(event)
+    ]
 
 
 @pytest.mark.parametrize("sent_as", ["github", "gitea"])
@@ -44,4 +46,8 @@ def test_pushes_carry_the_forges_own_time_and_the_sender() -> None:
     said = normalise("github", "push", HEADERS, orjson.dumps(dict(examples("push"))["push-4"])).said
     assert isinstance(said, Event)
     assert said.happened_at is not None
-    assert (said.happened_at.isoformat(), said.sender_login, said.sender_id) == ("2019-05-15T15:20:57+00:00", "Codertocat", 21031067)
+    assert (said.happened_at.isoformat(), said.sender_login, said.sender_id) == (
+        "2019-05-15T15:20:57+00:00",
+        "Codertocat",
+        21031067,
+    )

@@ -30,9 +30,22 @@ def event_of(event_type: str, body: dict[str, Any], source: str = "github") -> E
 
 
 def test_a_push_of_a_branch() -> None:
-    event = event_of("push", push(OCTO_WEB, sha="a" * 40, before="b" * 40, ref="refs/heads/feature/x", message="hello"))
-    assert (event.kind, event.ref, event.branch, event.tag) == (EventKind.PUSH, "refs/heads/feature/x", "feature/x", None)
-    assert (event.sha, event.before_sha, event.message, event.trusted, event.deleted) == ("a" * 40, "b" * 40, "hello", True, False)
+    event = event_of(
+        "push", push(OCTO_WEB, sha="a" * 40, before="b" * 40, ref="refs/heads/feature/x", message="hello")
+    )
+    assert (event.kind, event.ref, event.branch, event.tag) == (
+        EventKind.PUSH,
+        "refs/heads/feature/x",
+        "feature/x",
+        None,
+    )
+    assert (event.sha, event.before_sha, event.message, event.trusted, event.deleted) == (
+        "a" * 40,
+        "b" * 40,
+        "hello",
+        True,
+        False,
+    )
     assert (event.repository, event.sender_login, event.sender_id) == ("octo/web", "mona", 11)
 
 
@@ -94,13 +107,23 @@ def test_a_push_of_another_ref_is_ignored() -> None:
 def test_new_commits_on_a_pull_request(source: str, word: str) -> None:
     event = event_of("pull_request", pull_request(OCTO_WEB, action=word, number=7, sha="a" * 40), source)
     assert (event.kind, event.action, event.pull_request) == (EventKind.PULL_REQUEST, "synchronize", 7)
-    assert (event.branch, event.base_branch, event.sha, event.title) == ("topic", "main", "a" * 40, "Add a thing")
+    assert (event.branch, event.base_branch, event.sha, event.title) == (
+        "topic",
+        "main",
+        "a" * 40,
+        "Add a thing",
+    )
     assert event.happened_at == datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("source", "word"), [("github", "synchronized"), ("gitea", "synchronize"), ("github", "labeled"), ("gitea", "label_updated")])
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [("github", "synchronized"), ("gitea", "synchronize"), ("github", "labeled"), ("gitea", "label_updated")],
+)
 def test_other_actions_are_ignored_by_name(source: str, word: str) -> None:
-    assert read("pull_request", pull_request(OCTO_WEB, action=word), source).said == Ignored(f"The pull request action `{word}` starts nothing.")
+    assert read("pull_request", pull_request(OCTO_WEB, action=word), source).said == Ignored(
+        f"The pull request action `{word}` starts nothing."
+    )
 
 
 @pytest.mark.parametrize("source", ["github", "gitea"])
@@ -116,7 +139,9 @@ def test_other_actions_are_ignored_by_name(source: str, word: str) -> None:
         ({"head": {"ref": AGIT_REF, "sha": "a" * 40, "repo": OCTO_WEB.json}}, False),
     ],
 )
-def test_only_a_branch_of_the_repository_itself_is_trusted(source: str, change: dict[str, Any], trusted: bool) -> None:
+def test_only_a_branch_of_the_repository_itself_is_trusted(
+    source: str, change: dict[str, Any], trusted: bool
+) -> None:
     body = pull_request(OCTO_WEB)
     body["pull_request"] |= change
     assert event_of("pull_request", body, source).trusted is trusted
@@ -128,7 +153,9 @@ def test_a_form_says_the_same_as_json() -> None:
     assert normalise("github", "push", FORM, form) == read("push", body)
 
 
-@pytest.mark.parametrize("event_type", ["ping", "create", "delete", "issues", "merge_group", "check_run", "nonsense \0"])
+@pytest.mark.parametrize(
+    "event_type", ["ping", "create", "delete", "issues", "merge_group", "check_run", "nonsense \0"]
+)
 @pytest.mark.parametrize("source", ["github", "gitea"])
 def test_other_events_are_ignored_with_their_repository(source: str, event_type: str) -> None:
     reading = read(event_type, {"repository": OCTO_WEB.json}, source)
@@ -140,7 +167,9 @@ def test_other_events_are_ignored_with_their_repository(source: str, event_type:
 
 def test_the_hooks_target_type_is_kept_for_github() -> None:
     headers = JSON | {"x-github-hook-installation-target-type": "organization"}
-    assert normalise("github", "push", headers, orjson.dumps(push(OCTO_WEB))).hook_target_type == "organization"
+    assert (
+        normalise("github", "push", headers, orjson.dumps(push(OCTO_WEB))).hook_target_type == "organization"
+    )
     assert normalise("gitea", "push", headers, orjson.dumps(push(OCTO_WEB))).hook_target_type is None
 
 
@@ -174,13 +203,28 @@ def test_the_forges_time_in_either_form(pushed_at: object, expected: str | None)
         (b"[" * 100_000, "The body is not JSON."),
         (b"[]", "The body is not a JSON object."),
         (b"{}", "The body has no `repository.full_name`."),
-        (orjson.dumps({"repository": {"full_name": "web", "id": 1}}), "`repository.full_name` is not a repository's name."),
-        (orjson.dumps({"repository": {"full_name": "octo/web"}}), "The body has no number in `repository.id`."),
-        (orjson.dumps({"repository": {"full_name": "octo/web", "id": 2**63}}), "The body has no number in `repository.id`."),
+        (
+            orjson.dumps({"repository": {"full_name": "web", "id": 1}}),
+            "`repository.full_name` is not a repository's name.",
+        ),
+        (
+            orjson.dumps({"repository": {"full_name": "octo/web"}}),
+            "The body has no number in `repository.id`.",
+        ),
+        (
+            orjson.dumps({"repository": {"full_name": "octo/web", "id": 2**63}}),
+            "The body has no number in `repository.id`.",
+        ),
         (orjson.dumps({"repository": OCTO_WEB.json}), "The body has no `ref`."),
         (orjson.dumps({"repository": OCTO_WEB.json, "ref": "refs/heads/main"}), "The body has no `after`."),
-        (orjson.dumps({"repository": OCTO_WEB.json, "ref": "refs/heads/a\nb", "after": "a" * 40}), "`ref` is not the name of a git ref."),
-        (orjson.dumps({"repository": OCTO_WEB.json, "ref": "refs/heads/main", "after": "--upload-pack=x"}), "A commit is not named by its SHA."),
+        (
+            orjson.dumps({"repository": OCTO_WEB.json, "ref": "refs/heads/a\nb", "after": "a" * 40}),
+            "`ref` is not the name of a git ref.",
+        ),
+        (
+            orjson.dumps({"repository": OCTO_WEB.json, "ref": "refs/heads/main", "after": "--upload-pack=x"}),
+            "A commit is not named by its SHA.",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_clearly(body: bytes, reason: str) -> None:
@@ -191,7 +235,11 @@ def test_what_cannot_be_read_is_told_clearly(body: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("form", "reason"),
-    [(b"a=b", "The form has no field `payload`, or two of them."), (b"payload=%FF", "The body is not JSON."), (b"payload=\xff", "The body is not JSON.")],
+    [
+        (b"a=b", "The form has no field `payload`, or two of them."),
+        (b"payload=%FF", "The body is not JSON."),
+        (b"payload=\xff", "The body is not JSON."),
+    ],
 )
 def test_a_form_that_cannot_be_read_is_told_clearly(form: bytes, reason: str) -> None:
     with pytest.raises(Malformed) as caught:
@@ -199,35 +247,90 @@ def test_a_form_that_cannot_be_read_is_told_clearly(form: bytes, reason: str) ->
     assert str(caught.value) == reason
 
 
-@pytest.mark.parametrize("name", ["$(touch x)", "-upload-pack=x", "a;b", "x" * 250, "🚢", "\N{RIGHT-TO-LEFT OVERRIDE}nim"])
+@pytest.mark.parametrize(
+    "name", ["$(touch x)", "-upload-pack=x", "a;b", "x" * 250, "🚢", "\N{RIGHT-TO-LEFT OVERRIDE}nim"]
+)
 def test_strange_branch_names_are_names(name: str) -> None:
     assert event_of("push", push(OCTO_WEB, ref=f"refs/heads/{name}")).branch == name
 
 
-WORDS = st.sampled_from([
-    "ref", "before", "after", "repository", "id", "full_name", "pushed_at", "sender", "login", "action", "number", "pull_request", "head", "base",
-    "repo", "sha", "title", "updated_at", "merge_commit_sha", "head_commit", "message", "deleted", "forced",
-])
-LEAVES = (
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
-    | st.sampled_from(["refs/heads/main", "refs/tags/v1", "a" * 40, ZERO, "opened", "closed", "octo/web", "2026-11-20T10:00:00Z"])
+WORDS = st.sampled_from(
+    [
+        "ref",
+        "before",
+        "after",
+        "repository",
+        "id",
+        "full_name",
+        "pushed_at",
+        "sender",
+        "login",
+        "action",
+        "number",
+        "pull_request",
+        "head",
+        "base",
+        "repo",
+        "sha",
+        "title",
+        "updated_at",
+        "merge_commit_sha",
+        "head_commit",
+        "message",
+        "deleted",
+        "forced",
+    ]
 )
-JSON_VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=8), max_leaves=30)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.sampled_from(
+        [
+            "refs/heads/main",
+            "refs/tags/v1",
+            "a" * 40,
+            ZERO,
+            "opened",
+            "closed",
+            "octo/web",
+            "2026-11-20T10:00:00Z",
+        ]
+    )
+)
+JSON_VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=8),
+    max_leaves=30,
+)
 EVENT_TYPES = st.sampled_from(["push", "pull_request", "ping", "create"])
 
 
 def overlaid(body: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """The body with changes anywhere inside: what a forge might send after its next release."""
+
     def inside(name: str, value: object) -> object:
-        return overlaid(body[name], value) if isinstance(value, dict) and isinstance(body.get(name), dict) else value
+        return (
+            overlaid(body[name], value)
+            if isinstance(value, dict) and isinstance(body.get(name), dict)
+            else value
+        )
 
     return body | {name: inside(name, value) for name, value in changes.items()}
 
 
-BODIES = JSON_VALUES | st.builds(overlaid, st.sampled_from([push(OCTO_WEB), pull_request(OCTO_WEB)]), st.dictionaries(WORDS, JSON_VALUES, max_size=4))
+BODIES = JSON_VALUES | st.builds(
+    overlaid,
+    st.sampled_from([push(OCTO_WEB), pull_request(OCTO_WEB)]),
+    st.dictionaries(WORDS, JSON_VALUES, max_size=4),
+)
 
 
-def what_is_said(source: str, event_type: str, headers: dict[str, str], body: bytes) -> Event | Ignored | Malformed:
+def what_is_said(
+    source: str, event_type: str, headers: dict[str, str], body: bytes
+) -> Event | Ignored | Malformed:
     try:
         return normalise(source, event_type, headers, body).said
     except Malformed as why:
