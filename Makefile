@@ -84,8 +84,9 @@ check: lint types ## Lint, types, import contracts and house rules
 	@$(PYTHON) -m pytest tests/unit/test_house_rules.py
 
 .PHONY: lint
-lint: $(VENV) ## ruff and the import contracts
+lint: $(VENV) ## ruff (rules and layout) and the import contracts
 	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet . || { .venv/bin/ruff format --check .; echo 'Run `make fmt`.'; exit 1; }
 	@.venv/bin/lint-imports
 
 .PHONY: types
@@ -93,8 +94,9 @@ types: $(VENV) ## mypy --strict
 	@.venv/bin/mypy
 
 .PHONY: fmt
-fmt: $(VENV) ## Sort imports and fix what ruff can fix safely
+fmt: $(VENV) ## Lay out all Python as `make lint` wants it, sort imports, and fix what ruff can fix safely
 	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
 
 .PHONY: test
 test: $(VENV) ## All tests, with real PostgreSQL and RabbitMQ (installed where missing); with Kubernetes too where KUBECONFIG answers

@@ -1,7 +1,8 @@
-"""`make bench`: measures Buildbot, then Towpath, each alone on this machine; prints the table and writes `bench/results/`.
+"""`make bench`: measures Buildbot, then Towpath, each alone on this machine; prints the table and writes
+`bench/results/`.
 
-Each figure has a time limit of its own and the whole stays under a quarter of an hour. One that cannot be taken is recorded as failed with its
-reason, the others go on, and the exit code is 1.
+Each figure has a time limit of its own and the whole stays under a quarter of an hour. One that cannot be
+taken is recorded as failed with its reason, the others go on, and the exit code is 1.
 """
 
 import argparse
@@ -48,7 +49,9 @@ class Side(Protocol):
 
     @property
     def figures(self) -> Mapping[str, Callable[[], Awaitable[Measured]]]:
-        """How each row's figure is taken, in the order in which that is to be done: from what leaves the least behind to what leaves the most."""
+        """How each row's figure is taken, in the order in which that is to be done: from what leaves the
+        least behind to what leaves the most.
+        """
 
     def services(self) -> Mapping[str, Process | None]:
         """The processes worth sampling, by name."""
@@ -79,7 +82,10 @@ async def measure(rows: list[Row], *, with_profile: bool) -> int:
 async def measure_system(
     name: str, opening: AbstractAsyncContextManager[Side], rows: list[Row], profiler: Profiler | None = None
 ) -> Outcomes:
-    """All figures of one system, which runs for that alone. Where it does not even start, each has failed for that reason."""
+    """All figures of one system, which runs for that alone.
+
+    Where it does not even start, each has failed for that reason.
+    """
     opened = contextlib.AsyncExitStack()
     try:
         async with asyncio.timeout(START_SECONDS):

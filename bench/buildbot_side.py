@@ -1,7 +1,8 @@
-"""Buildbot measured: a fresh master and worker as processes, its GitHub change hook, and its own event stream as the clock's stop.
+"""Buildbot measured: a fresh master and worker as processes, its GitHub change hook, and its own event stream
+as the clock's stop.
 
-`builds/*/finished` is sent by the master's `/sse` the moment a build is over and its log stored, so nothing is polled and the master has no work
-beside the builds.
+`builds/*/finished` is sent by the master's `/sse` the moment a build is over and its log stored, so nothing
+is polled and the master has no work beside the builds.
 """
 
 import asyncio
@@ -138,7 +139,10 @@ class BuildbotSide:
         return megabytes(LOUD_LINES * loud.LINE_BYTES, seconds)
 
     async def _prove_log(self, build: dict[str, Json]) -> None:
-        """The stored log is what the job printed. Buildbot compresses it right after the build, and a read that falls into that shows lines twice."""
+        """The stored log is what the job printed.
+
+        Buildbot compresses it right after the build, and a read that falls into that shows lines twice.
+        """
         wanted = loud.proof(loud.content(LOUD_LINES))
         for _ in range(10):
             if await self._log_of(build) == wanted:
@@ -183,7 +187,10 @@ class BuildbotSide:
 
 @asynccontextmanager
 async def buildbot(directory: Path, say: Callable[[str], None]) -> AsyncIterator[BuildbotSide]:
-    """A fresh Buildbot while the block lasts; none of its processes is left. Raises BenchError where it does not start."""
+    """A fresh Buildbot while the block lasts; none of its processes is left.
+
+    Raises BenchError where it does not start.
+    """
     programs = await asyncio.to_thread(buildbot_programs, directory, say)
     place = directory / "buildbot"
     processes.stop(processes.of_stack(place), grace_seconds=10)  # of a run that was killed
@@ -253,7 +260,8 @@ async def _until_ready(side: BuildbotSide) -> None:
     while not await side.is_ready():
         if time.monotonic() > deadline:
             raise BenchError(
-                f"Buildbot is not ready after {READY_SECONDS} s:\n{processes.tail(side.directory / 'master' / 'twistd.log')}"
+                f"Buildbot is not ready after {READY_SECONDS} "
+                f"s:\n{processes.tail(side.directory / 'master' / 'twistd.log')}"
             )
         await asyncio.sleep(0.2)
 

@@ -1,4 +1,6 @@
-"""Buildbot in a virtual environment of its own, from locked and hashed requirements; made once and again when they change."""
+"""Buildbot in a virtual environment of its own, from locked and hashed requirements; made once and again when
+they change.
+"""
 
 import hashlib
 import subprocess
@@ -13,7 +15,10 @@ INSTALL_SECONDS = 180
 
 
 def buildbot_programs(directory: Path, say: Callable[[str], None]) -> Path:
-    """The folder of `buildbot`, `buildbot-worker` and `twistd`. Raises BenchError where they can't be installed."""
+    """The folder of `buildbot`, `buildbot-worker` and `twistd`.
+
+    Raises BenchError where they can't be installed.
+    """
     environment = directory / "buildbot-venv"
     mark = environment / ".complete"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()

@@ -1,4 +1,6 @@
-"""A pod's directory as the local cluster leaves it: a loud job's log in CRI format, and the mark that it has its last byte."""
+"""A pod's directory as the local cluster leaves it: a loud job's log in CRI format, and the mark that it has
+its last byte.
+"""
 
 import hashlib
 import shutil

@@ -76,17 +76,24 @@ ROWS = (
 
 
 def rows_of(words: Sequence[str]) -> list[Row]:
-    """The rows of the benches named, as `B1,B2` or `B1 B2`; all of them where none is named. Raises ValueError for an unknown one."""
+    """The rows of the benches named, as `B1,B2` or `B1 B2`; all of them where none is named.
+
+    Raises ValueError for an unknown one.
+    """
     named = {name.upper() for word in words for name in word.split(",") if name}
     if unknown := named - {row.bench for row in ROWS}:
         raise ValueError(
-            f"there is no {', '.join(sorted(unknown))}; there are {', '.join(sorted({row.bench for row in ROWS}))}"
+            f"there is no {', '.join(sorted(unknown))}; there are "
+            f"{', '.join(sorted({row.bench for row in ROWS}))}"
         )
     return [row for row in ROWS if not named or row.bench in named]
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the ordered values does not exceed. Raises ValueError where there is none."""
+    """The smallest value that at least this share of the ordered values does not exceed.
+
+    Raises ValueError where there is none.
+    """
     if not ordered:
         raise ValueError("no values")
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

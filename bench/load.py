@@ -1,7 +1,9 @@
-"""Sends signed webhooks to one address of this machine as fast as answers come, or at a steady rate; a process of its own: `python -m bench.load`.
+"""Sends signed webhooks to one address of this machine as fast as answers come, or at a steady rate; a
+process of its own: `python -m bench.load`.
 
-It reads a `Job` as JSON from standard input and prints a `Load`. It shares the machine's cores with what it measures, so it is one loop over
-epoll and plain sockets, and all that can be made before the clock starts is. A request has the time limit of `ANSWER_SECONDS`, the whole a bound too.
+It reads a `Job` as JSON from standard input and prints a `Load`. It shares the machine's cores with what it
+measures, so it is one loop over epoll and plain sockets, and all that can be made before the clock starts is.
+A request has the time limit of `ANSWER_SECONDS`, the whole a bound too.
 """
 
 import collections
@@ -22,7 +24,9 @@ RECEIVE_BYTES = 65536
 
 @dataclass(frozen=True)
 class Job:
-    """What to send: pushes `first` to `first + most - 1` of a series, for at most `seconds`; `per_second` 0 means: as fast as answers come."""
+    """What to send: pushes `first` to `first + most - 1` of a series, for at most `seconds`; `per_second` 0
+    means: as fast as answers come.
+    """
 
     port: int
     path: str
@@ -102,7 +106,9 @@ class Connection:
 
 
 def status_of(received: bytes) -> str | None:
-    """The status of an HTTP/1.1 answer that is all there, with a length or in chunks; None while some of it is missing."""
+    """The status of an HTTP/1.1 answer that is all there, with a length or in chunks; None while some of it
+    is missing.
+    """
     head, blank, body = received.partition(b"\r\n\r\n")
     if not blank:
         return None
@@ -185,7 +191,9 @@ class Sender:
         return True
 
     def _pause(self, started_at: float) -> float:
-        """Seconds until the next request is due; without a pace, or with no free connection, only an answer ends the wait."""
+        """Seconds until the next request is due; without a pace, or with no free connection, only an answer
+        ends the wait.
+        """
         if not self._job.per_second or not self._idle:
             return ANSWER_SECONDS
         return max(0.0, started_at + self._sent / self._job.per_second - time.perf_counter())

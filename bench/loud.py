@@ -1,4 +1,6 @@
-"""A job that says much: numbered lines of exactly 100 bytes, so that what was stored can be proven to be what was printed. Pure."""
+"""A job that says much: numbered lines of exactly 100 bytes, so that what was stored can be proven to be what
+was printed. Pure.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -20,7 +22,9 @@ def content(lines: int) -> Iterable[bytes]:
 
 
 def proof(lines: Iterable[bytes]) -> tuple[int, str]:
-    """(bytes, SHA-256) of those lines that a loud job printed; what a system adds of its own, a heading or a step's mark, is left out."""
+    """(bytes, SHA-256) of those lines that a loud job printed; what a system adds of its own, a heading or a
+    step's mark, is left out.
+    """
     digest, count = hashlib.sha256(), 0
     for line in lines:
         if line[:7].isdigit() and line[7:8] == b" ":

@@ -40,7 +40,9 @@ def versions(buildbot_venv: Path) -> dict[str, Json]:
 
 
 class Clock:
-    """Processor seconds of processes, each with all that it started and that still runs or was waited for, from the making of this on."""
+    """Processor seconds of processes, each with all that it started and that still runs or was waited for,
+    from the making of this on.
+    """
 
     def __init__(self, roots: Mapping[str, Process | None]) -> None:
         self._roots = {name: process for name, process in roots.items() if process}
@@ -48,7 +50,9 @@ class Clock:
         self._machine_before = _machine_seconds()
 
     def spent(self) -> dict[str, Json]:
-        """By name, the most first, and of the whole machine; `other` is what no name accounts for: the sender, the jobs, this program."""
+        """By name, the most first, and of the whole machine; `other` is what no name accounts for: the
+        sender, the jobs, this program.
+        """
         spent = {name: _seconds_below(process) - self._before[name] for name, process in self._roots.items()}
         machine = _machine_seconds() - self._machine_before
         spent["other"] = machine - sum(spent.values())
@@ -67,7 +71,9 @@ def _processor() -> str:
 
 
 def _seconds_below(process: Process) -> float:
-    """proc(5) `stat`: fields 14 to 17 are the process' own time and that of the children it has waited for."""
+    """proc(5) `stat`: fields 14 to 17 are the process' own time and that of the children it has waited
+    for.
+    """
     ticks = 0
     for each in [process, *descendants(process)]:
         try:

@@ -1,6 +1,8 @@
-"""`python -m bench B1 --profile`: where Towpath's services spend their time while a figure is taken, sampled by py-spy, a file for each service.
+"""`python -m bench B1 --profile`: where Towpath's services spend their time while a figure is taken, sampled
+by py-spy, a file for each service.
 
-py-spy is no dependency of the project: `pip install py-spy` brings it. Figures taken under it are slower than without.
+py-spy is no dependency of the project: `pip install py-spy` brings it. Figures taken under it are slower than
+without.
 """
 
 import asyncio
@@ -85,7 +87,10 @@ async def _end(sampler: asyncio.subprocess.Process) -> None:
 
 
 def summary(samples: Iterable[str]) -> str:
-    """Functions by their own time and by their time with all they call, in shares of the samples. A sample is `outer;…;inner count`."""
+    """Functions by their own time and by their time with all they call, in shares of the samples.
+
+    A sample is `outer;…;inner count`.
+    """
     own: collections.Counter[str] = collections.Counter()
     whole: collections.Counter[str] = collections.Counter()
     total = 0

@@ -1,7 +1,7 @@
 """Signed GitHub push webhooks, as many distinct ones as wanted, cheap to send.
 
-Invariant: every body of a series has the same beginning and differs in its end (`pushed_at`, before, after, commit), so that signing one costs the
-hash of its end alone, and a sender keeps one copy of the beginning.
+Invariant: every body of a series has the same beginning and differs in its end (`pushed_at`, before, after,
+commit), so that signing one costs the hash of its end alone, and a sender keeps one copy of the beginning.
 """
 
 import hashlib
@@ -44,7 +44,10 @@ _END = ',"pushed_at":%(pushed_at)d},' + _VARIABLE[1:]
 
 @dataclass(frozen=True)
 class Series:
-    """The pushes to one branch of one repository. `seed` tells a series from every other: the same seed gives the same pushes."""
+    """The pushes to one branch of one repository.
+
+    `seed` tells a series from every other: the same seed gives the same pushes.
+    """
 
     repository: str
     forge_id: int
@@ -55,7 +58,9 @@ class Series:
 
     @cached_property
     def beginning(self) -> bytes:
-        """What all bodies share, padded in the repository's description so that a whole body has `body_bytes`."""
+        """What all bodies share, padded in the repository's description so that a whole body has
+        `body_bytes`.
+        """
         bare = self._beginning("")
         return self._beginning("x" * max(0, self.body_bytes - len(bare) - len(self.end(0))))
 

@@ -1,4 +1,7 @@
-"""The results of a run of the benches: as JSON for programs and as a table for people. Pure, but for writing the files."""
+"""The results of a run of the benches: as JSON for programs and as a table for people.
+
+Pure, but for writing the files.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

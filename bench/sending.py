@@ -1,4 +1,6 @@
-"""Sends webhooks from this process (one at a time) or from a process of its own (many), and says what came of it."""
+"""Sends webhooks from this process (one at a time) or from a process of its own (many), and says what came of
+it.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""What the benches read of Towpath's tables: by a connection of their own, from outside, so that no service tells its own time.
+"""What the benches read of Towpath's tables: by a connection of their own, from outside, so that no service
+tells its own time.
 
 It writes one row, an attempt whose log lies on disk.
 """

@@ -1,4 +1,6 @@
-"""Towpath measured: pushes go in over HTTP as GitHub's do, and what became of them is read from the tables by an outsider."""
+"""Towpath measured: pushes go in over HTTP as GitHub's do, and what became of them is read from the tables by
+an outsider.
+"""
 
 import asyncio
 import time
@@ -72,7 +74,9 @@ class TowpathSide:
         return self.running.services()
 
     async def accept(self) -> Measured:
-        """B1: pushes of a registered repository without a pipeline; all of them are to be decided soon after."""
+        """B1: pushes of a registered repository without a pipeline; all of them are to be decided soon
+        after.
+        """
         await self.running.register("quiet", FORGE_IDS["quiet"])
         before, clock = await self._stored(), self._clock()
         load = await send_many(self._job("quiet", MOST_PER_SECOND * ACCEPT_SECONDS, ACCEPT_SECONDS))
@@ -89,7 +93,10 @@ class TowpathSide:
         return accepted_per_second(load, details)
 
     async def steady(self) -> Measured:
-        """B1_steady: the same at a pace, decided as fast as accepted. Latencies count from the moment a webhook was due."""
+        """B1_steady: the same at a pace, decided as fast as accepted.
+
+        Latencies count from the moment a webhook was due.
+        """
         most = STEADY_PER_SECOND * STEADY_SECONDS
         job = replace(
             self._job("quiet", most, STEADY_SECONDS + 1),
@@ -126,7 +133,9 @@ class TowpathSide:
         return median(taken, {"runs": len(taken), "cpu_seconds": clock.spent()})
 
     async def burst(self) -> Measured:
-        """B4: all pushes as fast as they are accepted, until the last run is over; none may be missing and none too many."""
+        """B4: all pushes as fast as they are accepted, until the last run is over; none may be missing and
+        none too many.
+        """
         pipeline = await self.running.register("burst", FORGE_IDS["burst"], "echo hi")
         clock = self._clock()
         finished = Wanted(
@@ -150,7 +159,8 @@ class TowpathSide:
         after = await self.running.watch.until(sealed, pipeline)
         if (load.accepted, after["runs"], after["succeeded"]) != (BURST_RUNS, BURST_RUNS, BURST_RUNS):
             raise BenchError(
-                f"{load.accepted} webhooks were accepted, there are {after['runs']} runs, {after['succeeded']} succeeded"
+                f"{load.accepted} webhooks were accepted, there are {after['runs']} runs, "
+                f"{after['succeeded']} succeeded"
             )
         counts: dict[str, Json] = {
             "runs": BURST_RUNS,
@@ -166,7 +176,9 @@ class TowpathSide:
         )
 
     async def loud(self) -> Measured:
-        """B5: a job that prints much, through the local supervisor; the log is then read back through the API and proven."""
+        """B5: a job that prints much, through the local supervisor; the log is then read back through the API
+        and proven.
+        """
         await self.running.register("loud", FORGE_IDS["loud"], loud.command(LOUD_LINES))
         series, clock = self._series("loud"), self._clock()
         ended = Wanted(
@@ -187,7 +199,9 @@ class TowpathSide:
         return megabytes(LOUD_LINES * loud.LINE_BYTES, seconds, {"cpu_seconds": spent})
 
     async def files(self) -> Measured:
-        """B5_files: the same lines from a file that lies on disk, as a second attempt of the loud job that no executor knows."""
+        """B5_files: the same lines from a file that lies on disk, as a second attempt of the loud job that no
+        executor knows.
+        """
         job = await self.running.watch.one("stream_of_commit", self._series("loud").sha(0))
         pod = self.directory / "pod"
         sha256 = await asyncio.to_thread(write_pod, pod, LOUD_LINES)
@@ -220,7 +234,10 @@ class TowpathSide:
         return int((await self.running.watch.one("waiting_deliveries"))["stored"])
 
     async def _decided(self, stored: int, seconds: float) -> float:
-        """Wait until every delivery has its outcome; how long that took. Raises BenchError where fewer are stored than were accepted."""
+        """Wait until every delivery has its outcome; how long that took.
+
+        Raises BenchError where fewer are stored than were accepted.
+        """
         started_at = time.perf_counter()
         decided = Wanted(
             "deciding what was accepted",

@@ -1,4 +1,5 @@
-"""A fresh Towpath as `make up` starts it, below the bench's own directory: durable servers, one process of each service, the local cluster.
+"""A fresh Towpath as `make up` starts it, below the bench's own directory: durable servers, one process of
+each service, the local cluster.
 
 Users of it speak to the API; its tables are looked at for the clock alone.
 """
@@ -60,7 +61,9 @@ class Running:
         return {name: PidFile(path).read() for name, path in pid_files.items()}
 
     async def register(self, name: str, forge_id: int, command: str | None = None) -> int:
-        """The repository `bench/<name>`, and a pipeline of one step for it unless there is no command; the pipeline's id, else 0."""
+        """The repository `bench/<name>`, and a pipeline of one step for it unless there is no command; the
+        pipeline's id, else 0.
+        """
         repository = f"bench/{name}"
         await self.create(
             "/repositories",
@@ -95,7 +98,9 @@ def pipeline(repository: str, command: str) -> str:
 
 @asynccontextmanager
 async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncIterator[Running]:
-    """A Towpath with nothing in it while the block lasts; none of its processes is left, and its data stays to be looked at."""
+    """A Towpath with nothing in it while the block lasts; none of its processes is left, and its data stays
+    to be looked at.
+    """
     place = directory / "towpath"
     processes.stop(processes.of_stack(place), grace_seconds=10)  # of a run that was killed
     shutil.rmtree(place, ignore_errors=True)

@@ -38,7 +38,8 @@ def _towpath(
 def build() -> typer.Typer:
     app = typer.Typer(
         name="towpath",
-        help="Towpath at the terminal. TOWPATH_URL and TOWPATH_TOKEN say where and who; else `.towpath/env` of this folder does.",
+        help="Towpath at the terminal. TOWPATH_URL and TOWPATH_TOKEN say where and who; else "
+        "`.towpath/env` of this folder does.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

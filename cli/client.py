@@ -1,4 +1,5 @@
-"""The HTTP API as this program uses it: JSON in and out, pages joined, every bad answer an error that says what to do.
+"""The HTTP API as this program uses it: JSON in and out, pages joined, every bad answer an error that says
+what to do.
 
 It follows no redirect (the token would go along), and asks no proxy about this machine's own address.
 """
@@ -93,12 +94,14 @@ class Client:
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        """An answer whose status is good, to be read while the block lasts. Raises CommandError, also when reading breaks off."""
+        """An answer whose status is good, to be read while the block lasts.
+
+        Raises CommandError, also when reading breaks off.
+        """
         chosen = {name: value for name, value in (query or {}).items() if value is not None}
         address = self.url + path + (f"?{urlencode(chosen)}" if chosen else "")
-        request = Request(
-            address, method=method, headers={"Authorization": f"Bearer {self._token}", **(headers or {})}
-        )  # noqa: S310 - settings allow http and https alone
+        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        request = Request(address, method=method, headers=sent)  # noqa: S310 - settings allow http and https
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")

@@ -1,4 +1,7 @@
-"""How a command ends when it does not end well: what is wrong, how to fix it, and the exit code. The codes are promised in docs/cli.md."""
+"""How a command ends when it does not end well: what is wrong, how to fix it, and the exit code.
+
+The codes are promised in docs/cli.md.
+"""
 
 from typing import Any
 
@@ -42,7 +45,10 @@ class NotAllowed(CommandError):
 
 
 class Refused(CommandError):
-    """Any other answer of 400 and more. `problem` is the problem document, empty where the answer had none."""
+    """Any other answer of 400 and more.
+
+    `problem` is the problem document, empty where the answer had none.
+    """
 
     def __init__(self, status: int, problem: dict[str, Any], request: str) -> None:
         message = str(problem.get("detail") or problem.get("title") or f"the API answered {status}")

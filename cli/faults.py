@@ -1,6 +1,7 @@
 """Shows the errors in a pipeline: place, message, the line with a mark under the word, hint. Pure.
 
-The API finds the errors. A fault is one entry of its `errors`. `line` and `column` count from 1, in characters.
+The API finds the errors. A fault is one entry of its `errors`. `line` and `column` count from 1, in
+characters.
 """
 
 import re

@@ -25,7 +25,10 @@ def api() -> Client:
 
 
 def repository_id(client: Client, reference: str) -> int:
-    """Of an id or a full name. Raises CommandError when no repository has the name, or several forges have one."""
+    """Of an id or a full name.
+
+    Raises CommandError when no repository has the name, or several forges have one.
+    """
     if reference.isascii() and reference.isdigit():
         return int(reference)
     found = [

@@ -53,7 +53,10 @@ def say(text: str) -> None:
 
 
 def say_document(text: str) -> None:
-    """A stored pipeline. In a file or a pipe it is exact; at a terminal what hides or reorders text is an escape."""
+    """A stored pipeline.
+
+    In a file or a pipe it is exact; at a terminal what hides or reorders text is an escape.
+    """
     if sys.stdout.isatty():
         text = "\n".join(log_line(line, coloured=False) for line in text.split("\n"))
     say(text)
@@ -90,7 +93,10 @@ def print_table(
     *,
     spare: Set[str] = frozenset(),
 ) -> None:
-    """For people at a terminal aligned and coloured; into a pipe aligned by spaces, a line each. `spare`: titles that a narrow terminal does without."""
+    """For people at a terminal aligned and coloured; into a pipe aligned by spaces, a line each.
+
+    `spare`: titles that a narrow terminal does without.
+    """
     if not rows:
         say(none)
         return

@@ -1,4 +1,7 @@
-"""Where the API is and who asks: from the environment, else from `.towpath/env` of the folder one stands in. The only module here that reads either."""
+"""Where the API is and who asks: from the environment, else from `.towpath/env` of the folder one stands in.
+
+The only module here that reads either.
+"""
 
 import os
 import shlex
@@ -26,7 +29,10 @@ def read_settings() -> Settings:
 
 
 def settings_from(environment: Mapping[str, str], file: Mapping[str, str]) -> Settings:
-    """The environment counts before the file; the file's token goes to the file's address alone. Raises NotConfigured, with what to do about it."""
+    """The environment counts before the file; the file's token goes to the file's address alone.
+
+    Raises NotConfigured, with what to do about it.
+    """
     url = environment.get("TOWPATH_URL") or file.get("TOWPATH_URL", "")
     token = environment.get("TOWPATH_TOKEN") or (
         file.get("TOWPATH_TOKEN", "") if url == file.get("TOWPATH_URL") else ""

@@ -32,7 +32,10 @@ COMMANDS = (
 
 
 def main() -> int:
-    """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr. `audit` has codes of its own."""
+    """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr.
+
+    `audit` has codes of its own.
+    """
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Towpath on this machine.")
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
@@ -60,7 +63,8 @@ def _run(command: str, settings: DevstackSettings) -> int:
     elif command == "up":
         ours = up(settings, _say)
         _say(
-            f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's TOWPATH_TOKEN in your shell"
+            f"\n  . .towpath/env     # sets TOWPATH_URL={ours.stack.address()} and an administrator's "
+            "TOWPATH_TOKEN in your shell"
         )
     elif command == "down":
         down(settings, _say)

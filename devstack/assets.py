@@ -1,4 +1,6 @@
-"""The files that the page at `/docs` is shown with, fetched from the npm registry by its own client as their lock file says."""
+"""The files that the page at `/docs` is shown with, fetched from the npm registry by its own client as their
+lock file says.
+"""
 
 import shutil
 import subprocess
@@ -11,7 +13,10 @@ _SECONDS = 120
 
 
 def fetch_assets(say: Callable[[str], None]) -> bool:
-    """Whether they are there afterwards. Safe to repeat; without npm or the registry everything else works, and the page says what is missing."""
+    """Whether they are there afterwards.
+
+    Safe to repeat; without npm or the registry everything else works, and the page says what is missing.
+    """
     installed = _WEB / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= (_WEB / "package-lock.json").stat().st_mtime:
         return True
@@ -33,7 +38,8 @@ def fetch_assets(say: Callable[[str], None]) -> bool:
         return False
     if done.returncode != 0:
         say(
-            f"npm could not fetch the viewer of the page at /docs; try `make assets`:\n{done.stderr.strip()[-1000:]}"
+            "npm could not fetch the viewer of the page at /docs; try `make "
+            f"assets`:\n{done.stderr.strip()[-1000:]}"
         )
         return False
     installed.touch()  # npm keeps the lock's own time

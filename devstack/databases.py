@@ -1,6 +1,7 @@
 """Databases made and dropped on a server: the stack's own, and each test's copy of a migrated template.
 
-A copy is an installation of its own: it gets a new name, so that two of them never touch each other's objects in a cluster.
+A copy is an installation of its own: it gets a new name, so that two of them never touch each other's objects
+in a cluster.
 """
 
 import secrets
@@ -21,7 +22,10 @@ async def create_database(server_url: str, name: str) -> None:
 
 
 async def copy_database(server_url: str, template: str, name: str) -> None:
-    """Copy a migrated database to which nobody is connected, as a fresh installation. `server_url` names another database."""
+    """Copy a migrated database to which nobody is connected, as a fresh installation.
+
+    `server_url` names another database.
+    """
     connection = await _connect(server_url)
     try:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')

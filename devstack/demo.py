@@ -1,4 +1,6 @@
-"""`make demo`: from nothing to a green run. It talks to Towpath as anybody would: the HTTP API, and a signed webhook.
+"""`make demo`: from nothing to a green run.
+
+It talks to Towpath as anybody would: the HTTP API, and a signed webhook.
 
 It leaves everything running. The exit code is 0 only when the run succeeded.
 """
@@ -63,7 +65,8 @@ async def _build_once(ours: Installation, say: Say) -> dict[str, Any]:
         api = Api(session, admin.url, made.token)
         push = await asyncio.to_thread(repository.push)
         say(
-            f"\npushed {push.after[:8]} ({push.message}) to {made.repository}, and told Towpath as GitHub does"
+            f"\npushed {push.after[:8]} ({push.message}) to {made.repository}, and told Towpath as GitHub "
+            "does"
         )
         delivery_id = await api.deliver_github_push(
             push_payload(push, made.repository, made.forge_id), environment["TOWPATH_GITHUB_WEBHOOK_SECRET"]

@@ -1,4 +1,7 @@
-"""The live log of a run on a terminal: a heading for each container and step, and the lines as harmless text. Prints, and does nothing else."""
+"""The live log of a run on a terminal: a heading for each container and step, and the lines as harmless text.
+
+Prints, and does nothing else.
+"""
 
 import re
 from collections.abc import Callable
@@ -15,7 +18,10 @@ class LogPrinter:
         self._place: tuple[str, int, str] | None = None
 
     def show(self, kind: str, data: dict[str, Any]) -> bool:
-        """Print one event; whether it says that the run is over and nothing follows. Unknown kinds are passed over."""
+        """Print one event; whether it says that the run is over and nothing follows.
+
+        Unknown kinds are passed over.
+        """
         match kind:
             case "lines":
                 self._heading(data)

@@ -1,4 +1,6 @@
-"""The repository that the demo builds: a small program with tests, on disk, cloned by jobs through file://."""
+"""The repository that the demo builds: a small program with tests, on disk, cloned by jobs through
+file://.
+"""
 
 import os
 import subprocess
@@ -88,7 +90,9 @@ class DemoRepository:
         return f"file://{self.directory}"
 
     def push(self) -> Push:
-        """Commit a change, as somebody who would push it; the files are always complete, so every push can be green."""
+        """Commit a change, as somebody who would push it; the files are always complete, so every push can be
+        green.
+        """
         if not (self.directory / ".git").exists():
             self.directory.mkdir(parents=True, exist_ok=True)
             self._git("init", "--quiet", "--initial-branch=main")
@@ -126,23 +130,12 @@ class DemoRepository:
 
 
 def push_payload(push: Push, repository: str, forge_id: int) -> dict[str, object]:
-    """The body of GitHub's `push` webhook for this push (docs.github.com, webhook events and payloads), with the fields that GitHub sends."""
+    """The body of GitHub's `push` webhook for this push (docs.github.com, webhook events and payloads), with
+    the fields that GitHub sends.
+    """
     owner, _, name = repository.partition("/")
     url = f"https://github.com/{repository}"
-    person = {"name": "Mona", "email": "mona@example.org", "username": "mona"}
-    commit: dict[str, object] = {
-        "id": push.after,
-        "tree_id": push.after,
-        "distinct": True,
-        "message": push.message,
-        "timestamp": push.committed_at,
-        "url": f"{url}/commit/{push.after}",
-        "author": person,
-        "committer": person,
-        "added": [],
-        "removed": [],
-        "modified": [*FILES, "VERSION"],
-    }
+    commit = _commit(push, url)
     return {
         "ref": "refs/heads/main",
         "before": push.before,
@@ -168,4 +161,21 @@ def push_payload(push: Push, repository: str, forge_id: int) -> dict[str, object
         },
         "pusher": {"name": "mona", "email": "mona@example.org"},
         "sender": {"login": "mona", "id": 11111, "type": "User"},
+    }
+
+
+def _commit(push: Push, url: str) -> dict[str, object]:
+    person = {"name": "Mona", "email": "mona@example.org", "username": "mona"}
+    return {
+        "id": push.after,
+        "tree_id": push.after,
+        "distinct": True,
+        "message": push.message,
+        "timestamp": push.committed_at,
+        "url": f"{url}/commit/{push.after}",
+        "author": person,
+        "committer": person,
+        "added": [],
+        "removed": [],
+        "modified": [*FILES, "VERSION"],
     }

@@ -1,6 +1,7 @@
 """`make deploy`: an overlay of deploy/k8s applied to the cluster that kubectl talks to, and waited for.
 
-Nothing is applied that still holds a placeholder. The migration of an earlier release, which has ended, makes room for this one's.
+Nothing is applied that still holds a placeholder. The migration of an earlier release, which has ended, makes
+room for this one's.
 """
 
 import base64
@@ -23,7 +24,10 @@ _OVERLAYS = CHECKOUT / "deploy" / "k8s" / "overlays"
 
 
 def deploy(settings: DevstackSettings, say: Callable[[str], None]) -> None:
-    """Returns when every service is ready. Safe to repeat. Raises DevstackError with what is missing, or with kubectl's own words."""
+    """Returns when every service is ready.
+
+    Safe to repeat. Raises DevstackError with what is missing, or with kubectl's own words.
+    """
     folder = overlay_folder(settings.overlay)
     if shutil.which("kubectl") is None:
         raise DevstackError("kubectl is not installed")
@@ -42,29 +46,18 @@ def deploy(settings: DevstackSettings, say: Callable[[str], None]) -> None:
     )
     say(_kubectl("apply", "--filename", "-", stdin=manifests).rstrip())
     say("waiting for the migration")
-    _kubectl(
-        "wait",
-        "--namespace",
-        NAMESPACE,
-        "--for=condition=complete",
-        f"--timeout={READY_SECONDS}s",
-        "job/towpath-migrate",
-    )
+    timeout = f"--timeout={READY_SECONDS}s"
+    _kubectl("wait", "--namespace", NAMESPACE, "--for=condition=complete", timeout, "job/towpath-migrate")
     for service in SERVICES:
-        _kubectl(
-            "rollout",
-            "status",
-            "--namespace",
-            NAMESPACE,
-            f"deployment/{service}",
-            f"--timeout={READY_SECONDS}s",
-        )
+        _kubectl("rollout", "status", "--namespace", NAMESPACE, f"deployment/{service}", timeout)
         say(f"{service}: ready")
     say(
-        f"\n  kubectl -n {NAMESPACE} logs job/towpath-migrate -c bootstrap     # the administrator's token, where this was the first time"
+        f"\n  kubectl -n {NAMESPACE} logs job/towpath-migrate -c bootstrap     # the administrator's "
+        "token, where this was the first time"
     )
     say(
-        f"  kubectl -n {NAMESPACE} port-forward service/gateway 8420:80      # the gateway at http://127.0.0.1:8420"
+        f"  kubectl -n {NAMESPACE} port-forward service/gateway 8420:80      # the gateway at "
+        "http://127.0.0.1:8420"
     )
 
 

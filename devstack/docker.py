@@ -1,6 +1,8 @@
-"""The fallback where no server is installed and none can be: PostgreSQL and RabbitMQ as containers on loopback.
+"""The fallback where no server is installed and none can be: PostgreSQL and RabbitMQ as containers on
+loopback.
 
-The same methods as `PostgresNode` and `RabbitNode`. Data lives in the container, which `stop` leaves and `remove` deletes.
+The same methods as `PostgresNode` and `RabbitNode`. Data lives in the container, which `stop` leaves and
+`remove` deletes.
 """
 
 import shutil

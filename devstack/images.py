@@ -1,7 +1,8 @@
 """`make images`: the container image, built by Docker or buildah, whichever works here.
 
-What this machine's network needs goes into the build as secrets: a bundle of certificates, the package index of pip's configuration, npm's registry.
-Nothing of it is written into a layer, and none of it stands in the Dockerfile.
+What this machine's network needs goes into the build as secrets: a bundle of certificates, the package index
+of pip's configuration, npm's registry. Nothing of it is written into a layer, and none of it stands in the
+Dockerfile.
 """
 
 import io
@@ -40,7 +41,9 @@ class Order:
 
 
 def build_images(settings: DevstackSettings, say: Callable[[str], None]) -> None:
-    """Build, tag as `<image>:<version>` and `<image>:latest`, and write the archive where one is wanted. Safe to repeat; layers are kept.
+    """Build, tag as `<image>:<version>` and `<image>:latest`, and write the archive where one is wanted.
+
+    Safe to repeat; layers are kept.
 
     Raises DevstackError with what to install where nothing here can build.
     """
@@ -51,7 +54,8 @@ def build_images(settings: DevstackSettings, say: Callable[[str], None]) -> None
     with tempfile.TemporaryDirectory(prefix="towpath-build-") as scratch:
         order = Order(tags, _secrets(Path(scratch)))
         say(
-            f"building {' and '.join(tags)} with {builder} (secrets of this network: {', '.join(order.secrets) or 'none'})"
+            f"building {' and '.join(tags)} with {builder} (secrets of this network: "
+            f"{', '.join(order.secrets) or 'none'})"
         )
         _run(BUILDERS[builder].build(order))
     if settings.image_archive is not None:
@@ -72,7 +76,9 @@ def tags_of(image: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Builder:
-    """A program that builds: whether it works here, its command for a build, and how it writes an archive with all tags."""
+    """A program that builds: whether it works here, its command for a build, and how it writes an archive
+    with all tags.
+    """
 
     works: Callable[[], bool]
     build: Callable[[Order], list[str]]
@@ -134,7 +140,9 @@ def tag_archive(archive: Path, tags: list[str]) -> None:
 
 
 def qualified(tag: str) -> str:
-    """The whole name of an image: buildah puts a short one under `localhost/`, where no cluster looks for it."""
+    """The whole name of an image: buildah puts a short one under `localhost/`, where no cluster looks for
+    it.
+    """
     first, slash, _ = tag.partition("/")
     if slash and (re.search(r"[.:]", first) or first == "localhost"):
         return tag
@@ -175,7 +183,10 @@ def _printed(argv: list[str]) -> str:
 
 
 def pip_configuration(printed: str) -> str:
-    """A configuration file of the index addresses alone. `printed` is what `pip config list` says: lines `global.index-url='…'`, `:env:.index-url='…'`."""
+    """A configuration file of the index addresses alone.
+
+    `printed` is what `pip config list` says: lines `global.index-url='…'`, `:env:.index-url='…'`.
+    """
     found = {}
     for line in printed.splitlines():
         name, _, value = line.partition("=")

@@ -1,6 +1,8 @@
-"""Installs the programs that Towpath needs on this machine, by apt, and nothing else: no daemon of theirs is started and no setting changed.
+"""Installs the programs that Towpath needs on this machine, by apt, and nothing else: no daemon of theirs is
+started and no setting changed.
 
-Invariant: the file that keeps daemons from starting during the installation is removed afterwards, also on an error; one that was there before stays.
+Invariant: the file that keeps daemons from starting during the installation is removed afterwards, also on an
+error; one that was there before stays.
 """
 
 import contextlib
@@ -28,7 +30,10 @@ PROGRESS_SECONDS = 10
 
 @dataclass(frozen=True)
 class Program:
-    """A program, how to see that it is there, and the Debian package it comes from. `server`: Docker can run it instead; `optional`: Towpath runs without."""
+    """A program, how to see that it is there, and the Debian package it comes from.
+
+    `server`: Docker can run it instead; `optional`: Towpath runs without.
+    """
 
     title: str
     package: str
@@ -69,7 +74,8 @@ def missing_servers() -> list[Program]:
 def install_missing(say: Callable[[str], None]) -> None:
     """Install what is not there, a line for each program. Safe to repeat; takes no time when all is there.
 
-    Raises DevstackError, which says what to install by hand, where neither apt nor (for the servers) Docker can do it.
+    Raises DevstackError, which says what to install by hand, where neither apt nor (for the servers) Docker
+    can do it.
     """
     missing = [program for program in PROGRAMS if not program.present()]
     if not missing:
@@ -99,7 +105,10 @@ class Apt:
         self._updated = False
 
     def install(self, program: Program) -> None:
-        """One package with what it depends on. Old package lists are a usual cause of failure, so it is tried once more with new ones."""
+        """One package with what it depends on.
+
+        Old package lists are a usual cause of failure, so it is tried once more with new ones.
+        """
         started_at = time.monotonic()
         self._say(f"installing {program.title} (package {program.package}; log: {self._log})")
         if not any(LISTS.glob("*Packages*")):
@@ -110,7 +119,8 @@ class Apt:
                 raise DevstackError(f"apt-get cannot install {program.package}:\n{self._log_end()}")
         if not program.present():
             raise DevstackError(
-                f"{program.package} is installed, but its programs are not where they are looked for; install {program.title} by hand"
+                f"{program.package} is installed, but its programs are not where they are looked for; "
+                f"install {program.title} by hand"
             )
         self._say(f"  done in {time.monotonic() - started_at:.0f} s")
 
@@ -167,7 +177,8 @@ def _manage_without_apt(missing: list[Program], say: Callable[[str], None]) -> N
     if by_hand:
         wanted = ", ".join(f"{program.title} (Debian's package: {program.package})" for program in by_hand)
         raise DevstackError(
-            f"please install: {wanted}. It can be done here neither by apt, as root or through sudo, nor, for the servers, by Docker."
+            f"please install: {wanted}. It can be done here neither by apt, as root or through sudo, nor, "
+            "for the servers, by Docker."
         )
     for program in missing:
         say(
@@ -177,7 +188,9 @@ def _manage_without_apt(missing: list[Program], say: Callable[[str], None]) -> N
 
 @contextlib.contextmanager
 def _no_daemons(become_root: list[str]) -> Iterator[None]:
-    """Keep packages from starting their daemons (invoke-rc.d asks policy-rc.d, and 101 means: not allowed)."""
+    """Keep packages from starting their daemons (invoke-rc.d asks policy-rc.d, and 101 means: not
+    allowed).
+    """
     if POLICY.exists():
         yield
         return

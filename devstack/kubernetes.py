@@ -1,6 +1,7 @@
 """`make up CLUSTER=kubernetes`: the services of this machine with jobs in the cluster of a kubeconfig.
 
-What is missing is said before anything is started: a kubeconfig, an answer, the image that jobs clone with. Only the namespace of jobs is made.
+What is missing is said before anything is started: a kubeconfig, an answer, the image that jobs clone with.
+Only the namespace of jobs is made.
 """
 
 import asyncio
@@ -21,7 +22,10 @@ _RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("
 
 
 def kubernetes_environment(settings: DevstackSettings) -> dict[str, str]:
-    """What the services are told so that jobs run in the cluster. Raises DevstackError where nothing names one."""
+    """What the services are told so that jobs run in the cluster.
+
+    Raises DevstackError where nothing names one.
+    """
     path = str(kubeconfig_of(system_variable("KUBECONFIG"), Path.home()))
     return {
         "TOWPATH_BACKEND": "kubernetes",
@@ -49,7 +53,10 @@ def kubeconfig_of(variable: str, home: Path) -> Path:
 
 
 def prepare_cluster(settings: DevstackSettings, say: Callable[[str], None]) -> None:
-    """The namespace of jobs made where it is missing. Raises DevstackError where the cluster can't be used, and says what to do."""
+    """The namespace of jobs made where it is missing.
+
+    Raises DevstackError where the cluster can't be used, and says what to do.
+    """
     path = kubeconfig_of(system_variable("KUBECONFIG"), Path.home())
     try:
         asyncio.run(_prepare(path, settings, say))
@@ -69,8 +76,10 @@ async def _prepare(path: Path, settings: DevstackSettings, say: Callable[[str], 
         nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
     if lacks_image(nodes, settings.kubernetes_towpath_image):
         raise DevstackError(
-            f"no node of the cluster has the image {settings.kubernetes_towpath_image}, which jobs clone with. Build it (make images), then load it "
-            "(make images ARCHIVE=build/towpath.tar; `k3s ctr images import`, `kind load image-archive` or `minikube image load` take that file), "
+            f"no node of the cluster has the image {settings.kubernetes_towpath_image}, which jobs clone "
+            "with. Build it (make images), then load it "
+            "(make images ARCHIVE=build/towpath.tar; `k3s ctr images import`, `kind load image-archive` or "
+            "`minikube image load` take that file), "
             "or push it to a registry and name it in TOWPATH_KUBERNETES_TOWPATH_IMAGE"
         )
 
@@ -86,7 +95,9 @@ async def _make_namespace(api: KubernetesApi, name: str) -> None:
 
 
 def lacks_image(nodes: list[Object], image: str) -> bool:
-    """Whether it is sure that pods can't get an image: it is in no registry, and every node tells all its images without naming it."""
+    """Whether it is sure that pods can't get an image: it is in no registry, and every node tells all its
+    images without naming it.
+    """
     if "/" in image:
         return False
     listed = [node["status"].get("images") or [] for node in nodes]

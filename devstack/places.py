@@ -1,6 +1,8 @@
-"""Where state is kept, and as whom servers run: PostgreSQL refuses to run as root, and a server needs no more rights than its own directory.
+"""Where state is kept, and as whom servers run: PostgreSQL refuses to run as root, and a server needs no more
+rights than its own directory.
 
-Invariant: a directory that another account must use can be reached by that account, whatever the modes of the folders above it.
+Invariant: a directory that another account must use can be reached by that account, whatever the modes of the
+folders above it.
 """
 
 import hashlib
@@ -17,7 +19,9 @@ OPEN_FOLDER = Path("/var/tmp")  # noqa: S108 - every account can walk into it an
 
 
 def account_for(*preferred: str) -> str | None:
-    """The account that a server runs as: ours (None), or for root the first existing of those preferred and `nobody`."""
+    """The account that a server runs as: ours (None), or for root the first existing of those preferred and
+    `nobody`.
+    """
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -38,7 +42,10 @@ def own_directory(path: Path, account: str | None) -> Path:
 
 
 def state_directory(checkout: Path) -> Path:
-    """`.towpath` of the checkout. Where root's checkout lies below a closed folder, it is a link to a directory of our own in /var/tmp."""
+    """`.towpath` of the checkout.
+
+    Where root's checkout lies below a closed folder, it is a link to a directory of our own in /var/tmp.
+    """
     directory = checkout / ".towpath"
     if os.geteuid() == 0 and not directory.exists() and not reachable(checkout, "nobody"):
         digest = hashlib.sha256(str(checkout.resolve()).encode()).hexdigest()[:12]
@@ -53,7 +60,10 @@ def state_directory(checkout: Path) -> Path:
 
 
 def scratch_directory() -> Path:
-    """A fresh directory for a test's servers, which the accounts they run as can reach. The caller deletes it."""
+    """A fresh directory for a test's servers, which the accounts they run as can reach.
+
+    The caller deletes it.
+    """
     directory = Path(tempfile.mkdtemp(prefix="towpath-"))
     if os.geteuid() == 0 and not reachable(directory.parent, "nobody"):
         directory.rmdir()
@@ -70,7 +80,10 @@ def open_temporary_file(prefix: str, suffix: str) -> Path:
 
 
 def reachable(directory: Path, account: str) -> bool:
-    """Whether that account can walk into the directory. Asked of the kernel, which also knows access lists. Only root can ask."""
+    """Whether that account can walk into the directory.
+
+    Asked of the kernel, which also knows access lists. Only root can ask.
+    """
     entry = pwd.getpwnam(account)
     asked = subprocess.run(
         ["test", "-x", str(directory)], user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], check=False

@@ -1,7 +1,8 @@
-"""The end of the local cluster's jobs: they outlive the executor on purpose, so stopping a stack has to stop them as well.
+"""The end of the local cluster's jobs: they outlive the executor on purpose, so stopping a stack has to stop
+them as well.
 
-Invariant: no job gets a verdict by being ended here. Its supervisor is held while its processes are killed, so that the next executor finds the
-job lost, which is true, and not failed or cancelled.
+Invariant: no job gets a verdict by being ended here. Its supervisor is held while its processes are killed,
+so that the next executor finds the job lost, which is true, and not failed or cancelled.
 """
 
 import contextlib
@@ -17,7 +18,10 @@ KILL_SECONDS = 20
 
 
 def end_pods(pods: Path) -> int:
-    """Kill every job with its supervisor; how many there were. The executor must be down, or it would start others."""
+    """Kill every job with its supervisor; how many there were.
+
+    The executor must be down, or it would start others.
+    """
     supervisors = [process for process in map(_supervisor, pods.glob("*/supervisor.pid")) if process]
     for supervisor in supervisors:
         supervisor.send(signal.SIGSTOP)
@@ -28,7 +32,10 @@ def end_pods(pods: Path) -> int:
 
 
 def _kill_below(supervisors: list[Process]) -> bool:
-    """One round; whether there was anything. Orphans come to the supervisor, which is their subreaper, so none escapes the next round."""
+    """One round; whether there was anything.
+
+    Orphans come to the supervisor, which is their subreaper, so none escapes the next round.
+    """
     below = [process for supervisor in supervisors for process in processes.descendants(supervisor)]
     for process in below:
         process.send(signal.SIGKILL)

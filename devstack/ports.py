@@ -1,6 +1,7 @@
 """Loopback ports, chosen once and kept in a file, so that addresses stay the same from one start to the next.
 
-Ports come from below the range that the kernel gives to outgoing connections, which could take one between choosing and listening.
+Ports come from below the range that the kernel gives to outgoing connections, which could take one between
+choosing and listening.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ _given: deque[int] = deque(maxlen=200)
 
 
 def kept_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
-    """A port for each name: the configured one, else the one kept in the file, else a free one, which is then kept."""
+    """A port for each name: the configured one, else the one kept in the file, else a free one, which is then
+    kept.
+    """
     kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     ports = dict(kept)
     for name, configured in wanted.items():

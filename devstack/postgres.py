@@ -1,6 +1,8 @@
-"""A private PostgreSQL node on loopback: made by initdb, with a generated password, run as an unprivileged account.
+"""A private PostgreSQL node on loopback: made by initdb, with a generated password, run as an unprivileged
+account.
 
-Everything of a node is below its directory, and every method may be repeated. Methods block; call them in a thread where a loop runs.
+Everything of a node is below its directory, and every method may be repeated. Methods block; call them in a
+thread where a loop runs.
 """
 
 import contextlib
@@ -40,7 +42,10 @@ def find_binaries() -> Path | None:
 
 
 class PostgresNode:
-    """One node. `durable=False` gives up fsync, for tests alone: their data survives SIGKILL, but not the machine's end."""
+    """One node.
+
+    `durable=False` gives up fsync, for tests alone: their data survives SIGKILL, but not the machine's end.
+    """
 
     def __init__(self, directory: Path, *, port: int | None = None, durable: bool = True) -> None:
         self.directory = directory
@@ -69,7 +74,9 @@ class PostgresNode:
             raise DevstackError(f"PostgreSQL is not ready:\n{processes.tail(self._log)}")
 
     def stop(self, mode: str = "fast") -> None:
-        """End it: `smart` waits for clients, `fast` cuts them off, `immediate` leaves recovery to the next start."""
+        """End it: `smart` waits for clients, `fast` cuts them off, `immediate` leaves recovery to the next
+        start.
+        """
         self.resume()
         process = self._pid_file.read()
         if process:
@@ -132,7 +139,8 @@ class PostgresNode:
         return {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",  # a socket's path has room for 107 bytes: TCP on loopback has no such limit
+            # a socket's path has room for 107 bytes: TCP on loopback has no such limit
+            "unix_socket_directories": "",
             "max_connections": 200 if self._durable else 600,  # tests run several installations at once
             "shared_buffers": "256MB" if self._durable else "128MB",
             "max_wal_size": "2GB" if self._durable else "512MB",
@@ -181,7 +189,9 @@ class PostgresNode:
             raise DevstackError(f"initdb failed:\n{made.stdout}{made.stderr}")
 
     def _ready(self, process: Process) -> bool:
-        """The server writes its state as line 8 of postmaster.pid (PostgreSQL's storage documentation; pg_ctl reads the same)."""
+        """The server writes its state as line 8 of postmaster.pid (PostgreSQL's storage documentation; pg_ctl
+        reads the same).
+        """
         with contextlib.suppress(OSError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready"

@@ -1,6 +1,8 @@
-"""Processes that outlive the program that started them: started in a session of their own, known by pid and start time.
+"""Processes that outlive the program that started them: started in a session of their own, known by pid and
+start time.
 
-Invariant: a signal goes only to a process whose start time is the recorded one, so a pid that was given to a stranger is never touched.
+Invariant: a signal goes only to a process whose start time is the recorded one, so a pid that was given to a
+stranger is never touched.
 """
 
 import contextlib
@@ -24,7 +26,9 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True)
 class Process:
-    """A pid and the moment it was started at, in clock ticks since the machine's start (field 22 of proc(5) `stat`)."""
+    """A pid and the moment it was started at, in clock ticks since the machine's start (field 22 of proc(5)
+    `stat`).
+    """
 
     pid: int
     started_ticks: int
@@ -59,7 +63,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Command:
-    """A process to be started. It runs as the user `account` (None: the present one), with the groups of that user."""
+    """A process to be started.
+
+    It runs as the user `account` (None: the present one), with the groups of that user.
+    """
 
     argv: Sequence[str]
     log: Path
@@ -70,7 +77,9 @@ class Command:
 
 @dataclass(frozen=True)
 class PidFile:
-    """A process kept on disk: `path` holds the pid alone, for people and scripts; the start time is in a file beside it."""
+    """A process kept on disk: `path` holds the pid alone, for people and scripts; the start time is in a file
+    beside it.
+    """
 
     path: Path
 
@@ -124,7 +133,10 @@ def start(command: Command, pid_file: PidFile) -> Process:
 def stop(
     processes: Iterable[Process], *, grace_seconds: float, first: signal.Signals = signal.SIGTERM
 ) -> list[Process]:
-    """Ask all at once to end, wait, then kill the groups of those that did not, which are returned. Safe to repeat; returns when all are gone."""
+    """Ask all at once to end, wait, then kill the groups of those that did not, which are returned.
+
+    Safe to repeat; returns when all are gone.
+    """
     waiting = [process for process in processes if process.running()]
     for process in waiting:
         process.send(first)
@@ -164,7 +176,10 @@ def descendants(process: Process) -> list[Process]:
 
 
 def of_stack(directory: Path) -> list[Process]:
-    """The live processes that were started for a stack in this directory or below it, with their descendants. This process is not among them."""
+    """The live processes that were started for a stack in this directory or below it, with their descendants.
+
+    This process is not among them.
+    """
     found = []
     for pid in _pids():
         stack = _variable(pid, STACK_VARIABLE)
@@ -198,7 +213,8 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
-    """(parent's pid, start time) of a process that is not dead: a zombie whose other threads still end holds its sockets.
+    """(parent's pid, start time) of a process that is not dead: a zombie whose other threads still end holds
+    its sockets.
 
     The name in parentheses may hold anything, so fields count from the last one.
     """

@@ -1,7 +1,8 @@
-"""A private RabbitMQ node on loopback, with an epmd of its own, from a distribution's packages (3.10 and newer, 4.x included).
+"""A private RabbitMQ node on loopback, with an epmd of its own, from a distribution's packages (3.10 and
+newer, 4.x included).
 
-Everything of a node is below its directory, nothing of /etc/rabbitmq is read, and every method may be repeated. Methods block; call them in a
-thread where a loop runs.
+Everything of a node is below its directory, nothing of /etc/rabbitmq is read, and every method may be
+repeated. Methods block; call them in a thread where a loop runs.
 """
 
 import base64
@@ -36,7 +37,9 @@ _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
 def find_scripts() -> Path | None:
-    """The folder of the raw `rabbitmq-server` script: the one on the PATH of Debian insists on the system's own node."""
+    """The folder of the raw `rabbitmq-server` script: the one on the PATH of Debian insists on the system's
+    own node.
+    """
     folders = [
         *Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"),
         *Path("/usr/lib/rabbitmq").glob("bin"),
@@ -46,8 +49,10 @@ def find_scripts() -> Path | None:
 
 
 class RabbitNode:
-    """One node. `management` loads the plugin with the HTTP API, for tests that make many virtual hosts: 15 ms each instead of 0.4 to 2 s by
-    rabbitmqctl; it makes every orderly stop 5 s longer.
+    """One node.
+
+    `management` loads the plugin with the HTTP API, for tests that make many virtual hosts: 15 ms each
+    instead of 0.4 to 2 s by rabbitmqctl; it makes every orderly stop 5 s longer.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, management: bool = False) -> None:
@@ -129,7 +134,9 @@ class RabbitNode:
             self.control("delete_vhost", name)
 
     def manage(self, method: str, path: str, body: object = None) -> object:
-        """One request to the management API, where the node has it; the decoded answer, None for an empty one and for 404."""
+        """One request to the management API, where the node has it; the decoded answer, None for an empty one
+        and for 404.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self._ports()["management"], timeout=30)
         credentials = base64.b64encode(f"{USER}:{self._password()}".encode()).decode()
         headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
@@ -214,7 +221,10 @@ class RabbitNode:
         )
 
     def _free_the_ports(self) -> None:
-        """Choose again those ports that somebody took while the node was down. The AMQP port stays: it is part of the data's name."""
+        """Choose again those ports that somebody took while the node was down.
+
+        The AMQP port stays: it is part of the data's name.
+        """
         names = (
             ["distribution", "management"] if self._epmd.read() else ["distribution", "management", "epmd"]
         )
@@ -241,7 +251,8 @@ class RabbitNode:
             lines += [
                 "management.tcp.ip = 127.0.0.1",
                 f"management.tcp.port = {ports['management']}",
-                "management_agent.disable_metrics_collector = true",  # the API is for virtual hosts; statistics would cost time in benchmarks
+                # the API is for virtual hosts; statistics would cost time in benchmarks
+                "management_agent.disable_metrics_collector = true",
             ]
         (node / "enabled_plugins").write_text(f"[{MANAGEMENT if self._has_management() else ''}].\n")
         (node / "rabbitmq-env.conf").write_text("")

@@ -85,7 +85,9 @@ def obstacles(checkout: Path) -> list[str]:
 
 
 def changelog_obstacles(text: str, version: str) -> list[str]:
-    """Why this CHANGELOG is not that of the version, which must be the newest, with nothing left unreleased."""
+    """Why this CHANGELOG is not that of the version, which must be the newest, with nothing left
+    unreleased.
+    """
     parts = re.findall(r"^## (\S+)(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
     entries = {title: re.findall(r"^- ", part, flags=re.MULTILINE) for title, part in parts}
     newest = next((title for title in entries if title != "Unreleased"), "nothing")

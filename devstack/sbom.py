@@ -32,7 +32,9 @@ class DebianPackage:
 
 
 def debian_packages(printed: str) -> list[DebianPackage]:
-    """The packages in the output of QUERY: installed ones, not those of which only the configuration is left."""
+    """The packages in the output of QUERY: installed ones, not those of which only the configuration is
+    left.
+    """
     facts = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', printed, flags=re.MULTILINE))
     distribution = f"{facts.get('ID', 'unknown')}-{facts.get('VERSION_ID', 'unknown')}"
     rows = re.findall(r"^installed\t(\S+)\t(\S+)\t(\S+)$", printed, flags=re.MULTILINE)

@@ -1,4 +1,6 @@
-"""Chooses the PostgreSQL and RabbitMQ of a stack: private servers from the machine's programs, else containers."""
+"""Chooses the PostgreSQL and RabbitMQ of a stack: private servers from the machine's programs, else
+containers.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +67,10 @@ class Servers:
 
 
 def servers_for_use(directory: Path, settings: DevstackSettings) -> Servers:
-    """Durable servers for `make up`. Those of an earlier start are found again; what is missing must have been installed before."""
+    """Durable servers for `make up`.
+
+    Those of an earlier start are found again; what is missing must have been installed before.
+    """
     if (directory / "postgres").exists() or not missing_servers():
         postgres = PostgresNode(directory / "postgres", port=settings.postgres_port)
         return Servers(postgres, RabbitNode(directory / "rabbitmq", port=settings.rabbitmq_port))

@@ -32,10 +32,16 @@ class DevstackSettings(BaseSettings):
     """Processes per service. 9 is far more than one machine can use."""
 
     ready_seconds: float = Field(default=60, gt=0)
-    """Limit for the start of a service. It takes about 2 s on an idle machine, and many times that on a busy one."""
+    """Limit for the start of a service.
+
+    It takes about 2 s on an idle machine, and many times that on a busy one.
+    """
 
     backend: Literal["local", "kubernetes"] = "local"
-    """`local`: jobs are processes of this machine. `kubernetes`: they are pods of the cluster that KUBECONFIG names."""
+    """`local`: jobs are processes of this machine.
+
+    `kubernetes`: they are pods of the cluster that KUBECONFIG names.
+    """
 
     kubernetes_namespace: str = "towpath-builds"
     """The namespace of the jobs in that cluster."""
@@ -65,8 +71,11 @@ class PortSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOWPATH_", frozen=True, env_ignore_empty=True)
 
     port_range: str = Field(default="20000-29999", pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")
-    """Both ends belong to it. The default lies below the range that the kernel gives to outgoing connections (32768 and up). Stacks that start at
-    the same moment are given ranges of their own, so that no two choose the same port."""
+    """Both ends belong to it.
+
+    The default lies below the range that the kernel gives to outgoing connections (32768 and up). Stacks that
+    start at the same moment are given ranges of their own, so that no two choose the same port.
+    """
 
 
 class ServerSources(BaseSettings):
@@ -78,15 +87,22 @@ class ServerSources(BaseSettings):
     """A PostgreSQL whose user may create databases; each test makes its own and drops it."""
 
     amqp_url: SecretStr | None = None
-    """A RabbitMQ whose user may do everything in the virtual host of the address; tests share it, so they run one at a time."""
+    """A RabbitMQ whose user may do everything in the virtual host of the address; tests share it, so they run
+    one at a time.
+    """
 
     servers: Literal["auto", "local", "containers"] = "auto"
-    """`local`: private servers, by the programs of this machine, which are installed where missing. `containers`: by testcontainers, with the
-    Docker engine that DOCKER_HOST names. `auto`: containers only where a program is missing and an engine answers; else as `local`."""
+    """`local`: private servers, by the programs of this machine, which are installed where missing.
+
+    `containers`: by testcontainers, with the Docker engine that DOCKER_HOST names. `auto`: containers only
+    where a program is missing and an engine answers; else as `local`.
+    """
 
 
 def inherited_environment(stack: Path, values: Mapping[str, str | Path | int]) -> dict[str, str]:
-    """The environment of a process to be started: ours without the settings of other servers, these values, and the directory of its stack."""
+    """The environment of a process to be started: ours without the settings of other servers, these values,
+    and the directory of its stack.
+    """
     ours = {
         name: value
         for name, value in os.environ.items()

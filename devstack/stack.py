@@ -1,7 +1,9 @@
-"""Towpath's services as processes on loopback: started, watched until ready, stopped, killed. Used by `make up` and by the tests.
+"""Towpath's services as processes on loopback: started, watched until ready, stopped, killed.
 
-It knows two addresses and a directory, and does not care whose servers are behind the addresses. Methods block; call them in a thread where a
-loop runs.
+Used by `make up` and by the tests.
+
+It knows two addresses and a directory, and does not care whose servers are behind the addresses. Methods
+block; call them in a thread where a loop runs.
 """
 
 import http.client
@@ -63,7 +65,9 @@ class NewPrograms:
 
 @dataclass(frozen=True)
 class Stack:
-    """The services of one installation. `extra_env` goes to every service, webhook secrets to the gateway alone.
+    """The services of one installation.
+
+    `extra_env` goes to every service, webhook secrets to the gateway alone.
 
     A replica is told from another by its number, from 1; each has its pid file, log and port.
     """
@@ -89,13 +93,16 @@ class Stack:
         return self.programs.start(command, self._pid_file(name))
 
     def wait_ready(self, service: str, replica: int = 1, seconds: float = 60) -> None:
-        """Return when `/readyz` answers 200; DevstackError with the log's end when the process ends or the time is over."""
+        """Return when `/readyz` answers 200; DevstackError with the log's end when the process ends or the
+        time is over.
+        """
         pid_file = self._pid_file(_name(service, replica))
         processes.wait_until(lambda: self.ready(service, replica) or pid_file.read() is None, seconds)
         if not self.ready(service, replica):
             what = "is not ready" if pid_file.read() else "ended"
             raise DevstackError(
-                f"{_name(service, replica)} {what}; its log ends with:\n{processes.tail(self.log(service, replica))}"
+                f"{_name(service, replica)} {what}; its log ends "
+                f"with:\n{processes.tail(self.log(service, replica))}"
             )
 
     def ready(self, service: str, replica: int = 1) -> bool:
@@ -129,7 +136,9 @@ class Stack:
         self._send(service, replica, signal.SIGCONT)
 
     def stop_all(self) -> None:
-        """Stop every service at once, then the jobs that the local cluster has going, then whatever else carries this stack's mark."""
+        """Stop every service at once, then the jobs that the local cluster has going, then whatever else
+        carries this stack's mark.
+        """
         names = self.running()
         processes.stop([process for process in map(self._read, names) if process], grace_seconds=STOP_SECONDS)
         for name in names:
@@ -171,7 +180,8 @@ class Stack:
             "TOWPATH_HTTP_PORT": self.port(service, replica),
             "TOWPATH_PUBLIC_URL": self.address(),
             "TOWPATH_LOCAL_DIR": self.local_directory,
-            "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true",  # a server that somebody brought for a demo or a test may have one
+            # a server that somebody brought for a demo or a test may have one
+            "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true",
         }
         own = {
             name: value
@@ -181,7 +191,9 @@ class Stack:
         return inherited_environment(self.directory / "services", {**values, **own})
 
     def run_module(self, module: str) -> str:
-        """Run one of the one-time programs (`shared.migrate`, `services.gateway.bootstrap`) to its end; what it printed."""
+        """Run one of the one-time programs (`shared.migrate`, `services.gateway.bootstrap`) to its end; what
+        it printed.
+        """
         return self.programs.run(
             _python_m(module, self.directory / "logs" / f"{module}.log", self.environment("gateway"))
         )

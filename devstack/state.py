@@ -1,4 +1,5 @@
-"""The files of a stack that people and programs read: the encryption key, and the addresses and tokens as shell variables.
+"""The files of a stack that people and programs read: the encryption key, and the addresses and tokens as
+shell variables.
 
 Both are readable by their owner alone, and written whole or not at all.
 """
@@ -11,7 +12,10 @@ from pathlib import Path
 
 
 def key_file(directory: Path) -> Path:
-    """The keys that secrets are encrypted with: lines `id:base64` of 32 random bytes. Made once; without it no stored secret can be read again."""
+    """The keys that secrets are encrypted with: lines `id:base64` of 32 random bytes.
+
+    Made once; without it no stored secret can be read again.
+    """
     path = directory / "key"
     if not path.exists():
         write_private(path, f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")

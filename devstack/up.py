@@ -1,6 +1,7 @@
 """`make up`, `make down` and `make status`: the stack of this checkout, all of it below `.towpath`.
 
-`up` may be repeated and starts only what is not running. After `down` no process of the stack remains, its epmd and its jobs included.
+`up` may be repeated and starts only what is not running. After `down` no process of the stack remains, its
+epmd and its jobs included.
 """
 
 import asyncio
@@ -43,7 +44,10 @@ class Installation:
 
 
 def installation(settings: DevstackSettings) -> Installation:
-    """What belongs to this checkout, running or not. Makes the directory, the key and the webhook secrets at first use."""
+    """What belongs to this checkout, running or not.
+
+    Makes the directory, the key and the webhook secrets at first use.
+    """
     directory = state_directory(CHECKOUT)
     servers = servers_for_use(directory, settings)
     key_file(directory)
@@ -134,7 +138,10 @@ def _wait_for_all(ours: Installation, replicas: list[tuple[str, int]]) -> None:
 
 
 def _prepare(ours: Installation) -> None:
-    """A migrated database and an administrator. Each is made once, so it takes little time when all is there."""
+    """A migrated database and an administrator.
+
+    Each is made once, so it takes little time when all is there.
+    """
     asyncio.run(create_database(ours.servers.postgres.url("postgres"), DATABASE))
     ours.stack.run_module("shared.migrate")
     token = read_environment(ours.environment_path).get("TOWPATH_TOKEN")
@@ -152,7 +159,8 @@ def _token_in(printed: str) -> str:
         "there is an administrator already, but its token, which is shown only once, is not in .towpath/env"
     )
     raise DevstackError(
-        f"{lost}. To begin anew: make down, then delete .towpath. The program printed: {printed.strip() or 'nothing'}"
+        f"{lost}. To begin anew: make down, then delete .towpath. The program printed: "
+        f"{printed.strip() or 'nothing'}"
     )
 
 

@@ -1,20 +1,31 @@
-"""`python -m docs.generate`: writes the parts of the documents that follow from the code, so that they are never wrong.
+"""`python -m docs.generate`: writes the parts of the documents that follow from the code, so that they are
+never wrong.
 
-These are docs/statuses.md, the table of docs/messages.md, and the code map of ARCHITECTURE.md. A test compares each with what stands there.
-It also writes the two files that `cli/` needs from `shared`, which the command's own wheel does not contain.
+These are docs/statuses.md, the table of docs/messages.md, and the code map of ARCHITECTURE.md. A test
+compares each with what stands there. It also writes the two files that `cli/` needs from `shared`, which the
+command's own wheel does not contain.
 """
 
 import ast
 import json
 import re
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared import VERSION, topology
 from shared.messages import Message
 from shared.pipeline.schema import json_schema
-from shared.statuses import ATTEMPT_MOVES, MOVES, REASONS_OF, TERMINAL, AttemptStatus, Status, WaitingFor
+from shared.statuses import (
+    ATTEMPT_MOVES,
+    MOVES,
+    REASONS_OF,
+    TERMINAL,
+    AttemptStatus,
+    Reason,
+    Status,
+    WaitingFor,
+)
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("services", "shared", "cli", "devstack")
@@ -64,40 +75,53 @@ def statuses() -> str:
         for status in MOVES
         if status in TERMINAL
     }
-    rows = [f"| `{status}` | {_moves(MOVES, status)} | {_words(ends.get(status, []))} |" for status in MOVES]
-    reasons = [
-        f"| `{reason}` | `{status}` | {_REASONS[reason]} |"
-        for status, found in ends.items()
-        for reason in found
-    ]
     return "\n".join(
         [
             "# Statuses and reasons",
             "",
-            "Made from `shared/statuses.py` by `python -m docs.generate`; a test keeps this page, the code and the database's types in agreement.",
+            "Made from `shared/statuses.py` by `python -m docs.generate`;",
+            "a test keeps this page, the code and the database's types in agreement.",
             "",
-            "## Runs and jobs",
-            "",
-            "| status | may become | reasons |",
-            "|---|---|---|",
-            *rows,
-            "",
-            "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored; `running` means claimed.",
-            "A fact may arrive before the one that it follows, so `pending` may go straight to an end. Only a job goes back from `running` to `pending`:",
-            "when the cluster lost its attempt and `retry: { infra }` gives it another.",
-            "",
+            *_runs_and_jobs(ends),
             *_attempts(),
-            "## Reasons",
-            "",
-            "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` … `quota`) are not given by the local cluster.",
-            "",
-            "| reason | of | means |",
-            "|---|---|---|",
-            *reasons,
-            "",
+            *_reasons(ends),
             *_waits(),
         ]
     )
+
+
+def _runs_and_jobs(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
+    return [
+        "## Runs and jobs",
+        "",
+        "| status | may become | reasons |",
+        "|---|---|---|",
+        *(f"| `{status}` | {_moves(MOVES, status)} | {_words(ends.get(status, []))} |" for status in MOVES),
+        "",
+        "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored;",
+        "`running` means claimed. A fact may arrive before the one that it follows, so `pending` may go straight",
+        "to an end. Only a job goes back from `running` to `pending`: when the cluster lost its attempt and",
+        "`retry: { infra }` gives it another.",
+        "",
+    ]
+
+
+def _reasons(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
+    return [
+        "## Reasons",
+        "",
+        "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` … `quota`)",
+        "are not given by the local cluster.",
+        "",
+        "| reason | of | means |",
+        "|---|---|---|",
+        *(
+            f"| `{reason}` | `{status}` | {_REASONS[reason]} |"
+            for status, reasons in ends.items()
+            for reason in reasons
+        ),
+        "",
+    ]
 
 
 def _attempts() -> list[str]:
@@ -129,7 +153,8 @@ def messages() -> str:
             else ""
         )
         rows.append(
-            f"| `{kind.model_fields['type'].default}` | {said} | {_words(fields)} | {_words(_queues(kind.model_fields['type'].default)) or '-'} |"
+            f"| `{kind.model_fields['type'].default}` | {said} | {_words(fields)} | "
+            f"{_words(_queues(kind.model_fields['type'].default)) or '-'} |"
         )
     return "\n".join(rows)
 

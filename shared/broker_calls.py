@@ -1,9 +1,9 @@
 """Calls of the AMQP library: each one answers, fails with Transient, or is cancelled because its caller is.
 
-aio-pika and aiormq can neither be trusted with a cancellation nor to keep theirs to themselves. When a connection is taken for
-dead they end the pending calls of others with CancelledError, which would end a service's task. And they call
-`asyncio.wait_for`, which in Python 3.11 can swallow a cancellation (https://github.com/python/cpython/issues/86296): the task
-would run on after its service has stopped.
+aio-pika and aiormq can neither be trusted with a cancellation nor to keep theirs to themselves. When a
+connection is taken for dead they end the pending calls of others with CancelledError, which would end a
+service's task. And they call `asyncio.wait_for`, which in Python 3.11 can swallow a cancellation
+(https://github.com/python/cpython/issues/86296): the task would run on after its service has stopped.
 """
 
 import asyncio
@@ -15,12 +15,18 @@ from aio_pika.exceptions import AMQPError
 from shared.errors import Transient
 
 _FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)
-"""What the library raises for a lost connection or channel. RuntimeError: one that was closed during a call."""
+"""What the library raises for a lost connection or channel.
+
+RuntimeError: one that was closed during a call.
+"""
 
 
 @contextmanager
 def bus_faults() -> Iterator[None]:
-    """Raises Transient for every fault of the broker or of its connection. Raises CancelledError only if this task was cancelled."""
+    """Raises Transient for every fault of the broker or of its connection.
+
+    Raises CancelledError only if this task was cancelled.
+    """
     before = _cancellations()
     try:
         yield

@@ -1,7 +1,7 @@
 """RabbitMQ: publishing with confirms, and consuming where every message ends on purpose.
 
-What becomes of a message is decided in `shared.consuming` alone, by the kind of error its handler raises (`shared.errors`). Publishing and
-consuming use separate connections.
+What becomes of a message is decided in `shared.consuming` alone, by the kind of error its handler raises
+(`shared.errors`). Publishing and consuming use separate connections.
 """
 
 import asyncio
@@ -35,7 +35,9 @@ _publish_seconds = Histogram(
 )
 
 _RESTORE_SECONDS = 1.0
-_RESTORE_PAUSE_SECONDS = 0.2  # a quorum queue made anew within milliseconds keeps its old consumers, deaf (seen on 3.10.8): let the broker dismiss them first
+# a quorum queue made anew within milliseconds keeps its old consumers, deaf (seen on 3.10.8): let the broker
+# dismiss them first
+_RESTORE_PAUSE_SECONDS = 0.2
 
 Handler = Callable[[Sequence[Any]], Awaitable[None]]
 
@@ -52,7 +54,9 @@ class _Link:
 
     @property
     def is_open(self) -> bool:
-        """`connected` is cleared when the transport is lost; `is_closed` is true only after our own `close()`."""
+        """`connected` is cleared when the transport is lost; `is_closed` is true only after our own
+        `close()`.
+        """
         return (
             self._connection is not None
             and self._connection.connected.is_set()
@@ -122,7 +126,10 @@ class Bus:
         return True
 
     async def publish(self, message: Message) -> None:
-        """Returns when the broker has it in every queue it belongs to. Raises Transient when that is not known."""
+        """Returns when the broker has it in every queue it belongs to.
+
+        Raises Transient when that is not known.
+        """
         await self.publish_bytes(
             encode(message), message.routing_key, kind=message.type, must_route=message.must_route
         )
@@ -143,9 +150,12 @@ class Bus:
         *,
         kind: str,
         must_route: bool = True,
-        timeout: float | None = None,
-    ) -> None:  # noqa: ASYNC109 - the inlet's own bound
-        """Persistent, mandatory and confirmed. Raises Transient when refused, returned, or not confirmed in time (it may have arrived all the same)."""
+        timeout: float | None = None,  # noqa: ASYNC109 - the fallback queue's own bound
+    ) -> None:
+        """Persistent, mandatory and confirmed.
+
+        Raises Transient when refused, returned, or not confirmed in time (it may have arrived all the same).
+        """
         exchange = await self._publishing_exchange()
         message = aio_pika.Message(
             body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json", type=kind
@@ -168,7 +178,10 @@ class Bus:
                 raise Transient(f"bus: {kind} was refused") from error
 
     async def put_back(self, queue: topology.Queue, message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        """A copy at the end of this queue alone, persistent and confirmed, that counts as never delivered. Raises Transient."""
+        """A copy at the end of this queue alone, persistent and confirmed, that counts as never delivered.
+
+        Raises Transient.
+        """
         await self._publishing_exchange()
         assert self._channel is not None  # noqa: S101 - the line before opened it
         copy = aio_pika.Message(
@@ -223,7 +236,9 @@ class Bus:
             await link.close()
 
     async def _publishing_exchange(self) -> AbstractExchange:
-        """Opened by a task of its own, for all who ask: a caller that gives up in the middle leaves nothing half done. Raises Transient."""
+        """Opened by a task of its own, for all who ask: a caller that gives up in the middle leaves nothing
+        half done. Raises Transient.
+        """
         if self._exchange is not None and self._channel is not None and not self._channel.is_closed:
             return self._exchange
         if self._opener is None or self._opener.done():
@@ -244,7 +259,10 @@ class Bus:
             return self._exchange
 
     async def _declared(self, channel: AbstractChannel) -> AbstractExchange:
-        """The exchange of a new channel, every fixed queue declared. A channel that does not come so far is closed."""
+        """The exchange of a new channel, every fixed queue declared.
+
+        A channel that does not come so far is closed.
+        """
         try:
             for queue in topology.FIXED:
                 await declare_queue(channel, queue)
@@ -256,7 +274,9 @@ class Bus:
             raise
 
     async def _restore_topology(self) -> None:
-        """Somebody deleted a queue or a binding: declare all of it again, once for the many publishes that come back together."""
+        """Somebody deleted a queue or a binding: declare all of it again, once for the many publishes that
+        come back together.
+        """
         async with self._opening:
             if (
                 self._channel is None

@@ -1,7 +1,8 @@
 """Consumers: they feed handlers, settle every message, and come back when the broker does.
 
-What becomes of a message is decided here alone, by the kind of error its handler raises: Rejected goes to the dead letters, a bug too after bounded redelivery,
-Transient is tried again in place with the message unacknowledged, Conflict is dropped. Nothing else acks.
+What becomes of a message is decided here alone, by the kind of error its handler raises: Rejected goes to the
+dead letters, a bug too after bounded redelivery, Transient is tried again in place with the message
+unacknowledged, Conflict is dropped. Nothing else acks.
 """
 
 import asyncio
@@ -30,7 +31,9 @@ _handled = Counter("towpath_messages_total", "Messages settled", ["queue", "outc
 _seconds = Histogram("towpath_handler_seconds", "A handler's time for one batch", ["queue"])
 
 _PATIENCE_SECONDS = 600.0
-"""A broker closes the channel of a message that nobody has settled for half an hour, and counts that as a failed delivery."""
+"""A broker closes the channel of a message that nobody has settled for half an hour, and counts that as a
+failed delivery.
+"""
 _CHECK_SECONDS = 10.0
 _CALL_SECONDS = 20.0
 """The most that the broker may take to declare a queue or to start a consumer."""
@@ -44,11 +47,15 @@ class Pace:
     workers: int = 1
     """So many batches at once."""
     beat_seconds: float = 0
-    """While messages flow, a batch that is not full begins so long after the one before: one transaction then serves many. After a pause nobody waits."""
+    """While messages flow, a batch that is not full begins so long after the one before: one transaction then
+    serves many. After a pause nobody waits.
+    """
 
 
 class Consumer:
-    """Feeds one handler from one queue until it is cancelled; then it finishes what is in hand and hands back the rest."""
+    """Feeds one handler from one queue until it is cancelled; then it finishes what is in hand and hands back
+    the rest.
+    """
 
     def __init__(
         self, bus: "Bus", queue: Queue, handler: Callable[[Sequence[Any]], Awaitable[None]], pace: Pace
@@ -101,7 +108,9 @@ class Consumer:
             await _close(channel)
 
     async def _until_lost(self, channel: AbstractChannel, tag: str) -> None:
-        """Ends when the channel is closed, or when the queue has lost this consumer (deleted, perhaps made anew)."""
+        """Ends when the channel is closed, or when the queue has lost this consumer (deleted, perhaps made
+        anew).
+        """
         closed = _closing(channel)
         while not await _within(closed, _CHECK_SECONDS):
             await self._check_queue()
@@ -154,7 +163,9 @@ class Consumer:
                 return
 
     async def _settle(self, taken: list[AbstractIncomingMessage]) -> None:
-        """Decodes and handles; unknown types are dropped (reconcilers finish), what is no message is dead-lettered."""
+        """Decodes and handles; unknown types are dropped (reconcilers finish), what is no message is
+        dead-lettered.
+        """
         known: list[tuple[AbstractIncomingMessage, Message]] = []
         for incoming in taken:
             try:
@@ -196,7 +207,10 @@ class Consumer:
                 await self._end(incoming, outcome)
 
     async def _outcome_of(self, messages: list[Message]) -> str:
-        """handled, dropped, rejected, failed or put_back. Waits in place while what the handler needs is away; the last is for when that takes too long."""
+        """handled, dropped, rejected, failed or put_back.
+
+        Waits in place while what the handler needs is away; the last is for when that takes too long.
+        """
         first_failure: float | None = None
         failures = 0
         while True:
@@ -221,7 +235,9 @@ class Consumer:
                 return "failed"
 
     async def _acknowledge(self, handled: list[AbstractIncomingMessage]) -> None:
-        """In one word where no message before the last of these is still in other hands: the broker then notes them together."""
+        """In one word where no message before the last of these is still in other hands: the broker then
+        notes them together.
+        """
         last = max(handled, key=_tag)
         tags = set(map(_tag, handled))
         if any(tag < _tag(last) for tag in self._held - tags):
@@ -252,7 +268,10 @@ class Consumer:
 
 
 class ExclusiveConsumer:
-    """Hears what is published while it listens. Misses what is said in between: its users look again by themselves."""
+    """Hears what is published while it listens.
+
+    Misses what is said in between: its users look again by themselves.
+    """
 
     name = "live"
 

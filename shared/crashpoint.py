@@ -1,6 +1,7 @@
 """Named places at which a process may be told to die, to prove that dying there loses and doubles nothing.
 
-They stand where two stores, or a store and the world, could disagree. Where nothing is armed, passing one is a call that does nothing.
+They stand where two stores, or a store and the world, could disagree. Where nothing is armed, passing one is
+a call that does nothing.
 """
 
 import os
@@ -40,4 +41,7 @@ def _die(name: str) -> None:
 
 
 crashpoint = armed(CrashpointSettings().crashpoint, _die)
-"""`crashpoint("scheduler.decided")`. The name is a literal: a test reads all of them from the source and walks them."""
+"""`crashpoint("scheduler.decided")`.
+
+The name is a literal: a test reads all of them from the source and walks them.
+"""

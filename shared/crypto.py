@@ -1,7 +1,8 @@
 """Secrets at rest, and API tokens.
 
-Secrets are encrypted by AES-256-GCM; table, column and row are authenticated with them, so a value copied to another row does not decrypt.
-A token is `tp_`, 30 base62 characters, and 6 of the CRC32 of what stands before; only its SHA-256 is ever stored.
+Secrets are encrypted by AES-256-GCM; table, column and row are authenticated with them, so a value copied to
+another row does not decrypt. A token is `tp_`, 30 base62 characters, and 6 of the CRC32 of what stands
+before; only its SHA-256 is ever stored.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Postgres: the pool, named queries, and transactions whose messages leave with them.
 
-A service's `store` subclasses `Work` with its domain methods. What makes the database unreachable or the transaction worth another try
-surfaces as `Transient`; all else is a bug.
+A service's `store` subclasses `Work` with its domain methods. What makes the database unreachable or the
+transaction worth another try surfaces as `Transient`; all else is a bug.
 """
 
 import re
@@ -78,7 +78,9 @@ def database_faults(kinds: tuple[type[Exception], ...] = _AWAY) -> Iterator[None
 
 
 class _Connection(asyncpg.Connection):
-    """asyncpg's, whose statements (BEGIN and COMMIT too) say in our word that the database is away: a caller's own OSError between them is another thing."""
+    """asyncpg's, whose statements (BEGIN and COMMIT too) say in our word that the database is away: a
+    caller's own OSError between them is another thing.
+    """
 
     async def execute(self, *args: Any, **options: Any) -> str:
         with database_faults():
@@ -101,7 +103,10 @@ _outbox = Queries.beside(__file__)
 
 
 class Database:
-    """A pool of connections. A connection is made when one is needed, so a service starts while Postgres is away."""
+    """A pool of connections.
+
+    A connection is made when one is needed, so a service starts while Postgres is away.
+    """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: DatabaseSettings) -> None:
         self._pool = pool
@@ -121,7 +126,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """A connection in a transaction, committed when the block ends well. Raises Transient, also when the COMMIT's answer is lost."""
+        """A connection in a transaction, committed when the block ends well.
+
+        Raises Transient, also when the COMMIT's answer is lost.
+        """
         async with self.connection() as connection, connection.transaction():
             yield connection
 
@@ -153,7 +161,9 @@ async def _prepare(connection: Any) -> None:
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
-    """asyncpg's own reset costs a round trip each time; ours set nothing that outlives a transaction, and leave no cursor or listener."""
+    """asyncpg's own reset costs a round trip each time; ours set nothing that outlives a transaction, and
+    leave no cursor or listener.
+    """
 
 
 @asynccontextmanager
@@ -227,7 +237,10 @@ class Store(Generic[W]):
     def __init__(
         self, database: Database, queries: Queries, work: type[W], *, owner: str, relay: Relay | None = None
     ) -> None:
-        """`owner` names the service in its outbox rows. Without a relay the rows wait for the service's relay to look."""
+        """`owner` names the service in its outbox rows.
+
+        Without a relay the rows wait for the service's relay to look.
+        """
         self._database = database
         self._queries = queries
         self._work = work
@@ -236,7 +249,8 @@ class Store(Generic[W]):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[W]:
-        """Status, history and messages of the block are one transaction; the messages are published once it has committed.
+        """Status, history and messages of the block are one transaction; the messages are published once it
+        has committed.
 
         Raises Transient: nothing is stored, or (the answer to COMMIT was lost) perhaps all of it.
         """

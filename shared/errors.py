@@ -17,7 +17,9 @@ class Rejected(Exception):
 
 
 class Transient(Exception):
-    """Something the handler needs is away (database, broker, cluster): the same handler is tried again in place."""
+    """Something the handler needs is away (database, broker, cluster): the same handler is tried again in
+    place.
+    """
 
 
 class Conflict(Exception):

@@ -1,6 +1,7 @@
 """What a delivery says happened, in one form for every forge, and what of it user code may see.
 
-An `Event` holds the columns of table `events` that come from the forge. Its text is free of NUL and bounded, so that Postgres stores it and a process takes it.
+An `Event` holds the columns of table `events` that come from the forge. Its text is free of NUL and bounded,
+so that Postgres stores it and a process takes it.
 """
 
 from collections.abc import Mapping
@@ -43,7 +44,10 @@ class Event:
     base_branch: str | None = None
     pull_request: int | None = None
     merge_sha: str | None = None
-    """The forge's merge of head and base, where it names one. It may belong to an older head: its parents tell."""
+    """The forge's merge of head and base, where it names one.
+
+    It may belong to an older head: its parents tell.
+    """
     title: str | None = None
     message: str | None = None
     """Of the head commit."""
@@ -84,7 +88,9 @@ class Execution:
 
 
 def environment(event: Event, execution: Execution) -> dict[str, str]:
-    """The variables that user code sees. Event text reaches it only here: never a shell's command line. What the event lacks is left out.
+    """The variables that user code sees.
+
+    Event text reaches it only here: never a shell's command line. What the event lacks is left out.
 
     Values have no NUL. A value has at most LONGEST_VARIABLE_BYTES bytes; TOWPATH_MESSAGE has at most
     LONGEST_MESSAGE_BYTES. A longer one is cut at a character, and a variable of its name with the ending

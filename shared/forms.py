@@ -1,7 +1,7 @@
 """The form in which forges may send a webhook: its field `payload` holds the JSON. Pure.
 
-The gateway and the scheduler read it with the same code, so that both see the same payload. A form of 75 MiB is decoded
-in a fraction of a second, with a few copies of it in memory.
+The gateway and the scheduler read it with the same code, so that both see the same payload. A form of 75 MiB
+is decoded in a fraction of a second, with a few copies of it in memory.
 """
 
 import binascii
@@ -40,7 +40,9 @@ def payload(form: bytes) -> bytes:
 
 
 def _decoded(text: bytes) -> bytes:
-    """Percent-encoding is quoted-printable with another sign; that decoder makes no object for each escape."""
+    """Percent-encoding is quoted-printable with another sign; that decoder makes no object for each
+    escape.
+    """
     if _BROKEN_ESCAPE.search(text):
         raise ValueError("a percent sign without two hexadecimal digits")
     return binascii.a2b_qp(text.replace(b"=", b"%3D").translate(_TO_QUOTED_PRINTABLE))

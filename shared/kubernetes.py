@@ -1,7 +1,9 @@
-"""The Kubernetes API as dicts over HTTP, for the services that talk to a cluster. The only module that knows the library.
+"""The Kubernetes API as dicts over HTTP, for the services that talk to a cluster.
 
-Nothing is tried again here: whether a request whose answer was lost had its effect is for the caller to find out by looking. Models of the library are
-left alone: they cost nine times the time and 188 MB on lists.
+The only module that knows the library.
+
+Nothing is tried again here: whether a request whose answer was lost had its effect is for the caller to find
+out by looking. Models of the library are left alone: they cost nine times the time and 188 MB on lists.
 """
 
 import ssl
@@ -43,7 +45,9 @@ class ApiError(Exception):
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
-        """Of the Status object: NotFound, AlreadyExists, Forbidden, Invalid …; empty where the answer has none."""
+        """Of the Status object: NotFound, AlreadyExists, Forbidden, Invalid …; empty where the answer has
+        none.
+        """
         self.message = message
 
 
@@ -158,7 +162,10 @@ class KubernetesApi:
 async def open_kubernetes(
     kubeconfig: Path | None, *, request_seconds: float = 30
 ) -> AsyncIterator[KubernetesApi]:
-    """The cluster of this kubeconfig's current context; None: the cluster that this process runs in. Raises ClusterUnusable."""
+    """The cluster of this kubeconfig's current context; None: the cluster that this process runs in.
+
+    Raises ClusterUnusable.
+    """
     configuration = Configuration()
     try:
         if kubeconfig is None:

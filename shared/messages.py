@@ -1,6 +1,9 @@
-"""The messages on the bus: facts in the past tense, and doorbells for stored commands. They carry ids, never truth.
+"""The messages on the bus: facts in the past tense, and doorbells for stored commands.
 
-Readers ignore unknown fields. A meaning never changes: a new meaning is a new type, published one release after it can be read.
+They carry ids, never truth.
+
+Readers ignore unknown fields. A meaning never changes: a new meaning is a new type, published one release
+after it can be read.
 """
 
 from collections.abc import Sequence
@@ -16,9 +19,13 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     must_route: ClassVar[bool] = True
-    """Whether somebody has to be listening. False: only open requests and live views care, and they look again by themselves."""
+    """Whether somebody has to be listening.
+
+    False: only open requests and live views care, and they look again by themselves.
+    """
     ids_field: ClassVar[str] = ""
-    """The field that says of what, where two messages of one routing key may become one that says it of both."""
+    """The field that says of what, where two messages of one routing key may become one that says it of both.
+    """
 
     type: str
     id: str = Field(default_factory=lambda: uuid4().hex)
@@ -41,7 +48,10 @@ class DeliveryAccepted(_Message):
 
 
 class DeliveryKept(_Message):
-    """A delivery accepted while Postgres was away, whole: the one message that is no doorbell. Only `deliveries.inlet` carries it, from gateway to gateway."""
+    """A delivery accepted while Postgres was away, whole: the one message that is no doorbell.
+
+    Only `deliveries.inlet` carries it, from gateway to gateway.
+    """
 
     type: Literal["delivery.kept"] = "delivery.kept"
     source: str
@@ -109,7 +119,10 @@ class AttemptReady(_Message):
 
 
 class AttemptCancelRequested(_Message):
-    """Attempts are to stop: (job id, attempt number) of each. The wish is stored in `jobs.cancel_requested_at`."""
+    """Attempts are to stop: (job id, attempt number) of each.
+
+    The wish is stored in `jobs.cancel_requested_at`.
+    """
 
     type: Literal["attempt.cancel_requested"] = "attempt.cancel_requested"
     cluster: str
@@ -178,7 +191,10 @@ _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discrimina
 
 
 def merged(messages: Sequence[Message]) -> Message:
-    """One message that says what all of these say, as the first of them. Several have one routing key and an `ids_field`."""
+    """One message that says what all of these say, as the first of them.
+
+    Several have one routing key and an `ids_field`.
+    """
     first = messages[0]
     if len(messages) == 1:
         return first

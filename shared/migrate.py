@@ -1,7 +1,8 @@
-"""Migrations: the numbered files of `shared/sql`, forward only, each applied once however many replicas start together.
+"""Migrations: the numbered files of `shared/sql`, forward only, each applied once however many replicas start
+together.
 
-A file that was applied and has changed since is refused. The advisory lock is polled: a session waiting inside `pg_advisory_lock` would
-deadlock with CREATE INDEX CONCURRENTLY.
+A file that was applied and has changed since is refused. The advisory lock is polled: a session waiting
+inside `pg_advisory_lock` would deadlock with CREATE INDEX CONCURRENTLY.
 """
 
 import asyncio
@@ -58,7 +59,9 @@ def new_installation_name() -> str:
 
 
 async def migrate(url: str) -> list[str]:
-    """Brings the database to the newest version; the names applied. Safe to repeat and to run at once from many places.
+    """Brings the database to the newest version; the names applied.
+
+    Safe to repeat and to run at once from many places.
 
     Raises MigrationRefused, and asyncpg's own errors.
     """
@@ -102,7 +105,10 @@ async def _apply_missing(connection: Any) -> list[str]:
 
 
 async def until_migrated(database: Database) -> None:
-    """Returns when the database has every migration that this release has; it may have newer ones. Waits while it is away."""
+    """Returns when the database has every migration that this release has; it may have newer ones.
+
+    Waits while it is away.
+    """
     wanted = len(migrations())
     failures = 0
     while True:

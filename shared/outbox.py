@@ -1,9 +1,11 @@
 """The outbox relay: publishes what transactions stored for the bus, at least once.
 
-Rows are born claimed by the process that wrote them, which hands them over right after its commit. What that process did not get
-published, any replica claims when `claimed_until` has passed. Rows are taken by state, never by `id > cursor`: ids commit out of order.
+Rows are born claimed by the process that wrote them, which hands them over right after its commit. What that
+process did not get published, any replica claims when `claimed_until` has passed. Rows are taken by state,
+never by `id > cursor`: ids commit out of order.
 
-Nobody waits when nothing is on its way. What is handed over meanwhile goes next, and of one kind together: one message names the ids of many.
+Nobody waits when nothing is on its way. What is handed over meanwhile goes next, and of one kind together:
+one message names the ids of many.
 """
 
 import asyncio
@@ -46,13 +48,18 @@ def _read(body: bytes) -> Message | None:
 
 
 class OutboxRelay:
-    """One per process. `hand_over` is called after a commit; `run` publishes, marks, and looks for rows that others left."""
+    """One per process.
+
+    `hand_over` is called after a commit; `run` publishes, marks, and looks for rows that others left.
+    """
 
     at_once = 256
     """Rows on their way to the broker together."""
     look_seconds = 1.0
     mark_seconds = 0.25
-    """Well below the claim's five seconds: what is published and not yet marked when a process dies is published twice."""
+    """Well below the claim's five seconds: what is published and not yet marked when a process dies is
+    published twice.
+    """
     most_waiting = 20_000
 
     def __init__(self, database: Database, bus: Bus, owner: str) -> None:
@@ -64,7 +71,10 @@ class OutboxRelay:
         self._confirmed: list[int] = []
 
     def hand_over(self, rows: Rows) -> None:
-        """Publish these committed rows soon. Never waits; with too many waiting they are left to a later look."""
+        """Publish these committed rows soon.
+
+        Never waits; with too many waiting they are left to a later look.
+        """
         if len(self._waiting) < self.most_waiting:
             self._waiting.extend(rows)
             _unsent.set(len(self._waiting))
@@ -94,7 +104,9 @@ class OutboxRelay:
                         publishing.create_task(self._publish(rows))
 
     async def _publish(self, rows: Rows) -> None:
-        """Unknown or refused publishes leave the rows unsent: their claim runs out and they are published again."""
+        """Unknown or refused publishes leave the rows unsent: their claim runs out and they are published
+        again.
+        """
         message = merged([message for _, message in rows])
         crashpoint("outbox.before_publish")
         try:
@@ -156,7 +168,9 @@ class OutboxRelay:
         return len(rows)
 
     async def _lay_aside(self, row_id: int, body: bytes) -> None:
-        """Another release wrote it, or something else: it is laid with the dead letters instead of being looked at for ever. Raises Transient."""
+        """Another release wrote it, or something else: it is laid with the dead letters instead of being
+        looked at for ever. Raises Transient.
+        """
         kind = type_of(body)
         _log.error("outbox_row_unreadable", outbox_id=row_id, type=kind)
         await self._bus.publish_bytes(body, topology.OUTBOX_UNREADABLE.keys[0], kind=kind)

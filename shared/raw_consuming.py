@@ -1,4 +1,6 @@
-"""Consumers of what arrived as it is, readable or not: for queues whose messages are to be kept whatever they hold."""
+"""Consumers of what arrived as it is, readable or not: for queues whose messages are to be kept whatever they
+hold.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +15,16 @@ class Arrived:
 
     body: bytes
     cause: str
-    """Why the broker laid it here: `rejected`, `delivery_limit`, …; empty for one that came straight from its publisher."""
+    """Why the broker laid it here: `rejected`, `delivery_limit`, …; empty for one that came straight from its
+    publisher.
+    """
 
 
 class RawConsumer(Consumer):
-    """Its handler gets 1 to `batch` values of Arrived. What becomes of the messages is decided as for every consumer."""
+    """Its handler gets 1 to `batch` values of Arrived.
+
+    What becomes of the messages is decided as for every consumer.
+    """
 
     async def _settle(self, taken: Sequence[Any]) -> None:
         known: list[Any] = [

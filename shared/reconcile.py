@@ -1,6 +1,7 @@
 """Reconcilers: they read the world again and finish what messages did not.
 
-Each check calls the same functions as the message path, takes only rows older than a few seconds, and has its own heartbeat metric.
+Each check calls the same functions as the message path, takes only rows older than a few seconds, and has its
+own heartbeat metric.
 """
 
 import asyncio
@@ -30,7 +31,9 @@ class Check:
 
 
 class Reconciler:
-    """Runs every check once at start and then every `every_seconds`, each on its own so that a slow one delays no other."""
+    """Runs every check once at start and then every `every_seconds`, each on its own so that a slow one
+    delays no other.
+    """
 
     name = "reconciler"
 

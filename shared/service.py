@@ -1,4 +1,6 @@
-"""What every service process is: health endpoints, named tasks that run until a signal, and an orderly end."""
+"""What every service process is: health endpoints, named tasks that run until a signal, and an orderly
+end.
+"""
 
 import asyncio
 import signal
@@ -16,13 +18,19 @@ _log = structlog.get_logger()
 
 
 class Runnable(Protocol):
-    """Runs until it is cancelled; ending by itself is a fault. On cancellation it finishes or hands back what it holds."""
+    """Runs until it is cancelled; ending by itself is a fault.
+
+    On cancellation it finishes or hands back what it holds.
+    """
 
     async def run(self) -> None: ...
 
 
 class Service:
-    """Use as `async with`. `/healthz`: the process lives; `/readyz`: it can do its work; `/metrics`: Prometheus."""
+    """Use as `async with`.
+
+    `/healthz`: the process lives; `/readyz`: it can do its work; `/metrics`: Prometheus.
+    """
 
     def __init__(
         self,
@@ -32,7 +40,10 @@ class Service:
         runner: Callable[..., web.AppRunner] = web.AppRunner,
         site: Callable[..., web.BaseSite] = web.TCPSite,
     ) -> None:
-        """`app` gets the health routes added; without one the service has only those. `runner` serves it at `site`."""
+        """`app` gets the health routes added; without one the service has only those.
+
+        `runner` serves it at `site`.
+        """
         self._name = name
         self._settings = settings
         self._app = app if app is not None else web.Application()
@@ -84,7 +95,10 @@ class Service:
         self._tasks[asyncio.create_task(runnable.run(), name=name)] = name
 
     async def until_signalled(self) -> None:
-        """Returns at SIGTERM or SIGINT. Raises RuntimeError when a task ends on its own: the process is to be started anew."""
+        """Returns at SIGTERM or SIGINT.
+
+        Raises RuntimeError when a task ends on its own: the process is to be started anew.
+        """
         signalled = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([signalled, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         if self._stopping.is_set():

@@ -1,4 +1,7 @@
-"""Settings that every service has. Only `settings` modules read the environment; each variable is `TOWPATH_` + the field's name in upper case."""
+"""Settings that every service has.
+
+Only `settings` modules read the environment; each variable is `TOWPATH_` + the field's name in upper case.
+"""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -15,7 +18,10 @@ WELL_KNOWN_PASSWORDS = frozenset(
 
 
 class Settings(BaseSettings):
-    """Frozen, read once at start; unknown variables are other services' and are left alone. A secret that was never filled in refuses to start."""
+    """Frozen, read once at start; unknown variables are other services' and are left alone.
+
+    A secret that was never filled in refuses to start.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="TOWPATH_", frozen=True, extra="ignore", hide_input_in_errors=True
@@ -34,13 +40,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"TOWPATH_{name.upper()} still has the placeholder {PLACEHOLDER}")
             if not self.allow_default_passwords and _has_well_known_password(value.get_secret_value()):
                 raise ValueError(
-                    f"TOWPATH_{name.upper()} has a password that everybody knows; TOWPATH_ALLOW_DEFAULT_PASSWORDS=true takes it, for a demo"
+                    f"TOWPATH_{name.upper()} has a password that everybody knows; "
+                    "TOWPATH_ALLOW_DEFAULT_PASSWORDS=true takes it, for a demo"
                 )
         return self
 
 
 def _has_well_known_password(address: str) -> bool:
-    """Of `scheme://user:password@host`; a value that is no address has none. A password that is the user's name counts too."""
+    """Of `scheme://user:password@host`; a value that is no address has none.
+
+    A password that is the user's name counts too.
+    """
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -65,9 +75,13 @@ class DatabaseSettings(Settings):
     database_command_seconds: PositiveFloat = 20
     """No statement of ours takes longer; a half-open connection is noticed after this long."""
     database_idle_transaction_seconds: PositiveFloat = 30
-    """A process that stops in the middle of a transaction (SIGSTOP, a frozen machine) loses it after this long, so that its locks hold up nobody for ever."""
+    """A process that stops in the middle of a transaction (SIGSTOP, a frozen machine) loses it after this
+    long, so that its locks hold up nobody for ever.
+    """
     database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "auto"
-    """Services whose statements have one good plan, whatever the arguments, make each plan once: a fifth of Postgres' work went into plans."""
+    """Services whose statements have one good plan, whatever the arguments, make each plan once: a fifth of
+    Postgres' work went into plans.
+    """
 
 
 class BusSettings(Settings):

@@ -108,7 +108,9 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.ERROR: frozenset(),
     Status.SKIPPED: frozenset(),
 }
-"""From a status, where a run or a job may go. A fact may arrive before the one it follows, so `pending` may go straight to an end.
+"""From a status, where a run or a job may go.
+
+A fact may arrive before the one it follows, so `pending` may go straight to an end.
 
 Only a job goes back from `running` to `pending`: when its attempt was lost and there will be another.
 """

@@ -1,9 +1,12 @@
-r"""Step markers: the lines by which a job's log says where a step begins and ends. For display only: user code can imitate them, so nothing trusts them.
+r"""Step markers: the lines by which a job's log says where a step begins and ends.
 
-A marker is `::towpath-<nonce>::begin <index> <name>\n` or `::towpath-<nonce>::end <index> <exit code> <outcome>\n`; steps count from 1. Outcomes are the step
-driver's letters, and markers without one are read too.
-The nonce of an attempt follows from `attempts.creation_token`, so every reader of the row knows it. A marker may stand behind the end of a
-step's output that has no final line feed; cutting markers out gives back the steps' bytes exactly.
+For display only: user code can imitate them, so nothing trusts them.
+
+A marker is `::towpath-<nonce>::begin <index> <name>\n` or `::towpath-<nonce>::end <index> <exit code>
+<outcome>\n`; steps count from 1. Outcomes are the step driver's letters, and markers without one are read
+too. The nonce of an attempt follows from `attempts.creation_token`, so every reader of the row knows it. A
+marker may stand behind the end of a step's output that has no final line feed; cutting markers out gives back
+the steps' bytes exactly.
 """
 
 import hashlib
@@ -48,7 +51,9 @@ def begin(marker_nonce: str, index: int, name: str) -> str:
 
 
 def has_first(log: bytes) -> bool:
-    """Whether these lines are a log's first: with a step at their very beginning, or the first step among them (its shell may have had a warning before)."""
+    """Whether these lines are a log's first: with a step at their very beginning, or the first step among
+    them (its shell may have had a warning before).
+    """
     return _FIRST.search(log) is not None
 
 

@@ -1,7 +1,7 @@
 """Every exchange, queue and binding on the bus.
 
-All queues are quorum queues. Their messages may be lost at any time, for reconcilers read the tables, with one exception:
-`deliveries.inlet` holds the only copy of webhooks accepted while Postgres was away.
+All queues are quorum queues. Their messages may be lost at any time, for reconcilers read the tables, with
+one exception: `deliveries.inlet` holds the only copy of webhooks accepted while Postgres was away.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,12 @@
-"""`python -m tests [arguments of pytest]`: all tests, those that may run side by side on several workers, then the others one after the other.
+"""`python -m tests [arguments of pytest]`: all tests, those that may run side by side on several workers,
+then the others one after the other.
 
-A test is marked `alone` if it measures time, counts requests, or changes something that the whole machine or node has.
+A test is marked `alone` if it measures time, counts requests, or changes something that the whole machine or
+node has.
 
-Arguments are pytest's own, `-m` and `-n` included. The exit status is the worse one of the two calls; that there is nothing to run counts only
-if it holds for both. The last lines name what failed in either. If TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
+Arguments are pytest's own, `-m` and `-n` included. The exit status is the worse one of the two calls; that
+there is nothing to run counts only if it holds for both. The last lines name what failed in either. If
+TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
 """
 
 import argparse
@@ -41,7 +44,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[int]:
-    """The exit statuses of both calls. `reports` gets a JUnit report of each, and the names of what failed."""
+    """The exit statuses of both calls.
+
+    `reports` gets a JUnit report of each, and the names of what failed.
+    """
     parallel = ["-n", str(own.workers), "--dist=loadfile", "--no-loadscope-reorder"] if own.workers else []
     shared = [f"--closing-lines={reports / CLOSING_LINES}", *rest]
     return [
@@ -67,7 +73,10 @@ def verdict(statuses: Sequence[int]) -> int:
 
 
 def call(title: str, reports: Path, arguments: Sequence[str]) -> int:
-    """Run pytest in a process of its own, and print how long it took. A signal counts as status 2, as pytest counts an interrupt."""
+    """Run pytest in a process of its own, and print how long it took.
+
+    A signal counts as status 2, as pytest counts an interrupt.
+    """
     began_at = time.monotonic()
     report = f"--junitxml={reports / str(time.time_ns())}.xml"
     with subprocess.Popen([sys.executable, "-m", "pytest", report, *arguments]) as pytest:

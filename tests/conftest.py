@@ -1,7 +1,8 @@
-"""Servers for tests: one private PostgreSQL and one RabbitMQ for the whole run, a fresh database and a virtual host for each test.
+"""Servers for tests: one private PostgreSQL and one RabbitMQ for the whole run, a fresh database and a
+virtual host for each test.
 
-Nothing is started before a test asks for it, and nothing is left afterwards, also after Ctrl-C or SIGTERM. Tests may run in several
-processes at once: tests/harness/workers.py says what these share.
+Nothing is started before a test asks for it, and nothing is left afterwards, also after Ctrl-C or SIGTERM.
+Tests may run in several processes at once: tests/harness/workers.py says what these share.
 """
 
 import secrets
@@ -103,7 +104,9 @@ async def session_database_url(template: Template) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def rabbit(server_sources: ServerSources, request: pytest.FixtureRequest) -> Rabbit | None:
-    """The run's RabbitMQ; None where TOWPATH_TEST_AMQP_URL names another, whose one virtual host all tests share."""
+    """The run's RabbitMQ; None where TOWPATH_TEST_AMQP_URL names another, whose one virtual host all tests
+    share.
+    """
     if server_sources.amqp_url:
         return None
     shared: workers.SharedServers = request.getfixturevalue("servers")

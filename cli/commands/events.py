@@ -76,7 +76,10 @@ def show(event: Annotated[int, typer.Argument(metavar="EVENT", min=1)], as_json:
         ("run", key("run_id")),
         ("why", _why),
     ]
-    none = f"no pipeline of yours names {one_line(found['repository'])} (see `towpath pipelines show NAME` for the repositories a pipeline names)"
+    none = (
+        f"no pipeline of yours names {one_line(found['repository'])} (see `towpath pipelines show NAME` "
+        "for the repositories a pipeline names)"
+    )
     print_table(found["decisions"], columns, none)
 
 

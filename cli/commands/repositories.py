@@ -1,4 +1,7 @@
-"""`towpath repositories`: which may start runs, where they are cloned from, and who may use them. Secrets come from files, never from a command line."""
+"""`towpath repositories`: which may start runs, where they are cloned from, and who may use them.
+
+Secrets come from files, never from a command line.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Printing logs: stored ones as text, growing ones from the event stream, gone on with where a lost connection broke it off."""
+"""Printing logs: stored ones as text, growing ones from the event stream, gone on with where a lost
+connection broke it off.
+"""
 
 import json
 import random
@@ -105,7 +107,10 @@ def _stream(client: Client, run: int, last_id: str) -> Iterator[ServerSentEvent]
 def reconnecting(
     connect: Callable[[str], Iterator[ServerSentEvent]], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[ServerSentEvent]:
-    """Every event once, over as many connections as it takes, until one named `end`. Raises Unreachable after MOST_TRIES without an event."""
+    """Every event once, over as many connections as it takes, until one named `end`.
+
+    Raises Unreachable after MOST_TRIES without an event.
+    """
     last_id, failures = "", 0
     while True:
         try:

@@ -106,7 +106,8 @@ def cancel(run: RunId, as_json: AsJson = False) -> None:
         _tell(answer, f"cancelling run {run}", as_json=as_json)
     else:
         say(
-            f"run {answer['id']} ({one_line(answer['pipeline'])} #{answer['number']}): {'cancelling' if _is_going_on(answer) else answer['status']}"
+            f"run {answer['id']} ({one_line(answer['pipeline'])} #{answer['number']}): "
+            f"{'cancelling' if _is_going_on(answer) else answer['status']}"
         )
 
 
@@ -222,7 +223,10 @@ def _with_reason(row: Row) -> str:
 
 
 def _stopped_for(run: Row) -> str | None:
-    """What asked for the end of a cancelled run: `run 12`, `command 7`. The first of its jobs to end so names it: the last may have succeeded all the same."""
+    """What asked for the end of a cancelled run: `run 12`, `command 7`.
+
+    The first of its jobs to end so names it: the last may have succeeded all the same.
+    """
     if run["status"] != "cancelled":
         return None
     verdict = ("cancelled", run["reason"])

@@ -1,6 +1,7 @@
 """The executor: runs attempts on one named cluster and says what became of them.
 
-It is the only writer of attempts and attempt_transitions. It may be killed at any moment and run in several replicas; jobs go on without it.
+It is the only writer of attempts and attempt_transitions. It may be killed at any moment and run in several
+replicas; jobs go on without it.
 """
 
 import asyncio

@@ -1,6 +1,9 @@
-"""The life of attempts on one cluster: started, followed, stopped, removed. Messages and reconcilers call the same functions.
+"""The life of attempts on one cluster: started, followed, stopped, removed.
 
-Everything may be repeated, late, and by several executors at once: rows are changed by compare-and-set, the cluster adopts what is there.
+Messages and reconcilers call the same functions.
+
+Everything may be repeated, late, and by several executors at once: rows are changed by compare-and-set, the
+cluster adopts what is there.
 """
 
 import asyncio
@@ -56,7 +59,9 @@ class Attempts:
         self.remove, self.sweep = removing.remove, removing.sweep
 
     async def stop(self, wanted: Sequence[Wanted]) -> None:
-        """Ends attempts whose stop was asked for: at once where nothing may have run, else by asking their pods."""
+        """Ends attempts whose stop was asked for: at once where nothing may have run, else by asking their
+        pods.
+        """
         stopping, over = await self._ledger.stop(wanted)
         await asyncio.gather(
             *(
@@ -92,7 +97,8 @@ class Watching:
 
 
 async def each_its_own(do: Callable[[list[T]], Awaitable[int | None]], them: Sequence[T]) -> int:
-    """Does it for all at once, and where that fails, which the database or the cluster is not to blame for, for each alone: one bad row harms itself only.
+    """Does it for all at once, and where that fails, which the database or the cluster is not to blame for,
+    for each alone: one bad row harms itself only.
 
     Raises Transient.
     """

@@ -1,8 +1,11 @@
-"""How exactly one commit comes into a workspace, by git without a shell. Who runs git, and as whom, is handed in.
+"""How exactly one commit comes into a workspace, by git without a shell.
 
-Credentials exist only in the environment of git's own processes. What a server or a repository says never becomes an option or a command: revisions are
-hexadecimal, a ref must look like one, hooks and submodules are off, and git speaks only the protocols that were allowed. Processes that clone start with
-this module, so it asks for little of the standard library and nothing else.
+Who runs git, and as whom, is handed in.
+
+Credentials exist only in the environment of git's own processes. What a server or a repository says never
+becomes an option or a command: revisions are hexadecimal, a ref must look like one, hooks and submodules are
+off, and git speaks only the protocols that were allowed. Processes that clone start with this module, so it
+asks for little of the standard library and nothing else.
 """
 
 import base64
@@ -27,8 +30,9 @@ _SETTINGS = {
 
 Sink = Callable[[bytes], object]
 Git = Callable[[Sequence[str], Mapping[str, str], Sink], int]
-"""Runs git in the workspace with these arguments, and these variables beside PATH and HOME; its output, of both kinds, goes to the sink. Returns its exit
-code. Raises GaveUp when it was ended before its time."""
+"""Runs git in the workspace with these arguments, and these variables beside PATH and HOME; its output, of
+both kinds, goes to the sink. Returns its exit code. Raises GaveUp when it was ended before its time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ class Checkout:
         return (fatal or lines[-1:] or ["git ended without a word"])[0][:500]
 
     def _fetch(self) -> str:
-        """The commit to build: the merge of a pull request only where it merges the very head of the event."""
+        """The commit to build: the merge of a pull request only where it merges the very head of the
+        event.
+        """
         commit = self._commit
         if commit.merge_sha is not None and self._fetch_revision(commit.merge_sha) == 0:
             if commit.sha in self._parents(commit.merge_sha):
@@ -156,22 +162,32 @@ class Checkout:
 
 
 def make_repository(workspace: Path, commit: Commit) -> None:
-    """What `git init` and `git remote add` would make in an empty folder, without two processes. A URL is written as a quoted value."""
+    """What `git init` and `git remote add` would make in an empty folder, without two processes.
+
+    A URL is written as a quoted value.
+    """
     git = workspace / ".git"
     quoted = commit.url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
     version, extension = (1, "[extensions]\n\tobjectformat = sha256\n") if len(commit.sha) == 64 else (0, "")
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         (git / folder).mkdir(parents=True)
     (git / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
-    core = f"[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n"
+    core = (
+        f"[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = "
+        "false\n\tlogallrefupdates = true\n"
+    )
     (git / "config").write_text(
-        f'{core}{extension}[remote "origin"]\n\turl = "{quoted}"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n',
+        f'{core}{extension}[remote "origin"]\n\turl = "{quoted}"\n\tfetch = '
+        "+refs/heads/*:refs/remotes/origin/*\n",
         encoding="utf-8",
     )
 
 
 def _variables(commit: Commit, *, secret: bool) -> dict[str, str]:
-    """Of a git process. The token is bound to the server of the clone URL, and goes nowhere else: with it, redirects are refused."""
+    """Of a git process.
+
+    The token is bound to the server of the clone URL, and goes nowhere else: with it, redirects are refused.
+    """
     settings = dict(_SETTINGS)
     if secret and commit.token is not None:
         basic = base64.b64encode(f"x-access-token:{commit.token}".encode()).decode()

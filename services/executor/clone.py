@@ -1,10 +1,12 @@
-"""The program of the container `clone`: fetches exactly one commit into an attempt's workspace, as its order says, and ends.
+"""The program of the container `clone`: fetches exactly one commit into an attempt's workspace, as its order
+says, and ends.
 
     python -m services.executor.clone FILE
 
-Its order, credentials and all, is a JSON file that no other container sees. Git's words go to stdout; why it failed goes, as a sentence, to the file that
-a kubelet reads. It needs no home, no user's name and no place to write but the workspace. Where user code has begun it touches nothing: what lies there
-is not to be trusted with credentials. It waits for the start of a pod, so it imports little.
+Its order, credentials and all, is a JSON file that no other container sees. Git's words go to stdout; why it
+failed goes, as a sentence, to the file that a kubelet reads. It needs no home, no user's name and no place to
+write but the workspace. Where user code has begun it touches nothing: what lies there is not to be trusted
+with credentials. It waits for the start of a pod, so it imports little.
 """
 
 import os
@@ -32,7 +34,10 @@ def main() -> int:
 
 
 def clone(order: Order) -> tuple[int, str]:
-    """The program's exit code, and the sentence that says why where it failed. All that it says stands in the log too."""
+    """The program's exit code, and the sentence that says why where it failed.
+
+    All that it says stands in the log too.
+    """
     if os.path.lexists(order.started):
         return _failed(STARTED_CODE, "The job has begun: its workspace is not cloned a second time.")
     signal.signal(signal.SIGTERM, _stop)
@@ -83,7 +88,9 @@ class _Git:
         return exit_code if exit_code >= 0 else 128 - exit_code
 
     def _started(self, arguments: Sequence[str], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-        """Until the caller lets them through, no signal ends this program: one that came while git is being started would leave it behind."""
+        """Until the caller lets them through, no signal ends this program: one that came while git is being
+        started would leave it behind.
+        """
         own = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null"}
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
         try:

@@ -1,7 +1,8 @@
 """What the executor asks of a cluster, and the values they exchange.
 
-A cluster keeps attempts as pods that begin gated: user code of a pod runs only after `release`. Everything here may be repeated, by several executors at
-once, and after a crash at any place; the cluster's own objects are the memory. No answer is never an answer: what can't be asked raises Transient.
+A cluster keeps attempts as pods that begin gated: user code of a pod runs only after `release`. Everything
+here may be repeated, by several executors at once, and after a crash at any place; the cluster's own objects
+are the memory. No answer is never an answer: what can't be asked raises Transient.
 """
 
 from collections.abc import Collection, Mapping
@@ -93,7 +94,10 @@ class Phase(StrEnum):
     RELEASED = "released"
     ENDED = "ended"
     LOST = "lost"
-    """Is there no more, or its supervisor is not, and nothing says how it ended. None of its processes lives."""
+    """Is there no more, or its supervisor is not, and nothing says how it ended.
+
+    None of its processes lives.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,32 +160,50 @@ class Observation:
 
 
 class Cluster(Protocol):
-    """One named cluster, seen through one installation's objects; others' objects are never shown and never touched."""
+    """One named cluster, seen through one installation's objects; others' objects are never shown and never
+    touched.
+    """
 
     async def create(self, spec: AttemptSpec) -> Observation:
-        """Make the attempt's objects, its pod gated; or adopt those that are there with the same creation token. Call it only while nobody holds the claim:
-        a pod that ended without ever having been released is made anew. Where the pod is not there yet, `changed` tells when it is.
+        """Make the attempt's objects, its pod gated; or adopt those that are there with the same creation
+        token. Call it only while nobody holds the claim: a pod that ended without ever having been released
+        is made anew. Where the pod is not there yet, `changed` tells when it is.
 
         Raises NameTaken, Refused, MustWait, Transient.
         """
 
     async def observe(self, names: Collection[str]) -> dict[str, Observation]:
-        """What is there of these attempts; one that is missing has no objects. The end of every pod shown will come up in `changed`. Raises Transient."""
+        """What is there of these attempts; one that is missing has no objects.
+
+        The end of every pod shown will come up in `changed`. Raises Transient.
+        """
 
     async def known(self, names: Collection[str]) -> dict[str, Observation]:
-        """What this process has been told of these attempts already. It may be old, and says nothing of those that are missing: to claim by, not to judge."""
+        """What this process has been told of these attempts already.
+
+        It may be old, and says nothing of those that are missing: to claim by, not to judge.
+        """
 
     async def everything(self) -> list[Observation]:
         """All of this installation's objects. Raises Transient."""
 
     async def release(self, name: str, pod_uid: str) -> None:
-        """Open the gate of this pod and no other. Call it after the claim has committed. A pod that is gone or has ended is left alone. Raises Transient."""
+        """Open the gate of this pod and no other.
+
+        Call it after the claim has committed. A pod that is gone or has ended is left alone. Raises
+        Transient.
+        """
 
     async def stop(self, name: str, pod_uid: str) -> None:
-        """Ask the pod to end: SIGTERM, the grace period, SIGKILL. Returns at once; the end comes up in `changed`. Raises Transient."""
+        """Ask the pod to end: SIGTERM, the grace period, SIGKILL.
+
+        Returns at once; the end comes up in `changed`. Raises Transient.
+        """
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
-        """End a pod for this cause, which its end will tell. Where a fresh look shows that user code has begun, or that the pod has ended, nothing happens.
+        """End a pod for this cause, which its end will tell.
+
+        Where a fresh look shows that user code has begun, or that the pod has ended, nothing happens.
 
         Raises Transient.
         """
@@ -190,7 +212,13 @@ class Cluster(Protocol):
         """The verdict is stored: what only user code needed may go. Logs stay."""
 
     async def remove(self, name: str, object_uid: str) -> None:
-        """Remove the attempt's objects, logs and all; processes are killed first. Objects of that name with another uid are left alone. Raises Transient."""
+        """Remove the attempt's objects, logs and all; processes are killed first.
+
+        Objects of that name with another uid are left alone. Raises Transient.
+        """
 
     async def changed(self) -> frozenset[int]:
-        """Waits until something happened; the attempts it happened to. It only wakes: truth is a fresh `observe`. For one reader."""
+        """Waits until something happened; the attempts it happened to.
+
+        It only wakes: truth is a fresh `observe`. For one reader.
+        """

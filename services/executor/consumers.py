@@ -1,4 +1,7 @@
-"""The executor's message handlers. All may be called twice, late, out of order, and for many messages at once."""
+"""The executor's message handlers.
+
+All may be called twice, late, out of order, and for many messages at once.
+"""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,8 @@
-"""What happens to attempts in the cluster, followed: pods that come are claimed and released, pods that are held up are given up in time, ends become verdicts.
+"""What happens to attempts in the cluster, followed: pods that come are claimed and released, pods that are
+held up are given up in time, ends become verdicts.
 
-Messages from the cluster and reconcilers call the same functions; a look at the cluster counts, never the message.
+Messages from the cluster and reconcilers call the same functions; a look at the cluster counts, never the
+message.
 """
 
 import asyncio
@@ -25,7 +27,9 @@ class Following:
         limits: StartLimits,
         release_again_seconds: float,
     ) -> None:
-        """`release_again_seconds`: how long after its claim a pod that is still gated was forgotten, and not just claimed by somebody else."""
+        """`release_again_seconds`: how long after its claim a pod that is still gated was forgotten, and not
+        just claimed by somebody else.
+        """
         self._ledger = ledger
         self._cluster = cluster
         self._starting = starting
@@ -33,7 +37,9 @@ class Following:
         self._release_again_seconds = release_again_seconds
 
     async def follow(self, attempts: Collection[int]) -> int:
-        """Looks at these attempts in the cluster and does what follows from it; for how many something did."""
+        """Looks at these attempts in the cluster and does what follows from it; for how many something
+        did.
+        """
         if not attempts:
             return 0
         async with self._ledger.store.reading() as work:
@@ -73,7 +79,10 @@ class Following:
         )
 
     async def look_after(self, claims: Mapping[int, str]) -> int:
-        """Follows those of these claimed attempts that do not just run; for how many something was done. Attempts with the pods that hold their claims."""
+        """Follows those of these claimed attempts that do not just run; for how many something was done.
+
+        Attempts with the pods that hold their claims.
+        """
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in claims])
         return await self.follow(
             [

@@ -49,7 +49,9 @@ class Ledger:
     async def claim(
         self, made: Sequence[Observation], judged: Sequence[Judged]
     ) -> tuple[dict[int, str], list[int]]:
-        """Claims for the first pods of these, verdicts for others: the attempts that won, each with its pod, and those that are finished."""
+        """Claims for the first pods of these, verdicts for others: the attempts that won, each with its pod,
+        and those that are finished.
+        """
         if not made and not judged:
             return {}, []
         async with self.store.transaction() as work:
@@ -70,7 +72,9 @@ class Ledger:
         return (await self.claim([], judged))[1]
 
     async def stop(self, wanted: Sequence[Wanted]) -> tuple[list[Stopping], list[int]]:
-        """From here on none of these is claimed: those whose pods are to be stopped, and those that are over with this."""
+        """From here on none of these is claimed: those whose pods are to be stopped, and those that are over
+        with this.
+        """
         async with self.store.transaction() as work:
             over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
             stopping = await work.request_stops(self.cluster_name, wanted)

@@ -1,4 +1,7 @@
-"""What an attempt is to run: from the rows that say it to the order for a cluster. Pure, but for the key that opens the clone token, which is handed in."""
+"""What an attempt is to run: from the rows that say it to the order for a cluster.
+
+Pure, but for the key that opens the clone token, which is handed in.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
-"""What messages did not finish: each check reads tables and cluster anew and calls what the message path calls.
+"""What messages did not finish: each check reads tables and cluster anew and calls what the message path
+calls.
 
 No verdict comes from a row's age alone: being old is only a reason to look at the cluster.
 """

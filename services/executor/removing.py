@@ -20,7 +20,10 @@ class Removing:
         self._cluster = cluster
 
     async def remove(self, attempts: Collection[int] | None) -> int:
-        """Removes the objects of those that are finished and whose logs are sealed; how many. None: of all such."""
+        """Removes the objects of those that are finished and whose logs are sealed; how many.
+
+        None: of all such.
+        """
         if attempts is not None and not attempts:
             return 0
         async with self._ledger.store.reading() as work:
@@ -48,7 +51,10 @@ class Removing:
         return len(gone)
 
     async def sweep(self) -> int:
-        """Removes objects that no attempt needs; how many. The cluster is read first: every object's row was committed before it was made."""
+        """Removes objects that no attempt needs; how many.
+
+        The cluster is read first: every object's row was committed before it was made.
+        """
         everything = await self._cluster.everything()
         async with self._ledger.store.reading() as work:
             wanted = await work.still_wanted([look.attempt_id for look in everything])

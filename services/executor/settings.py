@@ -35,7 +35,9 @@ class KubernetesSettings(Settings):
     kubernetes_default_image: str = "debian:bookworm-slim"
     """Of jobs without `image`."""
     kubernetes_cpu: Cpu = 500
-    """Requested, and granted at most, where a job asks for nothing else: cores or thousandths, such as 2 or 500m."""
+    """Requested, and granted at most, where a job asks for nothing else: cores or thousandths, such as 2 or
+    500m.
+    """
     kubernetes_memory: Bytes = 512 << 20
     """Of a job that asks for nothing else, and of each service: bytes, or with a unit, such as 1Gi."""
     kubernetes_ephemeral_storage: Bytes = 4 << 30
@@ -51,7 +53,9 @@ class KubernetesSettings(Settings):
     kubernetes_node_lost_seconds: NonNegativeInt = 300
     """How long a node may not answer before its pods are given up; Kubernetes' own default."""
     kubernetes_allow_root: Literal["never", "trusted"] = "never"
-    """Whether jobs with `user: root` run. trusted: those of people who may write to the repository, in a namespace that enforces `baseline` alone."""
+    """Whether jobs with `user: root` run. trusted: those of people who may write to the repository, in a
+    namespace that enforces `baseline` alone.
+    """
     kubernetes_allow_node_selector: Names = ()
     """Labels of nodes that `kubernetes.node_selector` may name, separated by commas."""
     kubernetes_logs: Literal["api", "agent"] = "api"
@@ -85,11 +89,16 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     grace_seconds: PositiveFloat = 10
     """Between SIGTERM and SIGKILL. Steps with `always()` run in what is left of it."""
     gate_seconds: PositiveFloat = 300
-    """How long a pod waits for its claim. A claim takes milliseconds; the rest is for a database that is away."""
+    """How long a pod waits for its claim.
+
+    A claim takes milliseconds; the rest is for a database that is away.
+    """
     backend: Literal["local", "kubernetes"] = "local"
     """What the cluster is: processes of this machine, or Kubernetes."""
     start_seconds: PositiveFloat = 300
-    """How long an attempt may wait for its start, on a full disk for example, before its slot goes to another."""
+    """How long an attempt may wait for its start, on a full disk for example, before its slot goes to
+    another.
+    """
     clone_seconds: PositiveFloat = 600
     """A clone that takes longer hangs."""
     allow_local_clone_urls: bool = False
@@ -101,12 +110,15 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     local_mounts: Folders = ()
     """Folders outside its own that every job may write, where its user may."""
     local_hidden: Folders = ()
-    """Folders that jobs in the sandbox see empty, beside those that are hidden anyway: pods, keys, home folders."""
+    """Folders that jobs in the sandbox see empty, beside those that are hidden anyway: pods, keys, home
+    folders.
+    """
     local_sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
     """auto: bubblewrap where it works, else a warning."""
     local_network: Literal["auto", "own", "shared"] = "auto"
-    """own: jobs have loopback and a network of their own, and slirp4netns connects it with the world. shared: they have
-    the machine's. auto: own where it works, else shared with a warning in each run."""
+    """own: jobs have loopback and a network of their own, and slirp4netns connects it with the world. shared:
+    they have the machine's. auto: own where it works, else shared with a warning in each run.
+    """
     local_shm: Bytes = 64 << 20
     """Size of a job's own /dev/shm in bubblewrap, which is memory: bytes, or with a unit, such as 1Gi.
 
@@ -114,9 +126,13 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     local_tmp: Bytes = 1 << 30
     """Size of a job's own /tmp in bubblewrap, and of its /var/tmp: each is memory too."""
     local_processes: PositiveInt = 4096
-    """How many processes and threads all jobs of this machine may have together, where the executor runs as root: they are one user."""
+    """How many processes and threads all jobs of this machine may have together, where the executor runs as
+    root: they are one user.
+    """
     local_job_uid: int = Field(default=65530, ge=1, lt=2**31)
-    """uid and gid of user code where the executor runs as root; the default belongs to nobody on systems of the systemd family."""
+    """uid and gid of user code where the executor runs as root; the default belongs to nobody on systems of
+    the systemd family.
+    """
     local_clone_uid: int = Field(default=65531, ge=1, lt=2**31)
     """uid and gid of clones, which hold credentials: not the jobs'."""
 

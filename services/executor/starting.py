@@ -38,7 +38,10 @@ class Starting:
         self._limits = limits
 
     async def start(self, wanted: Sequence[Wanted]) -> None:
-        """Brings attempts from wherever they are to running user code. Raises Transient when some could not be brought there; the others are."""
+        """Brings attempts from wherever they are to running user code.
+
+        Raises Transient when some could not be brought there; the others are.
+        """
         candidates = await self._ledger.insert(wanted)
         crashpoint("executor.inserted_not_created")
         unclaimed = [candidate for candidate in candidates if candidate.claimed_by is None]
@@ -66,7 +69,9 @@ class Starting:
                 raise answer
 
     async def claim_known(self, attempts: Collection[int]) -> int:
-        """Claims and releases the pods of attempts whose objects are complete, as far as they are known here; how many."""
+        """Claims and releases the pods of attempts whose objects are complete, as far as they are known here;
+        how many.
+        """
         if not attempts:
             return 0
         seen = await self._cluster.known([self._ledger.name(attempt) for attempt in attempts])
@@ -75,7 +80,9 @@ class Starting:
         return len(gated)
 
     async def look_after_created(self, created: Mapping[int, Wanted]) -> int:
-        """Attempts whose objects are complete and that are not claimed: claims those that can be, and says why the others wait; how many changed."""
+        """Attempts whose objects are complete and that are not claimed: claims those that can be, and says
+        why the others wait; how many changed.
+        """
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in created])
         looks = {attempt: seen.get(self._ledger.name(attempt)) for attempt in created}
         gated = [look for look in looks.values() if look is not None and _is_gated(look)]
@@ -98,7 +105,10 @@ class Starting:
         return len(gated) + len(hopeless) + len(lost)
 
     async def give_up(self, overdue: Sequence[Overdue]) -> int:
-        """Ends attempts that could not be started in time; how many. No answer from the cluster: no verdict. One that can be claimed goes on."""
+        """Ends attempts that could not be started in time; how many.
+
+        No answer from the cluster: no verdict. One that can be claimed goes on.
+        """
         if not overdue:
             return 0
         seen = await self._cluster.observe([self._ledger.name(one.attempt_id) for one in overdue])
@@ -154,7 +164,10 @@ class Starting:
         crashpoint("executor.released_not_acked")
 
     async def _leave_to_the_cluster(self, made: Sequence[Observation]) -> None:
-        """The cluster makes their pods when it can. One that came before the row said so is claimed here, all others where they are heard of."""
+        """The cluster makes their pods when it can.
+
+        One that came before the row said so is claimed here, all others where they are heard of.
+        """
         await self._ledger.note_created(made)
         await self.claim_known([look.attempt_id for look in made])
 

@@ -1,32 +1,39 @@
-"""The step driver: a job's steps as one POSIX `sh` script, the same on every cluster (tried with dash, bash and busybox ash).
+"""The step driver: a job's steps as one POSIX `sh` script, the same on every cluster (tried with dash, bash
+and busybox ash).
 
-Its exit code is the verdict: 0, or that of the first step whose failure counts. What it writes to its termination file is for display: user code can
-change it. Text of users enters the script only inside quotes; a step's script reaches its shell as a file, its variables through the environment. The driver
-itself may come as descriptor 3, which no step inherits, or as a file: its own environment then holds nothing of users, whose variables could disturb it.
+Its exit code is the verdict: 0, or that of the first step whose failure counts. What it writes to its
+termination file is for display: user code can change it. Text of users enters the script only inside quotes;
+a step's script reaches its shell as a file, its variables through the environment. The driver itself may come
+as descriptor 3, which no step inherits, or as a file: its own environment then holds nothing of users, whose
+variables could disturb it.
 
-Each step runs in the foreground, for a shell makes its background processes ignore SIGINT, and scripts notice. So the driver hears SIGTERM only when
-the step has ended, and whoever stops a job sends it to every process. After SIGTERM, and after the end
-of the job's time, only steps with `always()` begin, in what is left of the grace. As the first process of a container it also
-reaps what others left: a shell that waits for a step takes every end that it is told of.
+Each step runs in the foreground, for a shell makes its background processes ignore SIGINT, and scripts
+notice. So the driver hears SIGTERM only when the step has ended, and whoever stops a job sends it to every
+process. After SIGTERM, and after the end of the job's time, only steps with `always()` begin, in what is left
+of the grace. As the first process of a container it also reaps what others left: a shell that waits for a
+step takes every end that it is told of.
 
 Each step has a session and a process group of its own (`setsid`), so that `kill 0` in a script reaches the
-step alone. A process of the driver's own keeps the time limit of a step and signals its group. An image without
-`setsid` has its limits kept by `timeout`, and `kill 0` reaches the driver there.
+step alone. A process of the driver's own keeps the time limit of a step and signals its group. An image
+without `setsid` has its limits kept by `timeout`, and `kill 0` reaches the driver there.
 
-Of the termination file a kubelet keeps 4096 bytes, and fewer where there are many containers, so it is terse: a line `driver`, for each step that began
-`<index> <end> <outcome><exit code>`, of which the index is written when it begins, at last `over`, and `limit` where the job's time was. Ends are in
-hundredths of a second since the driver began (from `/proc/uptime`: readable without starting a process, unlike `date`; `-` where it is not), and a step
-begins where the one before it ended. A line feed stands before each line: behind what user code may have left.
+Of the termination file a kubelet keeps 4096 bytes, and fewer where there are many containers, so it is terse:
+a line `driver`, for each step that began `<index> <end> <outcome><exit code>`, of which the index is written
+when it begins, at last `over`, and `limit` where the job's time was. Ends are in hundredths of a second since
+the driver began (from `/proc/uptime`: readable without starting a process, unlike `date`; `-` where it is
+not), and a step begins where the one before it ended. A line feed stands before each line: behind what user
+code may have left.
 
 A step has ended when its output is complete. What a script wrote to a filter (`exec > >(tee build.log)`) may
 still be on its way when the script's shell ends, so the driver waits for the processes that the step left and
 that have the job's output open: at most 2 seconds for one that reads from a pipe, half a second for another,
 and once for each.
 
-A container's image may have no entry for the job's uid in its /etc/passwd. Where that file can be written the driver adds
-one; USER and LOGNAME are set in any case.
+A container's image may have no entry for the job's uid in its /etc/passwd. Where that file can be written the
+driver adds one; USER and LOGNAME are set in any case.
 
-A container's two outputs are read apart, and what comes by both at once loses its order, so where it is unsupervised the driver and all steps have one.
+A container's two outputs are read apart, and what comes by both at once loses its order, so where it is
+unsupervised the driver and all steps have one.
 """
 
 import shlex
@@ -57,17 +64,24 @@ class Unsupervised:
     """What the driver sees to itself in a container that nobody else prepares and watches from within."""
 
     started: str
-    """A folder that it makes before all else. Where that fails it ends with STARTED_TWICE_CODE and runs no step."""
+    """A folder that it makes before all else.
+
+    Where that fails it ends with STARTED_TWICE_CODE and runs no step.
+    """
     home: str
     """Made as well, like the folders of DriverPaths; its .local/bin is where PATH ends."""
     termination: str
     """The termination file."""
     limit_seconds: int
-    """Of the whole job, from the driver's start. When it is over only steps with `always()` begin, and the exit code
-    is STEP_TIMED_OUT_CODE."""
+    """Of the whole job, from the driver's start.
+
+    When it is over only steps with `always()` begin, and the exit code is STEP_TIMED_OUT_CODE.
+    """
     grace_seconds: int = GRACE_SECONDS
-    """Between the SIGTERM and the SIGKILL of a step over its limit, or stopped. Steps with `always()` have as long
-    after the job's limit."""
+    """Between the SIGTERM and the SIGKILL of a step over its limit, or stopped.
+
+    Steps with `always()` have as long after the job's limit.
+    """
 
 
 _UNSUPERVISED = r"""
@@ -104,7 +118,10 @@ def render(
     environment: Mapping[str, str],
     unsupervised: Unsupervised | None = None,
 ) -> str:
-    """The driver of a job with these steps, each of which sees these variables. Raises ValueError for text with NUL, which no process can take."""
+    """The driver of a job with these steps, each of which sees these variables.
+
+    Raises ValueError for text with NUL, which no process can take.
+    """
     grace = GRACE_SECONDS if unsupervised is None else unsupervised.grace_seconds
     definitions = [f"towpath_environment() {{\n:\n{_exports(environment)}}}"]
     definitions += [
@@ -120,7 +137,8 @@ def render(
 def _head(paths: DriverPaths, marker_nonce: str, grace: int, unsupervised: Unsupervised | None) -> str:
     lines = [
         "towpath_stopped=no",
-        "trap 'towpath_stopped=yes' TERM",  # first of all: the first process of a container would not hear it otherwise
+        # first of all: the first process of a container would not hear it otherwise
+        "trap 'towpath_stopped=yes' TERM",
         f"towpath_state={_quoted(paths.state)}",
         f"towpath_workspace={_quoted(paths.workspace)}",
         f"towpath_nonce={_quoted(marker_nonce)}",

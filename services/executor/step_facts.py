@@ -1,4 +1,6 @@
-"""What the step driver noted, read back: each step with its outcome and times. For display only; see `step_driver` for the form.
+"""What the step driver noted, read back: each step with its outcome and times.
+
+For display only; see `step_driver` for the form.
 
 Any part of it may be missing: user code can write there, and clusters keep so many bytes of it and no more.
 """

@@ -20,7 +20,9 @@ Wanted = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict and what it was passed on: the pod with the claim, or None for an attempt that never was claimed."""
+    """A verdict and what it was passed on: the pod with the claim, or None for an attempt that never was
+    claimed.
+    """
 
     attempt_id: int
     pod_uid: str | None
@@ -102,7 +104,10 @@ class ExecutorWork(Work):
         return [_candidate(row) for row in await self._rows("to_start", cluster, *_columns(wanted))]
 
     async def claim(self, pods: Sequence[Observation]) -> list[int]:
-        """Let the first pod of each of these run user code; those that may. Repeating it for the same pod stays true (the answer may have been lost)."""
+        """Let the first pod of each of these run user code; those that may.
+
+        Repeating it for the same pod stays true (the answer may have been lost).
+        """
         if not pods:
             return []
         rows = await self._rows(
@@ -117,7 +122,10 @@ class ExecutorWork(Work):
         return [row["id"] for row in rows]
 
     async def finish(self, judged: Sequence[Judged]) -> list[int]:
-        """Stores verdicts; those that counted. A second verdict, and one on a pod that does not hold the claim, changes nothing."""
+        """Stores verdicts; those that counted.
+
+        A second verdict, and one on a pod that does not hold the claim, changes nothing.
+        """
         if not judged:
             return []
         verdicts = [one.verdict for one in judged]
@@ -156,7 +164,9 @@ class ExecutorWork(Work):
         )
 
     async def under_way(self, cluster: str, attempts: Collection[int]) -> list[UnderWay]:
-        """Those of these attempts that have no verdict and whose stop, where they are not claimed, was not asked for."""
+        """Those of these attempts that have no verdict and whose stop, where they are not claimed, was not
+        asked for.
+        """
         return [_under_way(row) for row in await self._rows("under_way", cluster, list(attempts))]
 
     async def admitted_without_attempt(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:

@@ -43,7 +43,10 @@ class StartLimits:
     """How long an attempt may wait before its user code begins, by what it waits for."""
 
     unclaimed_seconds: float
-    """For a pod that can be claimed, from the attempt's creation on. The others but one count from the claim."""
+    """For a pod that can be claimed, from the attempt's creation on.
+
+    The others but one count from the claim.
+    """
     quota_seconds: float
     """For a quota, from the attempt's creation on."""
     unscheduled_seconds: float
@@ -53,7 +56,9 @@ class StartLimits:
     grace_seconds: float
 
     def pod_seconds(self, job: Job) -> float:
-        """After its claim a pod of this job runs no longer than this, even where nobody but its node can tell it so."""
+        """After its claim a pod of this job runs no longer than this, even where nobody but its node can tell
+        it so.
+        """
         return (
             self.unscheduled_seconds
             + self.image_pull_seconds
@@ -66,7 +71,8 @@ class StartLimits:
 def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None:
     """What became of the attempt, or None while it still runs.
 
-    Only the pod that holds the claim counts: another one, gated, says nothing. A claimed pod that is gone is `lost`.
+    Only the pod that holds the claim counts: another one, gated, says nothing. A claimed pod that is gone is
+    `lost`.
     """
     pod = _claimed_pod(observation, claimed.pod_uid)
     if pod is None and claimed.stop_reason is not None:
@@ -83,7 +89,9 @@ def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None
 
 
 def stopped(reason: Reason, message: str) -> Verdict:
-    """The end of an attempt that was asked to stop: a run past its time failed, everything else was cancelled."""
+    """The end of an attempt that was asked to stop: a run past its time failed, everything else was
+    cancelled.
+    """
     return Verdict(
         outcome=Status.FAILED if reason is Reason.TIMED_OUT else Status.CANCELLED,
         reason=reason,
@@ -105,7 +113,9 @@ def over_quota(seconds: float, why: str) -> Verdict:
 
 
 def too_slow(waiting: Waiting, seconds: float, limits: StartLimits) -> Cause | None:
-    """Why a pod that was released so long ago, and still waits for this, is to be given up; None: it may wait on."""
+    """Why a pod that was released so long ago, and still waits for this, is to be given up; None: it may wait
+    on.
+    """
     if waiting.what is WaitingFor.NODE:
         reason, limit, what = Reason.UNSCHEDULABLE, limits.unscheduled_seconds, "No node took the pod"
     elif waiting.what is WaitingFor.IMAGE:
@@ -137,7 +147,9 @@ def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
 
 
 def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
-    """The evidence from the strongest to the weakest: a fault of ours, a stop, what the cluster did, a limit, the clone, the exit code."""
+    """The evidence from the strongest to the weakest: a fault of ours, a stop, what the cluster did, a limit,
+    the clone, the exit code.
+    """
     if end.fault is not None:
         return _error(
             Reason.PLATFORM, f"The job could not be supervised: {end.fault.strip().splitlines()[-1]}"

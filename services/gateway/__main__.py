@@ -1,6 +1,7 @@
 """The gateway: accepts webhooks so that they survive anything, and serves the HTTP API.
 
-It is the only writer of users, tokens, repositories, grants, pipelines, deliveries and commands. It may be killed at any moment and run in several replicas.
+It is the only writer of users, tokens, repositories, grants, pipelines, deliveries and commands. It may be
+killed at any moment and run in several replicas.
 """
 
 import asyncio

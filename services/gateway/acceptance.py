@@ -1,7 +1,7 @@
 """Accepting a delivery: durable in Postgres, or durable in the inlet, or refused. Nothing in between.
 
-The answer is known within `database_wait_seconds` + `inlet_wait_seconds`. A commit whose answer is lost counts as Postgres away: the copy that then comes
-through the inlet is absorbed.
+The answer is known within `database_wait_seconds` + `inlet_wait_seconds`. A commit whose answer is lost
+counts as Postgres away: the copy that then comes through the inlet is absorbed.
 """
 
 import asyncio
@@ -42,7 +42,10 @@ class Acceptance:
         return (not self._circuit.is_open and await self._answers()) or await self._inlet.answers()
 
     async def accept(self, delivery: Delivery) -> Kept:
-        """Returns when the delivery survives anything. Raises Unavailable, or Refused when the record will never take this row."""
+        """Returns when the delivery survives anything.
+
+        Raises Unavailable, or Refused when the record will never take this row.
+        """
         if not self._circuit.is_open:
             try:
                 kept = await self._groups.store(delivery)

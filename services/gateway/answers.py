@@ -30,7 +30,8 @@ class Page(BaseModel, Generic[V]):
 
     items: list[V]
     next_cursor: str | None = Field(
-        description="For the parameter `cursor` of the next request with the same filters; null: this was all."
+        description="For the parameter `cursor` of the next request with the same filters; null: this was "
+        "all."
     )
 
 

@@ -1,4 +1,5 @@
-"""The gateway as an aiohttp application: the routes of the table, and an answer on purpose for everything else.
+"""The gateway as an aiohttp application: the routes of the table, and an answer on purpose for everything
+else.
 
 There is no middleware: webhooks pay for nothing but their own handler.
 """

@@ -1,7 +1,7 @@
 """From the Authorization header to a caller.
 
-Form and checksum are checked before anything is looked up. Answers are kept for a few seconds, so a revoked token works at most that long in other gateways,
-and not at all here.
+Form and checksum are checked before anything is looked up. Answers are kept for a few seconds, so a revoked
+token works at most that long in other gateways, and not at all here.
 """
 
 import time
@@ -25,7 +25,9 @@ class Callers:
         self._kept: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Raises Problem 401 for a token that is missing, malformed, unknown, expired or revoked; Transient while the record is away."""
+        """Raises Problem 401 for a token that is missing, malformed, unknown, expired or revoked; Transient
+        while the record is away.
+        """
         token_hash = hash_token(_token(authorization))
         kept = self._kept.get(token_hash)
         if kept is not None and time.monotonic() - kept[0] < KEPT_SECONDS:

@@ -1,4 +1,5 @@
-"""`python -m services.gateway.bootstrap`: makes the first administrator where there is none, and prints the token once.
+"""`python -m services.gateway.bootstrap`: makes the first administrator where there is none, and prints the
+token once.
 
 With `--new-token` it prints another token of an administrator. A token that was made through the API ends
 with the token that made it, so this is how an administrator's first token is replaced.
@@ -21,7 +22,10 @@ EMAIL = "admin@towpath.invalid"
 
 
 async def make_first_admin(settings: DatabaseSettings, email: str) -> str | None:
-    """The administrator's token; None when there is an administrator already. Raises ValueError when somebody else has the e-mail address."""
+    """The administrator's token; None when there is an administrator already.
+
+    Raises ValueError when somebody else has the e-mail address.
+    """
     token = new_token()
     async with open_database(settings) as database, open_store(database, None).transaction() as work:
         if await work.has_admin_under_lock():

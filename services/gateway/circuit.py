@@ -1,6 +1,7 @@
 """Whether Postgres is worth trying. Pure: it counts what it is told.
 
-After a few failures in a row the circuit is open: deliveries go straight to the inlet and pay no waiting time. Only a probe that succeeds closes it.
+After a few failures in a row the circuit is open: deliveries go straight to the inlet and pay no waiting
+time. Only a probe that succeeds closes it.
 """
 
 FAILURES_TO_OPEN = 3

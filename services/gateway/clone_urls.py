@@ -1,7 +1,7 @@
 """Which clone URLs may be registered. Pure: no name is resolved.
 
-An executor fetches from this address with the repository's credentials, so it must not lead into the installation's own network, and nothing in it may be
-read as an option.
+An executor fetches from this address with the repository's credentials, so it must not lead into the
+installation's own network, and nothing in it may be read as an option.
 """
 
 import ipaddress
@@ -12,7 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,2000}")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _TRANSLATED = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
-"""RFC 6052, RFC 4291 (compatible addresses, no longer in use) and RFC 2765: the IPv4 address is at the end."""
+"""RFC 6052, RFC 4291 (compatible addresses, no longer in use) and RFC 2765: the IPv4 address is at the end.
+"""
 _LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")
 """RFC 8215: for networks of one's own."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -1,7 +1,8 @@
 """Connections of strangers are bounded in number and in time.
 
 1. A new connection has to send the whole head of a request within `head_seconds`. The head of each further
-   request has as much time from its first byte. A connection without a request is closed after `idle_seconds`.
+   request has as much time from its first byte. A connection without a request is closed after
+   `idle_seconds`.
 2. At the limit a new connection takes the place of the one that has waited longest for a head. Connections
    whose requests are being answered stay.
 3. Where all are being answered, the new one is refused with a problem that names the limit.

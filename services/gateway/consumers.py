@@ -1,4 +1,7 @@
-"""What gateways hear on the bus: effects of commands, and whatever a live view may have to look at again. Doorbells only; missing one costs a moment."""
+"""What gateways hear on the bus: effects of commands, and whatever a live view may have to look at again.
+
+Doorbells only; missing one costs a moment.
+"""
 
 from services.gateway.effects import Effects
 from services.gateway.live_logs import LiveLogs

@@ -1,6 +1,8 @@
-"""Dead letters: taken from the broker into the record, where people find them, and given back when somebody asks.
+"""Dead letters: taken from the broker into the record, where people find them, and given back when somebody
+asks.
 
-A letter is one row for each queue in which the message died, however often it is told of. Replaying is safe to repeat, as every handler is.
+A letter is one row for each queue in which the message died, however often it is told of. Replaying is safe
+to repeat, as every handler is.
 """
 
 from collections.abc import Sequence

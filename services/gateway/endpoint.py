@@ -1,4 +1,6 @@
-"""From a route to an aiohttp handler: token, path, query and body are understood in this order, and every way out is an answer on purpose."""
+"""From a route to an aiohttp handler: token, path, query and body are understood in this order, and every way
+out is an answer on purpose.
+"""
 
 import time
 from collections.abc import Awaitable, Callable

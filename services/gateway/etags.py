@@ -6,7 +6,10 @@ def etag_of(version: int) -> str:
 
 
 def allows(if_match: str | None, version: int) -> bool:
-    """Whether a change made under this header may go on. Without the header it may; a weak tag never matches."""
+    """Whether a change made under this header may go on.
+
+    Without the header it may; a weak tag never matches.
+    """
     if if_match is None:
         return True
     wanted = [part.strip() for part in if_match.split(",")]

@@ -27,7 +27,9 @@ class Shape(BaseModel):
 
 
 class Filters(BaseModel):
-    """What every model of a query string keeps: text is read as numbers and instants, unknown parameters are refused."""
+    """What every model of a query string keeps: text is read as numbers and instants, unknown parameters are
+    refused.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,7 +75,10 @@ def _utc(at: datetime) -> datetime:
 
 
 def instant_text(at: datetime) -> str:
-    """RFC 3339 in UTC with Z and microseconds. (asyncpg gives the first and the last instant of all without a zone.)"""
+    """RFC 3339 in UTC with Z and microseconds.
+
+    (asyncpg gives the first and the last instant of all without a zone.)
+    """
     return (
         (at if at.tzinfo else at.replace(tzinfo=UTC))
         .astimezone(UTC)

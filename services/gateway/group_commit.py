@@ -1,7 +1,8 @@
 """Concurrent deliveries share one transaction.
 
-Nobody waits when nothing is in flight: what arrives while a group commits makes up the next group. A large body goes alone and holds up no group.
-Every group is bounded by the age of its oldest delivery; one that takes longer is left behind (it may still commit: the copy in the inlet is then absorbed).
+Nobody waits when nothing is in flight: what arrives while a group commits makes up the next group. A large
+body goes alone and holds up no group. Every group is bounded by the age of its oldest delivery; one that
+takes longer is left behind (it may still commit: the copy in the inlet is then absorbed).
 """
 
 import asyncio
@@ -31,7 +32,10 @@ class Refused(Exception):
 
 
 Commit = Callable[[Sequence[Delivery]], Awaitable[list[Kept]]]
-"""Stores all or nothing and answers in the same order. Raises Transient when it isn't known to be stored, Refused or a database error otherwise."""
+"""Stores all or nothing and answers in the same order.
+
+Raises Transient when it isn't known to be stored, Refused or a database error otherwise.
+"""
 
 
 @dataclass(slots=True)
@@ -53,7 +57,10 @@ class GroupCommit:
         self._is_draining = False
 
     async def store(self, delivery: Delivery) -> Kept:
-        """Returns when the delivery is committed. Raises Transient when that is not known in time, Refused when it never will be."""
+        """Returns when the delivery is committed.
+
+        Raises Transient when that is not known in time, Refused when it never will be.
+        """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(delivery, loop.create_future(), loop.time() + self._wait_seconds)
         if len(delivery.body) > ALONE_BYTES:
@@ -103,7 +110,10 @@ class GroupCommit:
                     waiting.kept.set_result(kept)
 
     async def _within(self, group: list[_Waiting]) -> list[Kept]:
-        """The commit's answers, or Transient at the deadline. The commit is cancelled but not waited for: a hung connection takes its time to give up."""
+        """The commit's answers, or Transient at the deadline.
+
+        The commit is cancelled but not waited for: a hung connection takes its time to give up.
+        """
         crashpoint("gateway.verified_not_stored")
         commit = asyncio.ensure_future(self._commit([waiting.delivery for waiting in group]))
         left = min(waiting.deadline for waiting in group) - asyncio.get_running_loop().time()

@@ -1,6 +1,7 @@
 """The secrets of repositories' own hooks, in memory: verification goes on while Postgres is away.
 
-Refreshed at once after a change through this gateway, and every `hook_secrets_seconds` for changes through others.
+Refreshed at once after a change through this gateway, and every `hook_secrets_seconds` for changes through
+others.
 """
 
 import asyncio
@@ -65,7 +66,10 @@ class HookSecrets:
             self._hooks = hooks
 
     async def changed(self) -> None:
-        """After a change that is committed. Postgres going away just then is no reason to fail: the next look follows."""
+        """After a change that is committed.
+
+        Postgres going away just then is no reason to fail: the next look follows.
+        """
         try:
             await self.refresh()
         except Transient as error:

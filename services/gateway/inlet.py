@@ -1,6 +1,9 @@
-"""The inlet: where deliveries wait while Postgres is away. The queue holds their only copy and is never wiped.
+"""The inlet: where deliveries wait while Postgres is away.
 
-Only gateways consume it. A message is acknowledged after the commit of its delivery, and a second copy of one that had been committed after all is absorbed.
+The queue holds their only copy and is never wiped.
+
+Only gateways consume it. A message is acknowledged after the commit of its delivery, and a second copy of one
+that had been committed after all is absorbed.
 """
 
 import asyncio
@@ -36,7 +39,10 @@ class Inlet:
         self._body_bytes = body_bytes
 
     async def keep(self, delivery: Delivery) -> None:
-        """Returns when the broker has the delivery on disk. Raises Transient: it is too large, the inlet is full, or the broker does not confirm in time."""
+        """Returns when the broker has the delivery on disk.
+
+        Raises Transient: it is too large, the inlet is full, or the broker does not confirm in time.
+        """
         if delivery.body_bytes > self._body_bytes:
             raise Transient("too large for the inlet")
         message = to_message(delivery)
@@ -54,7 +60,9 @@ class Inlet:
         return await self._bus.answers()
 
     async def run(self) -> None:
-        """Keeps the connection open, so that the first delivery after Postgres has gone does not wait for one."""
+        """Keeps the connection open, so that the first delivery after Postgres has gone does not wait for
+        one.
+        """
         while True:
             await self._bus.answers()
             await asyncio.sleep(WARM_SECONDS)
@@ -63,8 +71,9 @@ class Inlet:
 async def on_arrived(record: Record, store: GatewayStore, arrived: Sequence[Arrived]) -> None:
     """Store what waited in the inlet. Safe to repeat: a delivery that is known already stays as it is.
 
-    What cannot be read, and what the record refuses when it is alone, goes to the dead letters: it harms no other, and nothing of it is lost.
-    Raises Transient while Postgres is away (the consumer holds its messages and waits), and Refused for one of several (each is then tried alone).
+    What cannot be read, and what the record refuses when it is alone, goes to the dead letters: it harms no
+    other, and nothing of it is lost. Raises Transient while Postgres is away (the consumer holds its messages
+    and waits), and Refused for one of several (each is then tried alone).
     """
     readable = [message for one in arrived if (message := _read(one.body)) is not None]
     unreadable = [one.body for one in arrived if _read(one.body) is None]

@@ -44,7 +44,9 @@ def check_single(request: web.Request, names: Iterable[str] = SINGLE) -> None:
 
 
 def check_encoding(request: web.Request) -> None:
-    """Compressed bodies are refused: a few kilobytes could become gigabytes, and signatures are over raw bytes."""
+    """Compressed bodies are refused: a few kilobytes could become gigabytes, and signatures are over raw
+    bytes.
+    """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise Problem(

@@ -1,11 +1,14 @@
 """The listener: a connection costs little until the head of its first request has come.
 
-1. A new connection is accepted and counted (`connections`). Its bytes are kept here. It has no request handler.
+1. A new connection is accepted and counted (`connections`). Its bytes are kept here. It has no request
+   handler.
 2. When the head of its first request is whole, it gets a request handler, which gets these bytes first.
-3. A connection whose head does not come within `head_seconds` is answered 408, or closed where it sent nothing.
+3. A connection whose head does not come within `head_seconds` is answered 408, or closed where it sent
+   nothing.
    At the limit of connections, the one that has waited longest makes room for a new one.
 
-Connections are accepted some at a time, so that a flood of them does not hold up requests that are being answered.
+Connections are accepted some at a time, so that a flood of them does not hold up requests that are being
+answered.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """The live logs of runs: committed first, shown second.
 
-Each run that somebody watches has one `Watch`. Doorbells (`log.appended`, `run.*`, `log.sealed`) wake it, and it looks by itself every few seconds.
-Watchers hold nothing but their positions: each reads on at its own pace, and what one of them reads the others find in a bounded memory, so that Postgres
-is read once for all of them.
+Each run that somebody watches has one `Watch`. Doorbells (`log.appended`, `run.*`, `log.sealed`) wake it, and
+it looks by itself every few seconds. Watchers hold nothing but their positions: each reads on at its own
+pace, and what one of them reads the others find in a bounded memory, so that Postgres is read once for all of
+them.
 """
 
 import asyncio
@@ -177,7 +178,10 @@ class LiveLogs:
             watch.wake()
 
     async def chunks(self, stream_id: int, from_line: int) -> list[Chunk]:
-        """Some of the stream's chunks, the first with this line in it; none when nothing is stored there. One read serves all. Raises Transient."""
+        """Some of the stream's chunks, the first with this line in it; none when nothing is stored there.
+
+        One read serves all. Raises Transient.
+        """
         key = (stream_id, from_line)
         if key in self._kept:
             self._kept.move_to_end(key)

@@ -96,7 +96,10 @@ def chunk_of(first_line: int, raw: bytes) -> Chunk:
 
 
 def shown(chunk: Chunk, from_line: int, nonce: str) -> list[Said | Marked]:
-    """What a chunk says from a line on: runs of lines, and the marks of steps between them. User code can imitate a mark; it is for display alone."""
+    """What a chunk says from a line on: runs of lines, and the marks of steps between them.
+
+    User code can imitate a mark; it is for display alone.
+    """
     told: list[Said | Marked] = []
     lines: list[str] = []
     first = max(chunk.first_line, from_line)

@@ -33,7 +33,9 @@ class MemoryReturn:
             await self.give_back()
 
     async def give_back(self) -> bool:
-        """Gives back what is free, in a thread, where the process is much larger than at its smallest. True: it has.
+        """Gives back what is free, in a thread, where the process is much larger than at its smallest.
+
+        True: it has.
 
         Memory that is freed later does not make the process larger, so a try that found nothing to give back
         must not keep the next one from trying.

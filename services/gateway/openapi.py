@@ -15,7 +15,8 @@ from services.gateway.routing import Answer, HeaderParameter, Route
 _TEXT = {"type": "string"}
 _EVENT = {
     "type": "object",
-    "description": "Data is JSON. lines: {stream, job, attempt, container, first_line, lines}; step: {stream, …, line, phase, index, name or exit_code}; "
+    "description": "Data is JSON. lines: {stream, job, attempt, container, first_line, lines}; step: "
+    "{stream, …, line, phase, index, name or exit_code}; "
     "status and end: {status, reason}.",
     "properties": {"id": _TEXT, "event": {"enum": ["lines", "step", "status", "end"]}, "data": _TEXT},
 }
@@ -61,7 +62,8 @@ def build_document(routes: Sequence[Route], version: str) -> Schema:
         "info": {
             "title": "Towpath",
             "version": version,
-            "description": "CI/CD that loses nothing, doubles nothing and explains every verdict. Errors are problem details (RFC 9457).",
+            "description": "CI/CD that loses nothing, doubles nothing and explains every verdict. Errors "
+            "are problem details (RFC 9457).",
         },
         "paths": paths,
         "components": {

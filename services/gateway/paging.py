@@ -31,7 +31,10 @@ def _hash(filters: Mapping[str, object]) -> bytes:
 
 
 def cursor_after(last_id: int, filters: Mapping[str, object]) -> str:
-    """Where the next page begins. `filters` are the list's name and all that narrows it, the caller included."""
+    """Where the next page begins.
+
+    `filters` are the list's name and all that narrows it, the caller included.
+    """
     return base64.urlsafe_b64encode(struct.pack(">q", last_id) + _hash(filters)).rstrip(b"=").decode()
 
 
@@ -54,7 +57,9 @@ def id_before(cursor: str | None, filters: Mapping[str, object]) -> int:
 def split_page(
     rows: Sequence[R], limit: int, filters: Mapping[str, object]
 ) -> tuple[Sequence[R], str | None]:
-    """The page in rows that were read with one more than `limit`, and the cursor of the next page where there is one."""
+    """The page in rows that were read with one more than `limit`, and the cursor of the next page where there
+    is one.
+    """
     if len(rows) <= limit:
         return rows, None
     return rows[:limit], cursor_after(rows[limit - 1]["id"], filters)

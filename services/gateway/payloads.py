@@ -22,7 +22,8 @@ def payload_bytes(body: bytes, content_type: str) -> int:
 
 
 def speaks_for_another(body: bytes, content_type: str, hook: Hook) -> bool:
-    """Whether the body names a repository that is not the hook's: by the forge's id where it is known, else by full name.
+    """Whether the body names a repository that is not the hook's: by the forge's id where it is known, else
+    by full name.
 
     A body that names none, or cannot be read, speaks for nobody: it is stored, and nothing comes of it.
     """

@@ -3,7 +3,8 @@
 1. A request takes a place in the queue, or is refused if the queue, or the user's part of it, is full.
 2. It waits for one of a few worker processes. Workers are started when they are needed first, and kept.
 3. The worker answers with the pipeline or with its problems.
-4. A worker that takes too long is ended, and the request is answered with 503. If a kept worker has died, a new
+4. A worker that takes too long is ended, and the request is answered with 503. If a kept worker has died, a
+   new
    one reads the document; if that dies too, the answer is 503.
 """
 

@@ -114,12 +114,17 @@ def invalid(path: str, code: str, message: str) -> Problem:
 
 
 def faults_of(error: ValidationError, where: str) -> list[Fault]:
-    """What pydantic found, in our words. `where` is body or query. Values are never repeated: they may be secrets.
+    """What pydantic found, in our words.
+
+    `where` is body or query. Values are never repeated: they may be secrets.
 
     More than `FAULT_LIMIT` faults are counted, not listed: a body of 1 MiB can have 100,000.
     """
     if error.error_count() > FAULT_LIMIT:
-        message = f"{error.error_count()} parts of the {where} are wrong; they are listed where it is {FAULT_LIMIT} at most"
+        message = (
+            f"{error.error_count()} parts of the {where} are wrong; they are listed where it is "
+            f"{FAULT_LIMIT} at most"
+        )
         return [Fault(path=where, code="too_many_faults", message=message)]
     return [
         _fault(found, where)

@@ -15,7 +15,8 @@ Thing = Literal["pipelines", "tokens"]
 async def check_quota(work: Any, call: Call[Any, Any], thing: Thing, owner_id: int) -> None:
     """Raises Problem 409 if the owner has as many as the setting allows.
 
-    The user stays locked until the transaction ends, so that requests at the same time can't pass the limit together.
+    The user stays locked until the transaction ends, so that requests at the same time can't pass the limit
+    together.
     """
     if call.caller.may(Scope.ADMIN):
         return

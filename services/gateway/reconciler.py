@@ -9,9 +9,11 @@ MOST_BATCHES = 40
 
 
 class BodyRetention:
-    """Drops the bodies of decided deliveries past their retention; ids and hashes stay, so that a replay is recognised.
+    """Drops the bodies of decided deliveries past their retention; ids and hashes stay, so that a replay is
+    recognised.
 
-    It remembers how far it has come, so that a look costs nothing when nothing is old; after a restart it begins anew.
+    It remembers how far it has come, so that a look costs nothing when nothing is old; after a restart it
+    begins anew.
     """
 
     def __init__(self, store: GatewayStore, days: int) -> None:

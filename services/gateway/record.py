@@ -10,7 +10,10 @@ from shared.db import Relay
 
 
 class Record:
-    """Where accepted deliveries go. Deliveries and the message that names them are one statement, so one transaction."""
+    """Where accepted deliveries go.
+
+    Deliveries and the message that names them are one statement, so one transaction.
+    """
 
     def __init__(self, store: GatewayStore, relay: Relay) -> None:
         self._store = store

@@ -1,4 +1,7 @@
-"""What a route of the API is. From these values come both what aiohttp serves and the OpenAPI document, so the two cannot differ."""
+"""What a route of the API is.
+
+From these values come both what aiohttp serves and the OpenAPI document, so the two cannot differ.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -70,7 +73,10 @@ class HeaderParameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One method of one path. Exactly one of `handler` (a Call comes to it) and `direct` (the bare request does) is given."""
+    """One method of one path.
+
+    Exactly one of `handler` (a Call comes to it) and `direct` (the bare request does) is given.
+    """
 
     method: str
     path: str
@@ -83,7 +89,10 @@ class Route:
     body: type[BaseModel] | None = None
     is_body_optional: bool = False
     body_bytes: int = 64 << 10
-    """The body's limit. Reading a larger one, with a mistake in each of its fields, would hold up other requests."""
+    """The body's limit.
+
+    Reading a larger one, with a mistake in each of its fields, would hold up other requests.
+    """
     query: type[Filters] = NoFilters
     headers: tuple[HeaderParameter, ...] = ()
     problems: frozenset[int] = frozenset()

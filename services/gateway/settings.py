@@ -13,25 +13,42 @@ class GatewaySettings(ServiceSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     """0: any free port."""
     public_url: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
-    """How forges reach this gateway; part of the `webhook_url` that a registration answers. Empty: the address of that request."""
+    """How forges reach this gateway; part of the `webhook_url` that a registration answers.
+
+    Empty: the address of that request.
+    """
     github_webhook_secret: SecretStr = SecretStr("")
-    """The forge-wide secrets of GitHub, separated by commas (several while one is being replaced). Empty: such webhooks are refused."""
+    """The forge-wide secrets of GitHub, separated by commas (several while one is being replaced).
+
+    Empty: such webhooks are refused.
+    """
     gitea_webhook_secret: SecretStr = SecretStr("")
     """The same for Gitea."""
     allow_local_clone_urls: bool = False
-    """True: file:// and http:// to this machine may be registered as clone URLs. For demos and tests: jobs could read what the executor can."""
+    """True: file:// and http:// to this machine may be registered as clone URLs.
+
+    For demos and tests: jobs could read what the executor can.
+    """
 
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """The cluster whose executors' dead letters are kept here, beside those of all other queues."""
 
     database_wait_seconds: PositiveFloat = 0.8
-    """How long a webhook waits for Postgres before it goes to the inlet. A group commit takes a few milliseconds; forges give up after 10 s."""
+    """How long a webhook waits for Postgres before it goes to the inlet.
+
+    A group commit takes a few milliseconds; forges give up after 10 s.
+    """
     inlet_wait_seconds: PositiveFloat = 0.8
     """How long it then waits for the inlet. Both together stay under 2 s."""
     inlet_body_bytes: PositiveInt = 8 * MEBIBYTE
-    """Larger bodies are not kept in the inlet: RabbitMQ 4 refuses messages over 16 MiB, and base64 adds a third."""
+    """Larger bodies are not kept in the inlet: RabbitMQ 4 refuses messages over 16 MiB, and base64 adds a
+    third.
+    """
     webhook_body_bytes: PositiveInt = 25 * MEBIBYTE
-    """GitHub sends no more. A form may be three times as large, because each escaped byte of its payload takes three."""
+    """GitHub sends no more.
+
+    A form may be three times as large, because each escaped byte of its payload takes three.
+    """
     body_memory_bytes: PositiveInt = 256 * MEBIBYTE
     """Bodies held at once by one gateway, over all requests.
 
@@ -60,7 +77,10 @@ class GatewaySettings(ServiceSettings):
     send_seconds: PositiveFloat = 60
     """How long a client may read nothing of its answer while more of it waits."""
     pipeline_processes: PositiveInt = 2
-    """Processes that read pipelines beside one gateway, started when they are needed first. Each takes 40 MB."""
+    """Processes that read pipelines beside one gateway, started when they are needed first.
+
+    Each takes 40 MB.
+    """
     pipeline_checks: PositiveInt = 64
     """Pipelines that are read, or wait for it, at once in one gateway: being saved, or validated.
 

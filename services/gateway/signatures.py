@@ -1,7 +1,7 @@
 """Signatures of webhooks: HMAC-SHA256 over the raw bytes. Pure.
 
-A signature is believed in one spelling only, 64 lower-case hexadecimal digits in one header; SHA-1 signatures are not looked at. Comparison takes the same
-time whatever is wrong.
+A signature is believed in one spelling only, 64 lower-case hexadecimal digits in one header; SHA-1 signatures
+are not looked at. Comparison takes the same time whatever is wrong.
 """
 
 import hmac
@@ -14,7 +14,8 @@ _PREFIX = "sha256="
 def claimed_signature(plain: Sequence[str], prefixed: Sequence[str]) -> str | None:
     """The 64 digits that a request claims, None when it claims none properly.
 
-    `plain` and `prefixed` are all values of the header that holds bare digits (Gitea's) and of the one that begins with `sha256=` (X-Hub-Signature-256).
+    `plain` and `prefixed` are all values of the header that holds bare digits (Gitea's) and of the one that
+    begins with `sha256=` (X-Hub-Signature-256).
     """
     if len(plain) > 1 or len(prefixed) > 1:
         return None
@@ -28,7 +29,10 @@ def claimed_signature(plain: Sequence[str], prefixed: Sequence[str]) -> str | No
 
 
 def is_signed(body: bytes, signature: str, secrets: Sequence[bytes]) -> bool:
-    """Whether one of the secrets made this signature. Every secret is tried, so that time tells nothing about which one it was."""
+    """Whether one of the secrets made this signature.
+
+    Every secret is tried, so that time tells nothing about which one it was.
+    """
     claimed = signature.encode("utf-8", "replace")  # bytes: compare_digest raises on str that is not ASCII
     found = False
     for secret in secrets:

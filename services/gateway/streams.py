@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from services.gateway.problems import Problem
 
 _SCARCE = 0.75
-"""Of all streams. From here on a user gets a tenth of the usual number: a few users can't keep all others out."""
+"""Of all streams.
+
+From here on a user gets a tenth of the usual number: a few users can't keep all others out.
+"""
 
 
 class Streams:

@@ -16,7 +16,10 @@ from shared.pipeline.model import Concurrency, Triggers
 _EVENTS = {"branch": "pushed branches", "tag": "pushed tags", "pull_request": "pull requests"}
 _GROUP_HINT = "Write ${{ event.pull_request || event.ref }}, or end the expression with a word: || 'none'"
 HINT_LIMIT = 3
-"""Warnings with a hint. Each hint compares a name with up to `COMPARED_LIMIT` others, which takes milliseconds."""
+"""Warnings with a hint.
+
+Each hint compares a name with up to `COMPARED_LIMIT` others, which takes milliseconds.
+"""
 COMPARED_LIMIT = 200
 """Of more repositories of one owner it isn't told whether a glob stands for one: then there is no warning."""
 
@@ -64,7 +67,10 @@ def _may_stand_for(name: str, names: Set[str], by_owner: Mapping[str, Sequence[s
 
 
 def _message(name: str) -> str:
-    return f"nothing will run for {name}: no repository of this name is registered of which the pipeline's owner is maintainer"
+    return (
+        f"nothing will run for {name}: no repository of this name is registered of which the pipeline's "
+        "owner is maintainer"
+    )
 
 
 def _hint(name: str, usable: Sequence[str]) -> str | None:

@@ -1,7 +1,8 @@
 """Requests that cannot be read as HTTP, answered as problem details like everything else.
 
-aiohttp's parser refuses them before there is a request, so that this stands in its connection. The rest of what such a client sends is thrown away for a
-moment: a connection closed with unread data in it is reset, and the answer lost.
+aiohttp's parser refuses them before there is a request, so that this stands in its connection. The rest of
+what such a client sends is thrown away for a moment: a connection closed with unread data in it is reset, and
+the answer lost.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Who reads logs at this moment, and whether they still may.
 
-A request's token and its right to see the run are checked when it comes in. An answer that lasts is checked again
-every `CHECK_SECONDS`, with one statement for all of them. It ends when the token was revoked or has expired, the
-user was disabled, or the user may no longer see the run. While Postgres is away nobody can withdraw a right, and
-answers go on.
+A request's token and its right to see the run are checked when it comes in. An answer that lasts is checked
+again every `CHECK_SECONDS`, with one statement for all of them. It ends when the token was revoked or has
+expired, the user was disabled, or the user may no longer see the run. While Postgres is away nobody can
+withdraw a right, and answers go on.
 """
 
 import asyncio

@@ -1,7 +1,9 @@
-"""Webhooks: verified over the raw bytes before anything else, stored as received, answered when they are durable.
+"""Webhooks: verified over the raw bytes before anything else, stored as received, answered when they are
+durable.
 
-Nothing in a body picks a secret. Forge-wide secrets count at `/webhooks/{forge}`; at `/webhooks/{forge}/{hook_key}` that repository's own secret alone does.
-This path carries the load of the whole system: no models, no middleware, one read of the body.
+Nothing in a body picks a secret. Forge-wide secrets count at `/webhooks/{forge}`; at
+`/webhooks/{forge}/{hook_key}` that repository's own secret alone does. This path carries the load of the
+whole system: no models, no middleware, one read of the body.
 """
 
 import asyncio

@@ -1,12 +1,15 @@
-"""What the Kubernetes API answers for a container's log with timestamps, read by bytes: `<RFC 3339 time> <bytes>` and a line feed.
+"""What the Kubernetes API answers for a container's log with timestamps, read by bytes: `<RFC 3339 time>
+<bytes>` and a line feed.
 
-Pure. The API names no place in a log, so the last lines that were taken are remembered by their digests (`Tail`), and a new answer is taken from behind them.
-What can't be proven to follow them is told as a gap, and nothing is dropped that was not recognised. A line without a time is never log text: it is what the
+Pure. The API names no place in a log, so the last lines that were taken are remembered by their digests
+(`Tail`), and a new answer is taken from behind them. What can't be proven to follow them is told as a gap,
+and nothing is dropped that was not recognised. A line without a time is never log text: it is what the
 kubelet writes into an answer when it fails.
 
-The kubelet reads only the newest of the files that it rotates. While it follows, it goes on from a rotated file to the newest one, and never says when there
-was one in between. That takes a reader that was held up: lines of seconds are missing then, and the line before them is read seconds late. Such a place is
-doubted, and asked about in a new answer: of what had been printed when an answer began, nothing is passed over in it.
+The kubelet reads only the newest of the files that it rotates. While it follows, it goes on from a rotated
+file to the newest one, and never says when there was one in between. That takes a reader that was held up:
+lines of seconds are missing then, and the line before them is read seconds late. Such a place is doubted, and
+asked about in a new answer: of what had been printed when an answer began, nothing is passed over in it.
 """
 
 import re
@@ -23,16 +26,25 @@ from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLine
 from services.logsink.masking import Masker
 
 TAIL_LINES = 64
-"""Remembered by digest. One would do, for a digest counts the lines of one time before it; more are there for a log that lost its last lines in a crash."""
+"""Remembered by digest.
+
+One would do, for a digest counts the lines of one time before it; more are there for a log that lost its last
+lines in a crash.
+"""
 REOPEN_BEFORE = timedelta(seconds=5)
-"""An answer begins so long before the last line that was taken: two streams of one container are not strictly in order."""
+"""An answer begins so long before the last line that was taken: two streams of one container are not strictly
+in order.
+"""
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _STAMP_BYTES = 30
 _MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
 _SKIPPED_SECONDS = 3
-"""A kubelet looks for logs to rotate this often at most, so a file that was never read spans so long at least."""
+"""A kubelet looks for logs to rotate this often at most, so a file that was never read spans so long at
+least.
+"""
 _LATE_SECONDS = 2
-"""The line before such a file is read at least that span late; less a second, for the clocks of two machines."""
+"""The line before such a file is read at least that span late; less a second, for the clocks of two machines.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,10 @@ class Broken(Enum):
     TAIL_MISSING = auto()
     """The lines that were taken last are not there: the files they stood in were rotated away, or lost."""
     WENT_BACK = auto()
-    """Lines come from an earlier second than those before: again, or of a clock that was set back. An answer from the log's beginning tells which."""
+    """Lines come from an earlier second than those before: again, or of a clock that was set back.
+
+    An answer from the log's beginning tells which.
+    """
     DOUBTFUL = auto()
     """Files may have been passed over before the next line. A new answer that is `whole_until` tells."""
 
@@ -95,7 +110,10 @@ class Answer:
         whole_until: float = 0,
         longest_line_bytes: int = LONGEST_LINE_BYTES,
     ) -> None:
-        """`can_skip_files`: whether the log is long enough to have been rotated. `whole_until`: no file is passed over among lines up to then (Unix time)."""
+        """`can_skip_files`: whether the log is long enough to have been rotated.
+
+        `whole_until`: no file is passed over among lines up to then (Unix time).
+        """
         self._masker = masker
         self._long = LongLines(masker, longest_line_bytes)
         self._tail = tail
@@ -156,7 +174,9 @@ class Answer:
             self.broken = Broken.TAIL_MISSING
 
     def rest(self) -> Lines:
-        """The line under way as far as it came, without a line feed: the last one of a container that is over."""
+        """The line under way as far as it came, without a line feed: the last one of a container that is
+        over.
+        """
         head, total = (
             (self._swallowed.head, self._swallowed.total)
             if self._swallowed
@@ -296,7 +316,10 @@ class _Seek:
         self._window: deque[bytes] = deque(maxlen=len(tail.digests))
 
     def is_found(self, digest: bytes) -> bool:
-        """Whether this line is the last that was taken. The lines before it, as far as the answer has them, are the tail's."""
+        """Whether this line is the last that was taken.
+
+        The lines before it, as far as the answer has them, are the tail's.
+        """
         self._window.append(digest)
         return digest == self._tail.digests[-1] and self._tail.digests[-len(self._window) :] == tuple(
             self._window

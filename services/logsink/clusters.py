@@ -1,4 +1,6 @@
-"""The Kubernetes clusters whose logs this process reads: one client each, one watch a namespace, and a bound on the logs that are followed at once."""
+"""The Kubernetes clusters whose logs this process reads: one client each, one watch a namespace, and a bound
+on the logs that are followed at once.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -64,7 +66,11 @@ class KubernetesCluster:
 async def open_clusters(
     kubeconfigs: Mapping[str, Path | None], bounds: Bounds, node: str | None = None
 ) -> AsyncIterator[dict[str, KubernetesCluster]]:
-    """By their names. Raises ClusterUnusable where a kubeconfig can't be read; a cluster that does not answer is waited for where it is used."""
+    """By their names.
+
+    Raises ClusterUnusable where a kubeconfig can't be read; a cluster that does not answer is waited for
+    where it is used.
+    """
     async with AsyncExitStack() as stack:
         clusters: dict[str, KubernetesCluster] = {}
         for name, kubeconfig in kubeconfigs.items():

@@ -1,7 +1,8 @@
 """Group commit: what waits of all streams is stored in one transaction, one transaction at a time.
 
-Nobody waits when nothing is in flight; what arrives while a transaction runs makes up the next. While several streams flow, transactions keep a beat, so that
-one serves many. Waiting bytes are bounded: readers wait for room.
+Nobody waits when nothing is in flight; what arrives while a transaction runs makes up the next. While several
+streams flow, transactions keep a beat, so that one serves many. Waiting bytes are bounded: readers wait for
+room.
 """
 
 import asyncio
@@ -31,7 +32,10 @@ _commit_seconds = Histogram(
 )
 
 Keep = Callable[[Sequence[Append]], Awaitable[set[int]]]
-"""Stores all of these in one transaction; the streams that are still ours. Raises Transient. Safe to repeat."""
+"""Stores all of these in one transaction; the streams that are still ours.
+
+Raises Transient. Safe to repeat.
+"""
 
 
 async def keep(store: LogStore, appends: Sequence[Append]) -> set[int]:
@@ -76,7 +80,10 @@ class Committer:
         most_stream_bytes: int,
         beat_seconds: float = 0,
     ) -> None:
-        """`ring` is called for each append after its commit. A transaction of several streams is followed by another so long after its start, not sooner."""
+        """`ring` is called for each append after its commit.
+
+        A transaction of several streams is followed by another so long after its start, not sooner.
+        """
         self._keep = keep
         self._ring = ring
         self._most_bytes = most_bytes
@@ -89,7 +96,10 @@ class Committer:
         self._room = asyncio.Condition()
 
     def submit(self, append: Append) -> "asyncio.Future[bool]":
-        """Store this with the next transaction. The answer is False when the stream belongs to somebody else."""
+        """Store this with the next transaction.
+
+        The answer is False when the stream belongs to somebody else.
+        """
         waiting = self._waiting.get(append.stream.id)
         if (
             waiting is not None and waiting.append.stream.epoch != append.stream.epoch
@@ -154,7 +164,9 @@ class Committer:
             self._tell(waiting.append, waiting.stored, is_stored=waiting.append.stream.id in kept)
 
     def _give_up(self, waiting: _Waiting) -> None:
-        """It is not stored, so what its stream has submitted since must not be either: it would leave a hole."""
+        """It is not stored, so what its stream has submitted since must not be either: it would leave a
+        hole.
+        """
         behind = self._waiting.get(waiting.append.stream.id)
         if behind is not None:
             del self._waiting[behind.append.stream.id]

@@ -1,7 +1,8 @@
-"""The CRI log format, read by bytes: `<RFC 3339 time> <stdout|stderr> <P|F> <bytes>` and a line feed; P is part of a line, F its end.
+"""The CRI log format, read by bytes: `<RFC 3339 time> <stdout|stderr> <P|F> <bytes>` and a line feed; P is
+part of a line, F its end.
 
-Pure. Records are taken in the order of the file whatever their stream, as kubelet shows them. What is no record is kept as a line of its own.
-Chunks may be cut anywhere: the lines are the same.
+Pure. Records are taken in the order of the file whatever their stream, as kubelet shows them. What is no
+record is kept as a line of its own. Chunks may be cut anywhere: the lines are the same.
 """
 
 from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLines
@@ -32,7 +33,9 @@ class CriReader:
 
     @property
     def unfinished_bytes(self) -> int:
-        """How many of the bytes fed last belong to a line that has not ended: reading on from before them loses nothing and doubles nothing."""
+        """How many of the bytes fed last belong to a line that has not ended: reading on from before them
+        loses nothing and doubles nothing.
+        """
         return self._raw + len(self._rest)
 
     def feed(self, data: bytes) -> Lines:
@@ -107,9 +110,11 @@ def _split(record: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _simple_lines(block: bytes, longest_bytes: int) -> Lines | None:
-    """The lines of whole records when all are of one stream, end their line, fit the cap and have stamps of one width; else None.
+    """The lines of whole records when all are of one stream, end their line, fit the cap and have stamps of
+    one width; else None.
 
-    The bytes at 29 to 39 prove a record's shape alone: where the stamp is shorter or longer, no `Z` can stand at 29.
+    The bytes at 29 to 39 prove a record's shape alone: where the stamp is shorter or longer, no `Z` can stand
+    at 29.
     """
     tag = block[_STAMP_BYTES - 1 : _PREFIX_BYTES]
     if tag not in _TAGS:

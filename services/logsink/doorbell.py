@@ -1,4 +1,7 @@
-"""Tells gateways that lines were stored. Only a doorbell: it may be lost, and views look again by themselves."""
+"""Tells gateways that lines were stored.
+
+Only a doorbell: it may be lost, and views look again by themselves.
+"""
 
 import asyncio
 

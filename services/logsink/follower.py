@@ -1,6 +1,7 @@
 """Follows one stream from where it stands to its seal.
 
-It reads when lines are due, cuts them into segments and submits them; what it has not stored it would read again. Committed first, shown second.
+It reads when lines are due, cuts them into segments and submits them; what it has not stored it would read
+again. Committed first, shown second.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ class Pace:
     silence_seconds: float
 
     def due(self, now: float, committed: float) -> float:
-        """When lines are read that were noticed at `now`, by the loop's clock; `committed` is when the stream last stored some.
+        """When lines are read that were noticed at `now`, by the loop's clock; `committed` is when the stream
+        last stored some.
 
         Streams that flow keep one beat, so that they share transactions.
         """
@@ -62,7 +64,10 @@ class Follower:
         self._failures = 0
 
     async def run(self) -> None:
-        """Returns when the stream is sealed. Raises Conflict when it belongs to somebody else, Transient when the database is away at the start."""
+        """Returns when the stream is sealed.
+
+        Raises Conflict when it belongs to somebody else, Transient when the database is away at the start.
+        """
         loop = asyncio.get_running_loop()
         try:
             await self._resume()
@@ -140,7 +145,9 @@ class Follower:
         return True
 
     def _check_stored(self) -> None:
-        """Nothing is submitted behind what was refused: a stream that always has more to read would never hear of it. Raises Conflict."""
+        """Nothing is submitted behind what was refused: a stream that always has more to read would never
+        hear of it. Raises Conflict.
+        """
         if self._stored is not None and self._stored.done() and not self._stored.result():
             raise Conflict(f"stream {self._stream.id} has another owner")
 
@@ -152,7 +159,9 @@ class Follower:
             await self._source.changed(left)
 
     async def _after_silence(self, error: SourceAway) -> Reading:
-        """The source does not answer: only evidence or a whole day of it after the attempt was over is an end."""
+        """The source does not answer: only evidence or a whole day of it after the attempt was over is an
+        end.
+        """
         _away.inc()
         self._failures += 1
         _log.warning("source_away", stream_id=self._stream.id, failures=self._failures, why=str(error))

@@ -55,7 +55,10 @@ def gap_marker(why: str) -> bytes:
 
 
 class LongLines:
-    """Cuts lines over the cap. Of such a line a source keeps only its first `kept_bytes`, so that memory is bounded."""
+    """Cuts lines over the cap.
+
+    Of such a line a source keeps only its first `kept_bytes`, so that memory is bounded.
+    """
 
     def __init__(self, masker: Masker, longest_bytes: int = LONGEST_LINE_BYTES) -> None:
         """A line has fewer than `longest_bytes` without its line feed."""
@@ -65,7 +68,10 @@ class LongLines:
         """Beyond the cap, the longest form less one: a secret that begins before the cut is seen whole."""
 
     def cut(self, head: bytes, total_bytes: int) -> bytes:
-        """The line without its line feed; a longer one masked, cut, and saying how much is missing. `head` is its first `kept_bytes` at most."""
+        """The line without its line feed; a longer one masked, cut, and saying how much is missing.
+
+        `head` is its first `kept_bytes` at most.
+        """
         if total_bytes < self.longest_bytes:
             return head
         end = self._masker.end_of_span(head, self.longest_bytes - _MARK_BYTES)

@@ -1,7 +1,8 @@
 """Where a container's log is, as `attempts.log_location` says it.
 
-Pure. An absolute path is a pod's directory of the local cluster; `kubernetes:///<namespace>/<pod>/<uid>` is followed through the API server of the attempt's
-cluster; `node:///<namespace>/<pod>/<uid>` is read on the pod's node by the agent there.
+Pure. An absolute path is a pod's directory of the local cluster; `kubernetes:///<namespace>/<pod>/<uid>` is
+followed through the API server of the attempt's cluster; `node:///<namespace>/<pod>/<uid>` is read on the
+pod's node by the agent there.
 """
 
 from dataclasses import dataclass

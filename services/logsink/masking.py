@@ -1,6 +1,7 @@
 """Secrets in logs: every form in which a known value may be printed is replaced by `***`.
 
-Pure. It works on whole lines, before segments are cut; a line that is cut short is masked by `LongLines` before it is cut.
+Pure. It works on whole lines, before segments are cut; a line that is cut short is masked by `LongLines`
+before it is cut.
 """
 
 import base64
@@ -16,7 +17,9 @@ SHORTEST_LINE = 8
 
 
 def forms_of(value: bytes) -> set[bytes]:
-    """Every way in which this value may stand in a log: raw, base64 at its three alignments, URL-encoded, JSON-escaped; of several lines, each line's."""
+    """Every way in which this value may stand in a log: raw, base64 at its three alignments, URL-encoded,
+    JSON-escaped; of several lines, each line's.
+    """
     lines = value.splitlines()
     shortest = SHORTEST_VALUE if len(lines) == 1 else SHORTEST_LINE
     return {form for line in lines if len(line) >= shortest for form in (line, *_encoded(line))}
@@ -41,7 +44,9 @@ def _encoded(line: bytes) -> Iterator[bytes]:
 
 
 def _base64_inner(line: bytes, alignment: int) -> bytes:
-    """The characters of the base64 of any text that holds `line` at this alignment (0 to 2) which depend on `line` alone."""
+    """The characters of the base64 of any text that holds `line` at this alignment (0 to 2) which depend on
+    `line` alone.
+    """
     encoded = base64.b64encode(b"\0" * alignment + line).rstrip(b"=")
     first = (alignment * 8 + 5) // 6
     return encoded[first : (alignment + len(line)) * 8 // 6]

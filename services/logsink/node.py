@@ -1,7 +1,8 @@
 """Which logs are on this node, and how their streams come to its agent.
 
-A pod's directory appears after its claim is committed, so the agent that sees it appear may open the attempt's streams itself; what others have opened, or an
-agent left behind, it takes over. Both happen at once when a directory appears, and again every second or so.
+A pod's directory appears after its claim is committed, so the agent that sees it appear may open the
+attempt's streams itself; what others have opened, or an agent left behind, it takes over. Both happen at once
+when a directory appears, and again every second or so.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ _log = structlog.get_logger()
 
 
 class Node:
-    """The pods of one namespace on this node: those that have a directory here, and those that the API says are here."""
+    """The pods of one namespace on this node: those that have a directory here, and those that the API says
+    are here.
+    """
 
     def __init__(self, root: Path, namespace: str, watch: PodWatch, wakeups: Wakeups) -> None:
         """`root`: the kubelet's `/var/log/pods`."""

@@ -1,6 +1,8 @@
-"""A pod on this node as the node agent sees it: the kubelet's log files, and the evidence of their end in the pod's state as the API tells it.
+"""A pod on this node as the node agent sees it: the kubelet's log files, and the evidence of their end in the
+pod's state as the API tells it.
 
-The kubelet reports a container's end after its runtime has written the last line, and keeps the files as long as the pod.
+The kubelet reports a container's end after its runtime has written the last line, and keeps the files as long
+as the pod.
 """
 
 import asyncio

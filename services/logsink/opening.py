@@ -1,4 +1,6 @@
-"""How a stream gets its follower: the source for its location, and the masker for its repository's secrets."""
+"""How a stream gets its follower: the source for its location, and the masker for its repository's
+secrets.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,7 +53,10 @@ def read_here(
     rotated_bytes: int,
     longest_line_bytes: int = LONGEST_LINE_BYTES,
 ) -> SourceOf:
-    """The log sink's own sources: files of the local cluster, and logs through API servers. `rotated_bytes`: see `ContainerLog`."""
+    """The log sink's own sources: files of the local cluster, and logs through API servers.
+
+    `rotated_bytes`: see `ContainerLog`.
+    """
 
     def source_of(stream: Stream, masker: Masker) -> Source:
         place = parse(stream.location)

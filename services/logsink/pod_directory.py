@@ -1,4 +1,5 @@
-"""A pod of the local cluster as the log sink sees it: a directory with logs, and the evidence that a log has ended.
+"""A pod of the local cluster as the log sink sees it: a directory with logs, and the evidence that a log has
+ended.
 
 Reads only. The layout is the local cluster's, whose supervisors write it. The log sink may run in another
 container than the executor, where it sees none of its processes. A lock tells it whether a supervisor lives.
@@ -83,7 +84,10 @@ class PodDirectory:
         return False
 
     def _identity(self) -> tuple[int, int] | None:
-        """(pid, start time) of the supervisor, once it is known. Raises ValueError for half a file: put in place whole, it outlived a crash of the machine."""
+        """(pid, start time) of the supervisor, once it is known.
+
+        Raises ValueError for half a file: put in place whole, it outlived a crash of the machine.
+        """
         if self._supervisor is None:
             try:
                 pod = orjson.loads((self.path / "pod.json").read_bytes())
@@ -94,7 +98,9 @@ class PodDirectory:
 
 
 def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/<pid>/stat; None when there is no such process, or only what its parent has not yet collected."""
+    """Field 22 of /proc/<pid>/stat; None when there is no such process, or only what its parent has not yet
+    collected.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

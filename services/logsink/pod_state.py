@@ -1,6 +1,7 @@
 """What a pod's object says about the logs of its containers.
 
-Pure. A state that the kubelet reported does not go back under `restartPolicy: Never`; a service container may be started again.
+Pure. A state that the kubelet reported does not go back under `restartPolicy: Never`; a service container may
+be started again.
 """
 
 from collections.abc import Mapping

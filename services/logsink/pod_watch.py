@@ -1,6 +1,9 @@
-"""One list and watch of a namespace's pods for all logs that are read there. It wakes whoever waits for a pod, and knows what was last seen of each.
+"""One list and watch of a namespace's pods for all logs that are read there.
 
-Nothing is polled: the watch ends by itself after a while, and is begun again with a list, so that what it may have missed is found. One that stalls is cut.
+It wakes whoever waits for a pod, and knows what was last seen of each.
+
+Nothing is polled: the watch ends by itself after a while, and is begun again with a list, so that what it may
+have missed is found. One that stalls is cut.
 """
 
 import asyncio
@@ -38,7 +41,9 @@ class PodWatch:
         self.has_listed = False
 
     def follow(self, name: str, bell: asyncio.Event) -> None:
-        """Ring this bell when something is seen of the pod of this name, and whenever all were listed or could not be."""
+        """Ring this bell when something is seen of the pod of this name, and whenever all were listed or
+        could not be.
+        """
         self._bells[name].add(bell)
 
     def forget(self, name: str, bell: asyncio.Event) -> None:
@@ -87,7 +92,9 @@ class PodWatch:
         return str(page["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> None:
-        """Returns when the watch has ended, or the server says that it must be begun anew (410 and whatever else comes as an ERROR event)."""
+        """Returns when the watch has ended, or the server says that it must be begun anew (410 and whatever
+        else comes as an ERROR event).
+        """
         query = {
             "watch": True,
             "resourceVersion": version,

@@ -1,4 +1,6 @@
-"""Deletes the logs of expired runs, a little at a time, so that no transaction is long and no lock is felt."""
+"""Deletes the logs of expired runs, a little at a time, so that no transaction is long and no lock is
+felt.
+"""
 
 from services.logsink.store import LogStore
 
@@ -7,7 +9,10 @@ _SEGMENTS_AT_ONCE = 500
 
 
 async def delete_expired(store: LogStore) -> int:
-    """Deletes the segments, then the streams, of some expired runs; how many streams. Safe at any time and in several replicas. Raises Transient."""
+    """Deletes the segments, then the streams, of some expired runs; how many streams.
+
+    Safe at any time and in several replicas. Raises Transient.
+    """
     async with store.reading() as work:
         stream_ids = await work.expired_streams(_STREAMS_AT_ONCE)
     for stream_id in stream_ids:

@@ -61,7 +61,9 @@ class Writer:
         self._sha256 = hashlib.sha256()
 
     def resume(self, stored: Iterable[tuple[bytes, int]]) -> None:
-        """Hash what an earlier owner stored: (data, raw_bytes) of all the stream's segments in order, in as many calls as is good, before adding lines."""
+        """Hash what an earlier owner stored: (data, raw_bytes) of all the stream's segments in order, in as
+        many calls as is good, before adding lines.
+        """
         for data, raw_bytes in stored:
             self._sha256.update(unpack(data, raw_bytes))
 
@@ -95,7 +97,10 @@ class Writer:
         return segments
 
     def add_gap(self, reason: str, at: datetime) -> list[Segment]:
-        """The segment that holds the marker of a gap, noted in the stream's gaps. The line before it has its line feed."""
+        """The segment that holds the marker of a gap, noted in the stream's gaps.
+
+        The line before it has its line feed.
+        """
         gap = Gap(self.position.next_line, reason)
         self.position = replace(self.position, gaps=(*self.position.gaps, gap))
         return self.add(Lines(gap_marker(reason), [at.isoformat().encode()]))

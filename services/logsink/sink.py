@@ -1,4 +1,5 @@
-"""Which streams this process follows: it opens, takes over, renews leases, and gives back what it can't finish.
+"""Which streams this process follows: it opens, takes over, renews leases, and gives back what it can't
+finish.
 
 A lease is the right to write a stream; the epoch in the row is what enforces it.
 """
@@ -56,7 +57,10 @@ class Sink:
         )  # attempts whose streams this process has made: the second doorbell about them asks nobody
 
     async def open(self, attempt_ids: Sequence[int]) -> int:
-        """Follow the containers of these attempts that nobody follows yet; how many. Safe to repeat. Raises Transient."""
+        """Follow the containers of these attempts that nobody follows yet; how many.
+
+        Safe to repeat. Raises Transient.
+        """
         unknown = [attempt_id for attempt_id in attempt_ids if attempt_id not in self._opened]
         if not unknown:
             return 0
@@ -75,7 +79,10 @@ class Sink:
         return await self.open(attempt_ids) if attempt_ids else 0
 
     async def take_over(self) -> int:
-        """Follow some streams whose owner is gone; how many. Own leases come first: after an outage of the database all have run out. Raises Transient."""
+        """Follow some streams whose owner is gone; how many.
+
+        Own leases come first: after an outage of the database all have run out. Raises Transient.
+        """
         await self._renew()
         async with self._store.reading() as work:
             return self._follow(

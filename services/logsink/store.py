@@ -1,6 +1,7 @@
 """The log sink's tables: streams with their leases, and segments.
 
-A stream is written only under its epoch: whoever takes it over raises the epoch, and what an earlier owner still tries to store is refused.
+A stream is written only under its epoch: whoever takes it over raises the epoch, and what an earlier owner
+still tries to store is refused.
 """
 
 from collections.abc import Sequence
@@ -138,7 +139,9 @@ class LogWork(Work):
     async def renew(
         self, leases: Sequence[tuple[int, int]], lease_seconds: float
     ) -> dict[int, tuple[bool, str | None]]:
-        """(stream, epoch) of each; of the streams that are still held, whether their attempt has its verdict, and for which reason."""
+        """(stream, epoch) of each; of the streams that are still held, whether their attempt has its verdict,
+        and for which reason.
+        """
         rows = await self._rows(
             "renew_leases", [lease[0] for lease in leases], [lease[1] for lease in leases], lease_seconds
         )
@@ -148,7 +151,10 @@ class LogWork(Work):
         await self._run("hand_back_leases", [lease[0] for lease in leases], [lease[1] for lease in leases])
 
     async def append(self, appends: Sequence[Append]) -> set[int]:
-        """Store at most one Append a stream; the streams of which it is stored. The others belong to somebody else. Safe to repeat."""
+        """Store at most one Append a stream; the streams of which it is stored.
+
+        The others belong to somebody else. Safe to repeat.
+        """
         segments = [(append.stream.id, segment) for append in appends for segment in append.segments]
         streams = [
             [append.stream.id for append in appends],

@@ -1,4 +1,6 @@
-"""Heavy work beside the event loop: a few pieces at a time, so that streams with much to read neither starve the others nor fill the memory."""
+"""Heavy work beside the event loop: a few pieces at a time, so that streams with much to read neither starve
+the others nor fill the memory.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +12,9 @@ _AT_ONCE = asyncio.Semaphore(2)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Runs `work` in a thread and waits for its end even when cancelled: whoever is cancelled may close what the thread uses."""
+    """Runs `work` in a thread and waits for its end even when cancelled: whoever is cancelled may close what
+    the thread uses.
+    """
     async with _AT_ONCE:
         task = asyncio.ensure_future(asyncio.to_thread(work))
         try:

@@ -1,4 +1,5 @@
-"""Seals the logs that were to be read on a node and will not be: no agent reads them, and the cluster says that they are empty or gone.
+"""Seals the logs that were to be read on a node and will not be: no agent reads them, and the cluster says
+that they are empty or gone.
 
 That nobody has read a log for a while is a reason to look, never evidence.
 """
@@ -25,7 +26,10 @@ UNATTENDED_SECONDS = 10.0
 
 
 class UnattendedStreams:
-    """A reconciler's check. Safe in several replicas: a stream is sealed by the one that becomes its owner."""
+    """A reconciler's check.
+
+    Safe in several replicas: a stream is sealed by the one that becomes its owner.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Wakes followers when something happens in a directory that they watch, by inotify.
 
-A wake-up is a doorbell: it may come twice or for nothing, and where the kernel grants no more watches it does not come at all (followers look every few
-seconds anyway).
+A wake-up is a doorbell: it may come twice or for nothing, and where the kernel grants no more watches it does
+not come at all (followers look every few seconds anyway).
 """
 
 import asyncio
@@ -34,7 +34,10 @@ class Wakeups:
         self._watches: defaultdict[asyncio.Event, set[Watch]] = defaultdict(set)
 
     def watch(self, directory: Path, bell: asyncio.Event) -> bool:
-        """Ring this bell when something happens in the directory. False when it can't be watched (it may not be there yet)."""
+        """Ring this bell when something happens in the directory.
+
+        False when it can't be watched (it may not be there yet).
+        """
         try:
             watch = self._inotify.add_watch(directory, _WHAT)
         except (FileNotFoundError, NotADirectoryError):

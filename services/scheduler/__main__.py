@@ -1,6 +1,8 @@
-"""The scheduler: decides which runs an event starts, orders and admits their jobs, and folds what executors report.
+"""The scheduler: decides which runs an event starts, orders and admits their jobs, and folds what executors
+report.
 
-It is the only writer of events, decisions, runs, jobs and transitions. It may be killed at any moment and run in several replicas.
+It is the only writer of events, decisions, runs, jobs and transitions. It may be killed at any moment and run
+in several replicas.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Admission: free slots go to waiting jobs. It is one statement over rows, never a counter in memory, so any replica may admit at any time."""
+"""Admission: free slots go to waiting jobs.
+
+It is one statement over rows, never a counter in memory, so any replica may admit at any time.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -33,7 +36,10 @@ class Limits:
 
 
 class Admission:
-    """One per process. Wake-ups while an admission runs become one more; at most one call of a process waits for other replicas."""
+    """One per process.
+
+    Wake-ups while an admission runs become one more; at most one call of a process waits for other replicas.
+    """
 
     name = "admission"
 
@@ -63,7 +69,10 @@ class Admission:
                 await asyncio.sleep(backoff(failures))
 
     async def admit(self) -> int:
-        """Admits what fits; returns how many jobs. Safe at any time and in several replicas. Raises Transient when others hold it up."""
+        """Admits what fits; returns how many jobs.
+
+        Safe at any time and in several replicas. Raises Transient when others hold it up.
+        """
         async with self._store.transaction() as work:
             await work.lock_admission()
             if await arrange_groups(work):
@@ -92,10 +101,12 @@ class Admission:
 
 
 async def arrange_groups(work: SchedulerWork) -> bool:
-    """Gives places in concurrency groups to runs that wait, and stops those that a newer run replaces. True when something moved, and more may follow.
+    """Gives places in concurrency groups to runs that wait, and stops those that a newer run replaces.
 
-    The caller holds the lock of admission, so nothing is waited for: a run that another transaction holds is left for the admission that this one wakes
-    when it has committed, or for a reconciler's.
+    True when something moved, and more may follow.
+
+    The caller holds the lock of admission, so nothing is waited for: a run that another transaction holds is
+    left for the admission that this one wakes when it has committed, or for a reconciler's.
     """
     arrangement = arrange(await work.groups_with_waiting())
     if arrangement == Arrangement():

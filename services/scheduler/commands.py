@@ -1,6 +1,9 @@
-"""Users' stored wishes: cancel and retry. Each is applied once; its effect is stored with what it changed. The caller holds the transaction.
+"""Users' stored wishes: cancel and retry.
 
-Commands about one run are applied one after the other: the run is locked before it is seen which of them are still open.
+Each is applied once; its effect is stored with what it changed. The caller holds the transaction.
+
+Commands about one run are applied one after the other: the run is locked before it is seen which of them are
+still open.
 """
 
 from collections.abc import Iterable
@@ -59,7 +62,9 @@ async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) ->
 
 
 async def _cancel(work: SchedulerWork, command: Command) -> Effect:
-    """The status says `cancelled` only when the last attempt has ended; a script that ended by itself meanwhile keeps its verdict."""
+    """The status says `cancelled` only when the last attempt has ended; a script that ended by itself
+    meanwhile keeps its verdict.
+    """
     runs = await work.lock_runs([command.run_id])
     if not runs:
         return Effect("refused", "run_unknown")

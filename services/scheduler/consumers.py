@@ -1,4 +1,7 @@
-"""The scheduler's message handlers. All are safe to repeat, late, twice, in any order, and in several replicas at once."""
+"""The scheduler's message handlers.
+
+All are safe to repeat, late, twice, in any order, and in several replicas at once.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -31,7 +34,8 @@ class Consumers:
     async def on_deliveries(self, messages: Sequence[DeliveryAccepted]) -> None:
         """Starts what deliveries ask for.
 
-        Raises Rejected, when all others are decided, for deliveries that do not exist or could not be read (their outcome `failed` is stored).
+        Raises Rejected, when all others are decided, for deliveries that do not exist or could not be read
+        (their outcome `failed` is stored).
         """
         asked = sorted({delivery_id for message in messages for delivery_id in message.delivery_ids})
         failed = await self.decide(asked)
@@ -39,7 +43,8 @@ class Consumers:
             raise Rejected("delivery_failed", delivery_ids=failed)
 
     async def on_attempt_facts(self, messages: Sequence[AttemptClaimed | AttemptFinished]) -> None:
-        """Folds what executors have recorded about attempts into jobs and runs; the rows count, not the messages.
+        """Folds what executors have recorded about attempts into jobs and runs; the rows count, not the
+        messages.
 
         Raises Rejected, when all others are folded, for runs that this release can't read.
         """
@@ -56,11 +61,16 @@ class Consumers:
         await self.apply({command_id for message in messages for command_id in message.command_ids})
 
     async def fold(self, run_ids: Iterable[int]) -> list[int]:
-        """Brings runs up to what is recorded about their attempts; returns those that could not be, and stay as they are."""
+        """Brings runs up to what is recorded about their attempts; returns those that could not be, and stay
+        as they are.
+        """
         return list(await all_or_each(list(run_ids), self._fold))
 
     async def apply(self, command_ids: Iterable[int]) -> None:
-        """Applies those of these commands that have no effect yet. What is stored for one of them and can't be read refuses that one."""
+        """Applies those of these commands that have no effect yet.
+
+        What is stored for one of them and can't be read refuses that one.
+        """
         failed = await all_or_each(list(command_ids), self._apply)
         for command_id, fault in failed.items():
             if isinstance(fault, CONTENT_FAULTS):
@@ -99,7 +109,10 @@ class Consumers:
         return failed
 
     async def _decide_batch(self, ids: Sequence[int]) -> Batch:
-        """One transaction for all; where one delivery breaks it, one each. That one is recorded as failed where the fault is in its content."""
+        """One transaction for all; where one delivery breaks it, one each.
+
+        That one is recorded as failed where the fault is in its content.
+        """
         try:
             async with self._store.transaction() as work:
                 batch = await decide_deliveries(work, self._revisions, ids)

@@ -1,6 +1,9 @@
-"""What becomes of deliveries: read, recognised and stored as events, a whole batch at a time. The caller holds the transaction.
+"""What becomes of deliveries: read, recognised and stored as events, a whole batch at a time.
 
-Locks are taken in one order (identities, pull requests, events, runs, run numbers), so that replicas wait for one another but never in a circle.
+The caller holds the transaction.
+
+Locks are taken in one order (identities, pull requests, events, runs, run numbers), so that replicas wait for
+one another but never in a circle.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,7 +47,9 @@ class _Recognised:
 
 
 async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequence[int]) -> Batch:
-    """Decides the first of these deliveries. Safe to repeat, late, twice and at the same time: an event is stored once.
+    """Decides the first of these deliveries.
+
+    Safe to repeat, late, twice and at the same time: an event is stored once.
 
     A decided delivery is left alone, unless it came again after it was about no registered repository.
     """
@@ -122,7 +127,10 @@ def _raw(body: bytes | None) -> bytes:
 async def _recognise(
     work: SchedulerWork, readings: Sequence[tuple[StoredDelivery, Reading]]
 ) -> dict[int, KnownRepository | Unrecognised]:
-    """Whom each delivery is about. What is learned on the way is stored first and read again: another replica may have learned otherwise."""
+    """Whom each delivery is about.
+
+    What is learned on the way is stored first and read again: another replica may have learned otherwise.
+    """
     named = {(r.forge, r.forge_id, r.full_name) for _, reading in readings if (r := reading.repository)}
     hook_keys = {delivery.hook_key for delivery, _ in readings if delivery.hook_key is not None}
     if not named:
@@ -143,7 +151,10 @@ async def _recognise(
 
 
 async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) -> list[Happening]:
-    """Stores events with their outcomes. Only what this transaction stored is returned: another replica may have decided the rest meanwhile."""
+    """Stores events with their outcomes.
+
+    Only what this transaction stored is returned: another replica may have decided the rest meanwhile.
+    """
     if not recognised:
         return []
     pull_requests = {
@@ -179,4 +190,7 @@ def _what(event: Event) -> str:
     if event.kind is EventKind.PULL_REQUEST:
         return f"Pull request {event.pull_request}: {event.action}."
     verb = "Deletion" if event.deleted else "Push"
-    return f"{verb} of {'tag' if event.kind is EventKind.TAG else 'branch'} {shown(event.tag or event.branch or '')}."
+    return (
+        f"{verb} of {'tag' if event.kind is EventKind.TAG else 'branch'} "
+        f"{shown(event.tag or event.branch or '')}."
+    )

@@ -1,7 +1,9 @@
-"""How a run moves: from what is known of its jobs and their attempts to what each job and the run itself are next. Pure.
+"""How a run moves: from what is known of its jobs and their attempts to what each job and the run itself are
+next. Pure.
 
-Facts may come twice, late, or in any order: a terminal status never changes, and folding what is folded already changes nothing.
-A run ends exactly when all its jobs have ended, and every job ends once the facts it waits for have come.
+Facts may come twice, late, or in any order: a terminal status never changes, and folding what is folded
+already changes nothing. A run ends exactly when all its jobs have ended, and every job ends once the facts it
+waits for have come.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +15,17 @@ from shared.pipeline.values import PAUSE_LIMIT_SECONDS
 from shared.statuses import TERMINAL, Reason, Status, WaitingFor
 
 WORST_FIRST = (Status.ERROR, Status.FAILED, Status.CANCELLED, Status.SUCCESS, Status.SKIPPED)
-"""A run ends with the first of these that one of its jobs has, and with that job's reason (of several, the first in the document's order).
+"""A run ends with the first of these that one of its jobs has, and with that job's reason (of several, the
+first in the document's order).
 
-A platform that failed outweighs code that failed, for then the verdict on the code is not known; both outweigh a stop.
+A platform that failed outweighs code that failed, for then the verdict on the code is not known; both
+outweigh a stop.
 """
 
 INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_REGISTRY})
-"""Ends that the cluster brought about and that another attempt may not meet: these alone does `retry: { infra }` try again."""
+"""Ends that the cluster brought about and that another attempt may not meet: these alone does `retry: { infra
+}` try again.
+"""
 
 
 _NEVER_AGAIN = Retry()
@@ -84,13 +90,18 @@ class AttemptState:
 
 
 def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> RunState:
-    """The run after what is known about its jobs' attempts (by job name). Folding the same again changes nothing."""
+    """The run after what is known about its jobs' attempts (by job name).
+
+    Folding the same again changes nothing.
+    """
     jobs = [_after_attempt(job, attempts[job.name]) if job.name in attempts else job for job in run.jobs]
     return _settled(run, jobs, now)
 
 
 def stop(run: RunState, reason: Reason, cause: str, now: datetime) -> RunState:
-    """The run after a wish to end it: jobs without a slot end at once, attempts are asked to stop and keep their true verdict. The first wish counts."""
+    """The run after a wish to end it: jobs without a slot end at once, attempts are asked to stop and keep
+    their true verdict. The first wish counts.
+    """
     return _settled(run, [_after_stop(job, reason, cause, now) for job in run.jobs], now)
 
 
@@ -128,12 +139,15 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
 
 
 def _to_be_tried_again(job: JobState, reason: Reason, lost_at: datetime) -> JobState:
-    """Its slot is free from here on; it queues for one again when the pause is over, which is twice as long each time."""
+    """Its slot is free from here on; it queues for one again when the pause is over, which is twice as long
+    each time.
+    """
     pause_seconds = min(job.retry.backoff_seconds << (job.attempt - 1), PAUSE_LIMIT_SECONDS)
     return replace(
         job,
         status=Status.PENDING,
-        message=f"Attempt {job.attempt} ended with `{reason}`; attempt {job.attempt + 1} of at most {job.retry.infra + 1} follows.",
+        message=f"Attempt {job.attempt} ended with `{reason}`; attempt {job.attempt + 1} of at most "
+        f"{job.retry.infra + 1} follows.",
         waiting_for=WaitingFor.RETRY_BACKOFF,
         admitted=False,
         attempt=job.attempt + 1,
@@ -168,7 +182,9 @@ def _stopped(why: Reason) -> tuple[Status, Reason]:
 
 
 def _settled(run: RunState, jobs: Sequence[JobState], now: datetime) -> RunState:
-    """Decides every job whose needs have ended, again and again until nothing moves (a chain of skips is as long as the graph is deep)."""
+    """Decides every job whose needs have ended, again and again until nothing moves (a chain of skips is as
+    long as the graph is deep).
+    """
     by_name = {job.name: job for job in jobs}
     while moved := list(_moves(by_name, run.in_group, now)):
         by_name.update((job.name, job) for job in moved)

@@ -1,7 +1,8 @@
 """Concurrency groups: which runs get a place in their group, and which are stopped for a newer one. Pure.
 
-A group belongs to a repository, whichever pipelines name it. A run has its place from its admission until it is over, not until it is asked to stop:
-the runs of a group that are under way are never more than its limit. Only one admission at a time arranges groups, so what it reads stays true.
+A group belongs to a repository, whichever pipelines name it. A run has its place from its admission until it
+is over, not until it is asked to stop: the runs of a group that are under way are never more than its limit.
+Only one admission at a time arranges groups, so what it reads stays true.
 """
 
 import hashlib

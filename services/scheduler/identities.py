@@ -1,6 +1,7 @@
 """Which registered repository a verified delivery is about. Pure.
 
-A repository's identity is (forge, forge id): its name follows renames, and a known name that comes with another id is another repository.
+A repository's identity is (forge, forge id): its name follows renames, and a known name that comes with
+another id is another repository.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,10 @@ class Lesson:
     full_name: str
     hook_target_type: str | None
     by_own_hook: bool
-    """The repository's own secret verified it. Maintainers can sign any body: it counts for that hook alone."""
+    """The repository's own secret verified it.
+
+    Maintainers can sign any body: it counts for that hook alone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,10 @@ class Unrecognised:
 def recognise(
     reading: Reading, hook_key: str | None, repositories: Sequence[KnownRepository]
 ) -> KnownRepository | Unrecognised:
-    """The repository that a delivery is about. `hook_key` names the repository's own hook where one verified the delivery; it then speaks for no other."""
+    """The repository that a delivery is about.
+
+    `hook_key` names the repository's own hook where one verified the delivery; it then speaks for no other.
+    """
     named = reading.repository
     if named is None:
         return Unrecognised("unknown_repository", "The delivery names no repository.")
@@ -78,10 +85,16 @@ def recognise(
         reason = f"The id {named.forge_id} belongs to another repository than {shown(found.full_name)}."
         return Unrecognised("repository_mismatch", reason)
     if not _is(found, named):
-        reason = f"{shown(found.full_name)} is registered as another repository of that forge: its id there is not {named.forge_id}."
+        reason = (
+            f"{shown(found.full_name)} is registered as another repository of that forge: its id there is "
+            f"not {named.forge_id}."
+        )
         return Unrecognised("repository_mismatch", reason)
     if _comes_from_another_hook(reading, found):
-        reason = f"A hook of type {shown(reading.hook_target_type or '')} reported it; those of type {shown(found.hook_target_type or '')} count."
+        reason = (
+            f"A hook of type {shown(reading.hook_target_type or '')} reported it; those of type "
+            f"{shown(found.hook_target_type or '')} count."
+        )
         return Unrecognised("other_hook", reason, found)
     return found
 

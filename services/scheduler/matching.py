@@ -1,6 +1,7 @@
 """Whether an event starts a pipeline, and why or why not. Pure.
 
-Every decision has its reasons: a code for programs, a sentence for people. Objections are looked for in one order, and the first is the reason.
+Every decision has its reasons: a code for programs, a sentence for people. Objections are looked for in one
+order, and the first is the reason.
 """
 
 from collections.abc import Iterator, Sequence
@@ -163,7 +164,8 @@ def _push(event: Event, pipeline: Pipeline) -> Why | None:
         return None
     return Why(
         pushed.kind,
-        f"The pipeline runs on pushed {other.several} only, and {shown(pushed.name or '')} is a {pushed.kind}.",
+        f"The pipeline runs on pushed {other.several} only, and {shown(pushed.name or '')} is a "
+        f"{pushed.kind}.",
     )
 
 
@@ -181,7 +183,8 @@ def _pull_request(event: Event, pipeline: Pipeline) -> Why | None:
     if event.action not in trigger.types:
         return Why(
             "type",
-            f"The pull request was {shown(event.action or '')}; the pipeline runs for {listed(trigger.types)}.",
+            f"The pull request was {shown(event.action or '')}; the pipeline runs for "
+            f"{listed(trigger.types)}.",
         )
     return (
         None if trigger.branches is None else _unmatched("base branch", event.base_branch, trigger.branches)
@@ -224,7 +227,9 @@ def _trust(event: Event) -> Why | None:
 
 
 def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
-    """Deliveries arrive out of order. A closed pull request is not updated, so what is as old as its closing came before it.
+    """Deliveries arrive out of order.
+
+    A closed pull request is not updated, so what is as old as its closing came before it.
 
     The forge's clock counts seconds: only `reopened` may have followed within the same one.
     """

@@ -1,7 +1,9 @@
-"""Which of two events of one branch, tag or pull request is the newer where the forge's time does not tell. Pure.
+"""Which of two events of one branch, tag or pull request is the newer where the forge's time does not tell.
 
-GitHub's time counts seconds, and Gitea's pushes have none. Then the commits tell: an event follows another one if it
-starts at the commit where the other one ends.
+Pure.
+
+GitHub's time counts seconds, and Gitea's pushes have none. Then the commits tell: an event follows another
+one if it starts at the commit where the other one ends.
 """
 
 from collections.abc import Iterable
@@ -53,7 +55,9 @@ def places_in_order(changes: Iterable[Change]) -> dict[int, datetime]:
 
 
 def _place(event: Change, following: dict[tuple[Line, str], list[Change]]) -> datetime:
-    """Before what follows the event, unless the ref came back to where the event starts or ends: then it may be the newest."""
+    """Before what follows the event, unless the ref came back to where the event starts or ends: then it may
+    be the newest.
+    """
     place = event.order_at
     reached = {event.id}
     ends = {event.sha}

@@ -43,7 +43,9 @@ def plan(pipeline: Pipeline, now: datetime) -> Plan:
 
 
 def plan_again(pipeline: Pipeline, earlier: tuple[JobRecord, ...], now: datetime) -> Plan:
-    """The jobs that succeeded in `earlier` are carried over, where neither they nor what they need have changed since."""
+    """The jobs that succeeded in `earlier` are carried over, where neither they nor what they need have
+    changed since.
+    """
     jobs = tuple(job.model_copy(update={"env": {**pipeline.env, **job.env}}) for job in pipeline.jobs)
     carried = _carried(jobs, {job.name: job for job in earlier})
     states = tuple(

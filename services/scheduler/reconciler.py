@@ -1,6 +1,7 @@
 """What messages did not finish: each check reads the tables anew and calls what the message path calls.
 
-Any queue may be wiped at any time; these checks then finish the work. They take only rows old enough for the message path to have had its chance.
+Any queue may be wiped at any time; these checks then finish the work. They take only rows old enough for the
+message path to have had its chance.
 """
 
 import asyncio
@@ -42,7 +43,10 @@ class Steadiness:
 
 
 class Looks:
-    """The scheduler's checks. Each returns how many rows it finished; all are safe at any time and in several replicas."""
+    """The scheduler's checks.
+
+    Each returns how many rows it finished; all are safe at any time and in several replicas.
+    """
 
     def __init__(
         self, store: SchedulerStore, consumers: Consumers, admission: Admission, settings: SchedulerSettings
@@ -68,7 +72,11 @@ class Looks:
         return [Check(look.__name__, self._watched(look)) for look in looks]
 
     async def undecided_deliveries(self) -> int:
-        """Decides them. While it does, its locks keep other replicas' looks away from them; the message path may still come first."""
+        """Decides them.
+
+        While it does, its locks keep other replicas' looks away from them; the message path may still come
+        first.
+        """
         async with self._store.transaction() as finding:
             ids = await finding.undecided_deliveries(
                 above=self._decided_up_to, age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK
@@ -109,7 +117,10 @@ class Looks:
         return 0
 
     async def admitted_without_attempt(self) -> int:
-        """Rings again for admitted jobs of which the executor knows nothing. It has its own look too: this one only spares time."""
+        """Rings again for admitted jobs of which the executor knows nothing.
+
+        It has its own look too: this one only spares time.
+        """
         async with self._store.transaction() as work:
             found = await work.admitted_without_attempt(age_seconds=self._age_seconds)
             work.send(*(AttemptReady(cluster=cluster, jobs=tuple(jobs)) for cluster, jobs in found.items()))
@@ -128,7 +139,8 @@ class Looks:
         return sum(map(len, found.values()))
 
     async def runs_past_deadline(self) -> int:
-        """Asks the attempts of overdue runs to stop; what they become is for the executor to see, and an end recorded in time counts.
+        """Asks the attempts of overdue runs to stop; what they become is for the executor to see, and an end
+        recorded in time counts.
 
         Nothing is judged until the database has answered for a while.
         """

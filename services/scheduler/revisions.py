@@ -45,12 +45,16 @@ class Revisions:
 
 
 def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """So few at a time that their JSON, of up to 1 MiB each, neither fills the memory nor takes long to read."""
+    """So few at a time that their JSON, of up to 1 MiB each, neither fills the memory nor takes long to
+    read.
+    """
     return (ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION))
 
 
 def _readable(revision_id: int, model: object) -> Pipeline | None:
-    """A revision that can't be read is its owner's trouble, not that of the others whose pipelines the same event starts."""
+    """A revision that can't be read is its owner's trouble, not that of the others whose pipelines the same
+    event starts.
+    """
     try:
         return Pipeline.model_validate(model)
     except ValidationError:

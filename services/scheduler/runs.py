@@ -1,6 +1,7 @@
 """Runs in the tables: made from plans, and moved by the engine. The caller holds the transaction.
 
-A run's jobs are only ever changed under the lock on the run; what changed, its history and its messages are written together.
+A run's jobs are only ever changed under the lock on the run; what changed, its history and its messages are
+written together.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +41,8 @@ class NewRun:
 async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple[int, int], int]:
     """Makes these runs; their ids by (event, pipeline).
 
-    Nobody may make the same (event, pipeline, rerun) at the same time: the caller holds the event, or the earlier run.
+    Nobody may make the same (event, pipeline, rerun) at the same time: the caller holds the event, or the
+    earlier run.
     """
     if not runs:
         return {}
@@ -60,9 +62,12 @@ async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple
 
 
 async def _places(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[int, datetime]:
-    """When events count as having happened, where that is not their own time. A retry is as new as the wish for it.
+    """When events count as having happened, where that is not their own time.
 
-    The caller has taken run numbers: no other transaction makes runs of these pipelines, and what it stored is seen.
+    A retry is as new as the wish for it.
+
+    The caller has taken run numbers: no other transaction makes runs of these pipelines, and what it stored
+    is seen.
     """
     event_ids = {run.event_id for run in runs if run.membership is not None and run.rerun == 0}
     return places_in_order(await work.changes_around(event_ids)) if event_ids else {}
@@ -80,7 +85,10 @@ async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
 
 
 async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
-    """Folds what is known, then ends what has not begun and asks the rest to stop. True when admission may have something to do."""
+    """Folds what is known, then ends what has not begun and asks the rest to stop.
+
+    True when admission may have something to do.
+    """
     return await _change_runs(work, runs, lambda state, now: stop(state, reason, cause, now), cause)
 
 
@@ -249,7 +257,9 @@ def _run_update(run: LockedRun, state: RunState) -> Row:
 
 
 def _cause(run: LockedRun, state: RunState) -> str:
-    """What moved a run that was only folded: whatever asked for the end of a job that has now ended so, else the newest attempt with news."""
+    """What moved a run that was only folded: whatever asked for the end of a job that has now ended so, else
+    the newest attempt with news.
+    """
     moved = {
         after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after
     }
@@ -269,7 +279,9 @@ def _asked_by(job: JobState) -> str | None:
 
 
 def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: str) -> Row:
-    """A job that has an attempt moves because of it alone, unless it was asked to end; one that goes back to wait does so for its attempt's reason."""
+    """A job that has an attempt moves because of it alone, unless it was asked to end; one that goes back to
+    wait does so for its attempt's reason.
+    """
     place = run.places[after.name]
     by = _asked_by(after) or (cause if place.attempt_id is None else f"attempt:{place.attempt_id}")
     reason = run.attempts[after.name].reason if after.status is Status.PENDING else after.reason

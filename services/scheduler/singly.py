@@ -1,4 +1,6 @@
-"""Rows that break the code hold up no others: what fails together is tried one by one, and what fails alone is named and left as it is."""
+"""Rows that break the code hold up no others: what fails together is tried one by one, and what fails alone
+is named and left as it is.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 

@@ -1,4 +1,7 @@
-"""What follows from events: decisions, runs, and the end of runs that a closed pull request leaves behind. The caller holds the transaction."""
+"""What follows from events: decisions, runs, and the end of runs that a closed pull request leaves behind.
+
+The caller holds the transaction.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,7 +50,9 @@ class Happening:
 
 
 async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> bool:
-    """Ends the runs of closed pull requests that have not started. True when admission may have something to do.
+    """Ends the runs of closed pull requests that have not started.
+
+    True when admission may have something to do.
 
     A run that has started goes on: its verdict on the merged commit is still wanted.
     """
@@ -77,7 +82,10 @@ async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> boo
 
 
 async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequence[Happening]) -> bool:
-    """Decides about every event and every pipeline that names its repository, and makes the runs that follow. True when there are any."""
+    """Decides about every event and every pipeline that names its repository, and makes the runs that follow.
+
+    True when there are any.
+    """
     keys = {
         (one.repository.id, key)
         for one in happenings

@@ -27,7 +27,10 @@ CONTENT_FAULTS = (
     TypeError,
     ValueError,
 )
-"""What a delivery's own content can bring about where the code is not careful enough. Anything else says nothing about the delivery."""
+"""What a delivery's own content can bring about where the code is not careful enough.
+
+Anything else says nothing about the delivery.
+"""
 
 ROW_FAULTS = (*CONTENT_FAULTS, asyncpg.PostgresError)
 """What a single row can bring about. That the database is away says nothing about a row, and is Transient."""
@@ -37,7 +40,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDelivery:
-    """A delivery as the gateway stored it. Open: to be decided. `body` is None if it is not open, or is no longer kept."""
+    """A delivery as the gateway stored it.
+
+    Open: to be decided. `body` is None if it is not open, or is no longer kept.
+    """
 
     id: int
     source: str
@@ -136,7 +142,10 @@ class SchedulerWork(Work):
         ]
 
     async def learn(self, lessons: Sequence[Lesson]) -> None:
-        """Of several lessons about one repository the first makes it known, the last names it. Waits for other replicas that learn the same."""
+        """Of several lessons about one repository the first makes it known, the last names it.
+
+        Waits for other replicas that learn the same.
+        """
         first = {lesson.repository_id: asdict(lesson) for lesson in reversed(lessons)}
         last = {lesson.repository_id: asdict(lesson) for lesson in lessons}
         await self._run("forget_identities", list(first.values()))
@@ -162,7 +171,10 @@ class SchedulerWork(Work):
         return {(row["repository_id"], row["pull_request"]): row["closed_at"] for row in rows}
 
     async def insert_events(self, events: list[Row]) -> dict[int, StoredEvent]:
-        """By delivery, with their outcomes. A delivery that another replica has decided meanwhile is missing."""
+        """By delivery, with their outcomes.
+
+        A delivery that another replica has decided meanwhile is missing.
+        """
         return {
             row["delivery_id"]: StoredEvent(row["id"], row["created_at"])
             for row in await self._rows("insert_events", events)
@@ -177,7 +189,9 @@ class SchedulerWork(Work):
     async def superseded_runs(
         self, closings: Iterable[tuple[int, int, int, datetime | None]]
     ) -> dict[int, int]:
-        """Runs not yet started of pull requests that (event, repository, number, when) closed; each with that event."""
+        """Runs not yet started of pull requests that (event, repository, number, when) closed; each with that
+        event.
+        """
         return {
             row["id"]: row["event_id"] for row in await self._rows("superseded_runs", *_columns(closings, 4))
         }
@@ -201,7 +215,8 @@ class SchedulerWork(Work):
         }
 
     async def lock_runs(self, ids: Iterable[int], *, only_free: bool = False) -> list[LockedRun]:
-        """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so that two transactions can't block one another.
+        """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so
+        that two transactions can't block one another.
 
         `only_free`: without those that another transaction holds.
         """
@@ -218,7 +233,10 @@ class SchedulerWork(Work):
     # ------------------------------------------------------------ admission
 
     async def lock_admission(self) -> None:
-        """Until the end of the transaction nobody else admits. Raises Transient when others do for longer than a second."""
+        """Until the end of the transaction nobody else admits.
+
+        Raises Transient when others do for longer than a second.
+        """
         await self._run("lock_admission")
 
     async def groups_with_waiting(self) -> list[Group]:

@@ -1,4 +1,7 @@
-"""What no rule about a single key can see: names that must agree, cycles, sums. It works on what the grammar could read and adds to the problems."""
+"""What no rule about a single key can see: names that must agree, cycles, sums.
+
+It works on what the grammar could read and adds to the problems.
+"""
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -8,13 +11,18 @@ from shared.pipeline.errors import Path, Spot, quotable
 from shared.pipeline.rules import Reading
 
 JOB_LIMIT_BYTES = 512 * 1024
-"""Scripts and variables of one job; they travel in one Secret of at most 900 KiB together with the step driver and secrets."""
+"""Scripts and variables of one job; they travel in one Secret of at most 900 KiB together with the step
+driver and secrets.
+"""
 
 Values = Mapping[str, Any]
 
 
 def check(document: Values, reading: Reading) -> None:
-    """Compare the parts of a document with one another. A part that could not be read is None and is passed over."""
+    """Compare the parts of a document with one another.
+
+    A part that could not be read is None and is passed over.
+    """
     jobs: dict[str, Values] = document.get("jobs") or {}
     needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
     for cycle in _cycles(needs):
@@ -65,7 +73,9 @@ def _listed(jobs: Mapping[str, object]) -> str:
 
 
 def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """Cycles that share no job, each from its first job in the document, along the needs, back to that job."""
+    """Cycles that share no job, each from its first job in the document, along the needs, back to that
+    job.
+    """
     order = list(needs)
     graph = dict(needs)
     while True:
@@ -121,7 +131,10 @@ def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) 
         texts += [*env, *(value or "" for value in env.values())]
     size_bytes = sum(len(text.encode()) for text in texts)
     if size_bytes > JOB_LIMIT_BYTES:
-        message = f"scripts and variables of a job may have {JOB_LIMIT_BYTES // 1024} KiB together; these have {size_bytes // 1024}"
+        message = (
+            f"scripts and variables of a job may have {JOB_LIMIT_BYTES // 1024} KiB together; these have "
+            f"{size_bytes // 1024}"
+        )
         reading.refuse(
             _spot(("jobs", name), reading),
             "too_large",

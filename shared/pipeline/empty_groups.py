@@ -19,7 +19,9 @@ FIELDS: Mapping[str, frozenset[str]] = {
 
 
 def find(concurrency: Concurrency | None, triggers: Triggers) -> list[tuple[str, str]]:
-    """Return the expressions, as written, each with a kind of event (a key of FIELDS) for which it is empty."""
+    """Return the expressions, as written, each with a kind of event (a key of FIELDS) for which it is
+    empty.
+    """
     if concurrency is None:
         return []
     kinds = _kinds(triggers)

@@ -1,6 +1,8 @@
-"""What is wrong in a pipeline, where, and how to fix it: one object for the API, the command line and the tests.
+"""What is wrong in a pipeline, where, and how to fix it: one object for the API, the command line and the
+tests.
 
-A problem never holds more of the user's text than a short excerpt, so that an error stays small whatever was sent.
+A problem never holds more of the user's text than a short excerpt, so that an error stays small whatever was
+sent.
 """
 
 from collections.abc import Iterable
@@ -43,7 +45,10 @@ class BadValue(ValueError):
 
 
 class PipelineProblem(BaseModel):
-    """One thing that is wrong. `code` is for programs and never changes its meaning; `message` and `hint` are for people."""
+    """One thing that is wrong.
+
+    `code` is for programs and never changes its meaning; `message` and `hint` are for people.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +61,10 @@ class PipelineProblem(BaseModel):
 
 
 class PipelineInvalid(ValueError):
-    """The text is no pipeline. `problems` holds all that is wrong, in the order of the text, and at least one."""
+    """The text is no pipeline.
+
+    `problems` holds all that is wrong, in the order of the text, and at least one.
+    """
 
     def __init__(self, problems: Iterable[PipelineProblem]) -> None:
         self.problems = tuple(
@@ -66,7 +74,10 @@ class PipelineInvalid(ValueError):
 
 
 class Problems:
-    """Collects problems. At PROBLEM_LIMIT it raises PipelineInvalid, so that no input is looked at for long."""
+    """Collects problems.
+
+    At PROBLEM_LIMIT it raises PipelineInvalid, so that no input is looked at for long.
+    """
 
     def __init__(self) -> None:
         self.found: list[PipelineProblem] = []
@@ -97,7 +108,10 @@ class Problems:
         return PipelineInvalid(self.found)
 
     def nearest(self, word: str, known: Iterable[str]) -> str | None:
-        """The known word that was probably meant. Stops searching when the document has cost enough comparisons."""
+        """The known word that was probably meant.
+
+        Stops searching when the document has cost enough comparisons.
+        """
         words = list(known)
         self._compared += sum(map(len, words))
         return nearest(word, words) if self._compared <= _COMPARED_LIMIT else None
@@ -120,7 +134,9 @@ def quotable(text: str, limit: int = 40) -> str:
 
 
 def printable(text: str, limit: int) -> str:
-    """The text's beginning, with escapes such as `\\u202e` for what can't be seen or changes how text is read."""
+    """The text's beginning, with escapes such as `\\u202e` for what can't be seen or changes how text is
+    read.
+    """
     shown: list[str] = []
     room = limit
     for character in text[: limit + 1]:

@@ -1,9 +1,11 @@
 """Globs over branch, tag and repository names.
 
-`*` stops at `/`, `**` does not, `**/` at the start of a segment may also stand for nothing, `?` is one character but `/`, `[a-z]` is one of a set, and
-`!` excludes. A pattern is matched as a set of positions that moves once over the name, so the cost is the length of the name, whatever the pattern.
-wcmatch agrees where `**` stands alone between slashes (tested); elsewhere it reads `**` as `*`, against `releases/**-alpha` as people write it, and
-its regular expressions backtrack (seven seconds for `**/a/` six times over 120 characters).
+`*` stops at `/`, `**` does not, `**/` at the start of a segment may also stand for nothing, `?` is one
+character but `/`, `[a-z]` is one of a set, and `!` excludes. A pattern is matched as a set of positions that
+moves once over the name, so the cost is the length of the name, whatever the pattern. wcmatch agrees where
+`**` stands alone between slashes (tested); elsewhere it reads `**` as `*`, against `releases/**-alpha` as
+people write it, and its regular expressions backtrack (seven seconds for `**/a/` six times over 120
+characters).
 """
 
 import re
@@ -40,7 +42,9 @@ class _Glob:
     globstar: int
     """Positions at which any characters may pass."""
     gates: int
-    """Positions before a `**/` that begins a segment: it stands for whole segments with their slashes, or for nothing."""
+    """Positions before a `**/` that begins a segment: it stands for whole segments with their slashes, or for
+    nothing.
+    """
 
     def matches(self, name: str) -> bool:
         positions = self._through_gates(1)
@@ -65,7 +69,10 @@ class _Glob:
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:
-    """Whether the patterns let this name in. They are read in order and the last that matches decides: `!` takes out what an earlier one let in."""
+    """Whether the patterns let this name in.
+
+    They are read in order and the last that matches decides: `!` takes out what an earlier one let in.
+    """
     admitted = False
     for pattern in patterns:
         excludes = pattern.startswith("!")
@@ -75,7 +82,10 @@ def matches(patterns: Sequence[str], name: str) -> bool:
 
 
 def steps_to_compare(patterns: Iterable[str], name: str) -> int:
-    """The most steps that comparing these patterns with the name takes. A step is about a microsecond at most."""
+    """The most steps that comparing these patterns with the name takes.
+
+    A step is about a microsecond at most.
+    """
     characters, passes = _sizes(tuple(patterns))
     return characters + passes * len(name)
 
@@ -93,9 +103,11 @@ def repository_matches(patterns: Iterable[str], full_name: str) -> bool:
 
 
 def repository_keys(patterns: Iterable[str]) -> tuple[str, ...]:
-    """The keys under which a pipeline is stored, each once: `octo/web` for a name, `octo/` for a glob, in lower case.
+    """The keys under which a pipeline is stored, each once: `octo/web` for a name, `octo/` for a glob, in
+    lower case.
 
-    A repository is looked up by its full name and by its owner with the slash; `repository_matches` then decides.
+    A repository is looked up by its full name and by its owner with the slash; `repository_matches` then
+    decides.
     """
     return tuple(
         dict.fromkeys(f"{p.partition('/')[0]}/" if is_glob(p) else p for p in map(str.lower, patterns))
@@ -128,7 +140,9 @@ def check_glob(pattern: str) -> str:
 
 
 def _check_dialect(pattern: str, outside_sets: str) -> None:
-    """Raises BadValue for what means something in other programs and would match only itself here, which nobody means."""
+    """Raises BadValue for what means something in other programs and would match only itself here, which
+    nobody means.
+    """
     if _ALTERNATIVES.search(outside_sets):
         raise BadValue(
             "bad_glob",

@@ -1,6 +1,7 @@
 """The language in one table: which keys a pipeline has, what each takes, and how much of it.
 
-`load` walks it and `schema` prints it. A key named under `later` belongs to the language but is refused by name until it does something.
+`load` walks it and `schema` prints it. A key named under `later` belongs to the language but is refused by
+name until it does something.
 """
 
 from typing import get_args

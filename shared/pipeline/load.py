@@ -31,8 +31,9 @@ Values = Mapping[str, Any]
 def load(text: str | bytes) -> Pipeline:
     """The pipeline in this text, defaults applied.
 
-    Raises PipelineInvalid with all problems (of YAML syntax only the first, for nothing after it can be read), and nothing else, whatever the text.
-    It takes milliseconds for a page and is bounded by the limits of `yaml`.
+    Raises PipelineInvalid with all problems (of YAML syntax only the first, for nothing after it can be
+    read), and nothing else, whatever the text. It takes milliseconds for a page and is bounded by the limits
+    of `yaml`.
     """
     problems = Problems()
     reading = Reading(problems)

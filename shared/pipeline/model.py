@@ -1,6 +1,9 @@
-"""A pipeline as the services use it: complete, with defaults applied and units in the names. It is stored as JSON and read back as it was.
+"""A pipeline as the services use it: complete, with defaults applied and units in the names.
 
-Readers ignore fields they do not know, and a field that is added later has a default, so that stored revisions stay readable.
+It is stored as JSON and read back as it was.
+
+Readers ignore fields they do not know, and a field that is added later has a default, so that stored
+revisions stay readable.
 """
 
 from typing import Literal
@@ -24,7 +27,11 @@ class _Model(BaseModel):
 
 
 class PushTrigger(_Model):
-    """Which pushes start a run. Both None: every branch and every tag. One None: what the other names alone, so a tag push is matched by `tags` only."""
+    """Which pushes start a run.
+
+    Both None: every branch and every tag. One None: what the other names alone, so a tag push is matched by
+    `tags` only.
+    """
 
     branches: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
@@ -47,8 +54,8 @@ class Triggers(_Model):
 class Concurrency(_Model):
     """Of the runs with this group in a repository at most `limit` are under way. `group` is a template.
 
-    A run that comes waits for its turn (`queue`), stops all older ones (`cancel_older`) or those that wait (`keep_latest_pending`), or is stopped itself
-    where no place is free (`reject`).
+    A run that comes waits for its turn (`queue`), stops all older ones (`cancel_older`) or those that wait
+    (`keep_latest_pending`), or is stopped itself where no place is free (`reject`).
     """
 
     group: str
@@ -74,14 +81,19 @@ class Resources(_Model):
 
 
 class Ready(_Model):
-    """A service is ready when its TCP port takes connections; after `within_seconds` without that it has failed."""
+    """A service is ready when its TCP port takes connections; after `within_seconds` without that it has
+    failed.
+    """
 
     tcp: int
     within_seconds: int = 60
 
 
 class Service(_Model):
-    """A container beside the job's for as long as the job runs. `ready` None: the job's steps do not wait for it."""
+    """A container beside the job's for as long as the job runs.
+
+    `ready` None: the job's steps do not wait for it.
+    """
 
     image: str
     env: dict[str, str] = {}
@@ -96,7 +108,10 @@ class Retry(_Model):
 
 
 class Step(_Model):
-    """One command. `condition` looks at the steps before it; a step with `allow_failure` never counts as failed there."""
+    """One command.
+
+    `condition` looks at the steps before it; a step with `allow_failure` never counts as failed there.
+    """
 
     id: str | None = None
     name: str | None = None
@@ -112,8 +127,9 @@ class Step(_Model):
 class Job(_Model):
     """A node of the graph. `env` is the job's own; the pipeline's lies beneath it.
 
-    `image` None: the executor's default. `checkout` None: an empty workspace. `services` are reached by their names. `user` None: one without rights.
-    `user` and `node_selector` are wishes: the executor's administrator says what is allowed.
+    `image` None: the executor's default. `checkout` None: an empty workspace. `services` are reached by their
+    names. `user` None: one without rights. `user` and `node_selector` are wishes: the executor's
+    administrator says what is allowed.
     """
 
     name: str
@@ -131,7 +147,10 @@ class Job(_Model):
 
 
 class Pipeline(_Model):
-    """`jobs` stand in the order of the document, and their needs make no cycle. `timeout_seconds` is the run's."""
+    """`jobs` stand in the order of the document, and their needs make no cycle.
+
+    `timeout_seconds` is the run's.
+    """
 
     version: int
     name: str | None = None

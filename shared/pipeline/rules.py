@@ -1,6 +1,9 @@
-"""The kinds of rules a grammar is made of. Each rule both reads a node and says the same as JSON Schema, so that the two cannot drift apart.
+"""The kinds of rules a grammar is made of.
 
-Reading does not stop at the first problem: what cannot be read becomes None (nothing in a pipeline may be null), and its problem is noted with its place.
+Each rule both reads a node and says the same as JSON Schema, so that the two cannot drift apart.
+
+Reading does not stop at the first problem: what cannot be read becomes None (nothing in a pipeline may be
+null), and its problem is noted with its place.
 """
 
 import re
@@ -24,7 +27,10 @@ class Rule(Protocol):
         """The thing in words: `a duration`."""
 
     def read(self, node: Node, spot: Spot, reading: "Reading") -> Any:
-        """The value of this node, or None when it has a problem. `spot` is where problems that are not about a word in the node are shown."""
+        """The value of this node, or None when it has a problem.
+
+        `spot` is where problems that are not about a word in the node are shown.
+        """
 
     def schema(self) -> JsonSchema: ...
 

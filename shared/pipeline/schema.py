@@ -1,7 +1,7 @@
 """The grammar as JSON Schema, for editors and the API's documentation.
 
-Whatever loads, validates. A document with an unknown or missing key, a wrong type or too many items does neither; what one value means for another
-(a cycle, an unknown job) only loading tells.
+Whatever loads, validates. A document with an unknown or missing key, a wrong type or too many items does
+neither; what one value means for another (a cycle, an unknown job) only loading tells.
 """
 
 from shared.pipeline.grammar import PIPELINE

@@ -2,8 +2,9 @@
 
 An example is `${{ event.repository }}:${{ event.pull_request || event.ref }}`.
 
-A template is a text with any number of `${{ … }}`; each holds fields of the event and quoted words, and stands for the first of them that is not empty.
-Everything is parsed when a pipeline is saved, so filling one in later can't fail and takes time in proportion to its length.
+A template is a text with any number of `${{ … }}`; each holds fields of the event and quoted words, and
+stands for the first of them that is not empty. Everything is parsed when a pipeline is saved, so filling one
+in later can't fail and takes time in proportion to its length.
 """
 
 import re

@@ -1,4 +1,6 @@
-"""Texts with a form of their own: durations, quantities, names, images, folders. Each reader returns the value or raises BadValue.
+"""Texts with a form of their own: durations, quantities, names, images, folders.
+
+Each reader returns the value or raises BadValue.
 
 The patterns are the ones that the published JSON Schema shows.
 """
@@ -12,7 +14,10 @@ from shared.pipeline.errors import BadValue, nearest, quotable
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 """Of a job or a step's id: it stands in paths, labels and (later) expressions."""
 SERVICE_NAME = r"[a-z](?:[a-z0-9-]{0,53}[a-z0-9])?"
-"""A DNS label: the job reaches the service at it. With `service-` before it, it names a container, which may have 63 characters."""
+"""A DNS label: the job reaches the service at it.
+
+With `service-` before it, it names a container, which may have 63 characters.
+"""
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 DURATION = r"[0-9]{1,7}[smhd]"
 CPU = r"[0-9]{1,6}m|[0-9]{1,3}(?:\.[0-9]{1,3})?"

@@ -1,8 +1,9 @@
 """YAML for pipelines: a bounded, strict tree with the place of every node, from libyaml's events.
 
-No input crashes or stalls it. The event parser keeps its own stack on the heap (only PyYAML's composer recurses in C, and it is not used); its cost
-grows with the square of the nesting in flow style and of the number of directives, so nesting is cut at DEPTH_LIMIT while events arrive and directives
-are refused before. Scalars keep their source text and are read by YAML 1.2's core schema, so `on` is text and `3.10` is not 3.1.
+No input crashes or stalls it. The event parser keeps its own stack on the heap (only PyYAML's composer
+recurses in C, and it is not used); its cost grows with the square of the nesting in flow style and of the
+number of directives, so nesting is cut at DEPTH_LIMIT while events arrive and directives are refused before.
+Scalars keep their source text and are read by YAML 1.2's core schema, so `on` is text and `3.10` is not 3.1.
 """
 
 import re
@@ -90,7 +91,8 @@ Node = Scalar | Sequence | Mapping | Unreadable
 def compose(source: str | bytes, problems: Problems) -> Node:
     """The one document in the source.
 
-    Adds to the problems what leaves the rest readable (a duplicate key, a tag). Raises PipelineInvalid where nothing can be read further.
+    Adds to the problems what leaves the rest readable (a duplicate key, a tag). Raises PipelineInvalid where
+    nothing can be read further.
     """
     text = _decoded(source, problems)
     if directive := _DIRECTIVE.search(text):

@@ -1,9 +1,9 @@
 """`python -m tests.attack [--seconds N] [--quiet N] [X3 ...]`: a gateway under attack, measured.
 
 Phases alternate: quiet, an attack, quiet, the next attack, quiet. In all of them a second client's signed
-webhooks come at a steady rate, and another tenant's runs start one after the other. Ends 1 where a webhook is not
-accepted, where p99 or the start of a run is worse than promised, and where the gateway keeps more memory than
-promised.
+webhooks come at a steady rate, and another tenant's runs start one after the other. Ends 1 where a webhook is
+not accepted, where p99 or the start of a run is worse than promised, and where the gateway keeps more memory
+than promised.
 """
 
 import argparse

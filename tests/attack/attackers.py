@@ -1,8 +1,8 @@
 """One attacking process: `python -m tests.attack.attackers`.
 
-It reads an `Order` as JSON from standard input and prints `ready`. Then it attacks one port of this machine at
-its full rate for the order's seconds, and prints as JSON how often it got which answer. Its number of connections
-is fixed for each attack. It gives way to all other processes, because it shares their cores.
+It reads an `Order` as JSON from standard input and prints `ready`. Then it attacks one port of this machine
+at its full rate for the order's seconds, and prints as JSON how often it got which answer. Its number of
+connections is fixed for each attack. It gives way to all other processes, because it shares their cores.
 """
 
 import asyncio
@@ -190,8 +190,8 @@ def _affordable() -> int:
 def give_way() -> None:
     """Takes only as much of the cores as others leave.
 
-    Where Linux groups processes by session, the group has a nice value too. It is changed only by a process that
-    leads its session, because in a terminal it would be that of everything else there.
+    Where Linux groups processes by session, the group has a nice value too. It is changed only by a process
+    that leads its session, because in a terminal it would be that of everything else there.
     """
     os.nice(19)
     group = Path("/proc/self/autogroup")

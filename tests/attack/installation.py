@@ -21,7 +21,10 @@ FORGE_IDS = {"webhooks": 201, "runs": 202, "attacker": 203}
 LASTING = "sleep 600"
 """A job whose log is open during all attacks. It ends with the stack."""
 ADDRESSES: Mapping[str, tuple[str, ...]] = {"X4": ("127.0.0.1", "127.0.0.2")}
-"""The address of the attackers. A limit for each address must not hold up others behind the same proxy (X4)."""
+"""The address of the attackers.
+
+A limit for each address must not hold up others behind the same proxy (X4).
+"""
 USUAL_ADDRESSES = ("127.0.0.2", "127.0.0.3")
 
 

@@ -1,4 +1,7 @@
-"""The requests of attackers. Pure. The tests of single attacks (`tests/security`) and `tests.attack` use it."""
+"""The requests of attackers.
+
+Pure. The tests of single attacks (`tests/security`) and `tests.attack` use it.
+"""
 
 MEBIBYTE = 1 << 20
 HEAD = "version: 1\nrepository: octo/web\non: { push: {} }\njobs:\n"

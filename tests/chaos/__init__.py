@@ -1,1 +1,3 @@
-"""Proof under faults: crash points walked one by one, random faults under load, and planted errors that must be found."""
+"""Proof under faults: crash points walked one by one, random faults under load, and planted errors that must
+be found.
+"""

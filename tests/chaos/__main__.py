@@ -1,5 +1,5 @@
-"""`python -m tests.chaos [--seconds N] [--seed N] [--rate N] [--least N]`: steady load, random faults of every kind,
-two replicas of everything; then every check.
+"""`python -m tests.chaos [--seconds N] [--seed N] [--rate N] [--least N]`: steady load, random faults of
+every kind, two replicas of everything; then every check.
 
 Ends 1 where anything is not as promised, and where an exception of the soak's own ends it: the last
 lines of the output then name its file and line. The same seed breaks the same parts in the same order for the
@@ -59,7 +59,8 @@ async def soak(wanted: Wanted) -> Report:
         await database_faults.prepare(world)
         kinds = len(trouble.injected.kinds)
         say(
-            f"seed {wanted.seed}: {wanted.seconds:.0f} s, {wanted.rate:g} events a second, {kinds} kinds of faults; logs in {world.stack.directory / 'logs'}"
+            f"seed {wanted.seed}: {wanted.seconds:.0f} s, {wanted.rate:g} events a second, {kinds} kinds "
+            f"of faults; logs in {world.stack.directory / 'logs'}"
         )
         started = time.monotonic()
         await break_under_load(wanted, load, trouble)
@@ -115,7 +116,8 @@ async def show(load: Load, trouble: Trouble) -> None:
             told += 1
         done = len(trouble.injected.outages)
         say(
-            f"{passed:4.0f} s  {len(load.journal.events)} accepted, {load.journal.refused} sent again, {done} faults; now: {', '.join(trouble.now) or 'whole'}"
+            f"{passed:4.0f} s  {len(load.journal.events)} accepted, {load.journal.refused} sent again, "
+            f"{done} faults; now: {', '.join(trouble.now) or 'whole'}"
         )
 
 

@@ -1,4 +1,7 @@
-"""What may happen to RabbitMQ, its queues and the messages in them. `deliveries.inlet` alone is never emptied: it holds what nothing else does."""
+"""What may happen to RabbitMQ, its queues and the messages in them.
+
+`deliveries.inlet` alone is never emptied: it holds what nothing else does.
+"""
 
 import asyncio
 import contextlib

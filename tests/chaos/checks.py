@@ -1,4 +1,6 @@
-"""What came out, asked of the journal, of what user code wrote, and of the tables, when everything is whole again and has had its time."""
+"""What came out, asked of the journal, of what user code wrote, and of the tables, when everything is whole
+again and has had its time.
+"""
 
 import asyncio
 import time
@@ -117,7 +119,8 @@ async def findings(world: World, load: Load, told: list[Told]) -> Findings:
 def waits(journal: Journal, told: list[Told], finished: dict[str, datetime]) -> list[Wait]:
     """Of every event: for its start, and for its verdict.
 
-    Whoever queues waits for the system only from the end of the one before. What a newer run may end says nothing of when the system came to it.
+    Whoever queues waits for the system only from the end of the one before. What a newer run may end says
+    nothing of when the system came to it.
     """
     starts: dict[str, float] = {}
     ends: dict[str, float] = {}
@@ -233,7 +236,9 @@ def _check_starts(found: Findings, told: list[Told]) -> None:
 
 
 def _check_groups(found: Findings, journal: Journal, told: list[Told]) -> None:
-    """Of a group of one no two runs live at once, and where the newest counts no older one starts after a newer one."""
+    """Of a group of one no two runs live at once, and where the newest counts no older one starts after a
+    newer one.
+    """
     of_groups = {event.sha: event for event in journal.events if BY_NAME[event.kind].on_new}
     found.overlap += [
         f"run {line.run_id} of {of_groups[line.sha].kind} found its group taken"
@@ -274,7 +279,8 @@ async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record]) -
             answer = await load.read(f"/runs/{run['id']}/logs?job={job}&container=job")
         if answer.raw != expected:
             found.log_errors.append(
-                f"{job} in run {run['id']}: {answer.status}, {len(answer.raw)} bytes instead of {len(expected)}"
+                f"{job} in run {run['id']}: {answer.status}, {len(answer.raw)} bytes instead of "
+                f"{len(expected)}"
             )
 
     checks = []

@@ -1,4 +1,6 @@
-"""A real Kubernetes to be troubled: a proxy on every way to its API server, and an operator's hand among the pods of a namespace of its own."""
+"""A real Kubernetes to be troubled: a proxy on every way to its API server, and an operator's hand among the
+pods of a namespace of its own.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -84,7 +86,10 @@ class Cluster:
 
 
 def through(config: Object, port: int) -> Object:
-    """The same kubeconfig, by way of a proxy on this machine. The server's certificate has to name 127.0.0.1."""
+    """The same kubeconfig, by way of a proxy on this machine.
+
+    The server's certificate has to name 127.0.0.1.
+    """
     used = _used(config)["name"]
     there = {"server": f"https://127.0.0.1:{port}"}
     return {

@@ -85,7 +85,9 @@ async def file_system_full(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def log_full(world: World) -> AsyncIterator[None]:
-    """Truly, and no room is left in the write-ahead log either: Postgres panics, and can't start again while it lasts."""
+    """Truly, and no room is left in the write-ahead log either: Postgres panics, and can't start again while
+    it lasts.
+    """
     async with file_system_full(world):
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             async with world.database() as connection:
@@ -121,7 +123,8 @@ async def backends_terminated(world: World) -> AsyncIterator[None]:
     """All of them, in the middle of whatever they do."""
     async with world.database() as connection:
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "
+            "pid <> pg_backend_pid()"
         )
     yield
 
@@ -142,7 +145,8 @@ async def out_of_connections(world: World) -> AsyncIterator[None]:
     async with AsyncExitStack() as taken:
         async with world.database() as first:
             await first.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid()"
             )
             for _ in range(MOST_CONNECTIONS):
                 try:

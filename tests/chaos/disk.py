@@ -1,4 +1,5 @@
-"""A small disk of a server's own, whose last byte can be taken: a file with a file system in it, mounted where the server keeps everything.
+"""A small disk of a server's own, whose last byte can be taken: a file with a file system in it, mounted
+where the server keeps everything.
 
 Only root may mount. What was mounted is gone after the block.
 """
@@ -44,7 +45,10 @@ class Disk:
 
 @contextmanager
 def open_disk(directory: Path) -> Iterator[Disk]:
-    """Mounted at the directory, which is made. Raises OSError or CalledProcessError where this machine does not allow it."""
+    """Mounted at the directory, which is made.
+
+    Raises OSError or CalledProcessError where this machine does not allow it.
+    """
     image = directory.with_suffix(".image")
     directory.mkdir(parents=True)
     image.touch(mode=0o600)

@@ -1,6 +1,7 @@
 """Every kind of fault: how a part is broken, and how it is mended again.
 
-A fault is a block: the part is broken when it is entered, and back when it has ended. What it does comes from the world's seed alone.
+A fault is a block: the part is broken when it is entered, and back when it has ended. What it does comes from
+the world's seed alone.
 """
 
 import asyncio
@@ -41,7 +42,10 @@ def every_fault() -> list[Fault]:
 
 
 def possible(world: World) -> tuple[list[Fault], list[str]]:
-    """The kinds that can be tried here, and which can't, with the reason. Those of Kubernetes belong to jobs that are pods."""
+    """The kinds that can be tried here, and which can't, with the reason.
+
+    Those of Kubernetes belong to jobs that are pods.
+    """
     impossible = [] if world.disk else [fault.kind for fault in _full_disk()]
     elsewhere = [] if world.cluster else [fault.kind for fault in _kubernetes()]
     faults = [fault for fault in every_fault() if fault.kind not in {*impossible, *elsewhere}]

@@ -1,4 +1,6 @@
-"""Steady load from clients that keep a journal: whatever got a 2xx is written down, whatever did not is sent again, and some things are sent twice."""
+"""Steady load from clients that keep a journal: whatever got a 2xx is written down, whatever did not is sent
+again, and some things are sent twice.
+"""
 
 import asyncio
 import random
@@ -105,7 +107,9 @@ class Load:
             )
 
     def _lock(self, kind: Kind) -> Path | None:
-        """A file of that kind alone: the kernel lets go of its lock when whoever has it ends, however that is. Pods share none."""
+        """A file of that kind alone: the kernel lets go of its lock when whoever has it ends, however that
+        is. Pods share none.
+        """
         if not isinstance(self._world.backend, LocalBackend):
             return None
         lock = self._world.backend.mounts / f"lock-{kind.name}"
@@ -175,7 +179,10 @@ class Load:
             self.journal.retries.append(run_id)
 
     async def _command(self, path: str, *, until_done: bool = False) -> Answer:
-        """A wish that is repeated under one key until its answer comes. `until_done`: 409 counts as "not yet"."""
+        """A wish that is repeated under one key until its answer comes.
+
+        `until_done`: 409 counts as "not yet".
+        """
         headers = {"Idempotency-Key": uuid4().hex}
         ends_at = time.monotonic() + 60
         while True:

@@ -1,6 +1,7 @@
 """The pipelines of the load, and exactly what each of their jobs prints. Pure.
 
-Those of a concurrency group say also while they run that they live, and hold a lock that only one can have: two at once are seen from outside.
+Those of a concurrency group say also while they run that they live, and hold a lock that only one can have:
+two at once are seen from outside.
 """
 
 import shlex
@@ -27,7 +28,10 @@ class Kind:
     fails: bool = False
     """The last job does."""
     on_new: str | None = None
-    """All runs of this kind are one group, of which one runs at a time; this is what another run does to it. None: no group."""
+    """All runs of this kind are one group, of which one runs at a time; this is what another run does to it.
+
+    None: no group.
+    """
 
     @property
     def is_superseded(self) -> bool:
@@ -62,7 +66,10 @@ exit {code}
 
 
 def pipeline_text(kind: Kind, repository: str, oracle: Oracle, lock: Path | None = None) -> str:
-    """What is stored. `lock`: a file that jobs can read and lock, of the kind alone; None where jobs share no file."""
+    """What is stored.
+
+    `lock`: a file that jobs can read and lock, of the kind alone; None where jobs share no file.
+    """
     jobs: dict[str, Document] = {}
     for number, name in enumerate(kind.jobs):
         needs = {"needs": [kind.jobs[number - 1]]} if number else {}

@@ -47,7 +47,9 @@ def every_name(root: Path = CHECKOUT) -> tuple[tuple[str, str], ...]:
 
 
 def points_of(service: str, root: Path = CHECKOUT) -> list[Point]:
-    """Those that this service passes: its own, and the shared ones; of a cluster's, where the tests' jobs run on such a one."""
+    """Those that this service passes: its own, and the shared ones; of a cluster's, where the tests' jobs run
+    on such a one.
+    """
     elsewhere = "local." if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else "kubernetes."
     return [
         Point(service, name)

@@ -1,7 +1,8 @@
 """A TCP proxy between two parts, which passes bytes on as well or as badly as it is told.
 
-Every connection goes through one listener, so one word changes how all of them fare. What was held back is never delivered late: the end of a bad time
-cuts the connections that lived through it, as a network does that has forgotten them.
+Every connection goes through one listener, so one word changes how all of them fare. What was held back is
+never delivered late: the end of a bad time cuts the connections that lived through it, as a network does that
+has forgotten them.
 """
 
 import asyncio
@@ -50,7 +51,10 @@ class Proxy:
         return server
 
     def become(self, mode: Mode, *, delay_seconds: float = 0.0) -> None:
-        """From now on. Leaving a mode in which bytes were lost, and going into REFUSE, cuts all connections."""
+        """From now on.
+
+        Leaving a mode in which bytes were lost, and going into REFUSE, cuts all connections.
+        """
         before, self._mode, self._delay_seconds = self._mode, mode, delay_seconds
         if before in _ENDS_CONNECTIONS or mode is Mode.REFUSE:
             self.cut()

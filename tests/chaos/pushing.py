@@ -23,7 +23,9 @@ SELECT r.id, r.sha, r.status::text, r.reason::text, (SELECT count(*) FROM attemp
 
 
 class Pushes:
-    """A pipeline of one job whose user code leaves a line each time it starts, and the commits that were accepted for it."""
+    """A pipeline of one job whose user code leaves a line each time it starts, and the commits that were
+    accepted for it.
+    """
 
     def __init__(self, world: World, session: aiohttp.ClientSession) -> None:
         self._world = world
@@ -32,7 +34,9 @@ class Pushes:
         self._repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}")
         self.accepted: list[str] = []
         self.refused: set[str] = set()
-        """Sent once, and not accepted: where the answer of a COMMIT did not come in time the delivery may be stored all the same."""
+        """Sent once, and not accepted: where the answer of a COMMIT did not come in time the delivery may be
+        stored all the same.
+        """
         self.pipeline_id = 0
 
     async def prepare(

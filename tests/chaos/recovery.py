@@ -1,7 +1,8 @@
 """How long it took to serve again what a fault had held up. Pure.
 
-A run waits from the moment it was accepted to the start of its user code, and from the end of its user code to its verdict. A fault's recovery is the time
-from the return of the part to the end of the last wait that was going on then; time in which something else was broken does not count.
+A run waits from the moment it was accepted to the start of its user code, and from the end of its user code
+to its verdict. A fault's recovery is the time from the return of the part to the end of the last wait that
+was going on then; time in which something else was broken does not count.
 """
 
 from collections.abc import Iterable, Sequence

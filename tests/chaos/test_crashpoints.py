@@ -1,4 +1,6 @@
-"""Die at every crash point there is, one after the other: every accepted delivery still becomes one run whose user code starts once."""
+"""Die at every crash point there is, one after the other: every accepted delivery still becomes one run whose
+user code starts once.
+"""
 
 import asyncio
 import re
@@ -23,7 +25,9 @@ PASSAGES = {
     ("executor", "store.committed_not_handed_over"): 2,
     ("logsink", "consuming.handled_not_acked"): 2,
 }
-"""How often one delivery passes a point, where it is more than once: decided, admitted, begun and ended; claimed and ended; told of both."""
+"""How often one delivery passes a point, where it is more than once: decided, admitted, begun and ended;
+claimed and ended; told of both.
+"""
 
 FAILED_RUNS = 6
 POINTS = {service: points_of(service) for service in SERVICES}
@@ -83,7 +87,9 @@ async def wrong_at(point: Point, database_url: str, amqp_url: str) -> list[str]:
 
 
 async def wrong_after(service: str, database_url: str, amqp_url: str) -> list[str]:
-    """What is wrong when the service has died at each passage of each of its points, a line each that begins with the point."""
+    """What is wrong when the service has died at each passage of each of its points, a line each that begins
+    with the point.
+    """
     if service not in _walked:
         _walked[service] = await walk(service, database_url, amqp_url)
     return _walked[service]

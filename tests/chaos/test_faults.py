@@ -1,4 +1,6 @@
-"""Faults one at a time, each named by its number in docs/guarantees.md: every accepted push becomes one run, whose user code starts once."""
+"""Faults one at a time, each named by its number in docs/guarantees.md: every accepted push becomes one run,
+whose user code starts once.
+"""
 
 import asyncio
 import time
@@ -18,7 +20,9 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.timeout(240)
 
 OUTAGE_SECONDS = 8
-"""Ten minutes differ from it in nothing but their length: publishers and consumers try again every few seconds, and nothing gives up in between."""
+"""Ten minutes differ from it in nothing but their length: publishers and consumers try again every few
+seconds, and nothing gives up in between.
+"""
 SERVICES_OF_A_RUN = ("scheduler", "executor", "logsink")
 
 
@@ -243,10 +247,15 @@ async def test_f57_tables_that_stay_locked_only_delay(world: World, pushes: Push
 async def test_f58_a_migration_during_traffic_loses_nothing(
     world: World, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next release expands the tables while this one works on them; then some of the services start anew."""
+    """The next release expands the tables while this one works on them; then some of the services start
+    anew.
+    """
     await pushes.prepare("sleep 0.2")
     known = migrate.migrations()
-    expansion = "ALTER TABLE jobs ADD COLUMN of_the_next_release text; CREATE INDEX of_the_next_release ON jobs (of_the_next_release);"
+    expansion = (
+        "ALTER TABLE jobs ADD COLUMN of_the_next_release text; CREATE INDEX of_the_next_release ON jobs "
+        "(of_the_next_release);"
+    )
     monkeypatch.setattr(
         migrate, "migrations", lambda: [*known, migrate.Migration(len(known) + 1, "next_release", expansion)]
     )

@@ -1,6 +1,7 @@
 """Breaks parts and mends them: which, in which order and for how long comes from the seed alone.
 
-Every kind comes once before any comes again. One that could not be injected comes again soon, so that no kind lags behind; nothing else changes the order.
+Every kind comes once before any comes again. One that could not be injected comes again soon, so that no kind
+lags behind; nothing else changes the order.
 """
 
 import asyncio
@@ -43,7 +44,9 @@ class Injected:
         return {kind: found[kind] for kind in sorted(self.kinds)}
 
     def longest_seconds(self) -> dict[str, float]:
-        """Of every kind that came: from the first breaking to the last mending, the start of what was ended included."""
+        """Of every kind that came: from the first breaking to the last mending, the start of what was ended
+        included.
+        """
         longest: dict[str, float] = {}
         for outage in self.outages:
             longest[outage.kind] = max(
@@ -77,7 +80,9 @@ class Order:
         return taken
 
     def again(self, fault: Fault) -> None:
-        """It could not be injected: it comes next, then at the end of the round, then not before the next round."""
+        """It could not be injected: it comes next, then at the end of the round, then not before the next
+        round.
+        """
         self._failures[fault.kind] += 1
         if self._failures[fault.kind] == 1:
             self._round.appendleft(fault)
@@ -98,7 +103,10 @@ class Trouble:
         self.injected = Injected(tuple(fault.kind for fault in faults), left_out=left_out)
 
     async def run(self, seconds: float, least: int = 0) -> None:
-        """So long, and until every kind was injected at least so often. Everything is whole again when it returns."""
+        """So long, and until every kind was injected at least so often.
+
+        Everything is whole again when it returns.
+        """
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at or min(self.injected.counts().values()) < least:
             chosen = [

@@ -1,4 +1,6 @@
-"""A walk over the crash points of one service: die at each in turn, start anew with the next armed, and in the end ask what became of everything."""
+"""A walk over the crash points of one service: die at each in turn, start anew with the next armed, and in
+the end ask what became of everything.
+"""
 
 import asyncio
 import contextlib
@@ -75,7 +77,10 @@ class Walk:
         await asyncio.to_thread(self._towpath.stack.start, service, 1, environment)
 
     async def die_at(self, point: Point, passage: int) -> None:
-        """The service is down when it begins, and again when it ends. AssertionError when it did not die there in time."""
+        """The service is down when it begins, and again when it ends.
+
+        AssertionError when it did not die there in time.
+        """
         driven = Driven(point)
         self.driven.append(driven)
         await self.start(point.service, f"{point.name}:{passage}")
@@ -115,7 +120,10 @@ class Walk:
         raise AssertionError(f"{driven.point} was not passed")
 
     async def _push_past_the_database(self, driven: Driven) -> None:
-        """Postgres is away for the gateway until the delivery is in the inlet, or the gateway dead. It may have died before, of what an earlier one left."""
+        """Postgres is away for the gateway until the delivery is in the inlet, or the gateway dead.
+
+        It may have died before, of what an earlier one left.
+        """
         await until(lambda: self._ready_or_dead(driven.point.service), within=60, what="the gateway")
         self._proxy.become(Mode.REFUSE)
         asked = self._ask(self._deliver(driven))

@@ -1,4 +1,6 @@
-"""An installation to be broken: durable servers of its own, two replicas of every service, and a proxy on every way between them."""
+"""An installation to be broken: durable servers of its own, two replicas of every service, and a proxy on
+every way between them.
+"""
 
 import asyncio
 import contextlib
@@ -35,7 +37,10 @@ _DATABASE_TRIES = 300
 
 @dataclass
 class World:
-    """Everything that can be broken, and the means to do it. Methods that wait for processes run in threads."""
+    """Everything that can be broken, and the means to do it.
+
+    Methods that wait for processes run in threads.
+    """
 
     stack: Stack
     postgres: PostgresNode
@@ -59,7 +64,10 @@ class World:
 
     @contextmanager
     def held(self, service: str) -> Iterator[Replica]:
-        """A replica that nobody else does something to at the moment. One that has ended by itself, whatever was done to others, is a violation."""
+        """A replica that nobody else does something to at the moment.
+
+        One that has ended by itself, whatever was done to others, is a violation.
+        """
         free = [(service, number) for number in REPLICAS if (service, number) not in self._held]
         if not free:
             raise DevstackError(f"all of {service} is broken already")
@@ -99,7 +107,10 @@ class World:
             await asyncio.to_thread(server.start)
 
     async def serves(self) -> None:
-        """Postgres is up and answers; it is started again where it has ended by itself. DevstackError when it does not within a minute."""
+        """Postgres is up and answers; it is started again where it has ended by itself.
+
+        DevstackError when it does not within a minute.
+        """
         for _ in range(_DATABASE_TRIES):
             await self.up(self.postgres)
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
@@ -153,7 +164,9 @@ class World:
 
 @asynccontextmanager
 async def open_world(chance: random.Random) -> AsyncIterator[World]:
-    """Started, with the first administrator's token in `stack.directory / token`; all of it is gone after the block."""
+    """Started, with the first administrator's token in `stack.directory / token`; all of it is gone after the
+    block.
+    """
     directory = scratch_directory()
     postgres, rabbit = PostgresNode(directory / "postgres"), RabbitNode(directory / "rabbitmq")
     stack_directory = directory / "stack"

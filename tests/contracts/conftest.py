@@ -1,4 +1,5 @@
-"""The clusters that keep the contract: the local one, with bubblewrap where it works, and without; and a real Kubernetes.
+"""The clusters that keep the contract: the local one, with bubblewrap where it works, and without; and a real
+Kubernetes.
 
 `ground` and `cluster` are all of them; `sandbox` and `local_cluster` are the local one alone.
 """

@@ -1,6 +1,8 @@
-"""The worlds in which every source of logs keeps its contract: a container that prints what it is told, and the source that reads its log.
+"""The worlds in which every source of logs keeps its contract: a container that prints what it is told, and
+the source that reads its log.
 
-One is the local cluster's; two, with a pod that this process imitates, run everywhere; two are real pods. A new source adds its world to `worlds`.
+One is the local cluster's; two, with a pod that this process imitates, run everywhere; two are real pods. A
+new source adds its world to `worlds`.
 """
 
 import asyncio

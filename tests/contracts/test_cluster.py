@@ -1,4 +1,7 @@
-"""What every cluster must do with attempts: hold them, run them once, end them, remove them. See `services.executor.cluster.Cluster`."""
+"""What every cluster must do with attempts: hold them, run them once, end them, remove them.
+
+See `services.executor.cluster.Cluster`.
+"""
 
 import asyncio
 import time

@@ -89,7 +89,10 @@ async def test_a_clones_credentials_are_nowhere_when_the_job_runs(
     ground: Ground, cluster: Cluster, origin: Origin
 ) -> None:
     token = "t0ps" + "3cret"
-    looks = "env; cat .git/config; cat /proc/self/mounts; ls -R /towpath* 2>/dev/null || :; grep -rs t0ps[3]cret /towpath* . || echo nowhere"
+    looks = (
+        "env; cat .git/config; cat /proc/self/mounts; ls -R /towpath* 2>/dev/null || :; grep -rs "
+        "t0ps[3]cret /towpath* . || echo nowhere"
+    )
     end, log = await run(
         ground, cluster, order(ground, origin, looks, origin.clone(origin.first, token=token))
     )

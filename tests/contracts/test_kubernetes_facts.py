@@ -1,4 +1,7 @@
-"""Facts of a real Kubernetes on which the executor is built. Where one of them changes, the executor is to change with it."""
+"""Facts of a real Kubernetes on which the executor is built.
+
+Where one of them changes, the executor is to change with it.
+"""
 
 import asyncio
 import os
@@ -154,7 +157,9 @@ def plain_pod(script: str) -> Object:
 async def test_a_second_gated_pod_of_a_job_never_runs_and_harms_neither_job_nor_pod(
     cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
-    """The Job controller takes it away again by itself, once it has counted it: the unscheduled one, never the one that runs."""
+    """The Job controller takes it away again by itself, once it has counted it: the unscheduled one, never
+    the one that runs.
+    """
     made = await begin(cluster, spec("echo once; sleep 6"))
     first = await pod_with(kubernetes, build_namespace, "once")
     second = await kubernetes.post(f"/api/v1/namespaces/{build_namespace}/pods", twin_of(first))
@@ -195,7 +200,10 @@ def twin_of(pod: Object) -> Object:
 async def test_a_container_that_its_node_forgets_is_lost_and_no_step_runs_again(
     cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
-    """Some kubelets start it again, whatever the restart policy: then the driver ends with 97. Others, which had seen it run, end the pod."""
+    """Some kubelets start it again, whatever the restart policy: then the driver ends with 97.
+
+    Others, which had seen it run, end the pod.
+    """
     async with serving(await host_for_pods(kubernetes)) as witness:
         for attempt in range(1, 6):
             oracle = witness.oracle()
@@ -228,7 +236,9 @@ async def container_of(pod_uid: str) -> str:
 
 
 async def forget(container: str) -> None:
-    """RemoveContainer of the container runtime's interface, as one gRPC call: a message of one field, behind five bytes that say how long it is."""
+    """RemoveContainer of the container runtime's interface, as one gRPC call: a message of one field, behind
+    five bytes that say how long it is.
+    """
     message = b"\x0a" + bytes([len(container)]) + container.encode()
     framed = b"\0" + len(message).to_bytes(4, "big") + message
     options = [

@@ -1,4 +1,6 @@
-"""How the local cluster clones: what is left in its folders, which protocols it speaks, and where a token goes."""
+"""How the local cluster clones: what is left in its folders, which protocols it speaks, and where a token
+goes.
+"""
 
 from dataclasses import replace
 from pathlib import Path

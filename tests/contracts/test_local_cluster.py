@@ -208,7 +208,8 @@ async def test_a_job_can_not_claim_an_end_that_it_did_not_have(
     end, _ = await run(
         local_cluster,
         spec(
-            'for f in status.json ended/job stop go; do (echo x > "../$f"; echo x > "../../$f") || :; done; exit 5'
+            'for f in status.json ended/job stop go; do (echo x > "../$f"; echo x > "../../$f") || :; '
+            "done; exit 5"
         ),
     )
     assert (end.exit_code, end.stopped) == (5, False)

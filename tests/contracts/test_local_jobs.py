@@ -41,7 +41,8 @@ async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalCl
     end, log = await run(
         local_cluster,
         spec(
-            "echo x > file; echo y > $HOME/file; mkdir -p $HOME/.local/bin; : > /tmp/$$; rm /tmp/$$; cat file $HOME/file; id -u"
+            "echo x > file; echo y > $HOME/file; mkdir -p $HOME/.local/bin; : > /tmp/$$; rm /tmp/$$; cat "
+            "file $HOME/file; id -u"
         ),
     )
     assert end.exit_code == 0
@@ -66,7 +67,8 @@ async def test_a_sandboxed_job_sees_no_other_pods(
     _, log = await run(
         local_cluster,
         spec(
-            f"ls {folder}/local/pods; ls {folder}; ls /home /root; ls -d /proc/[0-9]* | wc -l; touch /usr/x || echo read-only"
+            f"ls {folder}/local/pods; ls {folder}; ls /home /root; ls -d /proc/[0-9]* | wc -l; touch "
+            "/usr/x || echo read-only"
         ),
     )
     assert Path(other.log_location).name not in log
@@ -114,7 +116,10 @@ async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalCluste
         'ssh -G towpath.example > config && grep -q "^user $USER$" config',
         "python3 -c 'import getpass, os; assert getpass.getuser() == os.environ[\"USER\"]'",
         "python3 -c 'import grp, os; print(grp.getgrgid(os.getgid()).gr_name)'",
-        "python3 -c 'import os, pwd; assert os.path.samefile(pwd.getpwuid(os.getuid()).pw_dir, os.environ[\"HOME\"])'",
+        (
+            "python3 -c 'import os, pwd; assert os.path.samefile(pwd.getpwuid(os.getuid()).pw_dir, "
+            'os.environ["HOME"])\''
+        ),
         'cd ~ && : > made && test -e "$HOME/made" && eval "cd ~$USER" && test made -ef "$HOME/made"',
         "id -u nobody && id -u root",
     ],

@@ -132,13 +132,19 @@ async def test_x12_a_job_reaches_other_addresses(isolated: LocalCluster) -> None
 
 
 async def test_x12_a_job_reaches_its_own_loopback(isolated: LocalCluster) -> None:
-    serve = 'python3 -c \'import socket; s = socket.create_server(("127.0.0.1", 8080)); print(flush=True); s.accept()[0].sendall(b"hello")\''
+    serve = (
+        'python3 -c \'import socket; s = socket.create_server(("127.0.0.1", 8080)); print(flush=True); '
+        's.accept()[0].sendall(b"hello")\''
+    )
     _, log = await run(isolated, spec(f"{serve} | (read -r ready; {asking(('127.0.0.1', 8080))[5:]})"))
     assert log == "hello\n"
 
 
 async def test_x12_jobs_of_one_executor_share_their_loopback(isolated: LocalCluster) -> None:
-    program = "import socket; s = socket.create_server(('127.0.0.1', 8081)); print('up', flush=True); s.accept()[0].sendall(b'hello')"
+    program = (
+        "import socket; s = socket.create_server(('127.0.0.1', 8081)); print('up', flush=True); "
+        "s.accept()[0].sendall(b'hello')"
+    )
     first = await begin(isolated, spec(f'exec python3 -c "{program}"'))
     await said(first, "up")
     _, log = await run(isolated, spec(asking(("127.0.0.1", 8081)), attempt=2))

@@ -26,7 +26,11 @@ def small(script: str, mebibytes: int = 64) -> AttemptSpec:
     [
         "exec python3 -c 'import time; kept = bytearray(1 << 28); time.sleep(60)'",
         "python3 -c 'import time; kept = bytearray(1 << 28); time.sleep(60)' & sleep 60",
-        "for n in 1 2 3 4; do python3 -c 'import time; kept = bytearray(40 << 20); time.sleep(60)' & done; wait",
+        (
+            "for n in 1 2 3 4; do python3 -c 'import time; kept = bytearray(40 << 20); time.sleep(60)' & "
+            "done; "
+            "wait"
+        ),
     ],
     ids=["a step", "a background process", "several processes together"],
 )

@@ -1,4 +1,6 @@
-"""What every source of logs promises: see `services.logsink.sources.Source`; its worlds are in `tests.contracts.log_worlds`."""
+"""What every source of logs promises: see `services.logsink.sources.Source`; its worlds are in
+`tests.contracts.log_worlds`.
+"""
 
 import asyncio
 import contextlib
@@ -175,7 +177,10 @@ async def test_secrets_are_masked_and_long_lines_are_cut(world: World) -> None:
 
 async def test_hostile_output_is_kept_as_it_is(world: World) -> None:
     """Only a carriage return before a line feed is not: the runtime of containers drops it."""
-    odd = b'\xff\xfe\x00\n{"type":"ERROR","object":{"code":410}}\n2026-11-23T12:00:00.000000000Z stdout F imitation\n\na\rb\n\x1b]52;c;x\x07\n \n'
+    odd = (
+        b'\xff\xfe\x00\n{"type":"ERROR","object":{"code":410}}\n2026-11-23T12:00:00.000000000Z stdout F '
+        b"imitation\n\na\rb\n\x1b]52;c;x\x07\n \n"
+    )
     long = b"x" * (
         9 << 20
     )  # below the size at which a kubelet rotates a log, which it may do while this is printed

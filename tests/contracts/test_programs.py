@@ -1,4 +1,6 @@
-"""What tests rely on in a program of a stack, started anew or forked from a process that has its modules in memory."""
+"""What tests rely on in a program of a stack, started anew or forked from a process that has its modules in
+memory.
+"""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""What tests rely on of a PostgreSQL and a RabbitMQ of their own, whichever way they run: as private programs, or in containers."""
+"""What tests rely on of a PostgreSQL and a RabbitMQ of their own, whichever way they run: as private
+programs, or in containers.
+"""
 
 import asyncio
 import secrets
@@ -121,7 +123,9 @@ async def test_the_user_of_postgres_is_a_superuser_who_needs_a_password(
 
 
 async def test_rabbitmq_keeps_what_it_confirmed(rabbit: Rabbit, vhost: str) -> None:
-    """The orderly end comes first: a queue that is declared less than seconds before SIGKILL may be lost with its messages."""
+    """The orderly end comes first: a queue that is declared less than seconds before SIGKILL may be lost with
+    its messages.
+    """
     for count, end in enumerate((rabbit.stop, rabbit.kill), 1):
         await publish(rabbit.url(vhost), "kept")
         await asyncio.to_thread(end)

@@ -1,4 +1,6 @@
-"""Installations for end-to-end tests: one that all share, and one of its own for a test that breaks things."""
+"""Installations for end-to-end tests: one that all share, and one of its own for a test that breaks
+things.
+"""
 
 import asyncio
 import os
@@ -95,7 +97,9 @@ async def started(
 
 @pytest.fixture(scope="session")
 async def towpath(session_database_url: str, session_amqp_url: str) -> AsyncIterator[Towpath]:
-    """The installation that tests share: nothing in it is broken on purpose, and nobody relies on being alone."""
+    """The installation that tests share: nothing in it is broken on purpose, and nobody relies on being
+    alone.
+    """
     async with installation(session_database_url, session_amqp_url) as shared:
         yield shared
 
@@ -107,7 +111,9 @@ NARROW_SECRETS = ("a newer secret", GITHUB_SECRET)
 async def narrow_towpath(
     template: Template, server_sources: ServerSources, rabbit: Rabbit | None
 ) -> AsyncIterator[Towpath]:
-    """A second shared installation: one slot for all jobs, a second for a body to arrive, two secrets for GitHub and none for Gitea."""
+    """A second shared installation: one slot for all jobs, a second for a body to arrive, two secrets for
+    GitHub and none for Gitea.
+    """
     secrets = {"TOWPATH_GITHUB_WEBHOOK_SECRET": ",".join(NARROW_SECRETS), "TOWPATH_GITEA_WEBHOOK_SECRET": ""}
     settings = {"TOWPATH_GLOBAL_LIMIT": "1", "TOWPATH_BODY_SECONDS": "1", **secrets}
     with fresh_vhost(server_sources, rabbit) as amqp_url:
@@ -126,7 +132,9 @@ async def pods(
     rabbit: Rabbit | None,
     kubernetes: KubernetesApi,
 ) -> AsyncIterator[Pods]:
-    """An installation for the tests of a module, with the settings that the module calls LIMITS; its jobs are pods."""
+    """An installation for the tests of a module, with the settings that the module calls LIMITS; its jobs are
+    pods.
+    """
     with fresh_vhost(server_sources, rabbit) as amqp_url:
         async with (
             fresh_database(template) as database_url,

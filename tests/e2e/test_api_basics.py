@@ -1,4 +1,6 @@
-"""What is served beside the objects: health, metrics, the document and its page; and an answer on purpose for every other address."""
+"""What is served beside the objects: health, metrics, the document and its page; and an answer on purpose for
+every other address.
+"""
 
 import re
 

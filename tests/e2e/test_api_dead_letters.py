@@ -1,4 +1,6 @@
-"""Messages that no handler can take: they stop nobody, they are found and explained, and replaying them has one effect."""
+"""Messages that no handler can take: they stop nobody, they are found and explained, and replaying them has
+one effect.
+"""
 
 import base64
 import secrets

@@ -1,4 +1,6 @@
-"""Events and deliveries over HTTP: for every webhook what became of it, and for every pipeline why it ran or did not."""
+"""Events and deliveries over HTTP: for every webhook what became of it, and for every pipeline why it ran or
+did not.
+"""
 
 import itertools
 import json

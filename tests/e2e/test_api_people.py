@@ -200,7 +200,10 @@ async def test_a_token_works_until_it_expires(towpath: Towpath) -> None:
 
 
 async def test_no_broken_token_is_looked_up(towpath: Towpath) -> None:
-    """Revoked and expired ones are above. The wrong ones differ from a good one by a character, its end, its case, or are 1 MB long."""
+    """Revoked and expired ones are above.
+
+    The wrong ones differ from a good one by a character, its end, its case, or are 1 MB long.
+    """
     person = await towpath.person()
     good = person.client.token
     assert good is not None

@@ -1,4 +1,6 @@
-"""Pipelines over HTTP: stored, changed by revisions, refused with every error and its place, deleted without losing their history."""
+"""Pipelines over HTTP: stored, changed by revisions, refused with every error and its place, deleted without
+losing their history.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Repositories and grants over HTTP: registered by administrators, used by those to whom they are granted, secrets that never come out."""
+"""Repositories and grants over HTTP: registered by administrators, used by those to whom they are granted,
+secrets that never come out.
+"""
 
 import secrets
 

@@ -23,7 +23,9 @@ async def ids(client: Client, **query: object) -> list[int]:
 
 
 async def mixed_runs(towpath: Towpath) -> tuple[Scene, list[Document]]:
-    """Four finished runs, the newest first: of a tag, of a pull request, of a branch where it fails, of main."""
+    """Four finished runs, the newest first: of a tag, of a pull request, of a branch where it fails, of
+    main.
+    """
     one = await scene(towpath, FAILS_ON_BAD, on={"push": {}, "pull_request": {}})
     deliveries = [
         await one.push(),

@@ -1,4 +1,6 @@
-"""Towpath inside a cluster: the overlay `external` with the image that the Dockerfile made, and PostgreSQL and RabbitMQ of this machine outside of it."""
+"""Towpath inside a cluster: the overlay `external` with the image that the Dockerfile made, and PostgreSQL
+and RabbitMQ of this machine outside of it.
+"""
 
 import asyncio
 import json
@@ -103,7 +105,8 @@ async def skip_unless_possible(api: KubernetesApi) -> None:
     }
     if f"docker.io/library/{IMAGE}" not in names:
         pytest.skip(
-            f"the cluster has no image {IMAGE}: `make images ARCHIVE=build/towpath.tar`, then load that file into it"
+            f"the cluster has no image {IMAGE}: `make images ARCHIVE=build/towpath.tar`, then load that "
+            "file into it"
         )
 
 
@@ -151,7 +154,10 @@ async def test_a_job_finds_no_credential_and_its_pod_is_restricted(ours: Deploye
     towpath = ours.towpath
     person = await towpath.person()
     repository = await towpath.repository(person)
-    script = "env\ncat /proc/mounts\nls -la /var/run/secrets /run/secrets 2>&1 || true\nfind / -xdev -name token 2>/dev/null || true"
+    script = (
+        "env\ncat /proc/mounts\nls -la /var/run/secrets /run/secrets 2>&1 || true\nfind / -xdev -name "
+        "token 2>/dev/null || true"
+    )
     pipeline = await towpath.pipeline(person, one_job(repository, script))
 
     await towpath.deliver_push(repository)
@@ -206,7 +212,10 @@ async def test_the_pods_of_every_service_deleted_in_turn_while_runs_are_going_lo
     person = await towpath.person()
     repository = await towpath.repository(person)
     oracle, gate = towpath.oracle(), towpath.gate()
-    script = f"{oracle.append('$TOWPATH_SHA')}\nwhile {gate.closed()}; do sleep 0.2; done\nfor i in 1 2 3 4 5 6 7 8 9; do echo line $i; sleep 0.2; done"
+    script = (
+        f"{oracle.append('$TOWPATH_SHA')}\nwhile {gate.closed()}; do sleep 0.2; done\nfor i in 1 2 3 4 5 6 "
+        "7 8 9; do echo line $i; sleep 0.2; done"
+    )
     pipeline = await towpath.pipeline(person, one_job(repository, script))
     sent = []
 
@@ -297,7 +306,10 @@ async def pod_of(ours: Deployed, run_id: int) -> dict[str, Any] | None:
 
 
 async def agents_run(deployment: Deployment) -> bool:
-    """Whether all nodes that take jobs have one. The others may never get theirs: an agent tolerates more than a job, and has its own requests."""
+    """Whether all nodes that take jobs have one.
+
+    The others may never get theirs: an agent tolerates more than a job, and has its own requests.
+    """
     ready = {pod["spec"].get("nodeName") for pod in await deployment.pods("agent") if is_ready(pod)}
     return {node["metadata"]["name"] for node in await nodes_for_pods(deployment.api)} <= ready
 
@@ -310,7 +322,10 @@ def is_ready(pod: Object) -> bool:
 
 
 async def accepted(towpath: Towpath, repository: FakeRepository) -> str:
-    """A push sent until it is accepted, as a forge's operator sends it again; its SHA. The same delivery id each time: it counts once."""
+    """A push sent until it is accepted, as a forge's operator sends it again; its SHA.
+
+    The same delivery id each time: it counts once.
+    """
     payload, delivery_id = push(repository), secrets.token_hex(16)
 
     async def once() -> bool:

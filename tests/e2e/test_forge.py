@@ -1,4 +1,6 @@
-"""Real input: a push over HTTP to a real forge, its own signed webhook, and the repository's real tests in the log."""
+"""Real input: a push over HTTP to a real forge, its own signed webhook, and the repository's real tests in
+the log.
+"""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -20,7 +22,8 @@ FILES = {
     "adder.py": "def add(a, b):\n    return a + b\n",
     "test_adder.py": (
         "import unittest\n\nfrom adder import add\n\n\nclass Adding(unittest.TestCase):\n"
-        "    def test_two_and_two_make_four(self):\n        self.assertEqual(add(2, 2), 4)\n\n\nif __name__ == '__main__':\n    unittest.main()\n"
+        "    def test_two_and_two_make_four(self):\n        self.assertEqual(add(2, 2), 4)\n\n\nif "
+        "__name__ == '__main__':\n    unittest.main()\n"
     ),
 }
 YAML = """\
@@ -45,7 +48,8 @@ async def forge() -> AsyncIterator[Forge]:
     environment = forge_environment()
     if environment is None or not await answers(environment):
         pytest.skip(
-            "no forge answers: set TOWPATH_TEST_FORGE_ENV to a file with FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN"
+            "no forge answers: set TOWPATH_TEST_FORGE_ENV to a file with FORGE_URL, FORGE_USER, "
+            "FORGE_PASSWORD and FORGE_TOKEN"
         )
     async with aiohttp.ClientSession() as session:
         yield Forge(session, environment)

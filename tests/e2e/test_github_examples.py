@@ -1,4 +1,6 @@
-"""Every webhook that GitHub gives as an example, signed and sent over HTTP: what the table says of it comes true, and nothing breaks."""
+"""Every webhook that GitHub gives as an example, signed and sent over HTTP: what the table says of it comes
+true, and nothing breaks.
+"""
 
 import asyncio
 import itertools

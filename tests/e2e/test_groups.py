@@ -1,4 +1,5 @@
-"""Concurrency groups with real jobs: two attempts of a group of one are never alive together, whatever scripts do to stay, whoever is cancelled or killed.
+"""Concurrency groups with real jobs: two attempts of a group of one are never alive together, whatever
+scripts do to stay, whoever is cancelled or killed.
 
 Each script says when it begins and when it ends: these lines have to take turns.
 """

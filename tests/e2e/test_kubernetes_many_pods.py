@@ -1,4 +1,7 @@
-"""Two thousand pods at once: what they cost the executor in memory, and the API server in requests. Nothing is asked for again and again."""
+"""Two thousand pods at once: what they cost the executor in memory, and the API server in requests.
+
+Nothing is asked for again and again.
+"""
 
 import asyncio
 import os
@@ -36,7 +39,9 @@ pytestmark = [
 PODS = 2000
 QUIET_SECONDS = 15
 WATCH_SECONDS = 60
-"""Shorter than by default: the test waits until everything has been listed once more, for the quiet before the next time."""
+"""Shorter than by default: the test waits until everything has been listed once more, for the quiet before
+the next time.
+"""
 MEMORY_LIMIT_BYTES = 250 << 20
 JOB = Job(name="steady", steps=(Step(run="make test"),))
 TOKEN = "a token"
@@ -95,8 +100,10 @@ class Figures:
     def __str__(self) -> str:
         start, quiet = ({kind: asked[kind] for kind in VERBS} for asked in (self.from_start, self.in_quiet))
         return (
-            f"{self.unfinished} of {PODS} pods without a verdict: the executor takes {self.memory_bytes >> 20} MiB ({self.most_memory_bytes >> 20} MiB at most)"
-            f" and {self.watches} watches; asked from its start, with a list of everything each minute: {start}; in {QUIET_SECONDS} s of quiet: {quiet}"
+            f"{self.unfinished} of {PODS} pods without a verdict: the executor takes "
+            f"{self.memory_bytes >> 20} MiB ({self.most_memory_bytes >> 20} MiB at most)"
+            f" and {self.watches} watches; asked from its start, with a list of everything each minute: "
+            f"{start}; in {QUIET_SECONDS} s of quiet: {quiet}"
         )
 
 
@@ -138,11 +145,15 @@ async def lists(counted: Counted) -> Counter[str]:
     )
 
 
-# ---------------------------------------------------------------- what a scheduler and an executor would have written
+# ---------------------------------------------------------------- what a scheduler and an executor would have
+# written
 
 
 async def rows(connection: Any, run_id: int) -> tuple[str, list[AttemptSpec]]:
-    """Running jobs of this run with an attempt each, of this installation. Nobody is to start the run's own job."""
+    """Running jobs of this run with an attempt each, of this installation.
+
+    Nobody is to start the run's own job.
+    """
     await connection.execute("UPDATE jobs SET wanted_attempt = NULL WHERE run_id = $1", run_id)
     found = await connection.fetch(
         """WITH made AS (
@@ -185,7 +196,8 @@ def spec_of(installation: str, run_id: int, job_id: int, attempt_id: int) -> Att
 
 async def claim(connection: Any, namespace: str, objects: list[Made]) -> None:
     await connection.executemany(
-        "UPDATE attempts SET object_uid = $2, pod_uid = $3, log_location = $4, containers = '{clone,job}' WHERE id = $1",
+        "UPDATE attempts SET object_uid = $2, pod_uid = $3, log_location = $4, containers = '{clone,job}' "
+        "WHERE id = $1",
         [
             (one.attempt_id, one.job_uid, one.pod_uid, f"kubernetes:///{namespace}/{one.pod}/{one.pod_uid}")
             for one in objects

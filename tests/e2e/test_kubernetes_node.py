@@ -30,7 +30,9 @@ LIMITS = {
 
 
 async def test_an_image_that_takes_too_long(pods: Pods) -> None:
-    """A kubelet pulls one image at a time: a pull that hangs holds up all others until its registry is gone."""
+    """A kubelet pulls one image at a time: a pull that hangs holds up all others until its registry is
+    gone.
+    """
     async with registry() as images:
         run = await (await pods.one(job("true", image=images.image("slow")))).ran()
     assert end(run) == ("error", "image_registry")

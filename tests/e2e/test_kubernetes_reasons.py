@@ -26,7 +26,10 @@ LIMITS = {"TOWPATH_KUBERNETES_EPHEMERAL_STORAGE": "100Mi"}
 
 
 async def test_evicted_for_its_use_of_the_disk(pods: Pods) -> None:
-    """Whether the script makes an end of its own of it, or not. Kubelets look at disks only now and then: both wait for that at once."""
+    """Whether the script makes an end of its own of it, or not.
+
+    Kubelets look at disks only now and then: both wait for that at once.
+    """
     wait = "echo begun; i=0; while [ $i -lt 900 ]; do sleep 0.1; i=$((i + 1)); done"
     scenes = [await pods.one(job(f"{trap}{FILL}; {wait}")) for trap in ("trap 'exit 1' TERM; ", "")]
     for run in await asyncio.gather(*(one.ran(within=120) for one in scenes)):

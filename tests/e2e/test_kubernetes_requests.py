@@ -1,4 +1,6 @@
-"""What an attempt costs the API server, counted by the API server itself: at most four writes, and nothing that grows with time."""
+"""What an attempt costs the API server, counted by the API server itself: at most four writes, and nothing
+that grows with time.
+"""
 
 import asyncio
 import os

@@ -51,7 +51,10 @@ async def test_f25_out_of_memory(pods: Pods, script: str) -> None:
 
 
 async def test_an_image_made_for_root_works_for_an_unprivileged_user(pods: Pods) -> None:
-    script = 'id -u; python3 -m venv v; . v/bin/activate; python -c "print(6 * 7)"; echo x > "$HOME/mine"; git init -q r; ls "$HOME"'
+    script = (
+        'id -u; python3 -m venv v; . v/bin/activate; python -c "print(6 * 7)"; echo x > "$HOME/mine"; git '
+        'init -q r; ls "$HOME"'
+    )
     run = await (await pods.one(job(script))).ran()
     assert end(run) == ("success", None)
     assert await pods.towpath.log(run["id"], "only") == b"1000\n42\nmine\n"
@@ -113,7 +116,8 @@ async def test_cancelled_before_it_ran(pods: Pods) -> None:
 async def test_cancelled_while_it_ran_and_its_log_is_kept_to_the_last_line(pods: Pods) -> None:
     one = await pods.one(
         job(
-            "trap 'echo last words; exit 0' TERM; echo begun; i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done"
+            "trap 'echo last words; exit 0' TERM; echo begun; i=0; while [ $i -lt 600 ]; do sleep 0.1; "
+            "i=$((i + 1)); done"
         )
     )
     run = await one.started()

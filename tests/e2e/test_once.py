@@ -82,7 +82,9 @@ async def test_a11_a_push_before_the_registration_runs_once_when_it_is_delivered
 
 @pytest.mark.parametrize("service", ["gateway", "scheduler", "executor", "logsink"])
 async def test_a_run_survives_the_kill_of_a_service(own_towpath: Towpath, service: str) -> None:
-    """The service is away for two seconds in the middle of a job of ten seconds that prints 1,000 numbered lines."""
+    """The service is away for two seconds in the middle of a job of ten seconds that prints 1,000 numbered
+    lines.
+    """
     towpath = own_towpath
     person = await towpath.person()
     repository = await towpath.repository(person)

@@ -1,4 +1,6 @@
-"""The OpenAPI document is a true description: valid by its own rules, and by thousands of generated requests that the gateway answers as it says."""
+"""The OpenAPI document is a true description: valid by its own rules, and by thousands of generated requests
+that the gateway answers as it says.
+"""
 
 import asyncio
 import os
@@ -17,7 +19,9 @@ HERE = Path(__file__).parent
 SEED = 20261123
 """One seed for all: what is found once is found again."""
 FAULT_OF_PYTHON = "AST constructor recursion depth mismatch"
-"""What CPython 3.11 may answer to a program that parses Python while it parses Python (github.com/python/cpython/issues/106905): it says nothing about us."""
+"""What CPython 3.11 may answer to a program that parses Python while it parses Python
+(github.com/python/cpython/issues/106905): it says nothing about us.
+"""
 
 
 async def test_the_document_is_valid_openapi_31(towpath: Towpath) -> None:

@@ -1,4 +1,6 @@
-"""Accepted means durable: a webhook is accepted while either Postgres or RabbitMQ is up, and every 2xx becomes exactly one run."""
+"""Accepted means durable: a webhook is accepted while either Postgres or RabbitMQ is up, and every 2xx
+becomes exactly one run.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,6 @@
-"""What every route owes, asked of each route in /openapi.json: no way past the token, clear errors, an end-to-end test for every status."""
+"""What every route owes, asked of each route in /openapi.json: no way past the token, clear errors, an
+end-to-end test for every status.
+"""
 
 import importlib
 import json
@@ -30,7 +32,10 @@ BODIES: dict[str, Document] = {
 """A valid body for every route that takes one."""
 
 SEEN_BY_ALL = {400, 401, 403, 404, 413, 415, 422}
-"""Asked here of every route that has them, by tests that claim nothing. (403: of every route that writes; a token always reaches as far as reading.)"""
+"""Asked here of every route that has them, by tests that claim nothing.
+
+(403: of every route that writes; a token always reaches as far as reading.)
+"""
 
 NOT_SEEN: dict[tuple[str, int], str] = {
     ("", 503): "Postgres or RabbitMQ are away: tests/e2e/test_outages.py",
@@ -42,7 +47,9 @@ NOT_SEEN: dict[tuple[str, int], str] = {
     ("/{hook_key}", 422): "Postgres refuses the row: seen with /webhooks/github",
     ("/webhooks/gitea", 422): "the same",
 }
-"""Statuses that the document names and no test here sees, each with its reason; a route's text is looked for within."""
+"""Statuses that the document names and no test here sees, each with its reason; a route's text is looked for
+within.
+"""
 
 
 @dataclass(frozen=True)

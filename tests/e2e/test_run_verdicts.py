@@ -1,4 +1,6 @@
-"""What real jobs come to, over HTTP: each way to end has its own word, and steps, needs and checkouts do what the pipeline says."""
+"""What real jobs come to, over HTTP: each way to end has its own word, and steps, needs and checkouts do what
+the pipeline says.
+"""
 
 import asyncio
 import hashlib
@@ -74,10 +76,12 @@ async def test_variables_of_pipeline_job_and_step_and_of_earlier_steps_reach_a_s
     steps: list[Document] = [
         {"run": 'echo "$A $B $C"', "env": {"C": "step"}},
         {
-            "run": 'echo "$C."; echo "D=from before" >> "$TOWPATH_ENV"; printf "E<<END\\ntwo\\nlines\\nEND\\n" >> "$TOWPATH_ENV"'
+            "run": 'echo "$C."; echo "D=from before" >> "$TOWPATH_ENV"; printf '
+            '"E<<END\\ntwo\\nlines\\nEND\\n" >> "$TOWPATH_ENV"'
         },
         {
-            "run": 'echo "$D"; echo "$E"; echo "$CI $TOWPATH_EVENT $TOWPATH_BRANCH $TOWPATH_JOB $TOWPATH_ATTEMPT"'
+            "run": 'echo "$D"; echo "$E"; echo "$CI $TOWPATH_EVENT $TOWPATH_BRANCH $TOWPATH_JOB '
+            '$TOWPATH_ATTEMPT"'
         },
     ]
     jobs = {"only": {"checkout": False, "env": {"B": "job"}, "steps": steps}}

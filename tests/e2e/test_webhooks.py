@@ -1,4 +1,7 @@
-"""Webhooks at the door: signatures, sizes, content types, keys and secrets. What is refused leaves nothing behind."""
+"""Webhooks at the door: signatures, sizes, content types, keys and secrets.
+
+What is refused leaves nothing behind.
+"""
 
 import asyncio
 import gzip

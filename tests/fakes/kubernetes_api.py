@@ -1,4 +1,6 @@
-"""An API server for what a real one can't be made to do on demand: it plays a script, one answer a request."""
+"""An API server for what a real one can't be made to do on demand: it plays a script, one answer a
+request.
+"""
 
 import asyncio
 import json
@@ -15,7 +17,8 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ScriptedApi:
-    """Lists and watches play their own scripts, the last answer of each again and again; `others`, while there are any, are for every request.
+    """Lists and watches play their own scripts, the last answer of each again and again; `others`, while
+    there are any, are for every request.
 
     `asked`: the requests, as `GET path?query`.
     """
@@ -108,7 +111,9 @@ def echoed(uid: str) -> Answer:
 
 
 def events(*lines: Any, then: str = "silence") -> Answer:
-    """A watch that says these; afterwards it is silent for ever, ends, or is cut off in the middle of a line."""
+    """A watch that says these; afterwards it is silent for ever, ends, or is cut off in the middle of a
+    line.
+    """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -1,6 +1,8 @@
-"""A Kubernetes API server with its kubelet, as far as reading logs goes: pods are listed, watched and shown, and logs are followed over HTTP.
+"""A Kubernetes API server with its kubelet, as far as reading logs goes: pods are listed, watched and shown,
+and logs are followed over HTTP.
 
-It reads logs as a kubelet does: from the newest file alone, lines since a time, a time before each line, parts of lines joined.
+It reads logs as a kubelet does: from the newest file alone, lines since a time, a time before each line,
+parts of lines joined.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""A pod's directory as the local cluster's supervisor writes it, and CRI log files as the kubelet rotates them."""
+"""A pod's directory as the local cluster's supervisor writes it, and CRI log files as the kubelet rotates
+them.
+"""
 
 import fcntl
 import gzip
@@ -37,7 +39,10 @@ def cri(text: bytes, *, first: int = 0, part_bytes: int = PART_BYTES, stream: by
 
 
 def lines_of(text: bytes) -> list[bytes]:
-    """With their line feeds; the last may have none. (`bytes.splitlines` ends lines at carriage returns too.)"""
+    """With their line feeds; the last may have none.
+
+    (`bytes.splitlines` ends lines at carriage returns too.)
+    """
     parts = text.split(b"\n")
     return [part + b"\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
@@ -70,7 +75,9 @@ class FakePod:
             file.write(records)
 
     def rotate(self, container: str = "job", *, compress_older: bool = False) -> Path:
-        """What the kubelet does: older rotated files may be compressed, the current one is renamed, a new one begins."""
+        """What the kubelet does: older rotated files may be compressed, the current one is renamed, a new one
+        begins.
+        """
         if compress_older:
             self.compress(container)
         self._rotations += 1

@@ -1,4 +1,6 @@
-"""An identity of its own in a cluster: a service account with the rights that `deploy/k8s` gives a service, and a kubeconfig for it."""
+"""An identity of its own in a cluster: a service account with the rights that `deploy/k8s` gives a service,
+and a kubeconfig for it.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,8 @@ _ACCESS = Path(__file__).parents[2] / "deploy" / "k8s" / "base" / "builds" / "ac
 
 
 async def identity(api: KubernetesApi, namespace: str, service: str, admin: str) -> str:
-    """The text of a kubeconfig by which the holder may do in this namespace what the deployed service may do in its own, and nothing else.
+    """The text of a kubeconfig by which the holder may do in this namespace what the deployed service may do
+    in its own, and nothing else.
 
     `admin` is the text of the kubeconfig of somebody who may give rights.
     """

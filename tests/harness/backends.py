@@ -1,4 +1,6 @@
-"""What an installation's jobs run on, and how tests reach into them: the local cluster's processes, or pods of a real Kubernetes."""
+"""What an installation's jobs run on, and how tests reach into them: the local cluster's processes, or pods
+of a real Kubernetes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

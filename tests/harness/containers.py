@@ -1,9 +1,11 @@
-"""PostgreSQL and RabbitMQ as containers for tests, made by testcontainers: the same methods as `PostgresNode` and `RabbitNode`.
+"""PostgreSQL and RabbitMQ as containers for tests, made by testcontainers: the same methods as `PostgresNode`
+and `RabbitNode`.
 
-The container's name and its port on this machine follow from the server's directory, so that another process that knows the directory finds
-the server running, and an address stays the same from one start to the next. `stop` and `kill` keep the container and its data; `remove`
-deletes both. Ryuk, the container by which testcontainers cleans up after a process that died, is off: the owner of the directory calls
-`remove`. The engine must be one of this machine: servers are reached on loopback.
+The container's name and its port on this machine follow from the server's directory, so that another process
+that knows the directory finds the server running, and an address stays the same from one start to the next.
+`stop` and `kill` keep the container and its data; `remove` deletes both. Ryuk, the container by which
+testcontainers cleans up after a process that died, is off: the owner of the directory calls `remove`. The
+engine must be one of this machine: servers are reached on loopback.
 """
 
 import hashlib
@@ -37,7 +39,10 @@ LABEL = "dev.towpath.test-server"
 """Marks the containers of tests; its value is the server's directory."""
 
 READY_SECONDS = 120
-"""5 to 10 s on an idle machine. A first start of an image that is not here yet takes as long as fetching it, which counts extra."""
+"""5 to 10 s on an idle machine.
+
+A first start of an image that is not here yet takes as long as fetching it, which counts extra.
+"""
 
 STOP_SECONDS = 60
 """What an orderly stop may take before the container is killed; 1 to 8 s usually."""
@@ -110,7 +115,8 @@ class ContainerServer(ABC):
     def pause(self) -> None:
         """Freeze all its processes where they are: connections stay open and nothing answers.
 
-        The engine gives up where a process is not frozen within milliseconds, which happens on a busy machine, so it is asked again.
+        The engine gives up where a process is not frozen within milliseconds, which happens on a busy
+        machine, so it is asked again.
         """
         refusals: list[APIError] = []
 
@@ -168,7 +174,9 @@ class ContainerServer(ABC):
         return container
 
     def _run(self, argv: Sequence[str]) -> tuple[int, str]:
-        """The exit status and the output of a program in the container; 126 where the container does not run."""
+        """The exit status and the output of a program in the container; 126 where the container does not
+        run.
+        """
         found = self._found()
         if found is None:
             return 126, "there is no container"
@@ -221,7 +229,10 @@ class PostgresInContainer(ContainerServer):
 
 
 class RabbitInContainer(ContainerServer):
-    """RabbitMQ. Virtual hosts are made and deleted by `rabbitmqctl` in the container, about 0.6 s for each command."""
+    """RabbitMQ.
+
+    Virtual hosts are made and deleted by `rabbitmqctl` in the container, about 0.6 s for each command.
+    """
 
     kind = "rabbitmq"
     inner_port = 5672

@@ -1,4 +1,6 @@
-"""What an executor asks of an API server, counted by the server itself: flow schemas tell the requests of its service account from all others, by kind."""
+"""What an executor asks of an API server, counted by the server itself: flow schemas tell the requests of its
+service account from all others, by kind.
+"""
 
 import asyncio
 import re
@@ -23,7 +25,9 @@ _COUNT = re.compile(
 
 @dataclass(frozen=True)
 class Counted:
-    """An installation whose executor is a service account with no more than its deployed rights, in the namespace of its pods."""
+    """An installation whose executor is a service account with no more than its deployed rights, in the
+    namespace of its pods.
+    """
 
     towpath: Towpath
     api: KubernetesApi

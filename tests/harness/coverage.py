@@ -1,7 +1,7 @@
 """Which answers of which routes the end-to-end tests have seen.
 
-A test claims them with `covers`, and fails when its clients did not get them: the table says nothing that is not so. A route or a documented status that
-no test claims is found by tests/e2e/test_routes.py.
+A test claims them with `covers`, and fails when its clients did not get them: the table says nothing that is
+not so. A route or a documented status that no test claims is found by tests/e2e/test_routes.py.
 """
 
 import functools

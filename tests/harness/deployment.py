@@ -1,4 +1,6 @@
-"""Towpath deployed into a real cluster: the overlay `external`, filled in as an administrator does, with the servers of this machine."""
+"""Towpath deployed into a real cluster: the overlay `external`, filled in as an administrator does, with the
+servers of this machine.
+"""
 
 import asyncio
 import base64
@@ -43,7 +45,9 @@ class Deployment:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     async def apply(self, overlay: Path) -> None:
-        """Another form of the same deployment; returns when every service runs as it says, and what ran before has ended."""
+        """Another form of the same deployment; returns when every service runs as it says, and what ran
+        before has ended.
+        """
         await kubectl("apply", "-k", str(overlay))
         for service in SERVICES:
             await kubectl("-n", "towpath", "rollout", "status", f"deployment/{service}", "--timeout=180s")
@@ -97,7 +101,10 @@ def with_node_agent(overlay: Path) -> Path:
 
 @asynccontextmanager
 async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deployment]:
-    """Applied and ready; its namespaces are gone after the block. A Towpath that is there already is somebody's: the test is skipped."""
+    """Applied and ready; its namespaces are gone after the block.
+
+    A Towpath that is there already is somebody's: the test is skipped.
+    """
     await removed(api)
     try:
         for name in NAMESPACES:

@@ -12,7 +12,9 @@ from tests.harness.git import GitRepository
 
 
 def forge_environment() -> dict[str, str] | None:
-    """FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN from the file that TOWPATH_TEST_FORGE_ENV names; None where it names none."""
+    """FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN from the file that TOWPATH_TEST_FORGE_ENV names;
+    None where it names none.
+    """
     named = os.environ.get("TOWPATH_TEST_FORGE_ENV", "")
     path = Path(named)
     if not named or not path.is_file():

@@ -1,4 +1,7 @@
-"""In which order workers take test files, and which marks need a reason. The tests of a file stay on one worker, with what they share."""
+"""In which order workers take test files, and which marks need a reason.
+
+The tests of a file stay on one worker, with what they share.
+"""
 
 from pathlib import Path
 
@@ -13,7 +16,9 @@ FIRST = (
     "security",
     "unit",
 )
-"""Files and folders with the longest tests come first: a long test that begins last leaves the other workers without work."""
+"""Files and folders with the longest tests come first: a long test that begins last leaves the other workers
+without work.
+"""
 REASONED = ("alone", "pods")
 """Marks that cost time: each says why the test has it."""
 _TESTS = Path(__file__).parent.parent

@@ -59,7 +59,9 @@ async def namespace(api: KubernetesApi, security: str = "restricted") -> AsyncIt
 
 
 async def nodes_for_pods(api: KubernetesApi) -> list[Object]:
-    """The nodes that take pods which tolerate nothing, as jobs do; for the moment they may be cordoned or out of reach. Simulated nodes are none of them."""
+    """The nodes that take pods which tolerate nothing, as jobs do; for the moment they may be cordoned or out
+    of reach. Simulated nodes are none of them.
+    """
     nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
     return [
         node
@@ -80,7 +82,9 @@ async def nodes_ready(api: KubernetesApi) -> bool:
 
 
 async def host_for_pods(api: KubernetesApi) -> str:
-    """This machine's address as pods see it: TOWPATH_TEST_POD_HOST, else an address of a node, or the first of its pods' range, that is ours."""
+    """This machine's address as pods see it: TOWPATH_TEST_POD_HOST, else an address of a node, or the first
+    of its pods' range, that is ours.
+    """
     named = os.environ.get("TOWPATH_TEST_POD_HOST")
     if named:
         return named
@@ -111,8 +115,10 @@ def _is_ours(address: str) -> bool:
 
 
 def _keep_hardware_address(address: str) -> None:
-    """Of the bridge that has this address: otherwise it takes that of a port, and another when the port goes with its pod. Pods that know the old one then talk
-    to nobody for half a minute. Only root can; nothing changes where it is no bridge."""
+    """Of the bridge that has this address: otherwise it takes that of a port, and another when the port goes
+    with its pod. Pods that know the old one then talk to nobody for half a minute. Only root can; nothing
+    changes where it is no bridge.
+    """
     shown = subprocess.run(
         ["ip", "-o", "address", "show", "to", address], capture_output=True, text=True, check=False
     ).stdout.split()

@@ -1,7 +1,8 @@
-"""Services that cost a fork instead of a start of Python: for tests that start many, each of which would import the same libraries for a second.
+"""Services that cost a fork instead of a start of Python: for tests that start many, each of which would
+import the same libraries for a second.
 
-What runs is the same: `services.X.__main__` with its own environment, session, output and pid. A program whose
-environment means something to Python, to the loader or to modules as they are imported is started anew.
+What runs is the same: `services.X.__main__` with its own environment, session, output and pid. A program
+whose environment means something to Python, to the loader or to modules as they are imported is started anew.
 """
 
 import json

@@ -1,9 +1,10 @@
-"""`python -m tests.harness.preloaded_server DESCRIPTOR`: has the modules of all services in memory, and forks itself for each program to be run.
+"""`python -m tests.harness.preloaded_server DESCRIPTOR`: has the modules of all services in memory, and forks
+itself for each program to be run.
 
 The descriptor is a socket of sequenced packets. A request is a JSON object with the program's module and its
-environment, and its output comes along as a descriptor; the answer is the process' id. An id alone, sent back, is
-answered with the exit status once that process has ended. The server ends when the other end closes; what it
-forked goes on.
+environment, and its output comes along as a descriptor; the answer is the process' id. An id alone, sent
+back, is answered with the exit status once that process has ended. The server ends when the other end closes;
+what it forked goes on.
 """
 
 import ctypes
@@ -24,7 +25,9 @@ PRELOADED = (
     "shared.migrate",
 )
 ROOM = "TOWPATH_TEST_ROOM"
-"""A long variable of the server: where the environment of its children is written, for whoever looks into /proc."""
+"""A long variable of the server: where the environment of its children is written, for whoever looks into
+/proc.
+"""
 _REQUEST_BYTES = 128 << 10
 
 _ended: dict[int, int] = {}
@@ -93,7 +96,9 @@ def _become(asked: dict[str, str], output: int) -> None:
 
 
 def _show(environment: dict[str, str]) -> None:
-    """Write the environment where /proc finds that of a process: between two addresses that proc(5) `stat` names."""
+    """Write the environment where /proc finds that of a process: between two addresses that proc(5) `stat`
+    names.
+    """
     fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()
     start, end = int(fields[47]), int(fields[48])  # fields 50 and 51; the third is the first here
     text = b"\0".join(f"{name}={value}".encode() for name, value in environment.items())

@@ -20,7 +20,9 @@ class Registry:
         self.address = ""
 
     def image(self, kind: str) -> str:
-        """`missing`, `private`, `broken`, or `slow`: the name of an image that can't be pulled for that reason."""
+        """`missing`, `private`, `broken`, or `slow`: the name of an image that can't be pulled for that
+        reason.
+        """
         return f"{self.address}/{kind}:1"
 
 

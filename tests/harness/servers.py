@@ -1,4 +1,7 @@
-"""Which PostgreSQL and RabbitMQ the tests use: the machine's own programs run privately, or containers. TOWPATH_TEST_SERVERS chooses."""
+"""Which PostgreSQL and RabbitMQ the tests use: the machine's own programs run privately, or containers.
+
+TOWPATH_TEST_SERVERS chooses.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,9 @@ from devstack.settings import ServerSources
 
 
 def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
-    """Servers whose data may be lost, not started yet. Those of the directory that an earlier call started are found again.
+    """Servers whose data may be lost, not started yet.
+
+    Those of the directory that an earlier call started are found again.
 
     Raises DevstackError where containers were chosen and no Docker engine answers.
     """
@@ -27,7 +32,9 @@ def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
 
 
 def containers_are_chosen() -> bool:
-    """What the setting says; `auto` means containers only where they are the way to have both servers without installing a program."""
+    """What the setting says; `auto` means containers only where they are the way to have both servers without
+    installing a program.
+    """
     chosen = ServerSources().servers
     if chosen == "auto":
         return bool(missing_servers()) and docker_works()
@@ -49,7 +56,10 @@ def in_containers(directory: Path) -> Servers:
 
 
 def discard(servers: Servers) -> None:
-    """End both and delete their containers. By SIGKILL first: nobody needs the data, and an orderly stop takes seconds."""
+    """End both and delete their containers.
+
+    By SIGKILL first: nobody needs the data, and an orderly stop takes seconds.
+    """
     for server in (servers.rabbit, servers.postgres):
         server.kill()
         remove = getattr(server, "remove", server.stop)

@@ -1,7 +1,8 @@
-"""Pods of attempts on simulated nodes, by the thousand: kwok (kwok.sigs.k8s.io) gives them statuses, nothing runs.
+"""Pods of attempts on simulated nodes, by the thousand: kwok (kwok.sigs.k8s.io) gives them statuses, nothing
+runs.
 
-A simulated node has the label `type=kwok`. Jobs here are not the Job controller's, which would make their pods too slowly; pods go to their nodes
-without the scheduler.
+A simulated node has the label `type=kwok`. Jobs here are not the Job controller's, which would make their
+pods too slowly; pods go to their nodes without the scheduler.
 """
 
 import asyncio
@@ -41,7 +42,9 @@ async def simulated_nodes(api: KubernetesApi) -> list[str]:
 async def made(
     api: KubernetesApi, specs: Sequence[AttemptSpec], settings: PodSettings, nodes: Sequence[str]
 ) -> list[Made]:
-    """Jobs and released pods as the executor makes them, but for who sees to them; the pods are spread over the nodes."""
+    """Jobs and released pods as the executor makes them, but for who sees to them; the pods are spread over
+    the nodes.
+    """
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(spec: AttemptSpec, node: str) -> Made:
@@ -87,9 +90,11 @@ async def all_running(api: KubernetesApi, namespace: str) -> bool:
 
 @asynccontextmanager
 async def none_succeeds(api: KubernetesApi, settings: PodSettings, probe: AttemptSpec) -> AsyncIterator[None]:
-    """No pod of the namespace succeeds while the block lasts, and none is left after it: a simulated node ends the pods of Jobs as soon as they run.
+    """No pod of the namespace succeeds while the block lasts, and none is left after it: a simulated node
+    ends the pods of Jobs as soon as they run.
 
-    `probe`: of an attempt that is nobody's; its pod never gets a node, and tells when the API server knows the rule.
+    `probe`: of an attempt that is nobody's; its pod never gets a node, and tells when the API server knows
+    the rule.
     """
     name, pods = settings.namespace, f"/api/v1/namespaces/{settings.namespace}/pods"
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}

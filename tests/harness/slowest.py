@@ -1,4 +1,6 @@
-"""`python -m tests.harness.slowest FOLDER`: the slowest tests of all pytest calls that wrote a JUnit report into the folder."""
+"""`python -m tests.harness.slowest FOLDER`: the slowest tests of all pytest calls that wrote a JUnit report
+into the folder.
+"""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -8,7 +10,10 @@ SHOWN = 20
 
 
 def slowest(folder: Path, count: int = SHOWN) -> list[tuple[float, str]]:
-    """(seconds, name) of the slowest tests, the slowest first. The reports are our own: pytest wrote them a moment ago."""
+    """(seconds, name) of the slowest tests, the slowest first.
+
+    The reports are our own: pytest wrote them a moment ago.
+    """
     cases = [case for report in sorted(folder.glob("*.xml")) for case in ET.parse(report).iter("testcase")]  # noqa: S314 - our own files
     timed = [(float(case.get("time", "0")), f"{case.get('classname')}::{case.get('name')}") for case in cases]
     return sorted(timed, reverse=True)[:count]

@@ -11,7 +11,9 @@ T = TypeVar("T")
 _WITH_PODS = os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes"
 _SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
 PATIENCE = {(True, True): 6, (True, False): 4, (False, True): 3, (False, False): 1}[_WITH_PODS, _SIDE_BY_SIDE]
-"""Pods take seconds where local processes take milliseconds, and tests side by side wait for the processor: every bound is so many times as long."""
+"""Pods take seconds where local processes take milliseconds, and tests side by side wait for the processor:
+every bound is so many times as long.
+"""
 
 
 async def until(look: Callable[[], Awaitable[T | None]], *, within: float, what: str) -> T:

@@ -1,11 +1,11 @@
 """Parallel test processes (pytest-xdist workers): what they share, and what each has for itself.
 
-The process that is no worker (the controller, or the only process) owns the directory of the run, in memory where that is
-possible: temporary files of all workers, and the run's PostgreSQL and RabbitMQ. The first worker that needs a server starts
-it there, under a file lock; the others find it running. At the end the owner kills every process that was started for
-something below this directory, also what an interrupted worker left, and deletes it.
-Each worker has its own slice of ports, so that no two choose the same one, and its own user ids for jobs and clones, so that
-jobs of one can't signal those of another.
+The process that is no worker (the controller, or the only process) owns the directory of the run, in memory
+where that is possible: temporary files of all workers, and the run's PostgreSQL and RabbitMQ. The first
+worker that needs a server starts it there, under a file lock; the others find it running. At the end the
+owner kills every process that was started for something below this directory, also what an interrupted worker
+left, and deletes it. Each worker has its own slice of ports, so that no two choose the same one, and its own
+user ids for jobs and clones, so that jobs of one can't signal those of another.
 """
 
 import os
@@ -64,10 +64,11 @@ def configure(config: pytest.Config) -> None:
 
 
 def run_directory() -> Path:
-    """A new folder: a tmpfs for root, if half of the available memory is at least LEAST_MEMORY_BYTES; else on disk.
+    """A new folder: a tmpfs for root, if half of the available memory is at least LEAST_MEMORY_BYTES; else on
+    disk.
 
-    Each test's database is some 300 files, made and deleted thousands of times: on ext4, looking for inodes that were not
-    deleted a moment ago takes half of the processor's time.
+    Each test's database is some 300 files, made and deleted thousands of times: on ext4, looking for inodes
+    that were not deleted a moment ago takes half of the processor's time.
     """
     directory = scratch_directory()
     size = available_memory() // 2
@@ -131,7 +132,9 @@ class SharedServers:
 
 @contextmanager
 def private_servers() -> Iterator[Servers]:
-    """Servers of this worker alone, which are not started yet, in a directory of their own; all of it is gone after the block."""
+    """Servers of this worker alone, which are not started yet, in a directory of their own; all of it is gone
+    after the block.
+    """
     directory = scratch_directory()
     try:
         ours = servers_for_tests(directory, print)

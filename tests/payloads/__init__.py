@@ -1,4 +1,6 @@
-"""Real webhook bodies: GitHub's own examples, from the npm package @octokit/webhooks-examples, fetched once where they are missing."""
+"""Real webhook bodies: GitHub's own examples, from the npm package @octokit/webhooks-examples, fetched once
+where they are missing.
+"""
 
 import functools
 import json

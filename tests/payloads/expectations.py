@@ -1,6 +1,7 @@
 """What must become of every push and pull request among GitHub's examples, and why.
 
-Each row stands alone: the example is the first delivery of a repository `Codertocat/Hello-World`, whose only pipeline is PIPELINE.
+Each row stands alone: the example is the first delivery of a repository `Codertocat/Hello-World`, whose only
+pipeline is PIPELINE.
 """
 
 from dataclasses import dataclass, field
@@ -95,7 +96,10 @@ def _pull_request(index: int, action: str, why: str) -> Expectation:
 
 def _closed(index: int) -> Expectation:
     fields = {"kind": "pull_request", "action": "closed", "pull_request": 2, "sha": TOPIC, "trusted": True}
-    why = "`closed` is not among the types a pipeline runs for unless it says so; it ends the runs that have not started."
+    why = (
+        "`closed` is not among the types a pipeline runs for unless it says so; it ends the runs that have "
+        "not started."
+    )
     return Expectation(f"pull_request-{index}", "event", why, "not_matched", "type", fields)
 
 

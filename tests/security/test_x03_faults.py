@@ -39,7 +39,8 @@ async def test_x03_bodies_without_a_document_are_small(served: Serving, path: st
     [
         HEAD
         + "".join(
-            f"  {name}:\n    needs: [{', '.join(f'{other}q' for other in NAMES[:10])}]\n    steps: [{{ run: a }}]\n"
+            f"  {name}:\n    needs: [{', '.join(f'{other}q' for other in NAMES[:10])}]\n    steps: "
+            f"[{{ run: a }}]\n"
             for name in NAMES
         ),
         HEAD + "".join(f"  {name}:\n    {'checkoutx' * 7}{number}: 1\n" for number, name in enumerate(NAMES)),

@@ -1,4 +1,6 @@
-"""X3: a user with a read-only token has many large documents checked at once, each with thousands of errors."""
+"""X3: a user with a read-only token has many large documents checked at once, each with thousands of
+errors.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""X5: users who make pipelines and tokens without end. Repositories are registered by administrators alone."""
+"""X5: users who make pipelines and tokens without end.
+
+Repositories are registered by administrators alone.
+"""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The documents agree with the code: what is generated is up to date, what is named exists, what exists is named."""
+"""The documents agree with the code: what is generated is up to date, what is named exists, what exists is
+named.
+"""
 
 import re
 import shlex

@@ -1,4 +1,5 @@
-"""The rules of the house that a machine can check: sizes, owners of libraries, tables and the environment, and where SQL lives.
+"""The rules of the house that a machine can check: sizes, owners of libraries, tables and the environment,
+and where SQL lives.
 
 Each test lists every place that breaks its rule, with file and line.
 """
@@ -251,7 +252,9 @@ def query_files() -> list[Path]:
 
 
 def writers_by_table() -> dict[str, str]:
-    """Who writes each table, as the comment above its CREATE TABLE says; an empty string where none says it."""
+    """Who writes each table, as the comment above its CREATE TABLE says; an empty string where none says
+    it.
+    """
     writers = {}
     for path in sorted((ROOT / "shared/sql").glob("*.sql")):
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -267,8 +270,13 @@ def without_comments(statement: str) -> str:
 
 
 def tables_written(statement: str) -> set[str]:
-    """The tables that a statement inserts into, updates or deletes from; `FOR UPDATE` and `DO UPDATE` write nothing of their own."""
-    write = r"(?:\bINSERT\s+INTO|\bDELETE\s+FROM|\bMERGE\s+INTO|\bTRUNCATE|(?<!FOR )(?<!DO )(?<!KEY )\bUPDATE)\s+(?:ONLY\s+)?(\w+)"
+    """The tables that a statement inserts into, updates or deletes from; `FOR UPDATE` and `DO UPDATE` write
+    nothing of their own.
+    """
+    write = (
+        r"(?:\bINSERT\s+INTO|\bDELETE\s+FROM|\bMERGE\s+INTO|\bTRUNCATE|(?<!FOR )(?<!DO )(?<!KEY "
+        r")\bUPDATE)\s+(?:ONLY\s+)?(\w+)"
+    )
     text = re.sub(r"\s+", " ", without_comments(statement))
     return set(re.findall(write, text, flags=re.IGNORECASE))
 

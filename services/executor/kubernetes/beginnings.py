@@ -1,6 +1,7 @@
 """What holds a released pod up before user code begins, from its object. Pure.
 
-The containers come up one after another; the one that is next says what is waited for, and whether there is any use in it.
+The containers come up one after another; the one that is next says what is waited for, and whether there is
+any use in it.
 """
 
 from services.executor.cluster import Cause, Waiting

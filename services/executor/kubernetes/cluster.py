@@ -1,7 +1,8 @@
 """Attempts on Kubernetes: a Job each, whose one pod waits at a scheduling gate for its claim.
 
-The objects are the only memory; a mirror of them, kept by two watches, answers most questions without a request. What the mirror shows has been true and
-counts; what it does not show is read afresh before anybody draws a conclusion.
+The objects are the only memory; a mirror of them, kept by two watches, answers most questions without a
+request. What the mirror shows has been true and counts; what it does not show is read afresh before anybody
+draws a conclusion.
 """
 
 import asyncio
@@ -45,7 +46,9 @@ _LOOKS_AT_ONCE = 100
 _CHANCE_SECONDS = 30.0
 _POD_NOT_MADE = Waiting(None, "The cluster has not made the Job's pod yet.")
 _GOING_SECONDS = 60.0
-"""How long the garbage collector has to delete the pods of a Job that was deleted, before they count as left behind."""
+"""How long the garbage collector has to delete the pods of a Job that was deleted, before they count as left
+behind.
+"""
 _TOLD_SECONDS = 30.0
 """How long a watch may take to tell of a gate that was opened, before that is asked for again."""
 _STOP_SECONDS = 15.0
@@ -180,7 +183,10 @@ class KubernetesCluster:
             )
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
-        """Also where user code has begun on a node that does not answer. After an outage everything has its chance first."""
+        """Also where user code has begun on a node that does not answer.
+
+        After an outage everything has its chance first.
+        """
         if time.monotonic() - max(self._job_watch.back_at, self._pod_watch.back_at) < _CHANCE_SECONDS:
             return
         pod = await self._fresh_pod(name, pod_uid)

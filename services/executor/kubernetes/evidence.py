@@ -1,9 +1,11 @@
 """What a pod's object says of an attempt: gated, released, held up, or ended and why. Pure.
 
-The container `job` is the nearest witness: its exit code counts at once where nothing else can have ended it. Else a pod's last word is waited for, for the
-reason of an eviction or a stop may show up later than the exit code, and then what the cluster says weighs more than the code.
+The container `job` is the nearest witness: its exit code counts at once where nothing else can have ended it.
+Else a pod's last word is waited for, for the reason of an eviction or a stop may show up later than the exit
+code, and then what the cluster says weighs more than the code.
 
-The words are kubelet's, of its scheduler and controllers: k8s.io/api core/v1 (ContainerState, PodStatus.reason, DisruptionTarget).
+The words are kubelet's, of its scheduler and controllers: k8s.io/api core/v1 (ContainerState,
+PodStatus.reason, DisruptionTarget).
 """
 
 from dataclasses import dataclass, replace
@@ -106,7 +108,9 @@ def lingers(seen: PodSeen, gone: bool) -> bool:
 
 
 def _lost_node(seen: PodSeen, beside: Beside) -> Cause | None:
-    """Where every node is out of reach, Kubernetes gives up none of their pods: it may be the control plane that is cut off. A job can't wait for ever."""
+    """Where every node is out of reach, Kubernetes gives up none of their pods: it may be the control plane
+    that is cut off. A job can't wait for ever.
+    """
     if (
         seen.unreachable
         and seen.deleted_at is None
@@ -164,7 +168,9 @@ def _end(seen: PodSeen, beside: Beside) -> PodEnd | None:
 
 
 def _weighed(seen: PodSeen, ended: Terminated | None, beside: Beside) -> PodEnd:
-    """What the cluster says weighs more than the exit code, and a word of its own more than a mark that anything may have left."""
+    """What the cluster says weighs more than the exit code, and a word of its own more than a mark that
+    anything may have left.
+    """
     end = _of_exit(seen, ended) if ended is not None else PodEnd(clone_failure=_clone_failure(seen))
     cause = _cause(seen, ended, beside)
     if cause is not None:
@@ -221,7 +227,10 @@ def _of_exit(seen: PodSeen, ended: Terminated) -> PodEnd:
 
 
 def _of_failure(seen: PodSeen, ended: Terminated) -> Cause | None:
-    """What else than its script or its time may have made a job fail. A script that outlived a child without memory, and says all is well, is believed."""
+    """What else than its script or its time may have made a job fail.
+
+    A script that outlived a child without memory, and says all is well, is believed.
+    """
     if ended.exit_code == 0:
         return None
     if ended.reason == "OOMKilled":

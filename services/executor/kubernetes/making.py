@@ -1,6 +1,7 @@
 """Making an attempt's Job and Secret, in this order, and what each of the API server's answers means.
 
-Nobody's answer is needed twice: a name that is taken is looked at and adopted, or it is not ours. An answer that was lost is found out the same way later.
+Nobody's answer is needed twice: a name that is taken is looked at and adopted, or it is not ours. An answer
+that was lost is found out the same way later.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ class Maker:
     settings: PodSettings
 
     async def make(self, spec: AttemptSpec) -> JobSeen:
-        """The attempt's Job, made or adopted, with its Secret. Raises NameTaken, Refused, MustWait, Transient."""
+        """The attempt's Job, made or adopted, with its Secret.
+
+        Raises NameTaken, Refused, MustWait, Transient.
+        """
         objects = objects_of(spec, self.settings)
         crashpoint("kubernetes.job_not_posted")
         job = await self._job(spec, objects.job)
@@ -49,7 +53,9 @@ class Maker:
         return self._ours(made, spec)
 
     async def _adopted(self, spec: AttemptSpec) -> Object | None:
-        """The Job that has the name; None: it is out of the way now, for it made a pod that ended before anybody had a claim on it."""
+        """The Job that has the name; None: it is out of the way now, for it made a pod that ended before
+        anybody had a claim on it.
+        """
         try:
             found = await job_named(self.api, self.place, spec.name)
         except ApiError as error:

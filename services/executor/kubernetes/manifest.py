@@ -1,8 +1,11 @@
-"""An attempt's Job and Secret, built by allow-list from the typed order and the administrator's settings. Pure.
+"""An attempt's Job and Secret, built by allow-list from the typed order and the administrator's settings.
 
-Text of users goes into these places and no others: images, the services' names and variables, allowed node selectors, and the Secret's data. Every container
-is set up for the Pod Security level `restricted`; a job that may be root asks for `baseline`. The commit's credentials are in a key of the Secret that is
-mounted in `clone` alone. The Job makes one pod, which waits at its gate, and is never tried again.
+Pure.
+
+Text of users goes into these places and no others: images, the services' names and variables, allowed node
+selectors, and the Secret's data. Every container is set up for the Pod Security level `restricted`; a job
+that may be root asks for `baseline`. The commit's credentials are in a key of the Secret that is mounted in
+`clone` alone. The Job makes one pod, which waits at its gate, and is never tried again.
 """
 
 import base64
@@ -30,7 +33,8 @@ _WORKSPACE, _STATE, _STARTED, _HOME = (
 _TERMINATION = "/dev/termination-log"
 _DRIVER_KEY, _CLONE_KEY = "driver", "clone"
 _DRIVER_FOLDER, _CLONE_FOLDER = "/towpath-driver", "/towpath-clone"
-_STOP = "kill -TERM 1; kill -TERM -1"  # all of them, as far as signals reach: the first process, which is the driver, is not among "all"
+# all of them, as far as signals reach: the first process, which is the driver, is not among "all"
+_STOP = "kill -TERM 1; kill -TERM -1"
 _CLONE_MEMORY_BYTES = 256 << 20  # the least; python, git and its index of what was fetched
 _NODE_TROUBLES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -71,14 +75,20 @@ class PodSettings:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """What is made for an attempt. The Secret's owner is not known before the Job is there: see `owned_by`."""
+    """What is made for an attempt.
+
+    The Secret's owner is not known before the Job is there: see `owned_by`.
+    """
 
     job: Manifest
     secret: Manifest
 
 
 def objects_of(spec: AttemptSpec, settings: PodSettings) -> Objects:
-    """The same for the same order. Raises Refused for a wish that the settings do not allow, and for more text than fits."""
+    """The same for the same order.
+
+    Raises Refused for a wish that the settings do not allow, and for more text than fits.
+    """
     _check_wishes(spec, settings)
     labels = names.labels(settings.installation, spec.run_id, spec.job_id, spec.attempt_id)
     return Objects(_job(spec, settings, labels), _secret(spec, settings, labels))
@@ -111,7 +121,8 @@ def _check_wishes(spec: AttemptSpec, settings: PodSettings) -> None:
         if key not in settings.node_selector_keys:
             allowed = ", ".join(sorted(settings.node_selector_keys)) or "none"
             raise Refused(
-                f"`kubernetes.node_selector` may not name {key!r} here; this cluster's administrator allows: {allowed}."
+                f"`kubernetes.node_selector` may not name {key!r} here; this cluster's administrator "
+                f"allows: {allowed}."
             )
 
 
@@ -297,7 +308,8 @@ def _secret(spec: AttemptSpec, settings: PodSettings, labels: dict[str, str]) ->
     size = sum(map(len, data.values()))
     if size > SECRET_LIMIT_BYTES:
         raise Refused(
-            f"The job's scripts and variables take {-(-size >> 10)} KiB together; a cluster takes {SECRET_LIMIT_BYTES >> 10} KiB at most."
+            f"The job's scripts and variables take {-(-size >> 10)} KiB together; a cluster takes "
+            f"{SECRET_LIMIT_BYTES >> 10} KiB at most."
         )
     return {
         "apiVersion": "v1",

@@ -1,7 +1,8 @@
-"""What a watch has told of this installation's Jobs or pods: the last of each object, and since when its stage is what it is. Pure.
+"""What a watch has told of this installation's Jobs or pods: the last of each object, and since when its
+stage is what it is. Pure.
 
-It may be old, so what is missing here proves nothing; what it shows has been true. An object that was deleted stays for a while as it was last seen:
-that may be the only evidence of why it went.
+It may be old, so what is missing here proves nothing; what it shows has been true. An object that was deleted
+stays for a while as it was last seen: that may be the only evidence of why it went.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable
@@ -43,7 +44,10 @@ class Held(Generic[S]):
 
 
 class Mirror(Generic[S]):
-    """The objects of one kind, by attempt and uid. What changes it returns the attempts that look different now."""
+    """The objects of one kind, by attempt and uid.
+
+    What changes it returns the attempts that look different now.
+    """
 
     def __init__(self, stage: Callable[[S], Hashable], clock: Callable[[], float]) -> None:
         self._stage = stage

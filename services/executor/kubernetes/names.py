@@ -1,7 +1,8 @@
 """Names, labels and marks of an attempt's objects, and how they are read back. Pure.
 
-An object is an attempt's only when its labels say so for this installation and its name is the one that follows from them: what another installation,
-or somebody by hand, put into the same namespace is never taken for ours. Values that no label can hold are replaced by a digest.
+An object is an attempt's only when its labels say so for this installation and its name is the one that
+follows from them: what another installation, or somebody by hand, put into the same namespace is never taken
+for ours. Values that no label can hold are replaced by a digest.
 """
 
 import hashlib

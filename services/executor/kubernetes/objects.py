@@ -74,7 +74,9 @@ class PodSeen:
     disruption: tuple[str, str] | None = None
     """Reason and message of the condition DisruptionTarget."""
     unreachable: bool = False
-    """Its node has stopped answering, says the node controller: a kubelet gives a reason when it says that a pod is not ready."""
+    """Its node has stopped answering, says the node controller: a kubelet gives a reason when it says that a
+    pod is not ready.
+    """
     unschedulable: str = ""
     sandbox_ready: bool = False
     init: tuple[Container, ...] = ()

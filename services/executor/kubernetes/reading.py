@@ -90,7 +90,10 @@ async def job_named(api: KubernetesApi, place: Place, name: str) -> Object | Non
 
 
 async def complaints(api: KubernetesApi, place: Place) -> dict[str, str]:
-    """What the Job controller says of Jobs that it can't make a pod for, by the Job's uid. Raises ApiError, ApiUnavailable."""
+    """What the Job controller says of Jobs that it can't make a pod for, by the Job's uid.
+
+    Raises ApiError, ApiUnavailable.
+    """
     events = await _all(
         api, place.events, None, lambda one: one, fieldSelector="involvedObject.kind=Job,reason=FailedCreate"
     )
@@ -129,7 +132,10 @@ async def _all(
 async def list_all(
     api: KubernetesApi, path: str, selector: str | None, reduce: Callable[[Object], T | None], **query: object
 ) -> tuple[list[T], str]:
-    """All objects, as they are reduced, and the version of the list. Raises ApiError (410: it took so long that the server forgot), ApiUnavailable."""
+    """All objects, as they are reduced, and the version of the list.
+
+    Raises ApiError (410: it took so long that the server forgot), ApiUnavailable.
+    """
     found: list[T] = []
     onward: str | None = None
     while True:

@@ -1,6 +1,7 @@
 """Keeping a mirror true: one list and one watch of a kind of objects, for as long as the process lives.
 
-A watch can go silent, end, or fall behind what the server still remembers. So none lasts longer than a bound kept here, and then everything is listed anew.
+A watch can go silent, end, or fall behind what the server still remembers. So none lasts longer than a bound
+kept here, and then everything is listed anew.
 """
 
 import asyncio
@@ -95,7 +96,10 @@ class Watch(Generic[S]):
         return changed
 
     async def _follow(self, changed: Callable[[frozenset[int]], None], until: float) -> None:
-        """Watches from where the list or the last watch ended; a connection that is cut is made again. Raises TooOld, ApiError."""
+        """Watches from where the list or the last watch ended; a connection that is cut is made again.
+
+        Raises TooOld, ApiError.
+        """
         failures = 0
         while (left := until - time.monotonic()) > 0:
             try:
@@ -155,7 +159,10 @@ class Watch(Generic[S]):
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The lines of a stream; a last one that was cut off is left out. Raises ApiUnavailable for one that never ends."""
+    """The lines of a stream; a last one that was cut off is left out.
+
+    Raises ApiUnavailable for one that never ends.
+    """
     kept = b""
     async for chunk in chunks:
         *lines, kept = (kept + chunk).split(b"\n")

@@ -1,7 +1,8 @@
 """Who a job is on its machine: the user and group files that it sees in the sandbox.
 
-Programs such as ssh and whoami refuse to work for a uid that has no entry. The files are the machine's, with an entry
-for the job's user. All jobs see the same two files: the entry's home folder is a link to that of the job.
+Programs such as ssh and whoami refuse to work for a uid that has no entry. The files are the machine's, with
+an entry for the job's user. All jobs see the same two files: the entry's home folder is a link to that of the
+job.
 """
 
 import contextlib

@@ -1,4 +1,6 @@
-"""The local cluster: pods are folders, each with a supervisor process. Any number of executors of one machine may serve one folder.
+"""The local cluster: pods are folders, each with a supervisor process.
+
+Any number of executors of one machine may serve one folder.
 
 The folders are the only memory: an executor that starts finds every pod as its supervisor left it.
 """
@@ -71,7 +73,10 @@ class LocalLimits:
     free_bytes: int = 0
     """With less room than this no pod is made."""
     processes: int | None = None
-    """Of the jobs' user, in all pods. Only where jobs have a user of their own: it would count the developer's too."""
+    """Of the jobs' user, in all pods.
+
+    Only where jobs have a user of their own: it would count the developer's too.
+    """
 
 
 class LocalCluster:
@@ -207,7 +212,9 @@ class LocalCluster:
         self._woken.set()
 
     async def _adopt(self, spec: AttemptSpec) -> Observation | None:
-        """The pod that has the name; None when it never was released and will not be, and is out of the way now."""
+        """The pod that has the name; None when it never was released and will not be, and is out of the way
+        now.
+        """
         found = await self._look(spec.name)
         if found is None:
             return None
@@ -256,7 +263,9 @@ class LocalCluster:
         )
 
     def _tell(self, name: str, pod_uid: str, wish: Literal["go", "stop"]) -> None:
-        """A wish is a file that the supervisor looks at when it is woken; it is read as well by one that was not awake yet."""
+        """A wish is a file that the supervisor looks at when it is woken; it is read as well by one that was
+        not awake yet.
+        """
         files = PodFiles(self._pods / name)
         identity = read_identity(files)
         if identity is None or identity.uid != pod_uid:
@@ -271,11 +280,13 @@ class LocalCluster:
     def _order(self, spec: AttemptSpec) -> Order:
         if not spec.trusted:
             raise Refused(
-                "The local cluster runs no code of people who may not write to the repository: it can't keep them apart well enough."
+                "The local cluster runs no code of people who may not write to the repository: it can't "
+                "keep them apart well enough."
             )
         if wishes := [key for key, wish in _wishes(spec.job).items() if wish]:
             raise Refused(
-                f"The local cluster knows no {' and no '.join(f'`{key}`' for key in wishes)}: it runs jobs as processes, not as containers."
+                f"The local cluster knows no {' and no '.join(f'`{key}`' for key in wishes)}: it runs jobs "
+                "as processes, not as containers."
             )
         files = PodFiles(self._pods / spec.name)
         uid = os.urandom(16).hex()
@@ -324,7 +335,9 @@ class LocalCluster:
 
     @asynccontextmanager
     async def _removal(self) -> AsyncIterator[None]:
-        """One removal at a time on this machine: between the look at a name and its renaming nobody can put another pod there. Raises Transient."""
+        """One removal at a time on this machine: between the look at a name and its renaming nobody can put
+        another pod there. Raises Transient.
+        """
         deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
         with self._lock.open("a") as lock:
             while not _is_locked(lock):
@@ -334,7 +347,10 @@ class LocalCluster:
             yield
 
     async def _end_orphans(self, identity: Identity) -> bool:
-        """Kills what a dead supervisor left. False: something will not die (the kernel holds it), and as long as that lives the pod has not ended."""
+        """Kills what a dead supervisor left.
+
+        False: something will not die (the kernel holds it), and as long as that lives the pod has not ended.
+        """
         deadline = asyncio.get_running_loop().time() + _ORPHANS_SECONDS
         while orphans := await asyncio.to_thread(marked, identity.uid):
             send([pid for pid in orphans if pid != identity.supervisor_pid], signal.SIGKILL)

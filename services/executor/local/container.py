@@ -1,6 +1,7 @@
 """One container of a local pod: a process with all its descendants, its output, and its end.
 
-When the main process has ended, no descendant is left alive; only then is the output complete. Time is kept on the monotonic clock.
+When the main process has ended, no descendant is left alive; only then is the output complete. Time is kept
+on the monotonic clock.
 """
 
 import contextlib
@@ -59,7 +60,8 @@ def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable
         try:
             exit_code = container.watch(wakes, spared)
         finally:
-            container.end_descendants()  # also where its output could not be kept (the disk is full): nothing runs on unseen
+            # also where its output could not be kept (the disk is full): nothing runs on unseen
+            container.end_descendants()
         container.copy_rest()
     finally:
         os.close(readable)
@@ -100,7 +102,10 @@ class _Container:
         return self._exit_code
 
     def end_descendants(self) -> None:
-        """Kills until nothing is left: a process that was forking is met in the next round. Without a child there is no descendant: orphans become children."""
+        """Kills until nothing is left: a process that was forking is met in the next round.
+
+        Without a child there is no descendant: orphans become children.
+        """
         with contextlib.suppress(ChildProcessError):
             self._note(*os.waitpid(-1, os.WNOHANG))
             while True:
@@ -154,7 +159,9 @@ class _Container:
             self._kill_at = now + 1  # again, for a process that was forking
 
     def _look_at_memory(self) -> None:
-        """Where it is too much, all is killed, as a container's kernel would: also what the main process waits for."""
+        """Where it is too much, all is killed, as a container's kernel would: also what the main process
+        waits for.
+        """
         now = time.monotonic()
         if self._limits.memory_bytes is None or now < self._look_at:
             return

@@ -1,7 +1,9 @@
-"""The CRI log format, as the kubelet writes it: `<RFC 3339 with nanoseconds, UTC> stdout F|P <bytes>`, a line each.
+"""The CRI log format, as the kubelet writes it: `<RFC 3339 with nanoseconds, UTC> stdout F|P <bytes>`, a line
+each.
 
-`F` ends a line; `P` is a part of one: of a line over 16 KiB, or bytes at the very end without a line feed. Joining parts and ending each `F` with a line
-feed gives back the container's bytes exactly. Output is handled by chunk, not by line: the lines of a chunk have one instant.
+`F` ends a line; `P` is a part of one: of a line over 16 KiB, or bytes at the very end without a line feed.
+Joining parts and ending each `F` with a line feed gives back the container's bytes exactly. Output is handled
+by chunk, not by line: the lines of a chunk have one instant.
 """
 
 import os

@@ -137,8 +137,9 @@ def _remove_part(tree: Path) -> bool:
 def keep_apart(pods: Path) -> None:
     """Asks ext4 to spread the folders in this one over the disk: pods have nothing to do with each other.
 
-    Side by side they would soon be made where many files were deleted within the last minute: without a journal ext4 looks at every one of those and passes
-    over it, for each file that it makes. Other file systems refuse, and need it not.
+    Side by side they would soon be made where many files were deleted within the last minute: without a
+    journal ext4 looks at every one of those and passes over it, for each file that it makes. Other file
+    systems refuse, and need it not.
     """
     descriptor = os.open(pods, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -50,11 +50,17 @@ class ForkServer:
             await self._process.wait()
 
     async def supervise(self, order: Order) -> str:
-        """The supervisor's answer: `made`, `taken`, or why it could not be made. Raises Transient when there was none."""
+        """The supervisor's answer: `made`, `taken`, or why it could not be made.
+
+        Raises Transient when there was none.
+        """
         return await self._ask(b"", orjson.dumps(order))
 
     async def prepare_network(self, order: NetworkOrder) -> str:
-        """Why jobs can't have a network of their own; empty where they can. Raises Transient when there was no answer."""
+        """Why jobs can't have a network of their own; empty where they can.
+
+        Raises Transient when there was no answer.
+        """
         return await self._ask(NETWORK, orjson.dumps(order))
 
     async def _ask(self, what: bytes, content: bytes) -> str:

@@ -1,9 +1,10 @@
 """The network namespace of an executor's jobs, and the program that connects it with the world.
 
-In the namespace, loopback is the jobs' own: what listens on the machine's loopback, the servers of the services too,
-can't be reached. slirp4netns carries IPv4 connections from the namespace to other addresses, as a user's program would.
-The namespace and its program belong to a fork server and to all supervisors that it has started. They last until the
-last of these has ended, because each holds the end of a pipe that the program waits for.
+In the namespace, loopback is the jobs' own: what listens on the machine's loopback, the servers of the
+services too, can't be reached. slirp4netns carries IPv4 connections from the namespace to other addresses, as
+a user's program would. The namespace and its program belong to a fork server and to all supervisors that it
+has started. They last until the last of these has ended, because each holds the end of a pipe that the
+program waits for.
 """
 
 import contextlib
@@ -57,7 +58,10 @@ class Network:
         return not poll.poll(0)
 
     def enter(self) -> None:
-        """This process and all that it starts from here on. Raises OSError. Only for a process with one thread."""
+        """This process and all that it starts from here on.
+
+        Raises OSError. Only for a process with one thread.
+        """
         if self.user_namespace is not None:
             _setns(self.user_namespace, _CLONE_NEWUSER)
         _setns(self.namespace, _CLONE_NEWNET)
@@ -161,11 +165,14 @@ def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -
 
 
 def _command(program: str, holder: int, *, has_user_namespace: bool) -> list[str]:
-    """It waits for the end of its descriptor 3, and tells its descriptor 4 when it is ready. Raises NetworkUnusable.
+    """It waits for the end of its descriptor 3, and tells its descriptor 4 when it is ready.
 
-    Its sandbox takes root's rights from it. Without them it can't make one, and has nothing to give up. The sandbox
-    unmounts everything that it does not need, and version 1.2.0 makes only `/` private first. From below a shared
-    mount, as the folder of a kubelet is, the machine's own mounts would go too. So it gets private mounts.
+    Raises NetworkUnusable.
+
+    Its sandbox takes root's rights from it. Without them it can't make one, and has nothing to give up. The
+    sandbox unmounts everything that it does not need, and version 1.2.0 makes only `/` private first. From
+    below a shared mount, as the folder of a kubelet is, the machine's own mounts would go too. So it gets
+    private mounts.
     """
     found = shutil.which(program)
     if found is None:
@@ -178,7 +185,10 @@ def _command(program: str, holder: int, *, has_user_namespace: bool) -> list[str
 
 
 def _spawn(argv: list[str], descriptors: Sequence[int]) -> int:
-    """These become 1, 2 and so on. They are copied to high numbers first, so that none is overwritten by another."""
+    """These become 1, 2 and so on.
+
+    They are copied to high numbers first, so that none is overwritten by another.
+    """
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
     actions += [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]

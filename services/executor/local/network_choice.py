@@ -11,7 +11,10 @@ from services.executor.local.order import NetworkOrder
 from services.executor.local.pod_files import write_whole
 from services.executor.local.sandbox import SYSTEM, Sandbox, SandboxUnusable
 
-SHARED_NETWORK = "The job shares the network of its machine. It can connect to all that listens there, to Towpath's own servers too."
+SHARED_NETWORK = (
+    "The job shares the network of its machine. It can connect to all that listens there, to Towpath's own "
+    "servers too."
+)
 _log = structlog.get_logger()
 
 
@@ -58,7 +61,10 @@ def _resolver(sandbox: Sandbox, folder: Path) -> tuple[tuple[Path, Path] | None,
     if not sandbox.bubblewrap or not place.is_file():
         return (
             None,
-            "name servers of the machine listen on its loopback, and without bubblewrap jobs can't have others",
+            (
+                "name servers of the machine listen on its loopback, and without bubblewrap jobs can't have "
+                "others"
+            ),
         )
     file = folder / "resolv.conf"
     write_whole(file, network.resolv_conf(machine))

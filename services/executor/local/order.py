@@ -1,4 +1,7 @@
-"""What an executor tells a supervisor: everything, once, through inherited memory. No part of it is ever a file or on a command line."""
+"""What an executor tells a supervisor: everything, once, through inherited memory.
+
+No part of it is ever a file or on a command line.
+"""
 
 import json
 from dataclasses import dataclass

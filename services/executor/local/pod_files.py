@@ -1,12 +1,12 @@
 """The folder of a pod: its files' names, who writes each, and how they are read.
 
-A pod is put in place complete, by one rename(2) that fails where the name is taken: nobody ever sees half of one. Every file in it that is read
-while it may be written is put in place by a rename as well.
+A pod is put in place complete, by one rename(2) that fails where the name is taken: nobody ever sees half of
+one. Every file in it that is read while it may be written is put in place by a rename as well.
 
-`pod.json` who it is and who supervises it · `warnings` what to know about how its job runs, a line each, if anything ·
-`supervisor.pid` · `supervisor.lock` locked while that lives ·
-`go` the uid that may run · `stop` its end was asked for · `started` user code may have begun ·
-`log/<container>.log` · `ended/<container>` no byte of that log follows · `status.json` how all of it ended · `job` the only folder that the job sees, with
+`pod.json` who it is and who supervises it · `warnings` what to know about how its job runs, a line each, if
+anything · `supervisor.pid` · `supervisor.lock` locked while that lives · `go` the uid that may run · `stop`
+its end was asked for · `started` user code may have begun · `log/<container>.log` · `ended/<container>` no
+byte of that log follows · `status.json` how all of it ended · `job` the only folder that the job sees, with
 `workspace`, `home` and `state`, its own · `git` settings of the clone
 """
 

@@ -58,9 +58,11 @@ def become_likely_victim() -> None:
 
 
 def settle_mounts(needed: Sequence[str]) -> None:
-    """From here on this process sees no mount come or go, and none of those that container runtimes make: bubblewrap fails on one that goes while it binds it.
+    """From here on this process sees no mount come or go, and none of those that container runtimes make:
+    bubblewrap fails on one that goes while it binds it.
 
-    `needed`: paths that stay as they are. Only root can do this; for others, and where there are no such mounts, nothing changes.
+    `needed`: paths that stay as they are. Only root can do this; for others, and where there are no such
+    mounts, nothing changes.
     """
     mounted = [
         line.split(" ")[4]
@@ -88,7 +90,10 @@ def set_name(name: str) -> None:
 
 
 def descendants(root: int) -> list[int]:
-    """All living processes below this one. It sees one moment after the other: a process that is forking may be missed once."""
+    """All living processes below this one.
+
+    It sees one moment after the other: a process that is forking may be missed once.
+    """
     found: list[int] = []
     waiting = [root]
     while waiting:
@@ -112,7 +117,10 @@ def send(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def marked(pod_uid: str) -> list[int]:
-    """The processes of a pod, found by their environment: for pods whose supervisor is gone. Those of other users are not seen."""
+    """The processes of a pod, found by their environment: for pods whose supervisor is gone.
+
+    Those of other users are not seen.
+    """
     mark = f"{MARK}={pod_uid}".encode()
     found = []
     for entry in _PROC.iterdir():
@@ -136,7 +144,10 @@ class Command:
 
 
 def start(command: Command, output: int) -> int:
-    """Start it in a session of its own, both its outputs one descriptor. It dies with this process. Returns its pid."""
+    """Start it in a session of its own, both its outputs one descriptor.
+
+    It dies with this process. Returns its pid.
+    """
     memory = None if command.memory is None else _memory_file(command.memory)
     try:
         return _spawn(command, output, memory) if command.runner.prefix else _fork(command, output, memory)
@@ -146,7 +157,9 @@ def start(command: Command, output: int) -> int:
 
 
 def _spawn(command: Command, output: int, memory: int | None) -> int:
-    """The sandbox sees to folder, user, and dying with its parent, so that this process need not be copied."""
+    """The sandbox sees to folder, user, and dying with its parent, so that this process need not be
+    copied.
+    """
     argv = (*command.runner.prefix, *command.argv)
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)

@@ -1,4 +1,5 @@
-"""How jobs are kept apart from the machine and from each other: as a user of their own, in bubblewrap where a probe shows that it works.
+"""How jobs are kept apart from the machine and from each other: as a user of their own, in bubblewrap where a
+probe shows that it works.
 
 In the sandbox the system is read-only, and what belongs to people or to this installation is hidden; a job
 writes in its own folders, in /tmp and /dev/shm (its own) and in the folders that were mounted for all jobs.
@@ -28,7 +29,8 @@ _EMPTY = ("/home", "/root", "/run")
 _KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # names would not be resolved without them
 
 _PROBES = 5
-"""A mount of the machine that goes while bubblewrap binds it makes one fail; that is no reason to do without."""
+"""A mount of the machine that goes while bubblewrap binds it makes one fail; that is no reason to do without.
+"""
 _PROBE_SECONDS = 10
 _TRIAL = (
     'cd -- "$0" && mkdir of-all && chmod 1777 of-all && : > of-all/made && '
@@ -81,7 +83,9 @@ class Sandbox:
         return accounts.NAME if self.account_files is None else self.account_files.account.name
 
     def job(self, folder: Path, workspace: Path) -> Runner:
-        """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a millisecond. It begins in its workspace."""
+        """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a
+        millisecond. It begins in its workspace.
+        """
         ours = [*self._account(folder / "home"), *self._resolver()]
         return self._runner(self.job_user, [*self.mounts, folder], [], workspace, ours)
 
@@ -120,7 +124,9 @@ class Sandbox:
         return Runner(tuple(prefix), None, ids)
 
     def _ways(self, paths: Sequence[Path]) -> list[str]:
-        """The folders above these in what is hidden, outermost first: bubblewrap would make them for root alone."""
+        """The folders above these in what is hidden, outermost first: bubblewrap would make them for root
+        alone.
+        """
         emptied = frozenset((*_PRIVATE, *_EMPTY, *map(str, self.hidden)))
         ways = dict.fromkeys(way for path in paths for way in _way(str(path).rpartition("/")[0], emptied))
         return [text for way in ways for text in ("--perms", "0755", "--dir", way)]
@@ -161,7 +167,8 @@ def _size(wanted: int | None) -> list[str]:
 
 
 def _change_user(user: User | None) -> list[str]:
-    """Root starts bubblewrap without a user namespace, keeps what it takes to become another user, and loses it by that.
+    """Root starts bubblewrap without a user namespace, keeps what it takes to become another user, and loses
+    it by that.
 
     `chroot` of the same root is the cheapest program that does it; ids with a plus are not looked up.
     """
@@ -187,7 +194,9 @@ def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def private_folders(secrets: Path | None, local: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """What to hide and what to mask: the pods' folder, its parents that are closed to others, and the key file with its folder where that is closed."""
+    """What to hide and what to mask: the pods' folder, its parents that are closed to others, and the key
+    file with its folder where that is closed.
+    """
     hidden = {local, *(parent for parent in local.parents if _is_closed(parent))}
     masked = []
     if secrets is not None:

@@ -1,9 +1,11 @@
-"""The fork server: a small process with everything a supervisor needs already in memory, so that a pod's supervisor costs a fork and no start of Python.
+"""The fork server: a small process with everything a supervisor needs already in memory, so that a pod's
+supervisor costs a fork and no start of Python.
 
-`python -m services.executor.local.server <descriptor>`: the descriptor is a sequenced-packet socket to the executor. Each packet is a request number, with an
-`Order` in the memory file that comes along; the answer is `made`, `taken`, or why it could not be made. A request number
-followed by `network` comes with a `NetworkOrder` before the first order of a job with a network of its own; the answer
-is empty, or why jobs can't have one. The server ends with its executor; supervisors are independent of both.
+`python -m services.executor.local.server <descriptor>`: the descriptor is a sequenced-packet socket to the
+executor. Each packet is a request number, with an `Order` in the memory file that comes along; the answer is
+`made`, `taken`, or why it could not be made. A request number followed by `network` comes with a
+`NetworkOrder` before the first order of a job with a network of its own; the answer is empty, or why jobs
+can't have one. The server ends with its executor; supervisors are independent of both.
 """
 
 import contextlib
@@ -48,7 +50,10 @@ def main() -> None:
 
 
 class _Networks:
-    """The network that new pods get. One whose program has ended stays with the pods that it had, and is replaced."""
+    """The network that new pods get.
+
+    One whose program has ended stays with the pods that it had, and is replaced.
+    """
 
     def __init__(self) -> None:
         self._order: NetworkOrder | None = None
@@ -97,7 +102,11 @@ def _supervised(order: Order, channel: socket.socket, networks: _Networks) -> st
 
 
 def _make(order: Order, channel: socket.socket, network: Network | None) -> bool:
-    """False: another pod has the name. What can be done here is not done by the child, which would pay for each page of memory that it touches first."""
+    """False: another pod has the name.
+
+    What can be done here is not done by the child, which would pay for each page of memory that it touches
+    first.
+    """
     staged = stage(order)
     held = lock(staged)
     in_place, say = os.pipe2(os.O_CLOEXEC)

@@ -1,6 +1,8 @@
-"""The supervisor of one local pod: a process that outlives its executor, keeps the gate and the time, runs the containers, and writes down how they ended.
+"""The supervisor of one local pod: a process that outlives its executor, keeps the gate and the time, runs
+the containers, and writes down how they ended.
 
-It runs nothing until `go` holds its uid, and user code at most once: making `started` is its first act then, and where that fails it exits 97.
+It runs nothing until `go` holds its uid, and user code at most once: making `started` is its first act then,
+and where that fails it exits 97.
 """
 
 import contextlib
@@ -36,7 +38,9 @@ _TERMINATION_BYTES = 64 * 1024
 
 
 def supervise(order: Order, in_place: int, network: Network | None) -> int:
-    """The whole life of a pod; the exit code of its supervisor. A byte comes from `in_place` when the pod's folder is there, none when it will not be.
+    """The whole life of a pod; the exit code of its supervisor.
+
+    A byte comes from `in_place` when the pod's folder is there, none when it will not be.
 
     `network`: what user code runs in; None: the machine's.
     """

@@ -1,6 +1,9 @@
-"""Supervisors as an executor sees them: alive or not, exactly, and told of their end by the kernel. Nothing is polled.
+"""Supervisors as an executor sees them: alive or not, exactly, and told of their end by the kernel.
 
-A supervisor is (pid, start time); its pidfd is opened first and the start time compared then, so that the descriptor can only be its own.
+Nothing is polled.
+
+A supervisor is (pid, start time); its pidfd is opened first and the start time compared then, so that the
+descriptor can only be its own.
 """
 
 import asyncio
@@ -35,7 +38,9 @@ def allow_many_descriptors() -> None:
 
 
 class Watch:
-    """The line to supervisors: signals go there, and `ended` is called once for each that was added, when it is gone."""
+    """The line to supervisors: signals go there, and `ended` is called once for each that was added, when it
+    is gone.
+    """
 
     def __init__(self, ended: Callable[[int], None]) -> None:
         self._ended = ended

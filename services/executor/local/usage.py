@@ -13,8 +13,8 @@ _KIB = 1024
 def uses_more(pids: Sequence[int], limit_bytes: int) -> bool:
     """Whether these processes hold more than this. Those that end meanwhile count as nothing.
 
-    What each has resident is cheap to read and counts shared pages several times; only where that sum is too much the
-    exact one is asked for, which costs the kernel a walk through all pages.
+    What each has resident is cheap to read and counts shared pages several times; only where that sum is too
+    much the exact one is asked for, which costs the kernel a walk through all pages.
     """
     return sum(map(_resident_bytes, pids)) > limit_bytes and sum(map(_proportional_bytes, pids)) > limit_bytes
 
@@ -26,7 +26,10 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _proportional_bytes(pid: int) -> int:
-    """A page that several processes share counts in parts. Whose pages may not be read counts with what is its own."""
+    """A page that several processes share counts in parts.
+
+    Whose pages may not be read counts with what is its own.
+    """
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_bytes().splitlines()
     except (FileNotFoundError, ProcessLookupError):

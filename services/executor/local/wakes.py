@@ -1,4 +1,6 @@
-"""What wakes a supervisor: SIGUSR1 (look at your files) and SIGCHLD, as bytes in a pipe that can be polled."""
+"""What wakes a supervisor: SIGUSR1 (look at your files) and SIGCHLD, as bytes in a pipe that can be
+polled.
+"""
 
 import contextlib
 import os

@@ -16,8 +16,10 @@ from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
 from shared.messages import DeliveryKept, decode
 
 _CAUSES = {
-    "rejected": "Its handler says that nothing will ever make it right: it cannot be read, or what it names could not be handled.",
-    "delivery_limit": "Its handler failed, or its process died with it in hand, as often as a message is given out.",
+    "rejected": "Its handler says that nothing will ever make it right: it cannot be read, or what it "
+    "names could not be handled.",
+    "delivery_limit": "Its handler failed, or its process died with it in hand, as often as a message is "
+    "given out.",
     "unreadable": "It is no message of this release; of the inlet, no delivery.",
     "refused": "The record refuses it, alone too.",
 }
@@ -93,7 +95,10 @@ async def show(call: Call[NoBody, NoFilters]) -> web.Response:
 
 
 async def replay(call: Call[NoBody, NoFilters]) -> web.Response:
-    """Published again; a delivery of the inlet is accepted again. The second time nothing happens, unless it has died since."""
+    """Published again; a delivery of the inlet is accepted again.
+
+    The second time nothing happens, unless it has died since.
+    """
     async with call.gateway.store.reading() as work:
         message = _read((await _letter(work, call.id))["message"])
     if message is None:

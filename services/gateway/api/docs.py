@@ -1,4 +1,7 @@
-"""The OpenAPI document and the page that shows it. The page's script is fetched when Towpath is built and served from here: nothing comes from elsewhere."""
+"""The OpenAPI document and the page that shows it.
+
+The page's script is fetched when Towpath is built and served from here: nothing comes from elsewhere.
+"""
 
 from pathlib import Path
 
@@ -16,7 +19,8 @@ ASSETS = {
     "docs.js": (_WEB / "docs.js", "text/javascript"),
 }
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}

@@ -1,4 +1,7 @@
-"""Grants: who may use a repository. A viewer sees its events and runs; a maintainer's pipelines may match it."""
+"""Grants: who may use a repository.
+
+A viewer sees its events and runs; a maintainer's pipelines may match it.
+"""
 
 from typing import Any, Literal
 

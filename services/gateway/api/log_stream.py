@@ -11,13 +11,18 @@ from shared.errors import Transient
 from shared.step_markers import StepBegin
 
 HEARTBEAT_SECONDS = 3.0
-"""A comment this often shows proxies and clients that the connection lives; it is also how often a quiet run is looked at."""
+"""A comment this often shows proxies and clients that the connection lives; it is also how often a quiet run
+is looked at.
+"""
 
 Send = Callable[[bytes], Awaitable[None]]
 
 
 async def follow(live: LiveLogs, watch: Watch, positions: dict[int, int], send: Send) -> None:
-    """Sends all that is stored and then all that is added. Returns after the `end` event, or when the gateway stops."""
+    """Sends all that is stored and then all that is added.
+
+    Returns after the `end` event, or when the gateway stops.
+    """
     told_status: str | None = None
     await send(b"retry: 1000\n\n")
     while not live.is_closing:

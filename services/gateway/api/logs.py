@@ -81,7 +81,10 @@ def _several(streams: list[Any], query: LogFilters) -> list[Any]:
 
 
 async def _one(work: Any, call: Call[NoBody, LogFilters], streams: list[Any]) -> list[Any]:
-    """The one stream that is meant, none while nothing of it is there. Raises Problem 404: there is no such job, or no such attempt of it."""
+    """The one stream that is meant, none while nothing of it is there.
+
+    Raises Problem 404: there is no such job, or no such attempt of it.
+    """
     query = call.query
     job_ids = {row["id"] for row in await work.jobs(call.id) if row["name"] == query.job}
     attempts = {row["number"] for row in await work.attempts(call.id) if row["job_id"] in job_ids}
@@ -180,7 +183,10 @@ async def _end(call: Call[Any, Any], response: web.StreamResponse) -> None:
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """Waits while the client is slow; one that reads nothing for a minute is let go. Raises ConnectionError."""
+    """Waits while the client is slow; one that reads nothing for a minute is let go.
+
+    Raises ConnectionError.
+    """
     try:
         async with asyncio.timeout(SEND_SECONDS):
             await response.write(data)
@@ -203,7 +209,8 @@ ROUTES = (
         method="GET",
         path="/runs/{id}/logs/stream",
         handler=stream,
-        summary="The logs while they grow, as events `lines`, `step`, `status` and `end`. Each id names the place to go on from.",
+        summary="The logs while they grow, as events `lines`, `step`, `status` and `end`. Each id names "
+        "the place to go on from.",
         headers=(LAST_EVENT_ID,),
         answers={200: Answer("Server-sent events.", content_type="text/event-stream")},
         problems=frozenset({400, 429}),

@@ -36,7 +36,10 @@ _YAML = Field(description="The pipeline: one YAML document of 256 KiB at most.",
 Yaml = Annotated[Text, StringConstraints(max_length=1 << 20), _YAML]
 
 
-_WARNINGS = "No errors, but probably not meant: repositories for which nothing will run, empty expressions in a group."
+_WARNINGS = (
+    "No errors, but probably not meant: repositories for which nothing will run, empty expressions in a "
+    "group."
+)
 
 
 class NewPipeline(Shape):
@@ -273,7 +276,8 @@ ROUTES = (
         method="DELETE",
         path="/pipelines/{id}",
         handler=delete,
-        summary="Delete a pipeline: nothing new matches it, what it did stays readable, its name is free again.",
+        summary="Delete a pipeline: nothing new matches it, what it did stays readable, its name is free "
+        "again.",
         scope=Scope.WRITE,
         headers=(IF_MATCH,),
         answers={204: Answer("Deleted.")},

@@ -202,7 +202,10 @@ async def _visible(work: Any, call: Call[Any, Any]) -> Any:
 
 
 async def _held(work: Any, call: Call[Any, Any]) -> Any:
-    """The repository for its maintainers and administrators, held until the transaction ends. Raises Problem 404, 403 or 412."""
+    """The repository for its maintainers and administrators, held until the transaction ends.
+
+    Raises Problem 404, 403 or 412.
+    """
     row = await _visible(work, call)
     if row["role"] != "maintainer" and not call.caller.is_admin:
         raise forbidden("Only the repository's maintainers may do this.")

@@ -77,7 +77,9 @@ class Attempt(View):
 
 
 def _steps(stored: Any) -> list[Step]:
-    """Steps are told by the job's own process: what can't be read is left out, the verdict doesn't rest on it."""
+    """Steps are told by the job's own process: what can't be read is left out, the verdict doesn't rest on
+    it.
+    """
     steps = []
     for step in stored if isinstance(stored, list) else []:
         try:
@@ -97,7 +99,8 @@ class Job(View):
     waiting_for: WaitingFor | None = Field(description="On the cluster too: for room, a node or an image.")
     retry_at: Instant | None = Field(description="Between two attempts: when the next may begin.")
     place: int | None = Field(
-        description="Waiting for a slot: how many jobs are before it; for a place in its group: how many runs. 1,000 at most."
+        description="Waiting for a slot: how many jobs are before it; for a place in its group: how many "
+        "runs. 1,000 at most."
     )
     message: str | None
     cluster: str
@@ -121,7 +124,8 @@ class Transition(View):
     to_status: Status
     reason: Reason | None
     cause: str = Field(
-        description="What moved it, with its id: event, command, attempt, run (a newer one of its group); or deadline, group."
+        description="What moved it, with its id: event, command, attempt, run (a newer one of its group); "
+        "or deadline, group."
     )
     at: Instant
 

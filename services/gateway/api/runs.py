@@ -100,7 +100,10 @@ async def retry(call: Call[Retry, NoFilters]) -> web.Response:
 
 
 async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
-    """Stops what runs and what waits. The answer shows the run as it is by then: its processes may take their grace period to end."""
+    """Stops what runs and what waits.
+
+    The answer shows the run as it is by then: its processes may take their grace period to end.
+    """
     command = await _commanded(call, "cancel", {})
     if command["outcome"] is None:
         return _accepted(command)
@@ -157,7 +160,8 @@ REFUSALS = {
     "owner_not_maintainer": "The pipeline's owner is no longer a maintainer of the repository.",
     "pipeline_deleted": "The pipeline has been deleted.",
     "repository_deleted": "The repository is no longer registered.",
-    "revision_unreadable": "This release can't read the pipeline's revision. Save the pipeline again and retry the latest.",
+    "revision_unreadable": "This release can't read the pipeline's revision. Save the pipeline again and "
+    "retry the latest.",
     "not_retryable": "Only a run that failed, was cancelled or ended with an error can be retried.",
 }
 
@@ -190,7 +194,8 @@ ROUTES = (
         method="GET",
         path="/runs",
         handler=listed,
-        summary="Runs of your pipelines and of repositories granted to you; administrators see all. `_after` includes, `_before` excludes.",
+        summary="Runs of your pipelines and of repositories granted to you; administrators see all. "
+        "`_after` includes, `_before` excludes.",
         query=RunsFilters,
         answers={200: Answer("A page.", Page[RunSummary])},
     ),

@@ -1,4 +1,7 @@
-"""The routes of webhooks. They are served by `services.gateway.webhooks`, without what the API's other routes go through."""
+"""The routes of webhooks.
+
+They are served by `services.gateway.webhooks`, without what the API's other routes go through.
+"""
 
 from functools import partial
 

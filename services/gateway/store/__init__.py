@@ -1,4 +1,6 @@
-"""The gateway's tables: one transaction's methods by subject, over the named queries of the `.sql` files beside them."""
+"""The gateway's tables: one transaction's methods by subject, over the named queries of the `.sql` files
+beside them.
+"""
 
 from pathlib import Path
 

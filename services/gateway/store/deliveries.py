@@ -37,7 +37,9 @@ class Known:
 
 class DeliveriesWork(Work):
     async def insert_deliveries(self, deliveries: Sequence[Delivery]) -> Stored:
-        """Stores what is not known yet, with one message for all of it. A single statement: it needs no transaction around it. The caller has sorted them.
+        """Stores what is not known yet, with one message for all of it.
+
+        A single statement: it needs no transaction around it. The caller has sorted them.
 
         Raises Refused when a row breaks a rule of the table.
         """
@@ -52,7 +54,9 @@ class DeliveriesWork(Work):
         return Stored({(row["source"], row["delivery_id"]) for row in rows}, [(rows[0]["outbox_id"], told)])
 
     async def kept(self, deliveries: Sequence[Delivery], new: set[tuple[str, str]]) -> Known:
-        """Where each delivery is, after `insert_deliveries` added the new ones. A replay under another id is noted.
+        """Where each delivery is, after `insert_deliveries` added the new ones.
+
+        A replay under another id is noted.
 
         A known one that was about no registered repository is marked, so that it is decided again.
         Raises Transient.
@@ -86,7 +90,10 @@ class DeliveriesWork(Work):
         return Known(kept, await self._mark_redelivered(again) if again else [])
 
     async def _mark_redelivered(self, again: Mapping[int, Delivery]) -> list[tuple[int, Message]]:
-        """Marks stored deliveries, by id, that came again: one statement. Returns its outbox row with the message."""
+        """Marks stored deliveries, by id, that came again: one statement.
+
+        Returns its outbox row with the message.
+        """
         message = DeliveryAccepted(delivery_ids=())
         ids = sorted(again)
         columns = [

@@ -49,7 +49,9 @@ class PipelinesWork(Work):
         return pipeline_id
 
     async def usable_repositories(self, user_id: int, named: Sequence[str]) -> list[str]:
-        """For which a user's pipelines may run; those that these names and globs may stand for are among them, of thousands some others are not."""
+        """For which a user's pipelines may run; those that these names and globs may stand for are among
+        them, of thousands some others are not.
+        """
         keys = globs.repository_keys(named)
         rows = await self._rows(
             "usable_repositories",

@@ -38,12 +38,16 @@ class SourceAway(Exception):
 class Source(Protocol):
     """The log of one container, read forward from a cursor.
 
-    One follower uses it, one call at a time: `read` until there is no more, `changed`, `read` again, until a reading has an `end`; then `close`, which is
-    also right at any other moment. A source opened anew at a stored cursor goes on exactly behind the lines stored with it, or says that there is a gap.
+    One follower uses it, one call at a time: `read` until there is no more, `changed`, `read` again, until a
+    reading has an `end`; then `close`, which is also right at any other moment. A source opened anew at a
+    stored cursor goes on exactly behind the lines stored with it, or says that there is a gap.
     """
 
     async def read(self) -> Reading:
-        """Never waits for lines to be written. Memory is bounded: about 1 MiB at a time. Raises SourceAway; then the same is read again."""
+        """Never waits for lines to be written.
+
+        Memory is bounded: about 1 MiB at a time. Raises SourceAway; then the same is read again.
+        """
         ...
 
     async def changed(self, seconds: float) -> None:
@@ -55,7 +59,10 @@ class Source(Protocol):
         ...
 
     def attempt_over(self, reason: str | None) -> None:
-        """The container's attempt has its verdict, with this reason: what has not begun to print will not. Safe to repeat."""
+        """The container's attempt has its verdict, with this reason: what has not begun to print will not.
+
+        Safe to repeat.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Where in a container's log through the API server reading stands, and the cursor that is stored of it. Pure."""
+"""Where in a container's log through the API server reading stands, and the cursor that is stored of it.
+
+Pure.
+"""
 
 from dataclasses import dataclass
 

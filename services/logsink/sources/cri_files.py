@@ -1,6 +1,9 @@
-"""The file source: a container's CRI log files in a pod's directory, with rotation. It serves the local cluster and the node agent.
+"""The file source: a container's CRI log files in a pod's directory, with rotation.
 
-It is woken by inotify; a look every few seconds finds what no event tells, such as a supervisor that was killed.
+It serves the local cluster and the node agent.
+
+It is woken by inotify; a look every few seconds finds what no event tells, such as a supervisor that was
+killed.
 """
 
 import asyncio
@@ -39,7 +42,10 @@ class PodFiles(Protocol):
         ...
 
     def evidence(self, container: str) -> End | None:
-        """Why nothing more will come, or None. What was written is in the files when this answers. Raises SourceAway."""
+        """Why nothing more will come, or None.
+
+        What was written is in the files when this answers. Raises SourceAway.
+        """
         ...
 
     def start(self, bell: asyncio.Event) -> None:
@@ -161,14 +167,19 @@ class CriFileSource:
         return Reading(lines.ended() if end.gap else lines, gap=self._taken_gap(), end=end)
 
     def _look_for_evidence(self) -> Reading:
-        """What no event tells. Evidence found here is used by the next read: something may have been written before it came to be."""
+        """What no event tells.
+
+        Evidence found here is used by the next read: something may have been written before it came to be.
+        """
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = time.monotonic()
             self._end = self._pod.evidence(self._container)
         return Reading(more=self._end is not None)
 
     def _lose(self, why: str, following: LogFile | None) -> Reading:
-        """Ends the line under way, reads on in `following` (None: in the same file), and has the next reading tell of the gap."""
+        """Ends the line under way, reads on in `following` (None: in the same file), and has the next reading
+        tell of the gap.
+        """
         cut = self._cri.finish().ended()
         self._gap = why
         if following is not None and self._file is not None:

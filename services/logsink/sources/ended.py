@@ -1,4 +1,6 @@
-"""The source of a log that is known to have ended and of which nothing more can be read: it has the end alone."""
+"""The source of a log that is known to have ended and of which nothing more can be read: it has the end
+alone.
+"""
 
 from services.logsink.sources import End, Reading
 

@@ -1,4 +1,6 @@
-"""What a stream has brought and nobody has read yet, bounded: a stream that brings more waits, and so does what feeds it."""
+"""What a stream has brought and nobody has read yet, bounded: a stream that brings more waits, and so does
+what feeds it.
+"""
 
 import asyncio
 from collections import deque
@@ -19,7 +21,10 @@ class Room:
         self._freed = asyncio.Condition()
 
     async def take(self, count: int, inbox: "Inbox") -> None:
-        """Waits while all is full, or this inbox is. What an empty inbox gets is always taken, so that every stream goes on."""
+        """Waits while all is full, or this inbox is.
+
+        What an empty inbox gets is always taken, so that every stream goes on.
+        """
         async with self._freed:
             await self._freed.wait_for(
                 lambda: (

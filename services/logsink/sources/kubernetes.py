@@ -1,7 +1,9 @@
-"""The Kubernetes source: a container's log through the API server, followed as bytes while it runs and read once more when it is over.
+"""The Kubernetes source: a container's log through the API server, followed as bytes while it runs and read
+once more when it is over.
 
-A background task reads the stream into a bounded inbox. The watch of the pods tells when the container begins; the end of the stream is what tells that it may
-be over, and only the pod's own state is evidence of it. An answer that is not 200, or text without a time, is never log text.
+A background task reads the stream into a bounded inbox. The watch of the pods tells when the container
+begins; the end of the stream is what tells that it may be over, and only the pod's own state is evidence of
+it. An answer that is not 200, or text without a time, is never log text.
 """
 
 import asyncio
@@ -35,15 +37,21 @@ _INLINE_BYTES = 1 << 16
 _ANSWER_SECONDS = 30.0
 """Until the first byte of an answer: a node that is gone keeps the API server waiting."""
 _SILENT_SECONDS = (15.0, 300.0)
-"""A follow without a byte is opened anew after so long: the first where the kubelet may have missed that the file was rotated, doubling to the second."""
+"""A follow without a byte is opened anew after so long: the first where the kubelet may have missed that the
+file was rotated, doubling to the second.
+"""
 _LATE_SILENT_SECONDS = 0.5
-"""The same after a line that was read late: opened anew before the kubelet rotates the file, the follow is known to have passed over nothing."""
+"""The same after a line that was read late: opened anew before the kubelet rotates the file, the follow is
+known to have passed over nothing.
+"""
 _OVER_SECONDS = 5.0
 """What a follow may still be silent when the container is over."""
 _STATE_SECONDS = 1.0
 """How much later than the end of its log a container's end is seen, mostly."""
 REFUSED_SECONDS = (0.2, 5.0, 15.0)
-"""That there is no log of a container that is over is evidence when it is answered again after each of these: a kubelet that was just started says it too."""
+"""That there is no log of a container that is over is evidence when it is answered again after each of these:
+a kubelet that was just started says it too.
+"""
 _REFUSALS = frozenset({400, 404})
 _LATE_BEGIN_SECONDS = 3.5
 _ROTATED = "the log was rotated before it was read"
@@ -232,7 +240,9 @@ class KubernetesSource:
                 await self._pod.look()
 
     async def _read_to_the_end(self) -> None:
-        """Reads what is there of a container that is over, until nothing more comes: an answer may have been cut where nobody saw it."""
+        """Reads what is there of a container that is over, until nothing more comes: an answer may have been
+        cut where nobody saw it.
+        """
         before = NO_LINES
         while True:
             rest, is_new = await self._read_once()
@@ -262,7 +272,9 @@ class KubernetesSource:
         self._place, self._mode = Place(restarts=state.restarts), Mode.SEEK
 
     async def _read_once(self, *, previous: bool = False) -> tuple[Lines, bool]:
-        """(the line without a line feed at the log's end, whether lines were taken that may be followed by others)."""
+        """(the line without a line feed at the log's end, whether lines were taken that may be followed by
+        others).
+        """
         answer = self._answer(follows=False)
         before = self._place
         query = self._query() | ({"previous": True} if previous else {})
@@ -310,7 +322,9 @@ class KubernetesSource:
         answer.can_skip_files = self._is_long
 
     def _late(self, piece: Piece) -> str | None:
-        """Whether lines were there before the first that was read; without steps: whether it was printed long after the start, and before it was asked for."""
+        """Whether lines were there before the first that was read; without steps: whether it was printed long
+        after the start, and before it was asked for.
+        """
         if self._has_steps:
             return None if step_markers.has_first(piece.lines.text) else _ROTATED
         state, first_at = self._state(), piece.lines.at(0)
@@ -333,7 +347,9 @@ class KubernetesSource:
             self._whole_until = answer.whole_until
 
     async def _give_up(self, error: Transient | ApiError | _NoLogText) -> bool:
-        """Whether this failure is evidence that no more of the log will ever be read; then that is its end."""
+        """Whether this failure is evidence that no more of the log will ever be read; then that is its
+        end.
+        """
         why: str | None = None
         if isinstance(error, Transient):
             if self._pod.node_is_lost:

@@ -1,8 +1,10 @@
-"""The files of one container's log as the kubelet rotates them: `job.log`, and older ones as `job.log.<time>`, perhaps compressed to `.gz`.
+"""The files of one container's log as the kubelet rotates them: `job.log`, and older ones as
+`job.log.<time>`, perhaps compressed to `.gz`.
 
-A cursor names a place in them by inode, offset and a checksum of what stands before it, so that a file is recognised however it was renamed or
-compressed, and a place that is not there any more is never taken for another. A checksum of the file's beginning tells one that lost its end in a crash of the
-machine from one that was written anew.
+A cursor names a place in them by inode, offset and a checksum of what stands before it, so that a file is
+recognised however it was renamed or compressed, and a place that is not there any more is never taken for
+another. A checksum of the file's beginning tells one that lost its end in a crash of the machine from one
+that was written anew.
 """
 
 import gzip
@@ -40,7 +42,10 @@ class LogFile:
         return self._file.read(limit)
 
     def advance(self, data: bytes, unfinished: int) -> Cursor | None:
-        """Moves the offset behind `data`, what was read there. The cursor of the place `unfinished` bytes before it; None when that is not within `data`."""
+        """Moves the offset behind `data`, what was read there.
+
+        The cursor of the place `unfinished` bytes before it; None when that is not within `data`.
+        """
         recent = self._tail + data
         self.offset += len(data)
         self._head += data[: HEAD_BYTES - len(self._head)]
@@ -61,7 +66,9 @@ class LogFile:
         return (self.offset, zlib.crc32(self._tail)) == (cursor["offset"], cursor["crc"])
 
     def move_to_what_is_left(self, cursor: Cursor) -> bool:
-        """Whether this is the cursor's file without what stood before its place; then the offset is there, or at the end of what is left."""
+        """Whether this is the cursor's file without what stood before its place; then the offset is there, or
+        at the end of what is left.
+        """
         if self._is_compressed or self.inode != cursor["inode"] or not cursor.get("head_bytes"):
             return False
         self._go_to(min(cursor["offset"], os.fstat(self._descriptor).st_size))
@@ -123,7 +130,9 @@ class LogFiles:
         return _first_of(paths, lambda file: file.move_to(cursor))
 
     def find_what_is_left(self, cursor: Cursor) -> LogFile | None:
-        """The file that the cursor's place was in, where the place itself is lost; opened where reading goes on."""
+        """The file that the cursor's place was in, where the place itself is lost; opened where reading goes
+        on.
+        """
         return _first_of(self._paths(), lambda file: file.move_to_what_is_left(cursor))
 
     def current(self) -> Path:
@@ -164,12 +173,17 @@ class LogFiles:
         return None
 
     def _paths(self) -> list[Path]:
-        """Oldest first. While the kubelet compresses a file, both forms are there for a moment: the plain one counts."""
+        """Oldest first.
+
+        While the kubelet compresses a file, both forms are there for a moment: the plain one counts.
+        """
         return _rotations(self._current, _names(self._current.parent))
 
 
 class RestartedLogFiles(LogFiles):
-    """A container's directory under `/var/log/pods`: `0.log` with what was rotated from it, `1.log` when the container was started again, and so on."""
+    """A container's directory under `/var/log/pods`: `0.log` with what was rotated from it, `1.log` when the
+    container was started again, and so on.
+    """
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory / "0.log")

@@ -1,4 +1,7 @@
-"""What each forge's deliveries say, one module a forge. Pure: raw bytes in, a Reading out, Malformed the only error."""
+"""What each forge's deliveries say, one module a forge.
+
+Pure: raw bytes in, a Reading out, Malformed the only error.
+"""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,7 @@
-"""Pushes and pull requests in the fields that GitHub and Gitea share. What differs between them is an argument."""
+"""Pushes and pull requests in the fields that GitHub and Gitea share.
+
+What differs between them is an argument.
+"""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +15,10 @@ _SHA = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})", re.ASCII)
 
 
 def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetime | None) -> Event | Ignored:
-    """A push of one branch or tag. Whoever pushed may write to the repository, so it is trusted. Raises Malformed."""
+    """A push of one branch or tag.
+
+    Whoever pushed may write to the repository, so it is trusted. Raises Malformed.
+    """
     ref = _git_name(payload, "ref")
     after = payload.required_text("after")
     _, kind, name = ref.split("/", 2) if ref.startswith(("refs/heads/", "refs/tags/")) else ("", "", "")
@@ -76,9 +82,11 @@ def _pushed_commit(after: str, kind: str, head_commit: Fields) -> str:
 
 
 def _is_trusted(head: Fields, base: Fields, repository: ForgeRepository) -> bool:
-    """Whether the head is a branch of the base repository itself, by numeric ids; a head whose repository is gone is not.
+    """Whether the head is a branch of the base repository itself, by numeric ids; a head whose repository is
+    gone is not.
 
-    Gitea gives a head pushed to refs/for/… (by anybody who can read) the base's repository and the ref refs/pull/<n>/head: no branch, so not trusted.
+    Gitea gives a head pushed to refs/for/… (by anybody who can read) the base's repository and the ref
+    refs/pull/<n>/head: no branch, so not trusted.
     """
     head_id, base_id = head.fields("repo").number("id"), base.fields("repo").number("id")
     return head_id == base_id == repository.forge_id and not (head.text("ref") or "").startswith("refs/")

@@ -1,4 +1,5 @@
-"""Gitea's deliveries: near to GitHub's, but a push lacks created, deleted, forced and its time, and an updated pull request is `synchronized`.
+"""Gitea's deliveries: near to GitHub's, but a push lacks created, deleted, forced and its time, and an
+updated pull request is `synchronized`.
 
 A new branch or tag comes as `create` and as `push`: the push alone counts.
 """

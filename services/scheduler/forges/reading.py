@@ -1,6 +1,7 @@
 """Reading a forge's JSON without trusting its shape: a field is what it should be, or it is missing.
 
-Text comes out free of NUL and bounded, ids fit Postgres' bigint, instants are UTC. Only what an event can't do without raises Malformed.
+Text comes out free of NUL and bounded, ids fit Postgres' bigint, instants are UTC. Only what an event can't
+do without raises Malformed.
 """
 
 from collections.abc import Mapping
@@ -38,11 +39,16 @@ class Reading:
     said: Event | Ignored
     repository: ForgeRepository | None = None
     hook_target_type: str | None = None
-    """GitHub: what the hook belongs to (repository, organization, integration); several hooks may report one push."""
+    """GitHub: what the hook belongs to (repository, organization, integration); several hooks may report one
+    push.
+    """
 
 
 class Fields:
-    """The fields of a JSON object. Its methods return None for what is missing or of another type, `required_…` raise Malformed."""
+    """The fields of a JSON object.
+
+    Its methods return None for what is missing or of another type, `required_…` raise Malformed.
+    """
 
     def __init__(self, document: Mapping[str, Any], path: str = "") -> None:
         self._document = document
@@ -125,7 +131,9 @@ def read_repository(forge: str, payload: Fields) -> ForgeRepository:
 
 
 def ignored(reason: str, forge: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """An event type that starts nothing; with the repository where the body names one, so that its people can see the delivery."""
+    """An event type that starts nothing; with the repository where the body names one, so that its people can
+    see the delivery.
+    """
     try:
         return Reading(Ignored(reason), read_repository(forge, read_body(headers, body)))
     except Malformed:

@@ -1,4 +1,6 @@
-"""Sets the clock of a Python process wrong by TOWPATH_TEST_CLOCK_SECONDS: put this folder on its PYTHONPATH. The monotonic clock stays right.
+"""Sets the clock of a Python process wrong by TOWPATH_TEST_CLOCK_SECONDS: put this folder on its PYTHONPATH.
+
+The monotonic clock stays right.
 
 Instants that it gives out are real ones: libraries written in C ask for exactly that type.
 """

@@ -1,4 +1,6 @@
-"""Every overlay is taken by a real API server, its defaults, validation and admission included; nothing is kept of it."""
+"""Every overlay is taken by a real API server, its defaults, validation and admission included; nothing is
+kept of it.
+"""
 
 import pytest
 import yaml

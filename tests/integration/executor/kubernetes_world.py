@@ -1,4 +1,6 @@
-"""A world whose jobs run on a real Kubernetes, and a hand in that cluster to do what people and nodes do to pods."""
+"""A world whose jobs run on a real Kubernetes, and a hand in that cluster to do what people and nodes do to
+pods.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,6 @@
-"""Attempts do not stand in each other's way: a row that can't be read harms itself alone, and a second try waits for the pod of the first."""
+"""Attempts do not stand in each other's way: a row that can't be read harms itself alone, and a second try
+waits for the pod of the first.
+"""
 
 import asyncio
 from collections.abc import Collection

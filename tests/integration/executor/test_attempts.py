@@ -59,7 +59,8 @@ async def test_a_failed_step_is_named_with_its_times(world: World, executor: Loc
         'The step "test" ended with exit code 3.',
     )
     steps = await world.sql.fetch(
-        "SELECT s->>'name' AS name, s->>'outcome' AS outcome, s->>'started_at' AS at FROM attempts, jsonb_array_elements(steps) s"
+        "SELECT s->>'name' AS name, s->>'outcome' AS outcome, s->>'started_at' AS at FROM attempts, "
+        "jsonb_array_elements(steps) s"
     )
     assert [(step["name"], step["outcome"], step["at"] is None) for step in steps] == [
         ("build", "success", False),

@@ -1,4 +1,6 @@
-"""Attempts on a real Kubernetes, against a real database: the way there, the claim, stops, and what is left when an executor dies."""
+"""Attempts on a real Kubernetes, against a real database: the way there, the claim, stops, and what is left
+when an executor dies.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -39,7 +41,10 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remot
 async def test_a_good_attempt_takes_four_writes_and_no_other_question(
     world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for the list and the watch of Jobs and pods, which all attempts share. Reconcilers look all the while; nothing is so old that it seems forgotten."""
+    """But for the list and the watch of Jobs and pods, which all attempts share.
+
+    Reconcilers look all the while; nothing is so old that it seems forgotten.
+    """
     asked: list[str] = []
     send = KubernetesApi._send
 
@@ -108,7 +113,9 @@ async def test_a_sealed_job_is_removed_with_all_that_was_made_for_it(
 
 
 async def test_f21_an_attempt_goes_on_from_wherever_an_executor_left_it(world: World, hand: Hand) -> None:
-    """One has no Job yet, one a Job without its Secret, one all but a claim, one a claim and a gated pod; nobody hears any message."""
+    """One has no Job yet, one a Job without its Secret, one all but a claim, one a claim and a gated pod;
+    nobody hears any message.
+    """
     oracle = hand.witness.oracle()
     jobs = [await world.job(oracle.append(f"job {number}")) for number in range(4)]
     specs = [await world.inserted(wanted) for wanted in jobs]

@@ -1,4 +1,7 @@
-"""Every way in which an attempt on a real Kubernetes can end has its own word. A full disk and a lost node take minutes: tests/e2e has them."""
+"""Every way in which an attempt on a real Kubernetes can end has its own word.
+
+A full disk and a lost node take minutes: tests/e2e has them.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -72,7 +75,11 @@ async def test_a_child_that_uses_too_much_memory(world: World, remote: Remote) -
 
 
 async def test_a_job_that_outlives_a_child_without_memory(world: World, remote: Remote) -> None:
-    """Its exit code is the verdict. Where control groups are of version 2 the whole container is killed with the child, and nothing outlives it."""
+    """Its exit code is the verdict.
+
+    Where control groups are of version 2 the whole container is killed with the child, and nothing outlives
+    it.
+    """
     attempt = await verdict_of(world, remote, f"{_EAT} || echo never mind", resources=_SMALL)
     assert word(attempt) == (("failed", "oom_killed") if CGROUPS_2 else ("success", None))
 
@@ -108,7 +115,10 @@ def service_has_ended(pod: Object) -> bool:
 
 @asynccontextmanager
 async def registry(status: int) -> AsyncIterator[str]:
-    """An image in a registry on this machine that answers everything like this. Nodes ask it where they are this machine."""
+    """An image in a registry on this machine that answers everything like this.
+
+    Nodes ask it where they are this machine.
+    """
 
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response({"errors": [{"code": "UNKNOWN"}]}, status=status)

@@ -1,4 +1,6 @@
-"""What an API server may answer to a creation, and what follows from it: see `services.executor.kubernetes.making`."""
+"""What an API server may answer to a creation, and what follows from it: see
+`services.executor.kubernetes.making`.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,7 +21,10 @@ from tests.fakes.kubernetes_api import Answer, ScriptedApi, accepted, echoed, re
 from tests.harness.pods import pod_settings
 
 SETTINGS = pod_settings(namespace="builds")
-QUOTA = 'jobs.batch "tp-abcdefgh-1" is forbidden: exceeded quota: few, requested: count/jobs.batch=1, used: count/jobs.batch=9, limited: count/jobs.batch=9'
+QUOTA = (
+    'jobs.batch "tp-abcdefgh-1" is forbidden: exceeded quota: few, requested: count/jobs.batch=1, used: '
+    "count/jobs.batch=9, limited: count/jobs.batch=9"
+)
 TAKEN = refusal(409, "AlreadyExists")
 
 
@@ -154,11 +159,17 @@ async def test_a_full_quota_is_said_in_the_servers_words(server: tuple[ScriptedA
     ("complaint", "what"),
     [
         (
-            'Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1',
+            (
+                'Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, '
+                "limited: pods=1"
+            ),
             WaitingFor.QUOTA,
         ),
         (
-            'Error creating: pods "x" is forbidden: error looking up service account builds/x: serviceaccount "x" not found',
+            (
+                'Error creating: pods "x" is forbidden: error looking up service account builds/x: '
+                'serviceaccount "x" not found'
+            ),
             None,
         ),
         ("Error creating: Internal error occurred: failed calling webhook", None),
@@ -175,7 +186,10 @@ def test_some_complaints_of_the_job_controller_pass(complaint: str, what: Waitin
     "complaint",
     [
         'Error creating: pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged',
-        'Error creating: pods "x" is forbidden: maximum memory usage per Container is 16Mi, but limit is 128Mi',
+        (
+            'Error creating: pods "x" is forbidden: maximum memory usage per Container is 16Mi, but limit is '
+            "128Mi"
+        ),
         'Error creating: Pod "x" is invalid: spec.containers[0].image: Required value',
     ],
 )

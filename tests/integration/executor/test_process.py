@@ -1,4 +1,6 @@
-"""The executor as a process: it hears messages, leaves its jobs running when it ends, and the next one takes them over."""
+"""The executor as a process: it hears messages, leaves its jobs running when it ends, and the next one takes
+them over.
+"""
 
 import asyncio
 import os

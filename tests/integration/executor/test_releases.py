@@ -1,4 +1,6 @@
-"""A gate is opened with one request, however many ask for it at once: the message that made the pod, the watch that saw it, a look of the reconciler."""
+"""A gate is opened with one request, however many ask for it at once: the message that made the pod, the
+watch that saw it, a look of the reconciler.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

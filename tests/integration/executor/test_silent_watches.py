@@ -1,4 +1,6 @@
-"""Connections to a real API server that fall silent: nobody closes them, and nothing comes by them any more."""
+"""Connections to a real API server that fall silent: nobody closes them, and nothing comes by them any
+more.
+"""
 
 from pathlib import Path
 

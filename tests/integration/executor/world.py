@@ -46,7 +46,9 @@ Local = Executor[LocalCluster]
 
 
 class World:
-    """A database with one run, to which jobs are added as if they had been admitted, and a folder for pods."""
+    """A database with one run, to which jobs are added as if they had been admitted, and a folder for
+    pods.
+    """
 
     def __init__(self, database: Database, sql: Any, settings: ExecutorSettings) -> None:
         self.database = database
@@ -100,8 +102,10 @@ class World:
             **{"name": f"job-{position}", "steps": (Step(run=script),), "checkout": None, **fields}
         )
         job_id = await self.sql.fetchval(
-            "INSERT INTO jobs (run_id, name, position, definition, repository_id, wanted_attempt, ready_at, admitted_at)"
-            " SELECT id, $1, $2, $3::text::jsonb, repository_id, 1, now(), now() - $4 * interval '1 s' FROM pipeline_runs RETURNING id",
+            "INSERT INTO jobs (run_id, name, position, definition, repository_id, wanted_attempt, "
+            "ready_at, admitted_at)"
+            " SELECT id, $1, $2, $3::text::jsonb, repository_id, 1, now(), now() - $4 * interval '1 s' "
+            "FROM pipeline_runs RETURNING id",
             definition.name,
             position,
             definition.model_dump_json(),
@@ -110,7 +114,9 @@ class World:
         return job_id, 1
 
     async def inserted(self, wanted: Wanted) -> AttemptSpec:
-        """The attempt's row as an executor leaves it that dies before it creates the pod; and what the pod was to be."""
+        """The attempt's row as an executor leaves it that dies before it creates the pod; and what the pod
+        was to be.
+        """
         async with self.store.transaction() as work:
             await work.insert_attempts("local", [wanted], ["token"])
             candidates = await work.to_start("local", [wanted])
@@ -120,7 +126,8 @@ class World:
 
     async def request_stop(self, wanted: Wanted, reason: str = "cancelled_by_user") -> None:
         await self.sql.execute(
-            "UPDATE jobs SET cancel_requested_at = now() - interval '1 minute', cancel_reason = $2 WHERE id = $1",
+            "UPDATE jobs SET cancel_requested_at = now() - interval '1 minute', cancel_reason = $2 WHERE "
+            "id = $1",
             wanted[0],
             reason,
         )
@@ -129,7 +136,8 @@ class World:
         """As the log sink does when it has read everything."""
         await self.sql.execute(
             "INSERT INTO log_streams (attempt_id, container, run_id, job_id, location, sealed_at)"
-            " SELECT a.id, unnest(a.containers), j.run_id, a.job_id, a.log_location, now() FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1",
+            " SELECT a.id, unnest(a.containers), j.run_id, a.job_id, a.log_location, now() FROM attempts a "
+            "JOIN jobs j ON j.id = a.job_id WHERE a.id = $1",
             attempt_id,
         )
 
@@ -141,7 +149,8 @@ class World:
     async def path(self, wanted: Wanted) -> list[str]:
         """The statuses that the attempt went through."""
         rows = await self.sql.fetch(
-            "SELECT t.to_status FROM attempt_transitions t JOIN attempts a ON a.id = t.attempt_id WHERE a.job_id = $1 ORDER BY t.id",
+            "SELECT t.to_status FROM attempt_transitions t JOIN attempts a ON a.id = t.attempt_id WHERE "
+            "a.job_id = $1 ORDER BY t.id",
             wanted[0],
         )
         return [row["to_status"] for row in rows]

@@ -1,4 +1,6 @@
-"""Gateways in the test's own process: one for each test, and one that tests share which do not mind each other."""
+"""Gateways in the test's own process: one for each test, and one that tests share which do not mind each
+other.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

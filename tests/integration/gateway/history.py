@@ -33,7 +33,10 @@ class History:
     async def run(self, pipeline: dict[str, Any], repository_id: int, **fields: Any) -> int:
         """A run of the pipeline's newest revision, for an event of its own."""
         event_id = fields.pop("event_id", None) or await self.event(repository_id)
-        query = "SELECT revision_id, (SELECT count(*) FROM pipeline_runs) AS runs FROM pipeline_configs WHERE id = $1"
+        query = (
+            "SELECT revision_id, (SELECT count(*) FROM pipeline_runs) AS runs FROM pipeline_configs WHERE "
+            "id = $1"
+        )
         row = await self.connection.fetchrow(query, pipeline["id"])
         columns = {
             "pipeline_config_id": pipeline["id"], "revision_id": row["revision_id"], "event_id": event_id, "number": row["runs"] + 1,

@@ -146,7 +146,10 @@ def make_settings(database_url: str, amqp_url: str, directory: Path, **fields: A
 
 @asynccontextmanager
 async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator[Serving]:
-    """The gateway with everything that runs beside it. `token` is an administrator's; None makes the first one."""
+    """The gateway with everything that runs beside it.
+
+    `token` is an administrator's; None makes the first one.
+    """
     if token is None:
         token = await make_first_admin(settings, "admin@example.org")
     async with (

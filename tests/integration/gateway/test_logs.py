@@ -143,7 +143,10 @@ async def test_the_whole_log_stands_under_headings_in_the_order_of_the_jobs(prin
     await printing.history.write(await printing.history.stream(attempt, "job"), b"of the second\n")
     await printing.history.write(await printing.history.stream(attempt, "clone"), b"cloned")
     await printing.print(b"of the first\n")
-    expected = "==> test, attempt 1, job <==\nof the first\n==> a-later-one, attempt 1, clone <==\ncloned\n==> a-later-one, attempt 1, job <==\nof the second\n"
+    expected = (
+        "==> test, attempt 1, job <==\nof the first\n==> a-later-one, attempt 1, clone <==\ncloned\n==> "
+        "a-later-one, attempt 1, job <==\nof the second\n"
+    )
     assert (await printing.owner.get(printing.path)).expect(200).text == expected
     clone = (await printing.owner.get(f"{printing.path}?container=clone&attempt=1")).expect(200).text
     assert clone == "==> a-later-one, attempt 1, clone <==\ncloned\n"

@@ -1,4 +1,6 @@
-"""Accepted means durable: while either Postgres or RabbitMQ is up, webhooks are accepted; otherwise they are refused in time."""
+"""Accepted means durable: while either Postgres or RabbitMQ is up, webhooks are accepted; otherwise they are
+refused in time.
+"""
 
 import asyncio
 import time

@@ -36,7 +36,10 @@ async def test_a_pipeline_is_stored_as_it_was_sent(served: Serving) -> None:
     again = (await person.get(answer.headers["location"])).expect(200)
     assert again.json == record
     assert again.headers["etag"] == answer.headers["etag"]
-    query = "SELECT repository_keys, model FROM pipeline_configs c JOIN pipeline_revisions r ON r.id = c.revision_id WHERE c.id = $1"
+    query = (
+        "SELECT repository_keys, model FROM pipeline_configs c JOIN pipeline_revisions r ON r.id = "
+        "c.revision_id WHERE c.id = $1"
+    )
     (row,) = await served.rows(query, record["id"])
     assert row["repository_keys"] == ["octo/web"]
     assert '"only"' in row["model"]

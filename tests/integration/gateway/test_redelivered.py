@@ -1,4 +1,6 @@
-"""A known delivery that started nothing because nobody had registered its repository is handed on if it comes again."""
+"""A known delivery that started nothing because nobody had registered its repository is handed on if it comes
+again.
+"""
 
 import asyncio
 import json
@@ -101,7 +103,9 @@ async def test_a11_the_hook_that_delivers_again_is_the_one_that_counts(served: S
 
 
 async def test_a11_a_redelivery_brings_its_body_back(served: Serving) -> None:
-    """The body of the first was dropped after its retention; that of the redelivery stays until it is decided."""
+    """The body of the first was dropped after its retention; that of the redelivery stays until it is
+    decided.
+    """
     await accepted(served, "unknown_repository")
     await served.rows("UPDATE deliveries SET created_at = now() - interval '31 days'")
     assert await BodyRetention(served.gateway.store, days=30).look() == 1

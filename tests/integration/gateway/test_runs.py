@@ -358,7 +358,10 @@ async def test_deliveries_show_what_became_of_them(story: Story) -> None:
     assert (pending["event_type"], pending["outcome"], pending["is_body_kept"]) == ("star", None, True)
     (await story.viewer.get(f"/deliveries/{delivery_id}")).expect(404)
 
-    statement = "INSERT INTO delivery_outcomes (delivery_id, outcome, reason, repository_id) VALUES ($1, 'ignored', 'not an event', $2)"
+    statement = (
+        "INSERT INTO delivery_outcomes (delivery_id, outcome, reason, repository_id) VALUES ($1, "
+        "'ignored', 'not an event', $2)"
+    )
     await story.history.connection.execute(statement, pending["id"], story.repository["id"])
     seen = (await story.viewer.get(f"/deliveries/{delivery_id}")).expect(200).json
     assert (seen["outcome"], seen["reason"], seen["repository_id"]) == (

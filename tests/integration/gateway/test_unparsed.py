@@ -1,4 +1,6 @@
-"""What cannot be read as HTTP is answered like everything else, and the answer arrives whatever the client goes on sending."""
+"""What cannot be read as HTTP is answered like everything else, and the answer arrives whatever the client
+goes on sending.
+"""
 
 import asyncio
 import json
@@ -17,7 +19,9 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 async def answer_to(served: Serving, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of what is answered to these bytes, all of which are sent before the answer is read."""
+    """Status, headers and body of what is answered to these bytes, all of which are sent before the answer is
+    read.
+    """
     address = urlsplit(served.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:

@@ -10,7 +10,10 @@ from tests.integration.gateway.serving import Serving
 async def test_an_outbox_row_of_another_release_is_shown_as_a_dead_letter(
     served: Serving, history: History
 ) -> None:
-    statement = "INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', $1, now())"
+    statement = (
+        "INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', $1, "
+        "now())"
+    )
     await history.connection.execute(statement, b'{"type": "meteor.fallen", "size": 7}')
 
     async def letters() -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""A job that does not run yet says what it waits for: in the queue, on the cluster, and between two attempts."""
+"""A job that does not run yet says what it waits for: in the queue, on the cluster, and between two
+attempts.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -47,29 +47,35 @@ class Record:
         repository_id = repository_id or await self.repository()
         user = await self.connection.fetchval("SELECT min(id) FROM users")
         config = await self.connection.fetchval(
-            "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES (gen_random_uuid()::text, '', '{}', $1) RETURNING id",
+            "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES "
+            "(gen_random_uuid()::text, '', '{}', $1) RETURNING id",
             user,
         )
         revision = await self.connection.fetchval(
-            "INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by) VALUES ($1, 1, '', '{}', $2) RETURNING id",
+            "INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by) "
+            "VALUES ($1, 1, '', '{}', $2) RETURNING id",
             config,
             user,
         )
         event = await self.connection.fetchval(
-            "INSERT INTO events (kind, repository, trusted, received_at) VALUES ('push', 'octo/web', true, now()) RETURNING id"
+            "INSERT INTO events (kind, repository, trusted, received_at) VALUES ('push', 'octo/web', true, "
+            "now()) RETURNING id"
         )
         run = await self.connection.fetchval(
-            "INSERT INTO pipeline_runs (pipeline_config_id, revision_id, event_id, number, triggered_by, repository_id, event_kind, timeout_seconds)"
+            "INSERT INTO pipeline_runs (pipeline_config_id, revision_id, event_id, number, triggered_by, "
+            "repository_id, event_kind, timeout_seconds)"
             " VALUES ($1, $2, $3, 1, 'user:1', $4, 'push', 60) RETURNING id",
             *(config, revision, event, repository_id),
         )
         job = await self.connection.fetchval(
-            "INSERT INTO jobs (run_id, name, position, definition, repository_id) VALUES ($1, 'only', 0, '{}', $2) RETURNING id",
+            "INSERT INTO jobs (run_id, name, position, definition, repository_id) VALUES ($1, 'only', 0, "
+            "'{}', $2) RETURNING id",
             run,
             repository_id,
         )
         attempt: int = await self.connection.fetchval(
-            "INSERT INTO attempts (job_id, number, status, cluster, creation_token, log_location, containers, claimed_at)"
+            "INSERT INTO attempts (job_id, number, status, cluster, creation_token, log_location, "
+            "containers, claimed_at)"
             " VALUES ($1, 1, 'claimed', $4, 't', $2, $3, now()) RETURNING id",
             *(job, str(location), list(containers), cluster),
         )
@@ -81,7 +87,8 @@ class Record:
         )
         repository: int = await self.connection.fetchval(
             "INSERT INTO repositories (forge, full_name, clone_url, hook_key, created_by)"
-            " VALUES ('github', gen_random_uuid()::text, 'https://e.org/x', gen_random_uuid()::text, $1) RETURNING id",
+            " VALUES ('github', gen_random_uuid()::text, 'https://e.org/x', gen_random_uuid()::text, $1) "
+            "RETURNING id",
             user,
         )
         if clone_token is not None:
@@ -114,7 +121,8 @@ class Record:
     async def text(self, attempt_id: int, container: str = "job") -> bytes:
         """All that is stored, in order; checked to be without holes."""
         rows = await self.connection.fetch(
-            "SELECT g.* FROM log_segments g JOIN log_streams s ON s.id = g.stream_id WHERE s.attempt_id = $1 AND s.container = $2 ORDER BY seq",
+            "SELECT g.* FROM log_segments g JOIN log_streams s ON s.id = g.stream_id WHERE s.attempt_id = "
+            "$1 AND s.container = $2 ORDER BY seq",
             *(attempt_id, container),
         )
         line = 1
@@ -159,7 +167,10 @@ async def running_sink(
     source_of: SourceOf | None = None,
     reach: Callable[[], Reach] = lambda: Reach(files=True),
 ) -> AsyncIterator[RunningSink]:
-    """A log sink that opens what it is told to; it takes over only when asked. Without `source_of` it reads files of the local cluster."""
+    """A log sink that opens what it is told to; it takes over only when asked.
+
+    Without `source_of` it reads files of the local cluster.
+    """
     settings = database_settings(url)
     queries = Queries.beside(str(store_module.__file__))
     with contextlib.closing(Wakeups()) as wakeups:

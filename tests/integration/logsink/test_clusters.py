@@ -1,4 +1,6 @@
-"""Streams of Kubernetes clusters: who reads them, who leaves them alone, and what becomes of those that nobody can read."""
+"""Streams of Kubernetes clusters: who reads them, who leaves them alone, and what becomes of those that
+nobody can read.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -82,7 +84,8 @@ async def log_sink(
 
 async def finish(record: Record, attempt_id: int, reason: str, ago: str = "0 s") -> None:
     await record.connection.execute(
-        "UPDATE attempts SET status = 'finished', outcome = 'error', reason = $2::reason, finished_at = now() - $3::text::interval WHERE id = $1",
+        "UPDATE attempts SET status = 'finished', outcome = 'error', reason = $2::reason, finished_at = "
+        "now() - $3::text::interval WHERE id = $1",
         *(attempt_id, reason, ago),
     )
 

@@ -158,7 +158,9 @@ async def test_two_log_sinks_share_what_a_third_left(database_url: str, record: 
 async def test_killed_at_any_moment_the_log_is_exact(
     database_url: str, record: Record, pod: FakePod, seed: int
 ) -> None:
-    """Numbered lines through rotations; the log sink is killed again and again, between read and commit and elsewhere."""
+    """Numbered lines through rotations; the log sink is killed again and again, between read and commit and
+    elsewhere.
+    """
     dice = random.Random(seed)  # noqa: S311 - a test's dice, no secret
     attempt_id = await record.attempt(pod.path)
     printed = b""

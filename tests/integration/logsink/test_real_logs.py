@@ -1,4 +1,6 @@
-"""Logs of real pods, by both ways of reading them, while the log sink is killed: exact, or with every missing line inside a declared gap."""
+"""Logs of real pods, by both ways of reading them, while the log sink is killed: exact, or with every missing
+line inside a declared gap.
+"""
 
 import asyncio
 import re
@@ -54,7 +56,9 @@ class Way:
             ]
 
     async def runs(self, script: str, image: str = "busybox:latest") -> int:
-        """A pod whose container `job` runs this script as a step; its attempt, announced as the executor does."""
+        """A pod whose container `job` runs this script as a step; its attempt, announced as the executor
+        does.
+        """
         step = f"printf '%s\\n' '{STEP.strip()}'; {script}"
         made = await self.api.post(
             f"/api/v1/namespaces/{self.namespace}/pods", pod_manifest(["sh", "-c", step], image)
@@ -112,7 +116,8 @@ async def way(
         nodes = [node["metadata"]["name"] for node in await nodes_for_pods(kubernetes)]
         if len(nodes) > 1:
             pytest.skip(
-                f"this Kubernetes has several nodes that a pod may run on, and one agent reads the logs of one: {nodes}"
+                "this Kubernetes has several nodes that a pod may run on, and one agent reads the logs of "
+                f"one: {nodes}"
             )
         named = {"TOWPATH_CLUSTER": CLUSTER, "TOWPATH_KUBECONFIG": path, "TOWPATH_AGENT_NODE": nodes[0]}
         processes[AGENT] = named | {
@@ -140,9 +145,11 @@ def numbered(first: int, last: int, bytes_each: int) -> str:
 
 
 def check_numbers(text: bytes, count: int) -> int:
-    """Every line of these is there once and in order, or is missing where a gap is declared; how many are missing.
+    """Every line of these is there once and in order, or is missing where a gap is declared; how many are
+    missing.
 
-    Where files of the log meet, containerd may write the two parts of a line into two of them: at a gap a line may lack an end.
+    Where files of the log meet, containerd may write the two parts of a line into two of them: at a gap a
+    line may lack an end.
     """
     before, is_gap, missing = 0, False, 0
     lines = text.splitlines()
@@ -186,7 +193,9 @@ async def test_a_hundred_thousand_lines_are_exact_though_the_log_sink_is_killed(
 
 @pytest.mark.slow
 async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way) -> None:
-    """Long enough to be rotated by the kubelet, which looks every 10 s; the container goes on until it was."""
+    """Long enough to be rotated by the kubelet, which looks every 10 s; the container goes on until it
+    was.
+    """
     count = (60 << 20) // 120
     async with way.reading():
         attempt_id = await way.runs(
@@ -197,7 +206,8 @@ async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way)
         stream = await way.record.sealed(attempt_id, within=120)
     missing = check_numbers(await way.text(attempt_id), count + 1)
     print(
-        f"{way.scheme} {missing} of {count + 1} lines missing, in {len(stream['gaps'])} gaps: {stream['gaps']}"
+        f"{way.scheme} {missing} of {count + 1} lines missing, in {len(stream['gaps'])} gaps: "
+        f"{stream['gaps']}"
     )
 
 
@@ -249,7 +259,8 @@ async def test_a_container_whose_image_is_never_there_is_sealed_by_its_verdict(w
         assert isinstance(stream, dict)
         assert stream["sealed_at"] is None
         await way.record.connection.execute(
-            "UPDATE attempts SET status = 'finished', outcome = 'error', reason = 'image_missing', finished_at = now() WHERE id = $1",
+            "UPDATE attempts SET status = 'finished', outcome = 'error', reason = 'image_missing', "
+            "finished_at = now() WHERE id = $1",
             attempt_id,
         )
         stream = await way.record.sealed(attempt_id, within=60)

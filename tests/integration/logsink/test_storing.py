@@ -109,7 +109,10 @@ async def test_f37_small_and_odd_logs_are_exact(
 
 
 async def test_hostile_output_is_kept_as_it_is(database_url: str, record: Record, pod: FakePod) -> None:
-    odd = b'\xff\xfe\x00\n{"type":"ERROR","object":{"code":410}}\n2026-11-23T12:00:00.000000000Z stdout F imitation\n\x1b]52;c;x\x07\n'
+    odd = (
+        b'\xff\xfe\x00\n{"type":"ERROR","object":{"code":410}}\n2026-11-23T12:00:00.000000000Z stdout F '
+        b"imitation\n\x1b]52;c;x\x07\n"
+    )
     pod.write(odd)
     pod.append(cri(b"x" * (20 << 20) + b"\n"))
     pod.write(odd)
@@ -257,7 +260,8 @@ async def test_the_logs_of_expired_runs_are_deleted_and_no_others(
         look = partial(retention.delete_expired, running.store)
         assert await look() == 0
         await record.connection.execute(
-            "UPDATE pipeline_runs SET expired_at = now() - interval '1 s' WHERE id = (SELECT run_id FROM log_streams WHERE attempt_id = $1)",
+            "UPDATE pipeline_runs SET expired_at = now() - interval '1 s' WHERE id = (SELECT run_id FROM "
+            "log_streams WHERE attempt_id = $1)",
             attempt_id,
         )
         assert await look() == 1

@@ -133,8 +133,10 @@ def plan_nodes(plan: dict[str, Any]) -> list[str]:
 async def test_an_admission_reads_only_the_heads_of_the_queues(world: World) -> None:
     await waiting(world, {"octo/web": 1, "octo/site": 1})
     await world.sql.execute(
-        "INSERT INTO jobs (run_id, name, position, definition, repository_id, waiting_for, ready_at, order_key)"
-        " SELECT j.run_id, 'job' || n, n, '{}', j.repository_id, 'slot', now(), now() FROM jobs j, generate_series(1, 10000) AS n"
+        "INSERT INTO jobs (run_id, name, position, definition, repository_id, waiting_for, ready_at, "
+        "order_key)"
+        " SELECT j.run_id, 'job' || n, n, '{}', j.repository_id, 'slot', now(), now() FROM jobs j, "
+        "generate_series(1, 10000) AS n"
     )
     await world.sql.execute("ANALYZE jobs")
     async with world.sql.transaction():

@@ -1,4 +1,6 @@
-"""Admission against a model: never over a limit, never a free slot beside a job that may have it, and always to those who have the fewest."""
+"""Admission against a model: never over a limit, never a free slot beside a job that may have it, and always
+to those who have the fewest.
+"""
 
 from collections import Counter
 
@@ -23,7 +25,8 @@ async def registered(world: World) -> None:
 
 async def counts(world: World, condition: str) -> Counter[str]:
     rows = await world.rows(
-        f"SELECT r.full_name, count(*) AS jobs FROM jobs j JOIN repositories r ON r.id = j.repository_id WHERE {condition} GROUP BY 1"
+        "SELECT r.full_name, count(*) AS jobs FROM jobs j JOIN repositories r ON r.id = j.repository_id "
+        f"WHERE {condition} GROUP BY 1"
     )
     return Counter({row["full_name"]: row["jobs"] for row in rows})
 
@@ -43,7 +46,8 @@ async def test_slots_are_never_overdrawn_and_never_idle(world: World, steps: lis
         elif what == "end":
             await world.sql.execute(
                 "UPDATE jobs SET slot_freed_at = now(), status = 'success' WHERE id ="
-                " (SELECT id FROM jobs WHERE admitted_at IS NOT NULL AND slot_freed_at IS NULL ORDER BY id OFFSET $1 LIMIT 1)",
+                " (SELECT id FROM jobs WHERE admitted_at IS NOT NULL AND slot_freed_at IS NULL ORDER BY id "
+                "OFFSET $1 LIMIT 1)",
                 number,
             )
         else:

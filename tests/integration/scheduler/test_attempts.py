@@ -1,4 +1,6 @@
-"""What executors record about attempts becomes the statuses of jobs and runs, in whatever order it is heard of."""
+"""What executors record about attempts becomes the statuses of jobs and runs, in whatever order it is heard
+of.
+"""
 
 import pytest
 

@@ -84,7 +84,9 @@ async def test_a18_pushes_decided_at_once_by_two_schedulers_keep_their_order(wor
 
 @pytest.mark.parametrize("source", FORGES)
 async def test_a18_a_push_that_sets_the_branch_back_is_the_newest(world: World, source: str) -> None:
-    """The branch goes from a to b, back to a, and to b again: the last push looks as if the second one followed it."""
+    """The branch goes from a to b, back to a, and to b again: the last push looks as if the second one
+    followed it.
+    """
     await ready(world, source)
     a, b = new_sha(), new_sha()
     runs = [await decided(world, payload, source) for payload in at_once(world, a, b, a, b)]

@@ -1,4 +1,6 @@
-"""Concurrency groups over rows: never two live attempts of a group of one, whichever scheduler admits, whatever is cancelled, whichever webhook comes first."""
+"""Concurrency groups over rows: never two live attempts of a group of one, whichever scheduler admits,
+whatever is cancelled, whichever webhook comes first.
+"""
 
 import asyncio
 from typing import Any

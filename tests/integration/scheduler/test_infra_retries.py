@@ -1,4 +1,6 @@
-"""An attempt that the cluster lost is followed by another while `retry: { infra }` lasts, in a slot taken anew, and never by two."""
+"""An attempt that the cluster lost is followed by another while `retry: { infra }` lasts, in a slot taken
+anew, and never by two.
+"""
 
 import asyncio
 from datetime import timedelta

@@ -12,7 +12,10 @@ async def test_a_second_run_for_one_event_and_pipeline_is_refused_by_the_table(w
     await world.pipeline()
     await world.deliver(push(world.octo_web))
     await world.only_run()
-    columns = "pipeline_config_id, revision_id, event_id, rerun, triggered_by, repository_id, event_kind, timeout_seconds"
+    columns = (
+        "pipeline_config_id, revision_id, event_id, rerun, triggered_by, repository_id, event_kind, "
+        "timeout_seconds"
+    )
     with pytest.raises(asyncpg.UniqueViolationError):
         await world.sql.execute(
             f"INSERT INTO pipeline_runs ({columns}, number) SELECT {columns}, 99 FROM pipeline_runs"

@@ -109,6 +109,7 @@ async def test_cancel_racing_with_an_end_leaves_one_terminal_status(world: World
         tuple(row) for row in await world.rows("SELECT DISTINCT status, slot_freed_at IS NULL FROM jobs")
     ] == [("success", False)]
     ends = await world.rows(
-        "SELECT run_id, count(*) FROM transitions WHERE job_id IS NULL AND to_status NOT IN ('pending', 'running') GROUP BY 1"
+        "SELECT run_id, count(*) FROM transitions WHERE job_id IS NULL AND to_status NOT IN ('pending', "
+        "'running') GROUP BY 1"
     )
     assert [row["count"] for row in ends] == [1] * 5

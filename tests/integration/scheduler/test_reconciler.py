@@ -80,7 +80,8 @@ async def test_attempts_of_which_nobody_was_told_are_folded(world: World) -> Non
     await world.claim(jobs["left"]["id"])
     await world.finish(await world.claim(jobs["right"]["id"]))
     await world.sql.execute(
-        "UPDATE attempts SET claimed_at = claimed_at - interval '9 seconds', finished_at = finished_at - interval '8 seconds'"
+        "UPDATE attempts SET claimed_at = claimed_at - interval '9 seconds', finished_at = finished_at - "
+        "interval '8 seconds'"
     )
     assert await world.scheduler.looks.attempts_not_folded() == 1
     assert await world.statuses() == {"left": "running", "right": "success"}
@@ -125,7 +126,9 @@ async def test_the_bell_is_rung_again_for_a_stop_that_was_not_heard(world: World
 
 
 async def overdue(world: World) -> int:
-    """A run of three jobs in a chain that should have ended a minute ago and whose first job runs; returns the attempt."""
+    """A run of three jobs in a chain that should have ended a minute ago and whose first job runs; returns
+    the attempt.
+    """
     await started(world, CHAIN)
     attempt_id = await world.claim((await world.jobs())["first"]["id"])
     await world.tell_claimed(attempt_id)

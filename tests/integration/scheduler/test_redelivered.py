@@ -9,7 +9,10 @@ from tests.integration.scheduler.world import World
 
 
 async def redeliver(world: World, delivery_id: int) -> None:
-    """A delivery decided ten seconds ago came again five seconds ago: what the gateway writes. Nobody is told."""
+    """A delivery decided ten seconds ago came again five seconds ago: what the gateway writes.
+
+    Nobody is told.
+    """
     earlier = "UPDATE delivery_outcomes SET decided_at = now() - interval '10 seconds' WHERE delivery_id = $1"
     await world.sql.execute(earlier, delivery_id)
     marked = "UPDATE deliveries SET redelivered_at = now() - interval '5 seconds' WHERE id = $1"

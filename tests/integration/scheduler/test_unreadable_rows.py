@@ -116,7 +116,8 @@ async def test_deliveries_that_the_database_refuses_stay_undecided_and_hold_up_n
         await world.delivery(push(world.octo_web), age_seconds=10),
     )
     await world.sql.execute(
-        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.delivery_id = {bad} THEN RAISE 'no'; END IF; RETURN NEW; END $$"
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.delivery_id = {bad} "
+        "THEN RAISE 'no'; END IF; RETURN NEW; END $$"
     )
     await world.sql.execute(
         "CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()"

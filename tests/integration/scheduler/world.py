@@ -1,4 +1,6 @@
-"""What surrounds the scheduler: rows that the gateway and the executor write, and the scheduler's answers read back."""
+"""What surrounds the scheduler: rows that the gateway and the executor write, and the scheduler's answers
+read back.
+"""
 
 import hashlib
 import secrets
@@ -112,7 +114,8 @@ class World:
     ) -> int:
         """A registered repository of which the user is maintainer."""
         repository_id = await self.value(
-            "INSERT INTO repositories (forge, forge_id, full_name, clone_url, hook_key, hook_target_type, created_by)"
+            "INSERT INTO repositories (forge, forge_id, full_name, clone_url, hook_key, hook_target_type, "
+            "created_by)"
             " VALUES ($1, $2, $3, 'https://example.org/x.git', $4, $5, $6) RETURNING id",
             forge,
             forge_id,
@@ -134,7 +137,8 @@ class World:
         model = load(yaml)
         owner = owner or self.user_id
         pipeline_id = await self.value(
-            "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES ($1, $2, $3, $4) RETURNING id",
+            "INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) VALUES ($1, $2, "
+            "$3, $4) RETURNING id",
             name or secrets.token_hex(4),
             yaml,
             list(repository_keys(model.repositories)),
@@ -147,7 +151,8 @@ class World:
         """A new revision of a pipeline."""
         revision_id = await self.value(
             "INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by)"
-            " VALUES ($1, 1 + (SELECT count(*) FROM pipeline_revisions WHERE pipeline_config_id = $1), $2, $3::text::jsonb, $4) RETURNING id",
+            " VALUES ($1, 1 + (SELECT count(*) FROM pipeline_revisions WHERE pipeline_config_id = $1), $2, "
+            "$3::text::jsonb, $4) RETURNING id",
             pipeline_id,
             yaml,
             load(yaml).model_dump_json(),
@@ -174,8 +179,10 @@ class World:
         }
         return int(
             await self.value(
-                "INSERT INTO deliveries (source, delivery_id, event_type, headers, body, body_sha256, body_bytes, received_at, created_at)"
-                " VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, now() - make_interval(secs => $8), now() - make_interval(secs => $8)) RETURNING id",
+                "INSERT INTO deliveries (source, delivery_id, event_type, headers, body, body_sha256, "
+                "body_bytes, received_at, created_at)"
+                " VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, now() - make_interval(secs => $8), "
+                "now() - make_interval(secs => $8)) RETURNING id",
                 source,
                 str(uuid4()),
                 event_type,
@@ -222,7 +229,8 @@ class World:
         return int(
             await self.value(
                 "INSERT INTO attempts (job_id, number, status, cluster, creation_token, pod_uid, claimed_at)"
-                " SELECT id, wanted_attempt, 'claimed', cluster, 'token', 'uid', clock_timestamp() FROM jobs WHERE id = $1 RETURNING id",
+                " SELECT id, wanted_attempt, 'claimed', cluster, 'token', 'uid', clock_timestamp() FROM "
+                "jobs WHERE id = $1 RETURNING id",
                 job_id,
             )
         )
@@ -230,7 +238,8 @@ class World:
     async def finish(self, attempt_id: int, outcome: str = "success", reason: str | None = None) -> None:
         """The executor's verdict; nobody is told."""
         await self.sql.execute(
-            "UPDATE attempts SET status = 'finished', outcome = $2, reason = $3, finished_at = clock_timestamp() WHERE id = $1",
+            "UPDATE attempts SET status = 'finished', outcome = $2, reason = $3, finished_at = "
+            "clock_timestamp() WHERE id = $1",
             attempt_id,
             outcome,
             reason,
@@ -254,7 +263,8 @@ class World:
         """A user's wish as the gateway stores it; nobody is told."""
         return int(
             await self.value(
-                "INSERT INTO commands (kind, run_id, arguments, requested_by) VALUES ($1, $2, $3::text::jsonb, $4) RETURNING id",
+                "INSERT INTO commands (kind, run_id, arguments, requested_by) VALUES ($1, $2, "
+                "$3::text::jsonb, $4) RETURNING id",
                 kind,
                 run_id,
                 orjson.dumps(arguments).decode(),

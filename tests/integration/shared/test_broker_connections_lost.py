@@ -1,4 +1,6 @@
-"""Consumers and publishers stay alive when the broker's connections are lost, and end when they are cancelled."""
+"""Consumers and publishers stay alive when the broker's connections are lost, and end when they are
+cancelled.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

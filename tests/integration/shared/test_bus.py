@@ -1,4 +1,6 @@
-"""The bus: every message ends on purpose, a bad one harms no other, and consumers come back whatever an operator deletes."""
+"""The bus: every message ends on purpose, a bad one harms no other, and consumers come back whatever an
+operator deletes.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,4 +1,6 @@
-"""Migrations: each applied once, however many start together; an edited one is refused; every query fits the schema."""
+"""Migrations: each applied once, however many start together; an edited one is refused; every query fits the
+schema.
+"""
 
 import asyncio
 import re

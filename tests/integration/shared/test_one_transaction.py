@@ -1,4 +1,6 @@
-"""A message is stored by the very transaction whose effect it tells of, and a message is acknowledged after its handler's effect is stored."""
+"""A message is stored by the very transaction whose effect it tells of, and a message is acknowledged after
+its handler's effect is stored.
+"""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,6 @@
-"""The outbox: what was committed is published at least once, whoever dies; what was rolled back is never published."""
+"""The outbox: what was committed is published at least once, whoever dies; what was rolled back is never
+published.
+"""
 
 import asyncio
 import time
@@ -213,7 +215,8 @@ async def test_a_row_that_this_release_cannot_read_is_laid_aside_and_holds_up_no
 
     async with database.connection() as connection:
         await connection.execute(
-            "INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', $1, now())",
+            "INSERT INTO outbox (owner, type, message, claimed_until) VALUES ('gateway', 'meteor.fallen', "
+            "$1, now())",
             body,
         )
     await say(store_of(database, None), CommandRequested(command_ids=(1,)))

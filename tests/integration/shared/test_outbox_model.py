@@ -1,4 +1,6 @@
-"""The outbox against a model: whatever commits, fails, dies and comes back in whatever order, what was committed is published, and nothing else."""
+"""The outbox against a model: whatever commits, fails, dies and comes back in whatever order, what was
+committed is published, and nothing else.
+"""
 
 from dataclasses import dataclass, field
 

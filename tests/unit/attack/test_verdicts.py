@@ -1,4 +1,6 @@
-"""The verdicts about attacks: what is refused, slow, late or large fails its row, and so does what was not measured."""
+"""The verdicts about attacks: what is refused, slow, late or large fails its row, and so does what was not
+measured.
+"""
 
 from dataclasses import replace
 
@@ -23,7 +25,11 @@ def test_an_attack_that_others_do_not_feel_is_as_promised() -> None:
         ({"answer_seconds": [0.01] * 98 + [0.26] * 2}, "p99 is 260 ms, at most 250 ms is promised."),
         (
             {"answer_seconds": [0.9] * 9, "late_seconds": 0.6},
-            "p99 is 900 ms, at most 250 ms is promised. The machine was busy: the second client itself was 600 ms late.",
+            (
+                "p99 is 900 ms, at most 250 ms is promised. The machine was busy: the second client itself "
+                "was "
+                "600 ms late."
+            ),
         ),
         ({"refused": {"503": 2}}, "2 webhooks (X3) were not accepted: 503."),
         ({"start_seconds": [0.1, 0.201, 0.3]}, "A run starts after 201 ms, at most 200 ms is promised."),

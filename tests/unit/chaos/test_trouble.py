@@ -1,4 +1,7 @@
-"""The order of faults: no kind lags behind, and a seed is a schedule. What can not be broken or mended is told, and tried again."""
+"""The order of faults: no kind lags behind, and a seed is a schedule.
+
+What can not be broken or mended is told, and tried again.
+"""
 
 import asyncio
 import contextlib

@@ -23,7 +23,8 @@ def test_an_unknown_key_is_shown_with_the_likely_one_and_the_allowed_ones() -> N
         'pipeline.yml:8:5  jobs.test.stps: unknown key. Did you mean "steps"?\n'
         "    8 |     stps: []\n"
         "      |     ^~~~\n"
-        "   Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, timeout, user"
+        "   Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, "
+        "timeout, user"
     )
 
 
@@ -43,7 +44,8 @@ def test_problems_follow_one_another() -> None:
 
 def test_a_problem_without_a_path_or_a_line_is_shown_too() -> None:
     assert shown("a: [1\n") == (
-        "pipeline.yml:2:1  this is not YAML: did not find expected ',' or ']', while parsing a flow sequence\n"
+        "pipeline.yml:2:1  this is not YAML: did not find expected ',' or ']', while parsing a flow "
+        "sequence\n"
         '   A "[" or "{" is never closed, or a comma is missing.'
     )
 

@@ -70,11 +70,11 @@ def test_nothing_reaches_a_job() -> None:
         "169.254.169.254",
         "100.100.100.200",
         "127.0.0.1",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 - an address that must not be reached
         "fd00::1",
         "fe80::1",
         "::1",
-    ],  # noqa: S104 - an address that must not be reached
+    ],
 )
 def test_a_job_does_not_reach_what_is_inside(address: str) -> None:
     assert not reached_by_jobs(address)

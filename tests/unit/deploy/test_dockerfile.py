@@ -1,4 +1,6 @@
-"""The images, of the product and for development: linted, without an address of any network, not run by root."""
+"""The images, of the product and for development: linted, without an address of any network, not run by
+root.
+"""
 
 import re
 import subprocess

@@ -1,4 +1,6 @@
-"""docs/kubernetes.md says what is so: settings, rights and reasons are those of the code and of the manifests."""
+"""docs/kubernetes.md says what is so: settings, rights and reasons are those of the code and of the
+manifests.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""Each overlay renders to objects that Kubernetes takes, of pods that are harmless, with secrets that nobody has to fear."""
+"""Each overlay renders to objects that Kubernetes takes, of pods that are harmless, with secrets that nobody
+has to fear.
+"""
 
 import base64
 import re

@@ -1,4 +1,6 @@
-"""Installation by apt: only what is missing, once more with new package lists, and without daemons starting."""
+"""Installation by apt: only what is missing, once more with new package lists, and without daemons
+starting.
+"""
 
 import os
 import tempfile

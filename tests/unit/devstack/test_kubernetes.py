@@ -29,8 +29,10 @@ def test_a_cluster_that_does_not_answer_is_told_with_its_kubeconfig(
 ) -> None:
     path = tmp_path / "config"
     path.write_text(
-        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],"
-        " clusters: [{name: k, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {token: t}}]}"
+        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, "
+        "user: u}}],"
+        " clusters: [{name: k, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {token: "
+        "t}}]}"
     )
     monkeypatch.setenv("KUBECONFIG", str(path))
     with pytest.raises(DevstackError, match=f"{path} does not answer"):

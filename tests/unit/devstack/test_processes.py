@@ -12,8 +12,14 @@ from devstack import processes
 from devstack.processes import Command, PidFile, Process
 from devstack.settings import inherited_environment
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-WITH_CHILD = "import subprocess, time; print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, flush=True); time.sleep(60)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); "
+    "time.sleep(60)"
+)
+WITH_CHILD = (
+    "import subprocess, time; print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, "
+    "flush=True); time.sleep(60)"
+)
 
 
 def start(directory: Path, *argv: str) -> tuple[Process, PidFile]:

@@ -86,7 +86,10 @@ def test_a_mark_without_its_reason_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_slowest_tests_of_all_reports_are_named(tmp_path: Path) -> None:
-    case = '<testsuites><testsuite><testcase classname="tests.{0}" name="test_{0}" time="{1}"/></testsuite></testsuites>'
+    case = (
+        '<testsuites><testsuite><testcase classname="tests.{0}" name="test_{0}" '
+        'time="{1}"/></testsuite></testsuites>'
+    )
     (tmp_path / "a.xml").write_text(case.format("a", "1.5"))
     (tmp_path / "b.xml").write_text(case.format("b", "20.25"))
     assert slowest(tmp_path) == [(20.25, "tests.b::test_b"), (1.5, "tests.a::test_a")]

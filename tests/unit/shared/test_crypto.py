@@ -1,4 +1,6 @@
-"""Secrets open only where they were put, with a key that is there; a token's own letters tell whether it is one."""
+"""Secrets open only where they were put, with a key that is there; a token's own letters tell whether it is
+one.
+"""
 
 import base64
 from pathlib import Path

@@ -40,7 +40,8 @@ def test_one_name_for_two_statements_is_refused() -> None:
 def test_what_several_statements_say_alike_stands_once() -> None:
     parts = "-- part: mine\n-- $1 user.\nowner = $1\n\n-- part: all\n*\n"
     queries = Queries(
-        f"{parts}-- name: first\nSELECT a::mine WHERE :mine AND :minefield;\n-- name: second\nSELECT :all WHERE :mine\n"
+        f"{parts}-- name: first\nSELECT a::mine WHERE :mine AND :minefield;\n-- name: second\nSELECT :all "
+        "WHERE :mine\n"
     )
     assert dict(queries) == {
         "first": "SELECT a::mine WHERE -- $1 user.\nowner = $1 AND :minefield;",

@@ -1,4 +1,6 @@
-"""Secrets that were never filled in, or that everybody knows, refuse to start a service, and no error shows one."""
+"""Secrets that were never filled in, or that everybody knows, refuse to start a service, and no error shows
+one.
+"""
 
 import pytest
 from pydantic import SecretStr, ValidationError

@@ -1,4 +1,6 @@
-"""The status machine: what is terminal stays, reasons belong to one status, the schema and the document say the same."""
+"""The status machine: what is terminal stays, reasons belong to one status, the schema and the document say
+the same.
+"""
 
 import re
 from enum import StrEnum

@@ -1,4 +1,6 @@
-"""The topology: every message that somebody has to hear has a queue, and no queue drops a message silently."""
+"""The topology: every message that somebody has to hear has a queue, and no queue drops a message
+silently.
+"""
 
 import re
 

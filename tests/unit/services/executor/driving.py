@@ -60,7 +60,9 @@ def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str
 def run_alone(
     folder: Path, *steps: Step, shell: list[str], limit: int = 60, image: dict[str, str] | None = None
 ) -> Ran:
-    """As a kubelet starts it: nothing is prepared, the driver is a file, and the variables are the image's."""
+    """As a kubelet starts it: nothing is prepared, the driver is a file, and the variables are the
+    image's.
+    """
     alone = Unsupervised(
         str(folder / "started"), str(folder / "home"), str(folder / "termination"), limit, grace_seconds=1
     )
@@ -93,7 +95,9 @@ def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
 
 
 def end_leftovers(folder: Path) -> None:
-    """Kill what steps left running: each step has a session of its own, but all of them begin below this folder."""
+    """Kill what steps left running: each step has a session of its own, but all of them begin below this
+    folder.
+    """
     for link in Path("/proc").glob("[1-9]*/cwd"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             if link.readlink().is_relative_to(folder.resolve()):

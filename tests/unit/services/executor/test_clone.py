@@ -46,7 +46,10 @@ def start(order: Order, folder: Path) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-c",
-        "import sys, runpy; sys.path[0] = sys.argv.pop(1); runpy.run_module('services.executor.clone', run_name='__main__')",
+        (
+            "import sys, runpy; sys.path[0] = sys.argv.pop(1); runpy.run_module('services.executor.clone', "
+            "run_name='__main__')"
+        ),
     ]
     return subprocess.Popen(
         [*command, str(ROOT), str(folder / "order")],

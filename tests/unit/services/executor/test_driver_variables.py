@@ -31,7 +31,10 @@ def small_stack() -> Iterator[None]:
     "script",
     [
         "{ printf LONG=; head -c 140000 /dev/zero | tr '\\0' x; echo; } >> $TOWPATH_ENV",
-        "for n in 1 2 3; do printf L$n=LONG; head -c 99999 /dev/zero | tr '\\0' x; echo; done >> $TOWPATH_ENV",
+        (
+            "for n in 1 2 3; do printf L$n=LONG; head -c 99999 /dev/zero | tr '\\0' x; echo; done >> "
+            "$TOWPATH_ENV"
+        ),
     ],
     ids=["one variable", "all together"],
 )

@@ -63,7 +63,8 @@ def test_the_exit_code_is_that_of_the_first_failure(shell: list[str]) -> None:
 def test_variables_reach_later_steps(shell: list[str]) -> None:
     ran = run(
         Step(
-            run="echo A=\"it's  1<<2 = x\" >> $TOWPATH_ENV\nprintf 'B<<END\\none\\n\\n two\\nEND\\nC=' >> $TOWPATH_ENV"
+            run="echo A=\"it's  1<<2 = x\" >> $TOWPATH_ENV\nprintf 'B<<END\\none\\n\\n two\\nEND\\nC=' >> "
+            "$TOWPATH_ENV"
         ),
         Step(run='printf "%s|%s|%s|%s" "$A" "$B" "${C-unset}" "$D"', env={"D": "step"}),
         shell=shell,

@@ -1,4 +1,6 @@
-"""Answers of the log API: whatever is cut, read again or missing, every line is taken once and in order, or a gap is told."""
+"""Answers of the log API: whatever is cut, read again or missing, every line is taken once and in order, or a
+gap is told.
+"""
 
 from dataclasses import dataclass, field
 
@@ -100,7 +102,9 @@ def test_every_line_once_however_often_the_connection_is_cut(
 def test_an_answer_without_the_tail_is_never_taken_for_one_that_follows_it(
     drawn: list[tuple[int, bytes]], stored: int, begins: int
 ) -> None:
-    """Where the newest file begins behind what was stored, that is told; where it does not, reading goes on exactly."""
+    """Where the newest file begins behind what was stored, that is told; where it does not, reading goes on
+    exactly.
+    """
     whole = [(number * 3 + step, line) for number, (step, line) in enumerate(drawn)]
     stored, begins = min(stored, len(whole) - 1), min(begins, len(whole) - 1)
     reading = Reading()

@@ -1,4 +1,6 @@
-"""The committer stores what waits of all streams together, keeps its bounds, and tells each stream how it went."""
+"""The committer stores what waits of all streams together, keeps its bounds, and tells each stream how it
+went.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

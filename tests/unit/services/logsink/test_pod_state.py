@@ -1,4 +1,7 @@
-"""What a pod's object says about its containers' logs. The objects are as a Kubernetes 1.36 sends them, cut to what concerns logs."""
+"""What a pod's object says about its containers' logs.
+
+The objects are as a Kubernetes 1.36 sends them, cut to what concerns logs.
+"""
 
 from typing import Any
 

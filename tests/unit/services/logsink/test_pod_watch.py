@@ -1,4 +1,6 @@
-"""The watch of pods: it notices what stalls, begins anew where the server says so, and asks nothing while all is well."""
+"""The watch of pods: it notices what stalls, begins anew where the server says so, and asks nothing while all
+is well.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

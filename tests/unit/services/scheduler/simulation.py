@@ -1,6 +1,8 @@
-"""A run among a scheduler, executors and a careless broker, in virtual time: messages are lost, doubled and reordered, and processes die between two steps.
+"""A run among a scheduler, executors and a careless broker, in virtual time: messages are lost, doubled and
+reordered, and processes die between two steps.
 
-Only the engine is real. The tables are dictionaries, a transaction is a method, and everything that happens is chosen by a seed.
+Only the engine is real. The tables are dictionaries, a transaction is a method, and everything that happens
+is chosen by a seed.
 """
 
 import random
@@ -93,7 +95,10 @@ class Simulation:
     # ------------------------------------------------ the scheduler
 
     def _admit(self) -> None:
-        """Free slots to waiting jobs. The messages may be lost at once: the process may die after its commit."""
+        """Free slots to waiting jobs.
+
+        The messages may be lost at once: the process may die after its commit.
+        """
         for job in self.run.jobs:
             may_wait = job.retry_at is not None and job.retry_at > self.now
             if (

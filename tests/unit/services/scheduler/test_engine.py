@@ -1,4 +1,6 @@
-"""How runs move: whatever the graph and the order of facts, verdicts stay, and a run ends exactly when its jobs have."""
+"""How runs move: whatever the graph and the order of facts, verdicts stay, and a run ends exactly when its
+jobs have.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -305,7 +307,9 @@ def test_a_graph_without_failures_runs_to_success(graph: dict[str, tuple[str, ..
 
 
 class Runs(RuleBasedStateMachine):
-    """A run under admissions, claims, verdicts, losses and wishes to stop, each at any time, with folds that see any part of what is recorded."""
+    """A run under admissions, claims, verdicts, losses and wishes to stop, each at any time, with folds that
+    see any part of what is recorded.
+    """
 
     @initialize(graph=graphs(), data=st.data())
     def plan(self, graph: dict[str, tuple[str, ...]], data: st.DataObject) -> None:

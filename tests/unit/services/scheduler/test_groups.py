@@ -1,4 +1,6 @@
-"""Who gets a place in a concurrency group, and who is stopped: never more than the limit, never an older one after a newer that replaces it."""
+"""Who gets a place in a concurrency group, and who is stopped: never more than the limit, never an older one
+after a newer that replaces it.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -125,7 +127,9 @@ def members(draw: st.DrawFn) -> list[Member]:
 
 
 def after(found: Group, arrangement: Arrangement) -> Group:
-    """What admission would see next: those that wait and were stopped are over, those under way are on their way out."""
+    """What admission would see next: those that wait and were stopped are over, those under way are on their
+    way out.
+    """
     stopped = {stop.run_id for stop in arrangement.stop}
     left = [
         replace(

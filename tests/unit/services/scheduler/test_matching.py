@@ -126,7 +126,10 @@ def answer(event: Event, on: str, circumstances: Circumstances = HERE) -> tuple[
             replace(PULL_REQUEST, trusted=False),
             "{ pull_request: {} }",
             "untrusted",
-            "The head of the pull request is not a branch of the repository itself, so its code is not trusted.",
+            (
+                "The head of the pull request is not a branch of the repository itself, so its code is not "
+                "trusted."
+            ),
         ),
         (
             replace(PUSH, deleted=True, sha=None),

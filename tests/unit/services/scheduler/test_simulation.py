@@ -1,4 +1,6 @@
-"""Thousands of schedules of one run among careless messages and dying processes: it always ends, rightly, and starts nothing twice."""
+"""Thousands of schedules of one run among careless messages and dying processes: it always ends, rightly, and
+starts nothing twice.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Texts with event data in them: what is accepted can always be filled in, and what a branch is called decides nothing but its own group."""
+"""Texts with event data in them: what is accepted can always be filled in, and what a branch is called
+decides nothing but its own group.
+"""
 
 import pytest
 from hypothesis import given

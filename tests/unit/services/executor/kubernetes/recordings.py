@@ -1,4 +1,7 @@
-"""Pods as a real cluster (1.36) showed them, without what the executor does not read. They are attempt 1 of the installation `abcdefgh`."""
+"""Pods as a real cluster (1.36) showed them, without what the executor does not read.
+
+They are attempt 1 of the installation `abcdefgh`.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,6 @@
-"""Manifests: as the golden files show them, valid, restricted, and with nothing of a user's where it does not belong."""
+"""Manifests: as the golden files show them, valid, restricted, and with nothing of a user's where it does not
+belong.
+"""
 
 import base64
 import json

@@ -1,4 +1,6 @@
-"""The Kubernetes source against an API server that fails in all its ways: every line once, in order, or a gap that says so; and never an error as a line."""
+"""The Kubernetes source against an API server that fails in all its ways: every line once, in order, or a gap
+that says so; and never an error as a line.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,6 @@
-"""The Kubernetes source when the kubelet rotates the log, and never says so: what it may have passed over is asked about, and is a gap when it is not there."""
+"""The Kubernetes source when the kubelet rotates the log, and never says so: what it may have passed over is
+asked about, and is a gap when it is not there.
+"""
 
 import time
 from collections.abc import Callable
@@ -88,7 +90,8 @@ async def test_a_line_read_late_before_a_silence_is_asked_about_before_its_file_
     fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader
 ) -> None:
     await late(job, clock, long_log, printed=18)
-    # Each answer reads the clock when it is asked for, and for each line it brings: two lines, then the second one again.
+    # Each answer reads the clock when it is asked for, and for each line it brings: two lines, then the
+    # second one again.
     await long_log.until(lambda: fake.asked("follow=true") == 2 and clock.reads >= 5, "another follow")
     clock.now = 40
     await job.rotate()

@@ -1,4 +1,6 @@
-"""GitHub's own examples: every push and pull request becomes what the table says, and no example of any event breaks the reader."""
+"""GitHub's own examples: every push and pull request becomes what the table says, and no example of any event
+breaks the reader.
+"""
 
 import orjson
 import pytest

@@ -1,4 +1,6 @@
-"""What deliveries say, forge by forge: right where the body is right, conservative where it is not, and never a crash."""
+"""What deliveries say, forge by forge: right where the body is right, conservative where it is not, and never
+a crash.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
