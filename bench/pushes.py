@@ -14,11 +14,13 @@ BODY_BYTES = 8192
 """What GitHub sends for a push of one or two commits."""
 
 _FIRST_PUSHED_AT = 1_767_225_600
-_LINKS = """forks keys{/key_id} collaborators{/collaborator} teams hooks issues/events{/number} events assignees{/user} branches{/branch} tags
-git/blobs{/sha} git/tags{/sha} git/refs{/sha} git/trees{/sha} statuses/{sha} languages stargazers contributors subscribers subscription
-commits{/sha} git/commits{/sha} comments{/number} issues/comments{/number} contents/{+path} compare/{base}...{head} merges
-{archive_format}{/ref} downloads issues{/number} pulls{/number} milestones{/number} notifications{?since,all,participating}
-labels{/name} releases{/id} deployments"""
+_LINKS = """forks keys{/key_id} collaborators{/collaborator} teams hooks issues/events{/number} events
+assignees{/user} branches{/branch} tags git/blobs{/sha} git/tags{/sha} git/refs{/sha}
+git/trees{/sha} statuses/{sha} languages stargazers contributors subscribers subscription
+commits{/sha} git/commits{/sha} comments{/number} issues/comments{/number} contents/{+path}
+compare/{base}...{head} merges {archive_format}{/ref} downloads issues{/number} pulls{/number}
+milestones{/number} notifications{?since,all,participating} labels{/name} releases{/id}
+deployments"""
 
 
 _PERSON = {"name": "Ada Example", "email": "ada@example.org", "username": "ada"}

@@ -151,8 +151,9 @@ def _summary(ours: Installation, run: dict[str, Any], seconds: float) -> str:
         f"  {job['name']:<10} {job['status']:<8} {job['reason'] or '':<14} {_took(job)}".rstrip()
         for job in run["jobs"]
     )
+    times = ", ".join(f"{what} {run[f'{what}_at']}" for what in ("created", "started", "finished"))
     return f"""
-run {run["id"]} is {run["status"]}: created {run["created_at"]}, started {run["started_at"]}, finished {run["finished_at"]} ({_took(run)})
+run {run["id"]} is {run["status"]}: {times} ({_took(run)})
 {jobs}
 
 Towpath runs; the whole demo took {seconds:.1f} s.

@@ -29,7 +29,8 @@ from greeting import greeting
 
 class Greeting(unittest.TestCase):
     def test_the_hour_decides(self) -> None:
-        for hour, expected in [(0, "evening"), (5, "morning"), (11, "morning"), (12, "day"), (18, "evening"), (23, "evening")]:
+        hours = {0: "evening", 5: "morning", 11: "morning", 12: "day", 18: "evening", 23: "evening"}
+        for hour, expected in hours.items():
             with self.subTest(hour=hour):
                 self.assertEqual(greeting("Ada", hour), f"Good {expected}, Ada!")
 

@@ -70,7 +70,8 @@ class _Container(ABC):
             READY_SECONDS,
         ):
             raise DevstackError(
-                f"the container {self._name} is not ready:\n{_docker('logs', '--tail', '15', self._name, check=False).stderr}"
+                f"the container {self._name} is not ready:\n"
+                + _docker("logs", "--tail", "15", self._name, check=False).stderr
             )
 
     def stop(self) -> None:

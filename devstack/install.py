@@ -182,7 +182,8 @@ def _manage_without_apt(missing: list[Program], say: Callable[[str], None]) -> N
         )
     for program in missing:
         say(
-            f"{program.title} is not installed: {'Docker runs it' if program in by_docker else 'going on without it'}"
+            f"{program.title} is not installed: "
+            + ("Docker runs it" if program in by_docker else "going on without it")
         )
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from devstack.errors import DevstackError
 
-OPEN_FOLDER = Path("/var/tmp")  # noqa: S108 - every account can walk into it and it outlives a restart; only a directory owned by us is used there
+# Every account can walk into it, and it outlives a restart.
+OPEN_FOLDER = Path("/var/tmp")  # noqa: S108 - only a directory that we own is used there
 
 
 def account_for(*preferred: str) -> str | None:

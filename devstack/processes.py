@@ -156,7 +156,8 @@ def kill(processes: Iterable[Process]) -> None:
         process.send(signal.SIGKILL)
     if not wait_until(lambda: not any(process.running() for process in waiting), 10):
         raise DevstackError(
-            f"these processes do not end: {', '.join(str(process.pid) for process in waiting if process.running())}"
+            "these processes do not end: "
+            + ", ".join(str(process.pid) for process in waiting if process.running())
         )
 
 

@@ -99,9 +99,9 @@ def _runs_and_jobs(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
         *(f"| `{status}` | {_moves(MOVES, status)} | {_words(ends.get(status, []))} |" for status in MOVES),
         "",
         "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored;",
-        "`running` means claimed. A fact may arrive before the one that it follows, so `pending` may go straight",
-        "to an end. Only a job goes back from `running` to `pending`: when the cluster lost its attempt and",
-        "`retry: { infra }` gives it another.",
+        "`running` means claimed. A fact may arrive before the one that it follows, so `pending` may go",
+        "straight to an end. Only a job goes back from `running` to `pending`: when the cluster lost its",
+        "attempt and `retry: { infra }` gives it another.",
         "",
     ]
 
@@ -110,8 +110,8 @@ def _reasons(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
     return [
         "## Reasons",
         "",
-        "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` … `quota`)",
-        "are not given by the local cluster.",
+        "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` …",
+        "`quota`) are not given by the local cluster.",
         "",
         "| reason | of | means |",
         "|---|---|---|",

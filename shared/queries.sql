@@ -1,7 +1,8 @@
 -- name: outbox_insert
 -- Store messages, claimed by the process that writes them. $1 owner, $2 types, $3 bodies.
 INSERT INTO outbox (owner, type, message, claimed_until)
-SELECT $1, type, message, now() + interval '5 seconds' FROM unnest($2::text[], $3::bytea[]) AS new (type, message)
+SELECT $1, type, message, now() + interval '5 seconds'
+  FROM unnest($2::text[], $3::bytea[]) AS new (type, message)
 RETURNING id;
 
 -- name: outbox_claim
@@ -18,13 +19,15 @@ UPDATE outbox SET sent_at = now() WHERE id = ANY($1::bigint[]);
 -- name: outbox_forget
 -- Delete some messages that were sent over an hour ago. $1 owner.
 DELETE FROM outbox
- WHERE id IN (SELECT id FROM outbox WHERE owner = $1 AND sent_at < now() - interval '1 hour' LIMIT 5000 FOR UPDATE SKIP LOCKED)
+ WHERE id IN (SELECT id FROM outbox WHERE owner = $1
+        AND sent_at < now() - interval '1 hour' LIMIT 5000 FOR UPDATE SKIP LOCKED)
 RETURNING id;
 
 -- name: migrations_table
 -- Where applied migrations are kept.
 CREATE TABLE IF NOT EXISTS schema_migrations (
-  version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+  version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now());
 
 -- name: migrations_applied
 -- What was applied, and in which form.

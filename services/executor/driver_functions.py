@@ -42,8 +42,8 @@ towpath_load() {
   for towpath_file do towpath_read "$towpath_file" || return; done
 }
 
-# $1 the index of a step that has ended. Fails where its file for variables is malformed, or where no process could start
-# with them and all others: none of them is loaded then.
+# $1 the index of a step that has ended. Fails where its file for variables is malformed, or where no process
+# could start with them and all others: none of them is loaded then.
 towpath_check() {
   [ -e "$towpath_state/env-$1" ] || return 0
   [ -f "$towpath_state/env-$1" ] || towpath_refuse 'not a file' || return
@@ -64,13 +64,15 @@ towpath_check() {
   esac
 }
 
-# $1 a file: exports its variables, which are KEY=value lines, and KEY<<WORD, lines, WORD. Returns 3 where it is malformed.
+# $1 a file: exports its variables, which are KEY=value lines, and KEY<<WORD, lines, WORD.
+# Returns 3 if the file is malformed.
 towpath_read() {
   while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
     [ -n "$towpath_line" ] || continue
     case ${towpath_line%%=*} in
       *'<<'*)
-        towpath_key=${towpath_line%%'<<'*} towpath_word=${towpath_line#*'<<'} towpath_value= towpath_break= towpath_closed=no
+        towpath_key=${towpath_line%%'<<'*} towpath_word=${towpath_line#*'<<'}
+        towpath_value= towpath_break= towpath_closed=no
         [ -n "$towpath_word" ] || towpath_refuse "no word follows $towpath_key<<" || return
         while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
           if [ "$towpath_line" = "$towpath_word" ]; then towpath_closed=yes; break; fi
@@ -78,7 +80,8 @@ towpath_read() {
           towpath_break='
 '
         done
-        [ "$towpath_closed" = yes ] || towpath_refuse "the line $towpath_word that ends $towpath_key is missing" || return ;;
+        [ "$towpath_closed" = yes ] ||
+          towpath_refuse "the line $towpath_word that ends $towpath_key is missing" || return ;;
       *)
         case $towpath_line in
           *=*) towpath_key=${towpath_line%%=*} towpath_value=${towpath_line#*=} ;;
@@ -98,8 +101,8 @@ towpath_read() {
   done < "$1"
 }
 
-# $1 the seconds that a step has. Signals its group when they are over; ends with 124 then. SIGUSR1 ends it, also at its
-# very beginning: SIGTERM would be lost until a shell has replaced the handler that it inherits.
+# $1 the seconds that a step has. Signals its group when they are over; ends with 124 then. SIGUSR1 ends it,
+# also at its very beginning: SIGTERM would be lost until a shell has replaced the handler that it inherits.
 towpath_watch() {
   trap 'kill "$!"; exit 0' USR1
   sleep "$1" &
@@ -122,8 +125,8 @@ towpath_end_watch() {
   [ "$?" != 124 ] || towpath_expired=yes
 }
 
-# $1 setsid (empty: there is none), $2 seconds (empty: no limit), $3 the grace after SIGTERM, $4 the step's own limit,
-# then the command: becomes it, in a group of its own, or without one and with that time limit.
+# $1 setsid (empty: there is none), $2 seconds (empty: no limit), $3 the grace after SIGTERM, $4 the step's
+# own limit, then the command: becomes it, in a group of its own, or without one and with that time limit.
 towpath_become() {
   if [ -n "$1" ]; then
     towpath_setsid=$1
@@ -141,7 +144,8 @@ towpath_become() {
   exec "$@"
 }
 
-# $1 the step's own limit (empty: none). Sets towpath_allowed, the seconds that it may take; fails where the job's time is over.
+# $1 the step's own limit (empty: none). Sets towpath_allowed, the seconds that it may take; fails where the
+# job's time is over.
 towpath_allow() {
   towpath_allowed=$1 towpath_least=step
   [ -n "$towpath_limit" ] || return 0
@@ -163,7 +167,11 @@ towpath_timed_out() {
   [ -z "$towpath_watch" ] || { [ "$towpath_expired" = yes ]; return; }
   case $towpath_code in 124 | 137 | 143) ;; *) return 1 ;; esac
   [ -n "$towpath_allowed" ] || return 1
-  if [ "$1" = - ] || [ "$towpath_at" = - ]; then [ "$towpath_code" = 124 ]; else [ "$((towpath_at - $1 + 1))" -ge "$((towpath_allowed * 100))" ]; fi
+  if [ "$1" = - ] || [ "$towpath_at" = - ]; then
+    [ "$towpath_code" = 124 ]
+  else
+    [ "$((towpath_at - $1 + 1))" -ge "$((towpath_allowed * 100))" ]
+  fi
 }
 
 # Sets towpath_leftovers: the processes that have the job's output open, but for those that are known.
@@ -178,7 +186,8 @@ towpath_find_left() {
   done
 }
 
-# Waits for what a step left behind it. Where no clock can be read, a round counts as 2 hundredths of a second.
+# Waits for what a step left behind it. Where no clock can be read, a round counts as 2 hundredths of a
+# second.
 towpath_drain() {
   towpath_now
   towpath_drained=0 towpath_ended=$towpath_at
@@ -192,9 +201,9 @@ towpath_drain() {
   towpath_known="$towpath_known$towpath_leftovers"
 }
 
-# $1 index, $2 its limit, and descriptor 4: where errors of the step go. The driver's own would have what its shell says
-# of a step that a signal ended. Sets towpath_code and towpath_expired. In the step's shell only the arguments can be relied
-# on: variables are the user's there.
+# $1 index, $2 its limit, and descriptor 4: where errors of the step go. The driver's own would have what its
+# shell says of a step that a signal ended. Sets towpath_code and towpath_expired. In the step's shell only
+# the arguments can be relied on: variables are the user's there.
 towpath_try() {
   for towpath_file in "$towpath_state/env-$1" "$towpath_state/output-$1"; do
     [ -e "$towpath_file" ] || printf '' > "$towpath_file"

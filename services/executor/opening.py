@@ -15,7 +15,7 @@ async def open_cluster(settings: ExecutorSettings, installation: str) -> AsyncIt
         async with open_local_cluster(settings, installation) as local:
             yield local
     else:
-        from services.executor.kubernetes.opening import open_kubernetes_cluster  # noqa: PLC0415 - its library takes memory, of no use to the local cluster
+        from services.executor.kubernetes import opening  # noqa: PLC0415 - its library takes much memory
 
-        async with open_kubernetes_cluster(settings, installation) as remote:
+        async with opening.open_kubernetes_cluster(settings, installation) as remote:
             yield remote

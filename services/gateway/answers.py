@@ -95,4 +95,5 @@ async def paged(
         ) from error
     rows, next_cursor = split_page(await read(before, query.limit + 1), query.limit, filters)
     items = [(shown or view.of)(row) for row in rows]
-    return json_answer(Page[view](items=items, next_cursor=next_cursor))  # type: ignore[valid-type]  # the view is known when it runs
+    page = Page[view]  # type: ignore[valid-type]  # the view is known at run time only
+    return json_answer(page(items=items, next_cursor=next_cursor))

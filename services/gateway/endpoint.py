@@ -63,7 +63,8 @@ async def _answer(route: Route, gateway: Gateway, request: web.Request, share: S
     caller = await gateway.callers.caller(request.headers.get("Authorization"))
     if not caller.may(route.scope):
         raise forbidden(
-            f"This needs a token with the scope {route.scope.value}{' of an administrator' if route.scope == 'admin' else ''}."
+            f"This needs a token with the scope {route.scope.value}"
+            + (" of an administrator." if route.scope == "admin" else ".")
         )
     path = {name: _parameter(name, request.match_info[name]) for name in route.parameters}
     query = _query(route.query, request)

@@ -100,7 +100,7 @@ class GroupCommit:
         except Transient as error:
             self._circuit.failed()
             _fail(group, error)
-        except Exception as error:  # noqa: BLE001 - one bad row must harm no other, whatever the database says of it
+        except Exception as error:  # noqa: BLE001 - one bad row must not harm others
             await self._each_alone(group, error)
         else:
             self._circuit.succeeded()

@@ -196,7 +196,9 @@ class ListenerSite(web.BaseSite):
             self._host or None, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         listeners = [_bound(family, address) for family, _, _, _, address in dict.fromkeys(found)]
-        self._server = ConnectionListener(listeners, self._gateway.make_handler, self._gateway.connections)  # type: ignore[assignment]  # it closes as one
+        gateway = self._gateway
+        listener = ConnectionListener(listeners, gateway.make_handler, gateway.connections)
+        self._server = listener  # type: ignore[assignment]  # has the methods that aiohttp calls
 
 
 def _bound(family: int, address: object) -> socket.socket:

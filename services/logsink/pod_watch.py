@@ -70,7 +70,7 @@ class PodWatch:
                 _log.warning("pod_watch_waits", path=self._path, failures=failures, why=str(error))
                 self._ring_all()
                 await asyncio.sleep(backoff(failures, most=30))
-            except Exception:  # noqa: BLE001 - the task's outermost edge: without the watch no log would begin
+            except Exception:  # noqa: BLE001 - the task's last handler: no log begins without the watch
                 failures += 1
                 _log.exception("pod_watch_failed", path=self._path)
                 await asyncio.sleep(backoff(failures, first=1, most=30))

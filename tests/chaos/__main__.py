@@ -48,7 +48,8 @@ class Wanted:
 async def soak(wanted: Wanted) -> Report:
     """Everything, from nothing to the report."""
     async with AsyncExitStack() as open_ones:
-        world = await open_ones.enter_async_context(open_world(random.Random(wanted.seed)))  # noqa: S311 - to be repeated, not to be secret
+        choices = random.Random(wanted.seed)  # noqa: S311 - has to be repeatable
+        world = await open_ones.enter_async_context(open_world(choices))
         timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
         session = await open_ones.enter_async_context(
             aiohttp.ClientSession(timeout=timeout, connector=connector)
@@ -162,7 +163,8 @@ def ended(done: Report) -> int:
     path = state_directory(CHECKOUT) / "chaos.json"
     path.write_text(json.dumps(done.as_json(), indent=2) + "\n")
     say(
-        f"\n{done.table()}\n\nwritten to {path}\n{'as promised' if done.is_as_promised else 'NOT AS PROMISED'}"
+        f"\n{done.table()}\n\nwritten to {path}\n"
+        + ("as promised" if done.is_as_promised else "NOT AS PROMISED")
     )
     return 0 if done.is_as_promised else 1
 

@@ -68,7 +68,8 @@ MUTANTS = (
             ),
         ),
         "tests/integration/gateway/test_webhooks.py::test_a_delivery_sent_fifty_times_at_once_is_stored_once",
-        "tests/integration/gateway/test_webhooks.py::test_of_many_different_deliveries_at_once_each_is_stored",
+        "tests/integration/gateway/test_webhooks.py"
+        "::test_of_many_different_deliveries_at_once_each_is_stored",
     ),
     Mutant(
         "the unique key of runs",
@@ -79,7 +80,8 @@ MUTANTS = (
                 "CHECK (rerun >= 0)",
             ),
         ),
-        "tests/integration/scheduler/test_keys.py::test_a_second_run_for_one_event_and_pipeline_is_refused_by_the_table",
+        "tests/integration/scheduler/test_keys.py"
+        "::test_a_second_run_for_one_event_and_pipeline_is_refused_by_the_table",
         "tests/integration/scheduler/test_deliveries.py::test_a_push_starts_a_run",
     ),
     Mutant(
@@ -98,7 +100,8 @@ MUTANTS = (
                 "            stored = await self._store_outgoing(another, work.outgoing)\n",
             ),
         ),
-        "tests/integration/shared/test_one_transaction.py::test_a_message_and_what_it_tells_of_are_one_transaction",
+        "tests/integration/shared/test_one_transaction.py"
+        "::test_a_message_and_what_it_tells_of_are_one_transaction",
         "tests/integration/shared/test_outbox.py::test_what_is_committed_is_published_at_once_and_marked",
     ),
     Mutant(
@@ -110,7 +113,8 @@ MUTANTS = (
                 "connection.channel(publisher_confirms=False)",
             ),
         ),
-        "tests/integration/shared/test_bus.py::test_a_broker_that_says_nothing_is_noticed_and_used_again_when_it_speaks",
+        "tests/integration/shared/test_bus.py"
+        "::test_a_broker_that_says_nothing_is_noticed_and_used_again_when_it_speaks",
         "tests/integration/shared/test_bus.py::test_a_message_is_handled_once_and_gone",
     ),
     Mutant(
@@ -128,16 +132,18 @@ MUTANTS = (
                 'if ! mkdir -p -- "$towpath_started"; then',
             ),
         ),
-        "tests/unit/services/executor/test_step_driver.py::test_f63_a_driver_that_is_started_again_runs_no_step",
-        "tests/unit/services/executor/test_step_driver.py::test_steps_run_in_order_and_their_success_is_the_jobs",
+        "tests/unit/services/executor/test_step_driver.py"
+        "::test_f63_a_driver_that_is_started_again_runs_no_step",
+        "tests/unit/services/executor/test_step_driver.py"
+        "::test_steps_run_in_order_and_their_success_is_the_jobs",
     ),
     Mutant(
         "the compare-and-set on an attempt's status",
         (
             Change(
                 "services/executor/queries.sql",
-                "WHERE id = ANY($1::bigint[]) AND status <> 'finished' ORDER BY id FOR UPDATE)",
-                "WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE)",
+                "WHERE id = ANY($1::bigint[]) AND status <> 'finished'\n       ORDER BY id FOR UPDATE)",
+                "WHERE id = ANY($1::bigint[])\n       ORDER BY id FOR UPDATE)",
             ),
             Change(
                 "services/executor/queries.sql",
@@ -145,7 +151,8 @@ MUTANTS = (
                 "WHERE a.id = v.id AND a.pod_uid IS NOT",
             ),
         ),
-        "tests/integration/executor/test_attempts.py::test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged",
+        "tests/integration/executor/test_attempts.py"
+        "::test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged",
         "tests/integration/executor/test_attempts.py::test_an_admitted_job_runs_and_succeeds",
     ),
     Mutant(
@@ -157,7 +164,8 @@ MUTANTS = (
                 "SELECT 1 FROM limits;",
             ),
         ),
-        "tests/integration/scheduler/test_admission.py::test_an_admission_waits_for_one_that_is_not_committed_yet",
+        "tests/integration/scheduler/test_admission.py"
+        "::test_an_admission_waits_for_one_that_is_not_committed_yet",
         "tests/integration/scheduler/test_admission.py::test_no_more_are_admitted_than_there_are_slots",
     ),
     Mutant(
@@ -175,7 +183,8 @@ MUTANTS = (
                 "            pass\n",
             ),
         ),
-        "tests/integration/shared/test_one_transaction.py::test_what_a_handler_had_in_hand_when_its_process_died_is_handled_by_another",
+        "tests/integration/shared/test_one_transaction.py"
+        "::test_what_a_handler_had_in_hand_when_its_process_died_is_handled_by_another",
         "tests/integration/shared/test_bus.py::test_a_message_is_handled_once_and_gone",
     ),
     Mutant(

@@ -17,7 +17,8 @@ from tests.harness.scenes import document, job
 from tests.harness.waiting import until
 
 _RUNS = """\
-SELECT r.id, r.sha, r.status::text, r.reason::text, (SELECT count(*) FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE j.run_id = r.id) AS attempts,
+SELECT r.id, r.sha, r.status::text, r.reason::text,
+       (SELECT count(*) FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE j.run_id = r.id) AS attempts,
        (SELECT bool_and(s.sealed_at IS NOT NULL) FROM log_streams s WHERE s.run_id = r.id) AS sealed
   FROM pipeline_runs r WHERE r.pipeline_config_id = $1 ORDER BY r.id"""
 

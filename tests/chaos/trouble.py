@@ -128,7 +128,8 @@ class Trouble:
         try:
             async with fault.broken(self._world):
                 await asyncio.sleep(seconds)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a dozen libraries decide which; who cancels the soak ends it by the gather
+        # A dozen libraries decide which error it is. Cancelling the soak itself ends it by the gather.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any library's
             self.injected.not_injected += 1
             self._note(fault.kind, error)
             self.injected.failed.append(Outage(fault.kind, began_at, time.time()))

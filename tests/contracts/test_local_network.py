@@ -74,7 +74,8 @@ def asking(*addresses: tuple[str, int] | str) -> str:
     return f"""exec python3 - <<'END'
 import socket
 for address in {list(addresses)!r}:
-    kind = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    kind = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    kind = socket.AF_UNIX if isinstance(address, str) else kind
     with socket.socket(kind) as client:
         client.settimeout(10)
         try:

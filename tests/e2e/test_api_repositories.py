@@ -238,7 +238,8 @@ async def test_a_pipeline_whose_owner_is_no_maintainer_of_the_repository_does_no
 ) -> None:
     one = await scene(towpath)
     assert await one.decided() == ("run", "matched")
-    path = f"/repositories/{(await one.person.client.get('/repositories')).json['items'][0]['id']}/grants/{one.person.id}"
+    [found, *_] = (await one.person.client.get("/repositories")).json["items"]
+    path = f"/repositories/{found['id']}/grants/{one.person.id}"
     if role is None:
         (await towpath.admin.delete(path)).expect(204)
     else:

@@ -157,8 +157,10 @@ async def rows(connection: Any, run_id: int) -> tuple[str, list[AttemptSpec]]:
     await connection.execute("UPDATE jobs SET wanted_attempt = NULL WHERE run_id = $1", run_id)
     found = await connection.fetch(
         """WITH made AS (
-             INSERT INTO jobs (run_id, name, position, definition, repository_id, status, wanted_attempt, ready_at, admitted_at, started_at)
-             SELECT r.id, 'job-' || n, n, $2::text::jsonb, r.repository_id, 'running', 1, now(), now(), now()
+             INSERT INTO jobs (run_id, name, position, definition, repository_id, status, wanted_attempt,
+                               ready_at, admitted_at, started_at)
+             SELECT r.id, 'job-' || n, n, $2::text::jsonb, r.repository_id, 'running', 1,
+                    now(), now(), now()
                FROM pipeline_runs r, generate_series(1, $3) n WHERE r.id = $1
              RETURNING id)
            INSERT INTO attempts (job_id, number, cluster, creation_token, status, claimed_at)

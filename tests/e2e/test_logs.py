@@ -17,7 +17,8 @@ EXPECTED = b"".join(b"line %d of the log\n" % number for number in range(1, COUN
 async def test_a_hundred_thousand_lines_are_stored_and_watched_exactly(towpath: Towpath) -> None:
     person = await towpath.person()
     repository = await towpath.repository(person)
-    script = f'awk \'BEGIN {{ for (i = 1; i <= {COUNT}; i++) {{ printf "line %d of the log\\n", i; if (i % 5000 == 0) system("sleep 0.02") }} }}\''
+    line = 'printf "line %d of the log\\n", i; if (i % 5000 == 0) system("sleep 0.02")'
+    script = f"awk 'BEGIN {{ for (i = 1; i <= {COUNT}; i++) {{ {line} }} }}'"
     pipeline = await towpath.pipeline(person, one_job(repository, script))
     await towpath.deliver_push(repository)
     run = await towpath.run_of(pipeline)
@@ -48,12 +49,18 @@ async def test_what_a_job_prints_strangely_is_stored_as_it_is(towpath: Towpath) 
     """Invalid UTF-8, NUL, escapes, JSON, a missing last line feed."""
     person = await towpath.person()
     repository = await towpath.repository(person)
-    script = r"""printf '\377\376 invalid\n\000nul\n\033[31mred\033[0m\n{"type":"ADDED","object":{}}\n<script>alert(1)</script>\nno line feed at the end'"""
+    script = (
+        r"""printf '\377\376 invalid\n\000nul\n\033[31mred\033[0m\n{"type":"ADDED","object":{}}\n"""
+        r"""<script>alert(1)</script>\nno line feed at the end'"""
+    )
     pipeline = await towpath.pipeline(person, one_job(repository, script))
     await towpath.deliver_push(repository)
     run = await towpath.only_run(pipeline)
 
-    expected = b'\xff\xfe invalid\n\x00nul\n\x1b[31mred\x1b[0m\n{"type":"ADDED","object":{}}\n<script>alert(1)</script>\nno line feed at the end'
+    expected = (
+        b'\xff\xfe invalid\n\x00nul\n\x1b[31mred\x1b[0m\n{"type":"ADDED","object":{}}\n'
+        b"<script>alert(1)</script>\nno line feed at the end"
+    )
     log = await towpath.log(run["id"], "only")
     assert log.removesuffix(b"\n") == expected
 

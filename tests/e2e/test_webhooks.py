@@ -356,7 +356,7 @@ ODD_BRANCHES = [
 
 async def test_a_branchs_name_is_never_executed(towpath: Towpath) -> None:
     """Each name reaches the job whole, in its environment, and nowhere else."""
-    owned = Path(f"/tmp/owned-{uuid4()}")  # noqa: S108 - the branches' names would make it, where the job runs or here
+    owned = Path(f"/tmp/owned-{uuid4()}")  # noqa: S108 - the name that the branches' names would create
     steps = [
         {"run": 'printf %s "$TOWPATH_BRANCH"'},
         {"run": 'eval "echo done"'},

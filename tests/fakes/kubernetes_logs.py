@@ -103,7 +103,9 @@ class FakeContainer:
             if not follow or "running" not in self.state:
                 return
             async with self.changed:
-                await self.changed.wait_for(lambda: at < len(records) or "running" not in self.state)  # noqa: B023 - asked before `at` changes
+                await self.changed.wait_for(
+                    lambda: at < len(records) or "running" not in self.state  # noqa: B023 - used at once
+                )
 
 
 class FakeKubernetesPod:
@@ -222,7 +224,9 @@ class FakeKubernetes:
         sent = int(request.query["resourceVersion"])
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: any(version > sent for version, _ in self._events))  # noqa: B023 - asked before `sent` changes
+                await self._changed.wait_for(
+                    lambda: any(version > sent for version, _ in self._events)  # noqa: B023 - used at once
+                )
                 new = [event for event in self._events if event[0] > sent]
             for version, event in new:
                 sent = version

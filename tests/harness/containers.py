@@ -170,7 +170,8 @@ class ContainerServer(ABC):
             .with_name(self.name)
             .with_kwargs(hostname=self.kind, labels={LABEL: str(self.directory)})
         )
-        container.ports = {f"{self.inner_port}/tcp": ("127.0.0.1", self.port)}  # type: ignore[dict-item]  # docker's pair of address and port
+        address = ("127.0.0.1", self.port)
+        container.ports = {f"{self.inner_port}/tcp": address}  # type: ignore[dict-item]  # docker takes pairs
         return container
 
     def _run(self, argv: Sequence[str]) -> tuple[int, str]:

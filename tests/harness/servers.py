@@ -43,16 +43,19 @@ def containers_are_chosen() -> bool:
 
 def in_containers(directory: Path) -> Servers:
     """Raises DevstackError, which says what to do, where no Docker engine answers."""
-    from tests.harness.containers import PostgresInContainer, RabbitInContainer, engine  # noqa: PLC0415 - takes 0.7 s, for few runs
+    from tests.harness import containers  # noqa: PLC0415 - takes 0.7 s
 
     try:
-        engine().close()
+        containers.engine().close()
     except DevstackError as error:
         advice = "start Docker, set DOCKER_HOST, or run the tests without TOWPATH_TEST_SERVERS=containers"
         raise DevstackError(
             f"the tests are to use PostgreSQL and RabbitMQ in containers, but {error}: {advice}"
         ) from error
-    return Servers(PostgresInContainer(directory / "postgres"), RabbitInContainer(directory / "rabbitmq"))
+    return Servers(
+        containers.PostgresInContainer(directory / "postgres"),
+        containers.RabbitInContainer(directory / "rabbitmq"),
+    )
 
 
 def discard(servers: Servers) -> None:

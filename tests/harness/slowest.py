@@ -14,7 +14,8 @@ def slowest(folder: Path, count: int = SHOWN) -> list[tuple[float, str]]:
 
     The reports are our own: pytest wrote them a moment ago.
     """
-    cases = [case for report in sorted(folder.glob("*.xml")) for case in ET.parse(report).iter("testcase")]  # noqa: S314 - our own files
+    reports = [ET.parse(report) for report in sorted(folder.glob("*.xml"))]  # noqa: S314 - our own files
+    cases = [case for report in reports for case in report.iter("testcase")]
     timed = [(float(case.get("time", "0")), f"{case.get('classname')}::{case.get('name')}") for case in cases]
     return sorted(timed, reverse=True)[:count]
 

@@ -64,7 +64,8 @@ def test_x03_looking_for_what_was_meant_takes_a_bounded_time(text: str) -> None:
 def test_x03_a_first_mistake_still_gets_its_hint() -> None:
     text = (
         HEAD
-        + "  build:\n    stpes: []\n    steps: [{ run: a }]\n  test:\n    needs: [bulid]\n    steps: [{ run: a }]\n"
+        + "  build:\n    stpes: []\n    steps: [{ run: a }]\n"
+        + "  test:\n    needs: [bulid]\n    steps: [{ run: a }]\n"
     )
     with pytest.raises(PipelineInvalid) as caught:
         load(text)

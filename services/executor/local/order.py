@@ -86,4 +86,5 @@ class NetworkOrder:
 
 
 def _runner(values: dict[str, list[str] | list[int] | None]) -> Runner:
-    return Runner(**{name: None if value is None else tuple(value) for name, value in values.items()})  # type: ignore[arg-type]  # JSON knows no tuples
+    fields = {name: None if value is None else tuple(value) for name, value in values.items()}
+    return Runner(**fields)  # type: ignore[arg-type]  # JSON has no tuples

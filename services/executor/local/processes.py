@@ -207,7 +207,8 @@ def _become(command: Command, output: int, memory: int | None, parent: int) -> N
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
         if os.getppid() == parent:
-            os.execvpe(command.argv[0], command.argv, command.environment)  # noqa: S606 - no shell is the point
+            argv = command.argv
+            os.execvpe(argv[0], argv, command.environment)  # noqa: S606 - without a shell on purpose
     except OSError as error:
         with contextlib.suppress(OSError):
             os.write(2, f"towpath: could not start {command.argv[0]}: {error}\n".encode())

@@ -132,7 +132,8 @@ class Sandbox:
         return [text for way in ways for text in ("--perms", "0755", "--dir", way)]
 
     def _shm(self) -> list[str]:
-        return ["--perms", "1777", *_size(self.shm_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108 - an empty one, the job's own
+        shm = "/dev/shm"  # noqa: S108 - the job's own
+        return ["--perms", "1777", *_size(self.shm_bytes), "--tmpfs", shm]
 
     def _hide(self) -> list[str]:
         arguments = []

@@ -72,7 +72,7 @@ def _live(order: Order, files: PodFiles, wakes: Wakes, network: Network | None) 
         settle_mounts((order.pods, *order.runner.prefix))
     try:
         status = _Pod(order, files, wakes, network).run()
-    except Exception:  # noqa: BLE001 - the outermost edge of the process: whatever happened, the pod has an end
+    except Exception:  # noqa: BLE001 - the process' last handler: every pod gets an end
         status = Status(
             order.uid, released=True, fault=traceback.format_exc(limit=-3), finished_at=time.time()
         )

@@ -4,13 +4,16 @@ INSERT INTO audit_log (user_id, action, object, details) VALUES ($1, $2, $3, $4)
 
 -- name: token_by_hash
 -- Who a token speaks for; no row when it is unknown, expired, revoked, or its user disabled. $1 hash.
-SELECT t.id AS token_id, t.user_id, t.scopes, u.name, u.is_admin, t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 minute' AS is_stale
+SELECT t.id AS token_id, t.user_id, t.scopes, u.name, u.is_admin, t.last_used_at IS NULL
+  OR t.last_used_at < now() - interval '1 minute' AS is_stale
   FROM api_tokens t JOIN users u ON u.id = t.user_id
- WHERE t.hash = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND u.disabled_at IS NULL;
+ WHERE t.hash = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+   AND u.disabled_at IS NULL;
 
 -- name: touch_token
 -- A token was used; noted at most once a minute. $1 token.
-UPDATE api_tokens SET last_used_at = now() WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
+UPDATE api_tokens SET last_used_at = now() WHERE id = $1
+  AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
 
 -- name: insert_token
 -- $1 user, $2 name, $3 prefix, $4 hash, $5 scopes, $6 expires_at, $7 the token that makes it (NULL: none).
@@ -72,7 +75,8 @@ SELECT id FROM users WHERE is_admin AND disabled_at IS NULL ORDER BY id FOR UPDA
 -- name: change_user
 -- $1 user, $2 name, $3 administrator, $4 disabled; NULL leaves a column as it is.
 UPDATE users SET name = coalesce($2, name), is_admin = coalesce($3, is_admin),
-       disabled_at = CASE WHEN $4::boolean IS NULL THEN disabled_at WHEN $4 THEN coalesce(disabled_at, now()) END
+       disabled_at = CASE WHEN $4::boolean IS NULL THEN disabled_at WHEN $4 THEN coalesce(disabled_at, now())
+         END
  WHERE id = $1
 RETURNING id, name, email, is_admin, created_at, disabled_at;
 

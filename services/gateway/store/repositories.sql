@@ -1,6 +1,8 @@
 -- name: insert_repository
--- $1 forge, $2 forge id, $3 full name, $4 clone URL, $5 hook key, $6 user. No row: name or forge id is registered.
-INSERT INTO repositories (forge, forge_id, full_name, clone_url, hook_key, created_by) VALUES ($1, $2, $3, $4, $5, $6)
+-- $1 forge, $2 forge id, $3 full name, $4 clone URL, $5 hook key, $6 user. No row: name or forge id is
+-- registered.
+INSERT INTO repositories (forge, forge_id, full_name, clone_url, hook_key, created_by) VALUES ($1, $2, $3, $4,
+       $5, $6)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
@@ -14,8 +16,10 @@ UPDATE repositories SET clone_token = $2 WHERE id = $1;
 
 -- name: one_repository
 -- A repository where the user may see it, with the user's role. $1 repository, $2 user, $3 administrator.
-SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id, r.full_name, r.clone_url, r.hook_key, r.hook_target_type, r.version, r.created_by, r.created_at,
-       r.updated_at, r.webhook_secret IS NOT NULL AS has_webhook_secret, r.clone_token IS NOT NULL AS has_clone_token, g.role
+SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id, r.full_name, r.clone_url, r.hook_key,
+  r.hook_target_type, r.version, r.created_by, r.created_at,
+       r.updated_at, r.webhook_secret IS NOT NULL AS has_webhook_secret,
+         r.clone_token IS NOT NULL AS has_clone_token, g.role
   FROM repositories r
   LEFT JOIN grants g ON g.repository_id = r.id AND g.user_id = $2
   LEFT JOIN repository_identities i ON i.repository_id = r.id
@@ -27,8 +31,10 @@ SELECT id, version FROM repositories WHERE id = $1 AND deleted_at IS NULL FOR UP
 
 -- name: list_repositories
 -- $1 user, $2 administrator, $3 before this id, $4 how many, $5 full name, $6 forge.
-SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id, r.full_name, r.clone_url, r.hook_key, r.hook_target_type, r.version, r.created_by, r.created_at,
-       r.updated_at, r.webhook_secret IS NOT NULL AS has_webhook_secret, r.clone_token IS NOT NULL AS has_clone_token, g.role
+SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id, r.full_name, r.clone_url, r.hook_key,
+  r.hook_target_type, r.version, r.created_by, r.created_at,
+       r.updated_at, r.webhook_secret IS NOT NULL AS has_webhook_secret,
+         r.clone_token IS NOT NULL AS has_clone_token, g.role
   FROM repositories r
   LEFT JOIN grants g ON g.repository_id = r.id AND g.user_id = $1
   LEFT JOIN repository_identities i ON i.repository_id = r.id
@@ -38,24 +44,28 @@ SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id, r.full_name,
 
 -- name: change_repository
 -- $1 repository, $2 full name, $3 clone URL, $4 forge id, $5 hook target type; NULL leaves a column as it is.
-UPDATE repositories SET full_name = coalesce($2, full_name), clone_url = coalesce($3, clone_url), forge_id = coalesce($4, forge_id),
+UPDATE repositories SET full_name = coalesce($2, full_name), clone_url = coalesce($3, clone_url),
+  forge_id = coalesce($4, forge_id),
        hook_target_type = coalesce($5, hook_target_type), version = version + 1, updated_at = now()
  WHERE id = $1;
 
 -- name: delete_repository
 -- Its hooks are refused and its events unknown from here on; what happened stays readable. $1 repository.
-UPDATE repositories SET deleted_at = now(), version = version + 1, updated_at = now() WHERE id = $1 AND deleted_at IS NULL RETURNING id;
+UPDATE repositories SET deleted_at = now(), version = version + 1, updated_at = now() WHERE id = $1
+  AND deleted_at IS NULL RETURNING id;
 
 -- name: hook_secrets
 -- All repositories with a secret of their own, with the identity that verified deliveries taught.
-SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id, coalesce(i.full_name, r.full_name) AS full_name, r.hook_key, r.webhook_secret
+SELECT r.id, r.forge, coalesce(r.forge_id, i.forge_id) AS forge_id,
+  coalesce(i.full_name, r.full_name) AS full_name, r.hook_key, r.webhook_secret
   FROM repositories r LEFT JOIN repository_identities i ON i.repository_id = r.id
  WHERE r.deleted_at IS NULL AND r.webhook_secret IS NOT NULL;
 
 -- name: list_grants
 -- Who may do what with a repository. $1 repository, $2 user ids before this one, $3 how many.
 SELECT g.user_id AS id, g.user_id, u.name, u.email, g.role, g.created_at
-  FROM grants g JOIN users u ON u.id = g.user_id WHERE g.repository_id = $1 AND g.user_id < $2 ORDER BY g.user_id DESC LIMIT $3;
+  FROM grants g JOIN users u ON u.id = g.user_id WHERE g.repository_id = $1 AND g.user_id < $2
+    ORDER BY g.user_id DESC LIMIT $3;
 
 -- name: set_grant
 -- $1 repository, $2 user, $3 role. No row: there is no such user.

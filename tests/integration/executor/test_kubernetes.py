@@ -28,10 +28,8 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remot
     attempt = await world.judged_by_itself(wanted)
     assert (attempt["outcome"], attempt["reason"], attempt["exit_code"]) == ("success", None, 0)
     assert attempt["containers"] == ["job"]
-    assert (
-        attempt["log_location"]
-        == f"kubernetes:///{hand.namespace}/{(await hand.pod(wanted))['metadata']['name']}/{attempt['pod_uid']}"
-    )
+    pod = (await hand.pod(wanted))["metadata"]["name"]
+    assert attempt["log_location"] == f"kubernetes:///{hand.namespace}/{pod}/{attempt['pod_uid']}"
     assert (attempt["waiting_for"], attempt["started_at"] is None) == (None, False)
     assert (await world.path(wanted))[-2:] == ["claimed", "finished"]
     assert await world.sent() == ["attempt.claimed", "container.started", "attempt.finished"]

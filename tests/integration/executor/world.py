@@ -61,14 +61,17 @@ class World:
         self.installation = await installation_of(self.store)
         await self.sql.execute(
             """WITH u AS (INSERT INTO users (name, email) VALUES ('mona', 'mona@example.org') RETURNING id),
-            p AS (INSERT INTO repositories (forge, full_name, clone_url, hook_key, created_by) SELECT 'github', 'octo/web', 'file:///nowhere', 'k', id FROM u
-                  RETURNING id),
-            c AS (INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by) SELECT 'ci', '', '{}', id FROM u RETURNING id, created_by),
-            v AS (INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by) SELECT id, 1, '', '{}', created_by FROM c
-                  RETURNING id),
+            p AS (INSERT INTO repositories (forge, full_name, clone_url, hook_key, created_by)
+                  SELECT 'github', 'octo/web', 'file:///nowhere', 'k', id FROM u RETURNING id),
+            c AS (INSERT INTO pipeline_configs (name, yaml_config, repository_keys, created_by)
+                  SELECT 'ci', '', '{}', id FROM u RETURNING id, created_by),
+            v AS (INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by)
+                  SELECT id, 1, '', '{}', created_by FROM c RETURNING id),
             e AS (INSERT INTO events (kind, repository_id, repository, ref, branch, sha, trusted, received_at)
-                  SELECT 'push', id, 'octo/web', 'refs/heads/main', 'main', repeat('a', 40), true, now() FROM p RETURNING id, repository_id)
-            INSERT INTO pipeline_runs (pipeline_config_id, revision_id, event_id, number, triggered_by, repository_id, event_kind, timeout_seconds)
+                  SELECT 'push', id, 'octo/web', 'refs/heads/main', 'main', repeat('a', 40), true, now()
+                    FROM p RETURNING id, repository_id)
+            INSERT INTO pipeline_runs (pipeline_config_id, revision_id, event_id, number, triggered_by,
+                                       repository_id, event_kind, timeout_seconds)
             SELECT c.id, v.id, e.id, 1, 'github:mona', e.repository_id, 'push', 600 FROM c, v, e"""
         )
 

@@ -25,7 +25,8 @@ class History:
 
     async def event(self, repository_id: int | None, **fields: Any) -> int:
         columns = {
-            "kind": "push", "repository_id": repository_id, "repository": "octo/web", "ref": "refs/heads/main", "branch": "main",
+            "kind": "push", "repository_id": repository_id, "repository": "octo/web",
+            "ref": "refs/heads/main", "branch": "main",
             "sha": "a" * 40, "sender_login": "mona", "trusted": True, "received_at": AT,
         } | fields  # fmt: skip
         return await self._insert("events", columns)
@@ -39,8 +40,10 @@ class History:
         )
         row = await self.connection.fetchrow(query, pipeline["id"])
         columns = {
-            "pipeline_config_id": pipeline["id"], "revision_id": row["revision_id"], "event_id": event_id, "number": row["runs"] + 1,
-            "triggered_by": "github:mona", "repository_id": repository_id, "event_kind": "push", "branch": "main", "sha": "a" * 40, "timeout_seconds": 3600,
+            "pipeline_config_id": pipeline["id"], "revision_id": row["revision_id"], "event_id": event_id,
+            "number": row["runs"] + 1,
+            "triggered_by": "github:mona", "repository_id": repository_id, "event_kind": "push",
+            "branch": "main", "sha": "a" * 40, "timeout_seconds": 3600,
         } | fields  # fmt: skip
         run_id = await self._insert("pipeline_runs", columns)
         await self.connection.execute(
@@ -65,7 +68,8 @@ class History:
         )
 
     async def attempt(self, job_id: int, number: int = 1, **fields: Any) -> int:
-        columns = {"job_id": job_id, "number": number, "cluster": "local", "creation_token": f"token-{job_id}-{number}", "status": "claimed", "claimed_at": AT,
+        columns = {"job_id": job_id, "number": number, "cluster": "local",
+            "creation_token": f"token-{job_id}-{number}", "status": "claimed", "claimed_at": AT,
                    "containers": ["clone", "job"]}  # fmt: skip
         return await self._insert("attempts", columns | fields)
 

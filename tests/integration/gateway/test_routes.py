@@ -65,7 +65,8 @@ async def test_no_route_shows_or_changes_what_is_somebody_elses(served: Serving,
     (await served.deliver(b"{}", X_GitHub_Delivery="d-1")).expect(202)
     token_id = (await owner.get("/tokens")).json["items"][0]["id"]
     ids = {
-        "pipelines": pipeline["id"], "runs": run_id, "commands": command_id, "events": event_id, "repositories": repository["id"], "tokens": token_id,
+        "pipelines": pipeline["id"], "runs": run_id, "commands": command_id, "events": event_id,
+        "repositories": repository["id"], "tokens": token_id,
     }  # fmt: skip
 
     for route in OWNED:
@@ -150,8 +151,10 @@ async def test_an_unknown_path_is_a_problem_too(served: Serving, path: str) -> N
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 400), (b"{", 400), (b"\xff", 400), (b"[" * 100_000, 400), (b'{"name": NaN}', 422), (b"[]", 422), (b'"x"', 422), (b"null", 422), (b"{}", 422),
-        (b'{"yaml_config": 1}', 422), (b'{"yaml_config": "", "x": 1}', 422), (b'{"yaml_config": "\\u0000"}', 422), (b'{"yaml_config": "\\ud800"}', 422),
+        (b"", 400), (b"{", 400), (b"\xff", 400), (b"[" * 100_000, 400), (b'{"name": NaN}', 422), (b"[]", 422),
+        (b'"x"', 422), (b"null", 422), (b"{}", 422),
+        (b'{"yaml_config": 1}', 422), (b'{"yaml_config": "", "x": 1}', 422),
+        (b'{"yaml_config": "\\u0000"}', 422), (b'{"yaml_config": "\\ud800"}', 422),
         (b'{"yaml_config": "\\udc00 x"}', 422), (b'{"yaml_config": "a", "yaml_config": "b"}', 200),
     ],
 )  # fmt: skip

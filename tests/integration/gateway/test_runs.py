@@ -151,10 +151,13 @@ async def test_filters_narrow_the_list(story: Story) -> None:
     )
     name = story.repository["full_name"]
     expected = {
-        "": [two, one], "status=failed": [one], "status=pending": [], f"pipeline_config_id={story.pipeline['id']}": [two, one], "pipeline_config_id=999999": [],
-        f"repository={name}": [two, one], f"repository={name.upper()}": [two, one], "repository=octo/none": [], "branch=topic": [one],
+        "": [two, one], "status=failed": [one], "status=pending": [],
+        f"pipeline_config_id={story.pipeline['id']}": [two, one], "pipeline_config_id=999999": [],
+        f"repository={name}": [two, one], f"repository={name.upper()}": [two, one],
+        "repository=octo/none": [], "branch=topic": [one],
         f"sha={'b' * 40}": [two],
-        "event=tag": [two], "created_after=2026-11-20T10:00:00Z": [two, one], "created_before=2026-11-20T10:00:00Z": [],
+        "event=tag": [two], "created_after=2026-11-20T10:00:00Z": [two, one],
+        "created_before=2026-11-20T10:00:00Z": [],
         "created_after=2026-11-20T12:00:00%2B01:00": [two], "created_after=2026-11-20T12:00:00+01:00": [two],
         "created_before=2026-11-20T11:00:00.000001Z": [two, one],
         "started_after=2026-11-20T10:00:00Z": [one], "started_before=2026-11-20T10:00:00Z": [],
@@ -174,8 +177,10 @@ async def test_filters_narrow_the_list(story: Story) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "status=unknown", "created_after=2026-11-20T10:00:00", "created_after=2026-11-20", "created_after=1700000000", "created_after=yesterday",
-        "event=merge", "created_after=2026-13-20T10:00:00Z", "created_after=0001-01-01T00:00:00%2B14:00", "pipeline_config_id=0",
+        "status=unknown", "created_after=2026-11-20T10:00:00", "created_after=2026-11-20",
+        "created_after=1700000000", "created_after=yesterday",
+        "event=merge", "created_after=2026-13-20T10:00:00Z", "created_after=0001-01-01T00:00:00%2B14:00",
+        "pipeline_config_id=0",
         "pipeline_config_id=9223372036854775808", "branch=%00",
     ],
 )  # fmt: skip
@@ -268,8 +273,10 @@ class TestCommands:
 
     @pytest.mark.parametrize(
         ("kind", "status", "code"),
-        [("cancel", "success", "already_finished"), ("cancel", "skipped", "already_finished"), ("retry", "success", "not_retryable"),
-         ("retry", "running", "not_retryable"), ("retry", "skipped", "not_retryable"), ("retry", "pending", "not_retryable")],
+        [("cancel", "success", "already_finished"), ("cancel", "skipped", "already_finished"),
+        ("retry", "success", "not_retryable"),
+         ("retry", "running", "not_retryable"), ("retry", "skipped", "not_retryable"),
+         ("retry", "pending", "not_retryable")],
     )  # fmt: skip
     async def test_what_cannot_be_done_is_refused_at_once(
         self, story: Story, kind: str, status: str, code: str

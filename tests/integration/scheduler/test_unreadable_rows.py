@@ -102,7 +102,8 @@ async def test_a_retry_of_what_failed_runs_a_job_again_whose_definition_cannot_b
 async def test_a_word_about_trying_again_that_cannot_be_read_means_never(world: World) -> None:
     first, _ = await two_runs(world)
     await world.sql.execute(
-        """UPDATE jobs SET definition = jsonb_set(definition, '{retry}', '{"infra": "often"}') WHERE id = $1""",
+        """UPDATE jobs SET definition = jsonb_set(definition, '{retry}', '{"infra": "often"}')
+            WHERE id = $1""",
         first,
     )
     await world.run_job(first, "error", "evicted")

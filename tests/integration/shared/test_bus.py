@@ -251,7 +251,8 @@ async def test_publishes_that_no_queue_takes_do_not_use_the_connection_up(bus: B
         with pytest.raises(Transient, match="no queue took"):
             await bus.publish_bytes(b"{}", "nobody.listens", kind="nothing")
     connection = await bus._publishing.connection()
-    channels = getattr(connection.transport, "connection").channels  # noqa: B009 - not part of aio-pika's interface
+    inner = getattr(connection.transport, "connection")  # noqa: B009 - not in aio-pika's interface
+    channels = inner.channels
     assert len(channels) <= 3
 
 

@@ -89,7 +89,7 @@ class FakeApi:
                 self.end_headers()
                 self.wfile.write(told.raw)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 return

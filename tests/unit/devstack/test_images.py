@@ -49,7 +49,10 @@ def test_every_secret_that_is_passed_is_mounted() -> None:
 
 
 def test_of_pips_configuration_only_where_packages_come_from_goes_into_the_build() -> None:
-    printed = ":env:.index-url='https://mirror.example/simple'\nglobal.cert='/etc/ssl/ca.pem'\nglobal.trusted-host='mirror.example'\n"
+    printed = (
+        ":env:.index-url='https://mirror.example/simple'\n"
+        "global.cert='/etc/ssl/ca.pem'\nglobal.trusted-host='mirror.example'\n"
+    )
     assert (
         pip_configuration(printed)
         == "[global]\nindex-url = https://mirror.example/simple\ntrusted-host = mirror.example\n"

@@ -12,7 +12,7 @@ GOOD = "postgresql://towpath:W9s2kQ@db.example:5432/towpath"
 
 
 def database(url: str, **fields: object) -> DatabaseSettings:
-    return DatabaseSettings(database_url=SecretStr(url), **fields)  # type: ignore[arg-type] # whatever a test sets
+    return DatabaseSettings(database_url=SecretStr(url), **fields)  # type: ignore[arg-type] # any of them
 
 
 @pytest.mark.parametrize(

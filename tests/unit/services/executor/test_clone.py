@@ -200,4 +200,5 @@ def hanging(folder: Path) -> str:
 
 
 async def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]  # noqa: ASYNC240 - the kernel answers at once
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()]  # noqa: ASYNC240 - does not block

@@ -48,7 +48,8 @@ def test_from_any_line_on_the_rest_is_shown(lines: list[bytes], has_last_feed: b
 
 
 def test_marks_of_steps_stand_between_the_lines() -> None:
-    raw = f"{step_markers.begin(NONCE, 1, 'pytest')}\nhello\nno feed::towpath-{NONCE}::end 1 3\nafter\n".encode()
+    begin = step_markers.begin(NONCE, 1, "pytest")
+    raw = f"{begin}\nhello\nno feed::towpath-{NONCE}::end 1 3\nafter\n".encode()
     assert shown(chunk_of(10, raw), 1, NONCE) == [
         Marked(10, StepBegin(1, "pytest")),
         Said(11, ("hello", "no feed"), 12),

@@ -23,7 +23,8 @@ def stream(number: int, epoch: int = 1) -> Stream:
 
 def append(number: int, seq: int = 0, size: int = 10, epoch: int = 1, **more: object) -> Append:
     segment = Segment(seq, seq + 1, 1, NOW, NOW, size, b"x" * size)
-    return Append(stream(number, epoch), Position(seq + 1, seq + 2, (seq + 1) * size), (segment,), **more)  # type: ignore[arg-type]  # cursor, sha256
+    position = Position(seq + 1, seq + 2, (seq + 1) * size)
+    return Append(stream(number, epoch), position, (segment,), **more)  # type: ignore[arg-type]  # any field
 
 
 class Kept:

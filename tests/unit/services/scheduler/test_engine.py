@@ -5,6 +5,7 @@ jobs have.
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +40,8 @@ def job(run: RunState, name: str) -> JobState:
 
 
 def changed(run: RunState, name: str, **values: object) -> RunState:
-    return replace(run, jobs=tuple(replace(one, **values) if one.name == name else one for one in run.jobs))  # type: ignore[arg-type] - any field
+    changes: Any = values
+    return replace(run, jobs=tuple(replace(one, **changes) if one.name == name else one for one in run.jobs))
 
 
 def admitted(run: RunState, *names: str) -> RunState:

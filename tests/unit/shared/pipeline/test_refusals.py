@@ -184,7 +184,10 @@ def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
 
 LATER = [
     *[(key, with_top(f"{key}: x"), key) for key in ("priority",)],
-    *[(key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}") for key in ("schedule", "manual")],
+    *[
+        (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
+        for key in ("schedule", "manual")
+    ],
     ("paths", push("push: { paths: [src/**] }"), "on.push.paths"),
     *[(key, push(f"pull_request: {{ {key}: x }}"), f"on.pull_request.{key}") for key in ("paths", "forks")],
     *[
@@ -193,7 +196,10 @@ LATER = [
             "matrix", "artifacts", "cache", "secrets", "outputs", "cluster", "allow_failure", "if",
         )
     ],
-    *[(key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}") for key in ("submodules", "lfs")],
+    *[
+        (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
+        for key in ("submodules", "lfs")
+    ],
     ("script", with_job("retry: { script: 0 }"), f"{JOB}.retry.script"),
 ]  # fmt: skip
 
@@ -263,9 +269,9 @@ def test_a16_a_variable_that_bash_keeps_for_itself_is_refused(name: str) -> None
 
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
-    assert (
-        problem.hint
-        == "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, timeout, user"
+    assert problem.hint == (
+        "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, "
+        "timeout, user"
     )
 
 
