@@ -1,4 +1,4 @@
-"""The services, each `python -m services.<name>`.
+"""The services. Each is started with `python -m services.<name>`.
 
-They never import one another; they meet in tables and messages.
+Services never import one another. They communicate through tables and messages.
 """

@@ -1,1 +1,1 @@
-"""The gateway: the one door for forges, people and programs."""
+"""The gateway: the only entry point for forges, people and programs."""

@@ -1,7 +1,7 @@
-"""The gateway: accepts webhooks so that they survive anything, and serves the HTTP API.
+"""The gateway: accepts webhooks, stores them durably, and serves the HTTP API.
 
-It is the only writer of users, tokens, repositories, grants, pipelines, deliveries and commands. It may be
-killed at any moment and run in several replicas.
+It is the only writer of users, tokens, repositories, grants, pipelines, deliveries and commands. Several
+replicas may run at once, and each may be killed at any moment without losing an accepted webhook.
 """
 
 import asyncio

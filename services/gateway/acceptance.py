@@ -1,7 +1,15 @@
-"""Accepting a delivery: durable in Postgres, or durable in the inlet, or refused. Nothing in between.
+"""Makes a delivery durable in Postgres or in the fallback queue, or refuses it.
 
-The answer is known within `database_wait_seconds` + `inlet_wait_seconds`. A commit whose answer is lost
-counts as Postgres away: the copy that then comes through the inlet is absorbed.
+The webhook handler calls `accept()`, which returns within about `database_wait_seconds` plus
+`inlet_wait_seconds`.
+
+1. Normally the delivery is stored in Postgres by the group commit.
+2. If Postgres does not confirm the commit in time, the delivery is published to the fallback queue. The
+   commit may still succeed. The second copy, which arrives later through the queue, is then recognised as a
+   duplicate.
+3. After several failures in a row the circuit opens, and deliveries go to the fallback queue at once. `run()`
+   probes Postgres and closes the circuit.
+4. If the fallback queue fails too, `Unavailable` is raised. The sender must deliver again.
 """
 
 import asyncio
@@ -25,11 +33,11 @@ PROBE_SECONDS = 0.5
 
 
 class Unavailable(Exception):
-    """Neither Postgres nor the inlet took it. Nothing is promised."""
+    """Neither Postgres nor the fallback queue has confirmed the delivery."""
 
 
 class Acceptance:
-    """The way of every webhook into the record."""
+    """Stores every webhook in Postgres or in the fallback queue."""
 
     def __init__(self, commit: Commit, inlet: Inlet, database: Database, wait_seconds: float) -> None:
         self._inlet = inlet
@@ -38,13 +46,14 @@ class Acceptance:
         self._groups = GroupCommit(commit, self._circuit, wait_seconds)
 
     async def can_accept(self) -> bool:
-        """Whether a webhook would be accepted: one of the two is enough."""
+        """Return True if Postgres or the fallback queue can accept a webhook."""
         return (not self._circuit.is_open and await self._answers()) or await self._inlet.answers()
 
     async def accept(self, delivery: Delivery) -> Kept:
-        """Returns when the delivery survives anything.
+        """Store the delivery and return when it is durable.
 
-        Raises Unavailable, or Refused when the record will never take this row.
+        Raises Unavailable if neither Postgres nor the fallback queue confirms it, or Refused if the row
+        violates a constraint and can never be stored.
         """
         if not self._circuit.is_open:
             try:
@@ -80,7 +89,7 @@ class Acceptance:
         return Kept(delivery.delivery_id, is_duplicate=False)
 
     async def run(self) -> None:
-        """Probes Postgres while the circuit is open: no webhook pays for finding out that it is back."""
+        """Probe Postgres while the circuit is open, so that no webhook has to wait for the attempt."""
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             if self._circuit.is_open and await self._answers():

@@ -1,7 +1,7 @@
-"""The gateway as an aiohttp application: the routes of the table, and an answer on purpose for everything
-else.
+"""Builds the aiohttp application of the gateway from the table of routes.
 
-There is no middleware: webhooks pay for nothing but their own handler.
+Every other request gets an explicit answer: 404 for an unknown path, 405 for an unknown method. There is no
+middleware, so a webhook runs only its own handler.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def build_app(gateway: Gateway) -> web.Application:
-    """Health routes are added by `shared.service`."""
+    """Build the application. `shared.service` adds the health routes."""
     app = web.Application()
     by_path: dict[str, list[Route]] = {}
     for route in ROUTES:
@@ -82,7 +82,7 @@ async def _unknown(request: web.Request) -> web.StreamResponse:
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """Answers `Expect: 100-continue`; no other expectation can be met (RFC 9110, 10.1.1)."""
+    """Answer `Expect: 100-continue`. Any other expectation is refused with 417 (RFC 9110, 10.1.1)."""
     if request.headers.get("Expect", "").lower() != "100-continue":
         return Problem(417, "expectation_failed", "Only Expect: 100-continue is understood.").response()
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -95,5 +95,5 @@ async def _end_streams(gateway: Gateway, _app: web.Application) -> None:
 
 
 async def _end_workers(gateway: Gateway, _app: web.Application) -> None:
-    """After the last request."""
+    """Stop the pipeline workers. aiohttp calls this after the last request."""
     await gateway.pipelines.close()

@@ -1,7 +1,8 @@
-"""From the Authorization header to a caller.
+"""Finds the caller of a request from its Authorization header.
 
-Form and checksum are checked before anything is looked up. Answers are kept for a few seconds, so a revoked
-token works at most that long in other gateways, and not at all here.
+Form and checksum of a token are checked before the database is read. Results are cached for a few seconds. A
+revoked token therefore works for at most that long in other gateways. The gateway that revokes it clears its
+cache at once.
 """
 
 import time
@@ -18,15 +19,17 @@ LONGEST_HEADER = 200
 
 
 class Callers:
-    """Who is behind a token."""
+    """The callers of valid tokens, cached by the hash of the token."""
 
     def __init__(self, store: GatewayStore) -> None:
         self._store = store
         self._kept: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Raises Problem 401 for a token that is missing, malformed, unknown, expired or revoked; Transient
-        while the record is away.
+        """Return the caller of a token.
+
+        Raises Problem 401 if the token is missing, malformed, unknown, expired or revoked, and Transient
+        while Postgres is unavailable.
         """
         token_hash = hash_token(_token(authorization))
         kept = self._kept.get(token_hash)
@@ -44,7 +47,7 @@ class Callers:
         return caller
 
     def forget(self) -> None:
-        """After a change of users or tokens."""
+        """Clear the cache. Must be called after a change of users or tokens."""
         self._kept.clear()
 
 

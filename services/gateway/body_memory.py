@@ -1,11 +1,12 @@
-"""The memory that request bodies may use, over all requests of one gateway.
+"""Limits the memory that request bodies use, over all requests of one gateway.
 
-1. A body takes memory as it arrives. A large one takes the rest of its announced size once its first bytes
-   have come, so that it can be read to its end.
-2. A part of the memory is a reserve for small bodies: large ones can't use it.
-3. Where there is too little, a body waits. Meanwhile unfinished bodies give way when they are slow, or when
-   their address holds more than the waiting one's would. So slow senders can't keep others out.
-4. A body that came whole with its headers is in memory already. It is counted, and never waits.
+1. A body takes memory as it arrives. A body of more than 1 MiB takes the rest of its announced size after its
+   first bytes have arrived, so that it can be read to its end.
+2. Part of the memory is reserved for small bodies. Large bodies cannot use it.
+3. If there is too little memory, a body waits. Meanwhile, unfinished bodies are dropped one by one: those
+   that are slow, and those whose address holds more memory than the waiting body's address would. So slow
+   senders cannot block others.
+4. A body that arrived completely with its headers is in memory already. It is counted and never waits.
 """
 
 import asyncio
@@ -13,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SMALL_BYTES = 1 << 20
-"""Bodies of this size may use the reserve. Nearly all webhooks are smaller."""
+"""Bodies up to this size may use the reserve. Nearly all webhooks are smaller."""
 SLOW_SECONDS = 1.0
-"""A body without its share of bytes for this long gives way when others wait."""
+"""A body that has not received enough bytes for this long is dropped if others wait for memory."""
 _LOOK_SECONDS = 0.1
 
 
 class BodyMemory:
-    """The bytes of bodies that are held at this moment."""
+    """The memory held by request bodies at this moment."""
 
     def __init__(self, limit_bytes: int, reserve_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -33,7 +34,7 @@ class BodyMemory:
 
     @contextmanager
     def share(self, address: str = "") -> Iterator["Share"]:
-        """One request's part of the memory, given back when its answer is made."""
+        """Provide one request's share of the memory, and release it when the block ends."""
         share = Share(self, address)
         try:
             yield share
@@ -42,19 +43,19 @@ class BodyMemory:
             self.release(share)
 
     def count(self, share: "Share", size: int) -> None:
-        """Take memory without asking: the bytes are here."""
+        """Take memory without waiting. Used for bytes that have already arrived."""
         self.free_bytes -= size
         share.held_bytes += size
         self._held_by[share.address] = self._held_by.get(share.address, 0) + size
 
     async def take(self, share: "Share", size: int, *, is_small: bool) -> None:
-        """Take memory, when there is some. Waits without a limit of its own."""
+        """Take memory, and wait until enough is free. Has no time limit of its own."""
         if self._fits(size, is_small):
             self.count(share, size)
         elif is_small:
             await self._wait_for(share, size, is_small=True)
         else:
-            async with self._large:  # in the order of their coming
+            async with self._large:  # large bodies get memory in the order of arrival
                 await self._wait_for(share, size, is_small=False)
 
     def can_ever_fit(self, size: int, *, is_small: bool) -> bool:
@@ -112,21 +113,21 @@ class BodyMemory:
 
 
 class Share:
-    """What one request holds."""
+    """The memory of one request, and the state of its body."""
 
     def __init__(self, memory: BodyMemory, address: str) -> None:
         self.memory = memory
         self.address = address
         self.held_bytes = 0
         self.is_waiting = False
-        """For memory: then it is not its sender who is slow."""
+        """True while the body waits for memory. Its sender is not considered slow then."""
         self.was_waiting = False
-        """The same, still true when the wait was ended."""
+        """Like `is_waiting`, but stays true if the wait was interrupted."""
         self.is_displaced = False
         self.since = 0.0
-        """When it last had its share of bytes; an instant of the event loop."""
+        """Start of the current rate window, in seconds of the event loop's clock."""
         self.timer: asyncio.Timeout | None = None
-        """Ends the reading of the body."""
+        """The timeout that ends the reading of the body."""
 
     def displace(self) -> None:
         if self.timer is not None:

@@ -1,10 +1,10 @@
-"""`python -m services.gateway.bootstrap`: makes the first administrator where there is none, and prints the
-token once.
+"""`python -m services.gateway.bootstrap`: creates the first administrator and prints a token once.
 
-With `--new-token` it prints another token of an administrator. A token that was made through the API ends
-with the token that made it, so this is how an administrator's first token is replaced.
+It does nothing if there is an administrator already. With `--new-token` it prints another token of an
+administrator. A token created through the API ends with the token that created it, so an administrator's
+first token has to be replaced with this option.
 
-Safe to run again and by several replicas at once: whoever comes second finds the administrator.
+Safe to run again and in several replicas at once: the second one finds the administrator.
 """
 
 import argparse
@@ -22,9 +22,9 @@ EMAIL = "admin@towpath.invalid"
 
 
 async def make_first_admin(settings: DatabaseSettings, email: str) -> str | None:
-    """The administrator's token; None when there is an administrator already.
+    """Create the first administrator and return its token, or None if there is an administrator already.
 
-    Raises ValueError when somebody else has the e-mail address.
+    Raises ValueError if another user has the e-mail address.
     """
     token = new_token()
     async with open_database(settings) as database, open_store(database, None).transaction() as work:
@@ -41,7 +41,10 @@ async def make_first_admin(settings: DatabaseSettings, email: str) -> str | None
 
 
 async def add_admin_token(settings: DatabaseSettings, email: str) -> str:
-    """Another token of an administrator, which ends with no other one. Raises ValueError if there is none."""
+    """Create another token of an administrator, independent of the administrator's other tokens.
+
+    Raises ValueError if the e-mail address belongs to no active administrator.
+    """
     token = new_token()
     async with open_database(settings) as database, open_store(database, None).transaction() as work:
         user = await work.user_by_email(email.lower())

@@ -1,14 +1,14 @@
-"""Whether Postgres is worth trying. Pure: it counts what it is told.
+"""A circuit breaker for Postgres.
 
-After a few failures in a row the circuit is open: deliveries go straight to the inlet and pay no waiting
-time. Only a probe that succeeds closes it.
+After `FAILURES_TO_OPEN` failures in a row the circuit is open. Deliveries then go straight to the fallback
+queue and do not wait for Postgres. A successful probe closes the circuit.
 """
 
 FAILURES_TO_OPEN = 3
 
 
 class Circuit:
-    """Closed: try. Open: don't, until `succeeded` is told."""
+    """Counts consecutive failures. While open, Postgres must not be tried until `succeeded` is called."""
 
     def __init__(self) -> None:
         self._failures = 0

@@ -1,12 +1,11 @@
-"""Connections of strangers are bounded in number and in time.
+"""Limits client connections in number and in time.
 
-1. A new connection has to send the whole head of a request within `head_seconds`. The head of each further
-   request has as much time from its first byte. A connection without a request is closed after
-   `idle_seconds`.
-2. At the limit a new connection takes the place of the one that has waited longest for a head. Connections
-   whose requests are being answered stay.
-3. Where all are being answered, the new one is refused with a problem that names the limit.
-4. A client that does not read its answer is let go after `send_seconds`.
+1. A new connection has to send the complete head of a request within `head_seconds`. Each further request has
+   the same time from its first byte. An idle connection is closed after `idle_seconds`.
+2. At the limit, a new connection replaces the one that has waited longest for a head. Connections whose
+   requests are being answered are kept.
+3. If all connections are being answered, the new one is refused with a problem that names the limit.
+4. A client that does not read its answer is disconnected after `send_seconds`.
 """
 
 import asyncio
@@ -25,9 +24,9 @@ from shared.seldom import Seldom
 
 _log = structlog.get_logger()
 BACKLOG = 1024
-"""Connections that the kernel keeps until they are accepted. As many descriptors are left free."""
+"""Connections that the kernel queues until they are accepted. The same number of descriptors is kept free."""
 _OWN_DESCRIPTORS = 256
-"""Of the database, the broker, logs, and threads."""
+"""Descriptors reserved for the database, the broker, logs and threads."""
 _FEWEST = 128
 
 
@@ -49,9 +48,10 @@ def connection_limits(settings: GatewaySettings) -> ConnectionLimits:
 
 
 def _affordable(wanted: int) -> int:
-    """So many connections, or fewer where the process may not open so many descriptors.
+    """Return the wanted number of connections, or fewer if the process may not open enough descriptors.
 
-    Raises the soft limit of descriptors to the hard one.
+    Raises the soft limit of descriptors to the hard one. Never returns less than `_FEWEST`, unless less is
+    wanted.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -68,14 +68,14 @@ def _affordable(wanted: int) -> int:
 
 
 class Closable(Protocol):
-    """An open connection, in whatever state."""
+    """An open connection, with or without a request handler."""
 
     def force_close(self) -> None:
-        """Closes it at once."""
+        """Close the connection at once."""
 
 
 class Connections:
-    """All open connections of a gateway, and which of them wait for a request, longest first."""
+    """All open connections of a gateway, and those that wait for a request, the longest waiting first."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -89,7 +89,7 @@ class Connections:
         return len(self._open)
 
     def admit(self, connection: Closable) -> bool:
-        """Counts a new connection. False: there is no room, and none can be made."""
+        """Count a new connection. Return False if there is no room and no waiting connection to close."""
         if len(self._open) >= self.limits.connections:
             oldest = next(iter(self._waiting), None)
             if oldest is None:
@@ -103,11 +103,11 @@ class Connections:
         return True
 
     def begin(self, connection: Closable) -> None:
-        """A request of it has come."""
+        """Record that a request has arrived on the connection."""
         self._waiting.pop(connection, None)
 
     def wait(self, connection: Closable) -> None:
-        """Its request is answered."""
+        """Record that the connection's request is answered. It now waits for the next one."""
         if connection in self._open:
             self._waiting.pop(connection, None)
             self._waiting[connection] = None
@@ -118,7 +118,7 @@ class Connections:
 
 
 class TimedConnection(web.RequestHandler):
-    """A connection that keeps to the limits."""
+    """A connection with a request handler that enforces the limits."""
 
     def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*args, keepalive_timeout=connections.limits.idle_seconds, **options)
@@ -127,7 +127,7 @@ class TimedConnection(web.RequestHandler):
         self._send_timer: asyncio.TimerHandle | None = None
         self._has_begun = False
         self.received_before = b""
-        """Bytes that came before this handler was made."""
+        """Bytes that arrived before this handler was created."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -147,7 +147,7 @@ class TimedConnection(web.RequestHandler):
         if self._request_count != before:
             self._forget_head()
             self._connections.begin(self)
-        elif data and self._waiter is not None and not self._waiter.done():  # else it belongs to a body
+        elif data and self._waiter is not None and not self._waiter.done():  # the data is not part of a body
             self._has_begun = True
             self._expect_head()
 
@@ -204,11 +204,11 @@ class TimedConnection(web.RequestHandler):
         connected = self.transport.get_extra_info("socket")
         connected.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )  # what it did not read is thrown away
+        )  # discard the data that the client did not read
         self.transport.abort()
 
     def _answer_and_close(self, problem: Problem) -> None:
-        """Without a request: there is none."""
+        """Send a problem and close the connection. No request object exists at this point."""
         if self.transport is not None:
             self.transport.write(problem.raw())
         self.force_close()

@@ -1,6 +1,7 @@
-"""What gateways hear on the bus: effects of commands, and whatever a live view may have to look at again.
+"""Handles the gateway's messages: applied commands, and changes that live logs may have to show.
 
-Doorbells only; missing one costs a moment.
+Every gateway receives these messages. They are notifications only: if one is lost, the periodic checks of
+`Effects` and `LiveLogs` find the change a little later.
 """
 
 from services.gateway.effects import Effects
@@ -17,7 +18,7 @@ from shared.messages import (
 
 
 async def on_live(effects: Effects, live: LiveLogs, message: Message) -> None:
-    """Wake whoever waits for this."""
+    """Wake the requests that wait for this change. Other messages are ignored."""
     match message:
         case CommandApplied():
             effects.applied(message.command_ids)

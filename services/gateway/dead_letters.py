@@ -1,8 +1,7 @@
-"""Dead letters: taken from the broker into the record, where people find them, and given back when somebody
-asks.
+"""Moves dead letters from the broker to Postgres, where administrators can list and replay them.
 
-A letter is one row for each queue in which the message died, however often it is told of. Replaying is safe
-to repeat, as every handler is.
+A message has one row for each queue in which it died, even if it dies there several times. Replaying is safe
+to repeat, because every handler is.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ MOST_DETAIL = 500
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A message and why nobody could take it."""
+    """A message that could not be handled, with the cause."""
 
     body: bytes
     cause: str
@@ -31,12 +30,18 @@ class Dead:
 
 
 async def on_dead(store: GatewayStore, queue: str, arrived: Sequence[Arrived]) -> None:
-    """What the broker laid into the dead letters of this queue. Raises Transient: the broker keeps them."""
+    """Store messages from the dead letter queue of `queue`.
+
+    Raises Transient if Postgres is unavailable. The broker then keeps the messages.
+    """
     await bury(store, queue, [Dead(one.body, one.cause or "rejected") for one in arrived])
 
 
 async def on_unreadable(store: GatewayStore, arrived: Sequence[Arrived]) -> None:
-    """What services laid aside of their outboxes. Raises Transient: the broker keeps it."""
+    """Store messages that services could not read from their outboxes.
+
+    Raises Transient if Postgres is unavailable. The broker then keeps the messages.
+    """
     await bury(
         store,
         "outbox",
@@ -45,7 +50,7 @@ async def on_unreadable(store: GatewayStore, arrived: Sequence[Arrived]) -> None
 
 
 async def bury(store: GatewayStore, queue: str, letters: Sequence[Dead]) -> None:
-    """Keep these. One that is there already is dead again, and may be replayed again. Raises Transient."""
+    """Store these dead letters. A letter that was replayed becomes open again. Raises Transient."""
     async with store.transaction() as work:
         for letter in letters:
             detail = letter.detail.replace("\0", "")[:MOST_DETAIL]

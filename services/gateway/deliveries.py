@@ -1,4 +1,4 @@
-"""A delivery as the gateway keeps it, and its way through a message of the inlet. Pure."""
+"""The stored form of a delivery, and its conversion to and from a message of the fallback queue."""
 
 import base64
 import hashlib
@@ -11,21 +11,21 @@ import zstandard
 from shared.messages import DeliveryKept
 
 LARGE_BYTES = 256 * 1024
-"""From here on hashing and compressing take longer than the event loop may be held."""
+"""Hashing and compressing a body of this size or more would block the event loop for too long."""
 
 _compressor = zstandard.ZstdCompressor(level=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One HTTP POST of a forge, verified, as it is stored."""
+    """One verified HTTP POST of a forge, in its stored form."""
 
     source: str
     delivery_id: str
     event_type: str
     headers: Mapping[str, str]
     body: bytes
-    """zstd of the raw bytes"""
+    """The raw bytes, compressed with zstd."""
     body_sha256: bytes
     body_bytes: int
     hook_key: str | None
@@ -35,7 +35,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a delivery says beside its body."""
+    """The fields of a delivery except its body."""
 
     source: str
     delivery_id: str
@@ -46,7 +46,11 @@ class Envelope:
 
 
 def sealed(envelope: Envelope, raw: bytes) -> Delivery:
-    """The delivery of these raw bytes. Not for two threads at once while they are small."""
+    """Create a delivery from its envelope and its raw bytes.
+
+    Bodies smaller than `LARGE_BYTES` share one compressor, so they must not be compressed in several threads
+    at once.
+    """
     compressor = _compressor if len(raw) < LARGE_BYTES else zstandard.ZstdCompressor(level=1)
     return Delivery(
         source=envelope.source,

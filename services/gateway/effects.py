@@ -1,4 +1,8 @@
-"""Waiting for what becomes of a command: woken by the scheduler's message, and by looking."""
+"""Lets a request wait for the effect of its command.
+
+The request is woken by the scheduler's message `command.applied`. It also reads the command's row every
+`LOOK_SECONDS`, so a lost message only delays it.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,20 +16,23 @@ WAIT_SECONDS = 2.0
 
 
 class Effects:
-    """Requests that wait for their command's effect."""
+    """The requests that wait for the effect of a command."""
 
     def __init__(self, store: GatewayStore) -> None:
         self._store = store
         self._waiting: dict[int, set[asyncio.Event]] = {}
 
     def applied(self, command_ids: Iterable[int]) -> None:
-        """These commands have their effect."""
+        """Wake the requests that wait for these commands."""
         for command_id in command_ids:
             for event in self._waiting.get(command_id, ()):
                 event.set()
 
     async def wait(self, command_id: int, caller: Caller) -> Any:
-        """The command's row with its effect, or without one when it takes longer than a request may wait."""
+        """Return the command's row, with its effect if that is stored within `WAIT_SECONDS`.
+
+        Returns None if the caller may not see the command.
+        """
         event = asyncio.Event()
         self._waiting.setdefault(command_id, set()).add(event)
         try:

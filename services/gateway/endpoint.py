@@ -1,5 +1,8 @@
-"""From a route to an aiohttp handler: token, path, query and body are understood in this order, and every way
-out is an answer on purpose.
+"""Turns a route into an aiohttp handler.
+
+The handler checks token, path, query and body in this order, and then calls the route's own handler. Every
+exception is turned into an answer: a `Problem` into its own status, `Transient` into 503, any other exception
+into 500 with a traceback in the log.
 """
 
 import time
@@ -35,7 +38,7 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def endpoint(route: Route, gateway: Gateway) -> Handle:
-    """The route as aiohttp serves it."""
+    """Return the aiohttp handler of a route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
@@ -129,7 +132,7 @@ def _body_problem(raw: bytes, error: ValidationError) -> Problem:
         return _invalid(faults)
     if b"\\ud" in raw.lower() and (
         "surrogate" in faults[0].message or "hex escape" in faults[0].message
-    ):  # JSON allows half of a pair, Postgres does not
+    ):  # JSON allows half of a surrogate pair, Postgres does not
         return _invalid(
             [Fault(path="body", code="lone_surrogate", message="half of a surrogate pair is not a character")]
         )

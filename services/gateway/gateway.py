@@ -1,4 +1,4 @@
-"""The gateway's parts, put together: what handlers reach, and what runs beside them."""
+"""Builds the objects of one gateway: those that request handlers use, and the background tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ from shared.service import Runnable
 
 @dataclass(frozen=True)
 class Gateway:
-    """What handlers use."""
+    """The objects that request handlers use."""
 
     settings: GatewaySettings
     store: GatewayStore
     keyring: Keyring | None
-    """None: secrets cannot be stored."""
+    """None if no key file is configured. Secrets cannot be stored then."""
     callers: Callers
     hook_secrets: HookSecrets
     acceptance: Acceptance
@@ -49,11 +49,14 @@ class Gateway:
     streams: Streams
     pipelines: PipelineReader
     tasks: Sequence[Runnable]
-    """Run while the gateway serves."""
+    """Background tasks that run as long as the gateway serves requests."""
 
 
 def _queues_that_can_fail(settings: GatewaySettings) -> list[topology.Queue]:
-    """Those whose messages the broker lays aside; the inlet's are laid aside by its own handler."""
+    """Return the queues whose failed messages the broker moves to a dead letter queue.
+
+    The fallback queue has no delivery limit. Its own handler stores its dead letters.
+    """
     return [
         queue
         for queue in (*topology.FIXED, topology.executor_queue(settings.cluster))
@@ -71,7 +74,10 @@ def _pipeline_reader(settings: GatewaySettings) -> PipelineReader:
 
 
 def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Gateway:
-    """Everything, not yet running. Raises KeyringInvalid or OSError for a key file that cannot be used."""
+    """Create all objects of a gateway without starting its tasks.
+
+    Raises KeyringInvalid or OSError if the key file cannot be used.
+    """
     relay = OutboxRelay(database, bus, owner="gateway")
     store = open_store(database, relay)
     record = Record(store, relay)

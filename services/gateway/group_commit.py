@@ -1,8 +1,19 @@
-"""Concurrent deliveries share one transaction.
+"""Group commit: concurrent webhook deliveries share one database transaction.
 
-Nobody waits when nothing is in flight: what arrives while a group commits makes up the next group. A large
-body goes alone and holds up no group. Every group is bounded by the age of its oldest delivery; one that
-takes longer is left behind (it may still commit: the copy in the inlet is then absorbed).
+`Acceptance` calls `store()` for each verified delivery.
+
+1. The first delivery starts a drain task, which commits it immediately. No delivery waits for a group to
+   fill.
+2. Deliveries that arrive during that commit are queued and form the next group of at most `GROUP_SIZE`.
+3. Each caller gets its own result after the commit.
+4. A body of more than `ALONE_BYTES` is committed alone and in parallel, so it does not delay a group.
+
+Failures:
+- No answer before the oldest delivery's deadline: every caller of the group gets `Transient` and uses the
+  fallback queue. The transaction may still commit. The copy from the queue is then recognised as a duplicate.
+- The database rejects a row: each delivery of the group is committed alone, so one bad row does not affect
+  the others.
+- The circuit opens: all queued deliveries fail at once with `Transient`.
 """
 
 import asyncio
@@ -21,20 +32,24 @@ ALONE_BYTES = 1 << 20
 
 
 class Kept(NamedTuple):
-    """Where a delivery is: the forge's id of the first of its kind, and whether that is another one."""
+    """The result of storing a delivery.
+
+    `delivery_id` is the forge's id of the first copy. `is_duplicate` is True if the delivery was already
+    stored, under the same id or another one.
+    """
 
     delivery_id: str
     is_duplicate: bool
 
 
 class Refused(Exception):
-    """The record refuses this row, and always will."""
+    """The row violates a constraint of the table and can never be stored."""
 
 
 Commit = Callable[[Sequence[Delivery]], Awaitable[list[Kept]]]
-"""Stores all or nothing and answers in the same order.
+"""Stores all deliveries or none, and returns the results in the same order.
 
-Raises Transient when it isn't known to be stored, Refused or a database error otherwise.
+Raises Transient if it is unknown whether they are stored, and Refused or a database error otherwise.
 """
 
 
@@ -46,7 +61,7 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Feeds deliveries to `commit` in groups and tells the circuit how it went."""
+    """Commits deliveries in groups and reports success or failure to the circuit."""
 
     def __init__(self, commit: Commit, circuit: Circuit, wait_seconds: float) -> None:
         self._commit = commit
@@ -57,9 +72,9 @@ class GroupCommit:
         self._is_draining = False
 
     async def store(self, delivery: Delivery) -> Kept:
-        """Returns when the delivery is committed.
+        """Store the delivery and return when it is committed.
 
-        Raises Transient when that is not known in time, Refused when it never will be.
+        Raises Transient if the commit is not confirmed in time, or Refused if the row can never be stored.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(delivery, loop.create_future(), loop.time() + self._wait_seconds)
@@ -89,12 +104,12 @@ class GroupCommit:
             self._is_draining = False
 
     async def _settle(self, group: list[_Waiting]) -> None:
-        group = [waiting for waiting in group if not waiting.kept.done()]  # whoever asked has gone away
+        group = [waiting for waiting in group if not waiting.kept.done()]  # skip callers that were cancelled
         if not group:
             return
         group.sort(
             key=lambda waiting: (waiting.delivery.delivery_id, waiting.delivery.body_sha256)
-        )  # one order in every gateway: no deadlocks
+        )  # all gateways lock rows in the same order, so there are no deadlocks
         try:
             answers = await self._within(group)
         except Transient as error:
@@ -110,9 +125,9 @@ class GroupCommit:
                     waiting.kept.set_result(kept)
 
     async def _within(self, group: list[_Waiting]) -> list[Kept]:
-        """The commit's answers, or Transient at the deadline.
+        """Return the commit's results, or raise Transient at the deadline.
 
-        The commit is cancelled but not waited for: a hung connection takes its time to give up.
+        The commit is cancelled but not awaited, because a hung connection can take long to end.
         """
         crashpoint("gateway.verified_not_stored")
         commit = asyncio.ensure_future(self._commit([waiting.delivery for waiting in group]))

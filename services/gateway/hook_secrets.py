@@ -1,7 +1,7 @@
-"""The secrets of repositories' own hooks, in memory: verification goes on while Postgres is away.
+"""Keeps the secrets of repositories' own hooks in memory, so that they can be verified without Postgres.
 
-Refreshed at once after a change through this gateway, and every `hook_secrets_seconds` for changes through
-others.
+The secrets are read again after a change through this gateway, and every `hook_secrets_seconds` for changes
+through other gateways.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ FIRST_TRY_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A repository that has a webhook secret of its own."""
+    """A repository with its own webhook secret."""
 
     forge: str
     forge_id: int | None
@@ -30,11 +30,11 @@ class Hook:
 
 
 NOBODY = Hook("", None, "", secrets.token_bytes(32))
-"""Stands in for an unknown hook, so that refusing it takes as long as refusing a wrong signature."""
+"""The hook used for an unknown key, so that refusing it takes as long as refusing a wrong signature."""
 
 
 class HookSecrets:
-    """Hooks by their key."""
+    """The hooks of all repositories by hook key."""
 
     def __init__(self, store: GatewayStore, keyring: Keyring | None, every_seconds: float) -> None:
         self._store = store
@@ -45,17 +45,20 @@ class HookSecrets:
 
     @property
     def is_loaded(self) -> bool:
-        """False in a gateway that was started while Postgres was away."""
+        """True after the first successful read.
+
+        Stays False in a gateway that was started while Postgres was unavailable, until Postgres is back.
+        """
         return self._hooks is not None
 
     def hook(self, forge: str, hook_key: str) -> Hook:
-        """The hook of this key, or `NOBODY`."""
+        """Return the hook with this key, or `NOBODY` if there is none at this forge."""
         found = (self._hooks or {}).get(hook_key, NOBODY)
         return found if found.forge == forge else NOBODY
 
     async def refresh(self) -> None:
-        """Reads all of them. Raises Transient; what was known stays known."""
-        async with self._refreshing:  # one after the other: what was read first must not be what stays
+        """Read all hooks. Raises Transient if Postgres is unavailable; the hooks read before stay in use."""
+        async with self._refreshing:  # one at a time, so that an older result cannot replace a newer one
             async with self._store.reading() as work:
                 rows = await work.hook_secrets()
             hooks = {}
@@ -66,9 +69,9 @@ class HookSecrets:
             self._hooks = hooks
 
     async def changed(self) -> None:
-        """After a change that is committed.
+        """Read the hooks again after a committed change.
 
-        Postgres going away just then is no reason to fail: the next look follows.
+        Does not fail if Postgres is unavailable. The next periodic refresh reads the change.
         """
         try:
             await self.refresh()

@@ -1,9 +1,16 @@
-"""The inlet: where deliveries wait while Postgres is away.
+"""The fallback queue (`deliveries.inlet`): holds webhook deliveries while Postgres is unavailable.
 
-The queue holds their only copy and is never wiped.
+The queue holds the only copy of a delivery, so it must never be purged. Only gateways publish to it and
+consume it.
 
-Only gateways consume it. A message is acknowledged after the commit of its delivery, and a second copy of one
-that had been committed after all is absorbed.
+1. `Acceptance` publishes a delivery with `Inlet.keep()`, which returns after the broker has confirmed it.
+2. Any gateway consumes it with `on_arrived()`, stores it in Postgres, and acks it after the commit.
+
+Failures:
+- Postgres is unavailable: the consumer keeps its messages and waits.
+- The gateway dies between commit and ack: the message arrives again and is recognised as a duplicate.
+- A group commit succeeded after its caller had published the delivery here: the copy is also a duplicate.
+- A message cannot be decoded, or Postgres refuses its row: it is stored as a dead letter.
 """
 
 import asyncio
@@ -26,12 +33,12 @@ from shared.raw_consuming import Arrived
 _log = structlog.get_logger()
 
 BATCH = 4
-"""Messages stored in one transaction; few, for each may hold 8 MiB."""
+"""Maximum number of messages stored in one statement. Small, because each may hold 8 MiB."""
 WARM_SECONDS = 5
 
 
 class Inlet:
-    """The publishing side."""
+    """The publisher of the fallback queue."""
 
     def __init__(self, bus: Bus, *, wait_seconds: float, body_bytes: int) -> None:
         self._bus = bus
@@ -39,9 +46,9 @@ class Inlet:
         self._body_bytes = body_bytes
 
     async def keep(self, delivery: Delivery) -> None:
-        """Returns when the broker has the delivery on disk.
+        """Publish the delivery and return after the broker has confirmed it.
 
-        Raises Transient: it is too large, the inlet is full, or the broker does not confirm in time.
+        Raises Transient if the body is too large, the queue is full, or the broker does not confirm in time.
         """
         if delivery.body_bytes > self._body_bytes:
             raise Transient("too large for the inlet")
@@ -60,8 +67,9 @@ class Inlet:
         return await self._bus.answers()
 
     async def run(self) -> None:
-        """Keeps the connection open, so that the first delivery after Postgres has gone does not wait for
-        one.
+        """Keep the broker connection open.
+
+        The first delivery after Postgres becomes unavailable then does not have to wait for a connection.
         """
         while True:
             await self._bus.answers()
@@ -69,11 +77,11 @@ class Inlet:
 
 
 async def on_arrived(record: Record, store: GatewayStore, arrived: Sequence[Arrived]) -> None:
-    """Store what waited in the inlet. Safe to repeat: a delivery that is known already stays as it is.
+    """Store deliveries from the fallback queue. Safe to repeat: a known delivery is not stored again.
 
-    What cannot be read, and what the record refuses when it is alone, goes to the dead letters: it harms no
-    other, and nothing of it is lost. Raises Transient while Postgres is away (the consumer holds its messages
-    and waits), and Refused for one of several (each is then tried alone).
+    A message that cannot be decoded, or that Postgres refuses when it is stored alone, becomes a dead letter.
+    It does not affect the others, and its content is kept. Raises Transient while Postgres is unavailable.
+    Raises Refused if one of several rows is refused. The consumer then passes each message alone.
     """
     readable = [message for one in arrived if (message := _read(one.body)) is not None]
     unreadable = [one.body for one in arrived if _read(one.body) is None]

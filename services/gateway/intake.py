@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded in size, time, rate, and in memory over all requests of the process."""
+"""Reads request bodies with limits on size, time, rate, and memory over all requests of the process."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from services.gateway.body_memory import SMALL_BYTES, Share
 from services.gateway.problems import Problem, unavailable
 
 RATE_SECONDS = 3.0
-"""The rate is checked over so long: a lost packet costs a second."""
+"""Length of the window over which the rate is checked. A lost packet delays a body by about a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,14 @@ SINGLE = (
     "If-Match",
     "Last-Event-ID",
 )
-"""Request headers with one value each. If one stood here twice, a proxy might have checked the other one."""
+"""Request headers that may occur only once.
+
+If one occurred twice, a proxy might have checked the other value.
+"""
 
 
 def check_single(request: web.Request, names: Iterable[str] = SINGLE) -> None:
-    """Raises Problem 400 for a header that stands in the request twice, with the same value too."""
+    """Raise Problem 400 if one of these headers occurs more than once, even with the same value."""
     headers = request.headers
     for name in names:
         if name in headers and len(headers.getall(name)) > 1:
@@ -44,8 +47,9 @@ def check_single(request: web.Request, names: Iterable[str] = SINGLE) -> None:
 
 
 def check_encoding(request: web.Request) -> None:
-    """Compressed bodies are refused: a few kilobytes could become gigabytes, and signatures are over raw
-    bytes.
+    """Raise Problem 415 if the body is compressed.
+
+    A few kilobytes could decompress to gigabytes, and signatures cover the raw bytes.
     """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -58,14 +62,15 @@ def check_encoding(request: web.Request) -> None:
 
 
 async def read_body(request: web.Request, share: Share, limits: BodyLimits) -> bytes:
-    """The whole body.
+    """Read the whole body.
 
-    Raises Problem: 413 over the limit, 408 when it comes too slowly, 503 when other bodies use the memory.
+    Raises Problem 413 if it exceeds the size limit, 408 if it arrives too slowly, 503 if other bodies use the
+    memory, and 400 if the connection breaks.
     """
     if (request.content_length or 0) > limits.size_bytes:
         raise too_large(limits.size_bytes)
     content = request.content
-    if content.is_eof():  # a small body came with its headers
+    if content.is_eof():  # a small body arrived with its headers
         body = content.read_nowait()
         if len(body) > limits.size_bytes:
             raise too_large(limits.size_bytes)
@@ -84,7 +89,7 @@ async def read_body(request: web.Request, share: Share, limits: BodyLimits) -> b
 
 
 def _ended(share: Share, limits: BodyLimits) -> Problem:
-    """Why a body was not read to its end."""
+    """Return the problem for a body whose reading was ended by the timeout."""
     if share.is_displaced or share.was_waiting:
         memory = share.memory.limit_bytes
         return unavailable(
@@ -99,7 +104,7 @@ def _ended(share: Share, limits: BodyLimits) -> Problem:
 
 
 class _Reading:
-    """One body on its way in."""
+    """The reading of one body."""
 
     def __init__(self, request: web.Request, share: Share, limits: BodyLimits) -> None:
         self._content = request.content
@@ -128,7 +133,7 @@ class _Reading:
         return b"".join(chunks)
 
     async def _take(self, size: int) -> None:
-        """Memory for what has come. Of a large body whose size is known: for all of it."""
+        """Take memory for the bytes received so far. A large body of known size takes its whole size."""
         share = self._share
         wanted = size if self._announced is None or self._is_small else self._announced
         missing = wanted - share.held_bytes

@@ -1,14 +1,18 @@
-"""The listener: a connection costs little until the head of its first request has come.
+"""Accepts connections and keeps them cheap until the head of their first request has arrived.
 
-1. A new connection is accepted and counted (`connections`). Its bytes are kept here. It has no request
-   handler.
-2. When the head of its first request is whole, it gets a request handler, which gets these bytes first.
-3. A connection whose head does not come within `head_seconds` is answered 408, or closed where it sent
-   nothing.
-   At the limit of connections, the one that has waited longest makes room for a new one.
+1. A new connection is accepted and counted in `connections`. Its bytes are buffered here. It has no request
+   handler yet.
+2. When the head of its first request is complete, the connection gets a request handler, which receives the
+   buffered bytes first.
 
-Connections are accepted some at a time, so that a flood of them does not hold up requests that are being
-answered.
+Failures:
+- The head does not arrive within `head_seconds`: the connection is answered with 408, or closed if it sent
+  nothing.
+- The limit of connections is reached: a new connection replaces the one that has waited longest for its head.
+- The process may open no more descriptors: the listener pauses for one second.
+
+A limited number of connections is accepted in one turn of the event loop, so a flood of connections does not
+delay requests that are being answered.
 """
 
 import asyncio
@@ -25,17 +29,18 @@ from services.gateway.problems import Problem
 from services.gateway.unparsed import Runner
 
 AT_ONCE = 64
-"""Accepted in one turn of the event loop: at most a few milliseconds."""
+"""Maximum number of connections accepted in one turn of the event loop. It takes a few milliseconds at most.
+"""
 _READ_BYTES = 64 << 10
 _LONGEST_BYTES = 8 << 10
-"""More than this without the end of a head goes to the request handler, which refuses it by name."""
+"""A longer incomplete head goes to the request handler, which refuses it with a specific problem."""
 _PAUSE_SECONDS = 1.0
-"""Before the next try where the process may open no more descriptors."""
+"""The pause before accepting again after the process could open no more descriptors."""
 _SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class PendingConnection:
-    """A connection whose first request has not come."""
+    """A connection whose first request has not arrived yet."""
 
     __slots__ = ("_listener", "ends_at", "received", "sock")
 
@@ -44,11 +49,14 @@ class PendingConnection:
         self.sock = sock
         self.received = b""
         self.ends_at = ends_at
-        """Its head has to be there by then; an instant of the event loop."""
+        """The deadline for the complete head, in seconds of the event loop's clock."""
 
     @property
     def is_known(self) -> bool:
-        """Whether its request handler can say something about it."""
+        """True if the request handler can process or refuse the request.
+
+        That is the case if the head is complete, is too long, or does not start like an HTTP method.
+        """
         text = self.received
         return (
             b"\r\n\r\n" in text or b"\n\n" in text or len(text) > _LONGEST_BYTES or not _may_be_a_method(text)
@@ -59,13 +67,13 @@ class PendingConnection:
 
 
 def _may_be_a_method(text: bytes) -> bool:
-    """Empty lines may come before it."""
+    """Return False if the text cannot start with an HTTP method. Empty lines before it are allowed."""
     first = text.lstrip(b"\r\n")[:1]
     return not first or first.isupper()
 
 
 class ConnectionListener:
-    """Listens on sockets, until it is closed."""
+    """A server that listens on sockets until it is closed."""
 
     def __init__(
         self,
@@ -73,7 +81,7 @@ class ConnectionListener:
         make_handler: Callable[[bytes], asyncio.Protocol],
         connections: Connections,
     ) -> None:
-        """`make_handler` gets what came before there was a handler."""
+        """Start listening. `make_handler` is called with the bytes that arrived before the handler."""
         self.sockets = tuple(listeners)
         self._make_handler = make_handler
         self._connections = connections
@@ -95,7 +103,10 @@ class ConnectionListener:
             self._timer.cancel()
 
     def close_one(self, pending: PendingConnection, problem: Problem | None = None) -> None:
-        """Answers with the problem, if there is one and the client takes it at once."""
+        """Close a connection, after sending the problem if there is one.
+
+        The problem is sent without waiting. It is lost if the socket does not take it at once.
+        """
         self._leave(pending)
         if problem is not None:
             with suppress(OSError):
@@ -129,7 +140,7 @@ class ConnectionListener:
             self.close_one(pending, busy(self._connections.limits.connections))
             return
         self._pending[pending] = None
-        self._read(pending)  # of most real ones everything is there
+        self._read(pending)  # for most genuine clients the whole head has arrived already
         if pending in self._pending:
             self._loop.add_reader(sock, self._read, pending)
             if self._timer is None:
@@ -156,7 +167,7 @@ class ConnectionListener:
         handler = partial(self._make_handler, pending.received)
         try:
             await self._loop.connect_accepted_socket(handler, pending.sock)
-        except OSError:  # it is gone
+        except OSError:  # the client has disconnected
             pending.sock.close()
 
     def _leave(self, pending: PendingConnection) -> None:
@@ -166,7 +177,10 @@ class ConnectionListener:
             self._loop.remove_reader(pending.sock)
 
     def _end_late_ones(self) -> None:
-        """The first of them came first, and all have the same time."""
+        """Close connections whose deadline has passed.
+
+        All have the same time limit, so the first one in the dictionary has the earliest deadline.
+        """
         self._timer = None
         while pending := next(iter(self._pending), None):
             if pending.ends_at > self._loop.time():
@@ -177,7 +191,7 @@ class ConnectionListener:
 
 
 class ListenerSite(web.BaseSite):
-    """Serves a gateway's runner at an address, as `web.TCPSite` does."""
+    """A site that serves a gateway's runner at an address, as `web.TCPSite` does."""
 
     def __init__(self, runner: Runner, host: str, port: int) -> None:
         super().__init__(runner)

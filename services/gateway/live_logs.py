@@ -1,9 +1,14 @@
-"""The live logs of runs: committed first, shown second.
+"""Live logs of runs. Only committed lines are sent to clients.
 
-Each run that somebody watches has one `Watch`. Doorbells (`log.appended`, `run.*`, `log.sealed`) wake it, and
-it looks by itself every few seconds. Watchers hold nothing but their positions: each reads on at its own
-pace, and what one of them reads the others find in a bounded memory, so that Postgres is read once for all of
-them.
+1. Each run with at least one open stream has one `Watch`.
+2. Notifications (`log.appended`, `run.*`, `log.sealed`) wake the watch. Its clients then read the run's state
+   and the new lines from Postgres.
+3. Each client has only its own positions and reads at its own pace. Lines that one client has read stay in a
+   bounded cache for the others, so Postgres is read once for all.
+
+Failures:
+- A notification is lost: the state is read again when it is older than `LOOK_SECONDS`.
+- The gateway stops: every stream ends, and its client reconnects to another gateway with its last position.
 """
 
 import asyncio
@@ -25,30 +30,30 @@ KEPT_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What a run's logs consist of at one moment."""
+    """The state of a run's logs at one moment."""
 
     status: Status
     reason: str | None
     is_complete: bool
-    """The run is over and every stream sealed: nothing follows."""
+    """True if the run is over and every stream is sealed. No more lines follow."""
     streams: tuple[Stream, ...]
     next_lines: dict[int, int]
-    """Of each stream the line after the last one stored."""
+    """The number of the line after the last stored one, by stream id."""
 
 
 class Watch:
-    """One run, and whoever watches it."""
+    """A run with open live streams."""
 
     def __init__(self, run_id: int) -> None:
         self.run_id = run_id
         self.watchers = 0
         self.version = 0
-        """Counts what was heard."""
+        """The number of notifications so far."""
         self._heard = asyncio.Event()
         self._state: LogState | None = None
         self._next_lines: dict[
             int, int
-        ] = {}  # heard by doorbells; may be ahead of the state, whose look may have begun before
+        ] = {}  # from notifications; may be newer than the state, which may have been read before them
         self._looked_at = 0.0
         self._is_stale = True
         self._looking = asyncio.Lock()
@@ -60,17 +65,20 @@ class Watch:
         self.wake()
 
     def sealed(self) -> None:
-        """Streams were sealed; of this run or another. While the run goes on, more will follow anyway."""
+        """Handle the sealing of streams of any run.
+
+        A running run is not read again, because more notifications will follow.
+        """
         if self._state is None or self._state.status in TERMINAL:
             self.changed()
 
     def next_line(self, stream: Stream) -> int:
-        """The line after the last one stored, as far as is known."""
+        """Return the number of the line after the last stored one, as far as it is known here."""
         stored = self._state.next_lines.get(stream.id, 1) if self._state else 1
         return max(stored, self._next_lines.get(stream.id, 1))
 
     def changed(self) -> None:
-        """The run's status or its streams may be others."""
+        """Handle a possible change of the run's status or its streams."""
         self._is_stale = True
         self.wake()
 
@@ -80,7 +88,7 @@ class Watch:
         self._heard = asyncio.Event()
 
     async def heard_since(self, version: int, seconds: float) -> None:
-        """Returns when something was heard after this version, or after so many seconds."""
+        """Wait for a notification after this version, for at most `seconds`."""
         heard = self._heard
         if self.version != version:
             return
@@ -91,7 +99,10 @@ class Watch:
             return
 
     async def state(self, store: GatewayStore) -> LogState | None:
-        """As it is now; read once for all who ask. None: there is no such run any more. Raises Transient."""
+        """Return the current state, or None if the run no longer exists. Raises Transient.
+
+        Concurrent callers share one read.
+        """
         async with self._looking:
             if self._is_stale or time.monotonic() - self._looked_at > LOOK_SECONDS:
                 self._is_stale = False
@@ -106,7 +117,8 @@ class Watch:
 
 async def _look(store: GatewayStore, run_id: int) -> LogState | None:
     async with store.reading() as work:
-        run = await work.log_state(run_id)  # before the streams: what is complete here has all of them
+        # read before the streams: if the run is complete here, the streams read next are all of them
+        run = await work.log_state(run_id)
         streams = await work.log_streams(run_id)
     if run is None:
         return None
@@ -130,7 +142,7 @@ async def _look(store: GatewayStore, run_id: int) -> LogState | None:
 
 
 class LiveLogs:
-    """All watches of this gateway, and the chunks that their watchers share."""
+    """All watches of this gateway, and the cache of chunks that their clients share."""
 
     def __init__(self, store: GatewayStore) -> None:
         self.store = store
@@ -145,7 +157,7 @@ class LiveLogs:
         return sum(watch.watchers for watch in self._watches.values())
 
     def watch(self, run_id: int) -> Watch:
-        """The run's watch, with one watcher more; to be given back to `unwatch`."""
+        """Return the run's watch and add one watcher. The caller must pass it to `unwatch` later."""
         watch = self._watches.setdefault(run_id, Watch(run_id))
         watch.watchers += 1
         return watch
@@ -156,7 +168,7 @@ class LiveLogs:
             self._watches.pop(watch.run_id, None)
 
     def appended(self, appended: Iterable[tuple[int, int, int]]) -> None:
-        """(stream id, run id, next line) of each."""
+        """Handle new lines. Each item is (stream id, run id, next line)."""
         for stream_id, run_id, next_line in appended:
             if watch := self._watches.get(run_id):
                 watch.appended(stream_id, next_line)
@@ -167,20 +179,20 @@ class LiveLogs:
                 watch.changed()
 
     def sealed(self) -> None:
-        """Something was sealed; which run it belongs to isn't said."""
+        """Handle the sealing of streams. The message does not name the run, so every watch is notified."""
         for watch in self._watches.values():
             watch.sealed()
 
     def close(self) -> None:
-        """Ends every stream: the gateway stops, and its clients reconnect elsewhere."""
+        """End every stream because the gateway stops. Clients reconnect to another gateway."""
         self.is_closing = True
         for watch in self._watches.values():
             watch.wake()
 
     async def chunks(self, stream_id: int, from_line: int) -> list[Chunk]:
-        """Some of the stream's chunks, the first with this line in it; none when nothing is stored there.
+        """Return chunks of the stream, the first containing `from_line`. Empty if no such line is stored.
 
-        One read serves all. Raises Transient.
+        Concurrent callers for the same position share one read. Raises Transient.
         """
         key = (stream_id, from_line)
         if key in self._kept:
@@ -209,7 +221,7 @@ class LiveLogs:
     def _has_read(self, key: tuple[int, int], reading: "asyncio.Task[list[Chunk]]") -> None:
         self._reading.pop(key, None)
         if not reading.cancelled():
-            reading.exception()  # whoever asked may have gone away
+            reading.exception()  # retrieve the error, because all callers may be gone
 
     def _keep(self, key: tuple[int, int], chunks: list[Chunk]) -> None:
         self._kept[key] = chunks

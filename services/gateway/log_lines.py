@@ -1,4 +1,4 @@
-"""Positions in the logs of a run, and stored segments as lines and steps. Pure."""
+"""Positions in the logs of a run, and the conversion of stored segments to lines and steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LONGEST_POSITIONS = 20_000
 MOST_STREAMS = 1000
 
 Positions = Mapping[int, int]
-"""The next line to show of each stream."""
+"""The number of the next line to show, by stream id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Stream:
     attempt: int
     container: str
     nonce: str
-    """of its step markers"""
+    """The nonce of the stream's step markers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Lines of a step, numbered from `first_line`; `next_line` is what follows them."""
+    """Lines of output, numbered from `first_line`. `next_line` is the position after them."""
 
     first_line: int
     lines: tuple[str, ...]
@@ -54,7 +54,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A step begins or ends here."""
+    """The beginning or end of a step."""
 
     line: int
     step: StepBegin | StepEnd
@@ -65,12 +65,12 @@ class Marked:
 
 
 def positions_text(positions: Positions) -> str:
-    """As an event's id: `12:345,13:1`."""
+    """Return the positions as the id of an event: `12:345,13:1`."""
     return ",".join(f"{stream}:{line}" for stream, line in sorted(positions.items()))
 
 
 def read_positions(text: str) -> dict[int, int] | None:
-    """What `positions_text` wrote; None for anything else."""
+    """Parse the text of `positions_text`. Return None for any other text."""
     positions: dict[int, int] = {}
     if len(text) > LONGEST_POSITIONS or not text.isascii():
         return None
@@ -83,12 +83,12 @@ def read_positions(text: str) -> dict[int, int] | None:
 
 
 def unpacked(data: bytes, raw_bytes: int) -> bytes:
-    """The bytes of a stored segment."""
+    """Decompress a stored segment."""
     return zstandard.ZstdDecompressor().decompress(data, max_output_size=max(raw_bytes, 1))
 
 
 def chunk_of(first_line: int, raw: bytes) -> Chunk:
-    """A segment's lines."""
+    """Split a segment into lines."""
     lines = raw.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -96,9 +96,9 @@ def chunk_of(first_line: int, raw: bytes) -> Chunk:
 
 
 def shown(chunk: Chunk, from_line: int, nonce: str) -> list[Said | Marked]:
-    """What a chunk says from a line on: runs of lines, and the marks of steps between them.
+    """Return the content of a chunk from a line on: groups of lines, and the step markers between them.
 
-    User code can imitate a mark; it is for display alone.
+    User code can imitate a marker, so the result must be used for display only.
     """
     told: list[Said | Marked] = []
     lines: list[str] = []

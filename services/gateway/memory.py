@@ -1,7 +1,7 @@
-"""Gives memory back to the system after a burst of requests.
+"""Returns free memory to the operating system after a burst of requests.
 
-The C library keeps freed memory for itself where something small lies above it, so without this a gateway
-would stay as large as it was at its worst moment.
+The C library keeps freed memory below any block that is still in use. Without this task, the process would
+stay as large as at its peak.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 
 CHECK_SECONDS = 5.0
 GROWTH_BYTES = 32 << 20
-"""With less than this there is nothing to win. Each try takes a few milliseconds."""
+"""Memory is returned only after this much growth. Each attempt takes a few milliseconds."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -20,10 +20,10 @@ def resident_bytes() -> int:
 
 
 class MemoryReturn:
-    """Runs beside the gateway."""
+    """The background task that returns free memory."""
 
     def __init__(self) -> None:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has this function
         self._trim = trim
         self._least_bytes = resident_bytes()
 
@@ -33,16 +33,15 @@ class MemoryReturn:
             await self.give_back()
 
     async def give_back(self) -> bool:
-        """Gives back what is free, in a thread, where the process is much larger than at its smallest.
+        """Return free memory if the process is much larger than at its smallest. Return True if it was tried.
 
-        True: it has.
-
-        Memory that is freed later does not make the process larger, so a try that found nothing to give back
-        must not keep the next one from trying.
+        The work runs in a thread. The growth is compared with the smallest size ever seen, not with the size
+        after the last attempt. An attempt that frees nothing therefore does not prevent the next one, which
+        is needed if memory is freed later.
         """
         resident = resident_bytes()
         self._least_bytes = min(self._least_bytes, resident)
         if self._trim is None or resident < self._least_bytes + GROWTH_BYTES:
             return False
-        await asyncio.to_thread(self._trim, 0)  # ctypes lets other threads run meanwhile
+        await asyncio.to_thread(self._trim, 0)  # ctypes releases the GIL during the call
         return True

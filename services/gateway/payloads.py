@@ -1,6 +1,7 @@
-"""What a verified body says about its repository; the only look that the gateway takes into one. Pure.
+"""Reads the repository from a verified body. The gateway reads nothing else from a body.
 
-It is taken only under a repository's own hook key, to refuse a body that speaks for another repository.
+This is done only for a request under a repository's own hook key, to refuse a body that names another
+repository.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from shared import forms
 
 
 def payload_bytes(body: bytes, content_type: str) -> int:
-    """The size of a body, or of a form's payload."""
+    """Return the size of a body in bytes, or of the payload if the body is a form."""
     if content_type != forms.CONTENT_TYPE:
         return len(body)
     try:
@@ -22,10 +23,10 @@ def payload_bytes(body: bytes, content_type: str) -> int:
 
 
 def speaks_for_another(body: bytes, content_type: str, hook: Hook) -> bool:
-    """Whether the body names a repository that is not the hook's: by the forge's id where it is known, else
-    by full name.
+    """Return True if the body names a repository other than the hook's.
 
-    A body that names none, or cannot be read, speaks for nobody: it is stored, and nothing comes of it.
+    Repositories are compared by the forge's id if it is known, otherwise by full name. A body that names no
+    repository or cannot be parsed returns False. It is stored, and no event follows from it.
     """
     repository = _repository(body, content_type)
     if repository is None:

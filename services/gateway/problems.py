@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the one shape of every error that the gateway answers."""
+"""Problem details (RFC 9457), the format of every error that the gateway returns."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -12,7 +12,7 @@ FAULT_LIMIT = 100
 
 
 class Fault(BaseModel):
-    """One thing that is wrong, with its place: in a pipeline by line and column, in a request by `path`."""
+    """One error and its location: line and column in a pipeline, `path` in a request."""
 
     model_config = ConfigDict(title="Fault")
 
@@ -37,7 +37,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request with this answer."""
+    """An error answer. Raising it ends the request."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Problem(Exception):
         )
 
     def raw(self) -> bytes:
-        """The whole answer as bytes, for a connection that ends with it."""
+        """Return the complete HTTP response as bytes, for a connection that is closed after it."""
         answer = self.response()
         body = answer.body
         assert isinstance(body, bytes)  # noqa: S101 - made in `response`
@@ -86,7 +86,7 @@ class Problem(Exception):
 
 
 def not_found() -> Problem:
-    """Also for what exists and is somebody else's."""
+    """Return a 404. It is also used for objects that the caller may not see."""
     return Problem(404, "not_found", "There is nothing here for you.")
 
 
@@ -107,18 +107,17 @@ def conflict(code: str, detail: str) -> Problem:
 
 
 def invalid(path: str, code: str, message: str) -> Problem:
-    """One field of the request is wrong."""
+    """Return a 422 for one invalid field of the request."""
     return Problem(
         422, "invalid", "The request is not valid.", errors=[Fault(path=path, code=code, message=message)]
     )
 
 
 def faults_of(error: ValidationError, where: str) -> list[Fault]:
-    """What pydantic found, in our words.
+    """Convert pydantic's errors to faults. `where` is `body` or `query`.
 
-    `where` is body or query. Values are never repeated: they may be secrets.
-
-    More than `FAULT_LIMIT` faults are counted, not listed: a body of 1 MiB can have 100,000.
+    Values are never repeated, because they may be secrets. More than `FAULT_LIMIT` errors are counted, not
+    listed: a body of 1 MiB can have 100,000.
     """
     if error.error_count() > FAULT_LIMIT:
         message = (
@@ -138,5 +137,8 @@ def _fault(found: Any, where: str) -> Fault:
 
 
 def _printable(text: str) -> str:
-    """Names of unknown fields are the caller's: nothing of them may break the answer's encoding."""
+    """Return at most 300 characters of the text, with characters that cannot be encoded replaced.
+
+    Names of unknown fields come from the caller and must not break the encoding of the answer.
+    """
     return text.encode("utf-8", "replace").decode()[:300]

@@ -1,4 +1,4 @@
-"""What the gateway looks after by itself."""
+"""The gateway's periodic checks."""
 
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import GatewayStore
@@ -9,11 +9,11 @@ MOST_BATCHES = 40
 
 
 class BodyRetention:
-    """Drops the bodies of decided deliveries past their retention; ids and hashes stay, so that a replay is
-    recognised.
+    """Drops the bodies of decided deliveries that are past their retention.
 
-    It remembers how far it has come, so that a look costs nothing when nothing is old; after a restart it
-    begins anew.
+    Ids and hashes stay, so that a replay is still recognised. The check remembers the last id that it has
+    reached, so it costs nothing if no delivery is old enough. After a restart it begins with the first id
+    again.
     """
 
     def __init__(self, store: GatewayStore, days: int) -> None:
@@ -22,7 +22,7 @@ class BodyRetention:
         self._after = 0
 
     async def look(self) -> int:
-        """How many bodies were dropped. Raises Transient."""
+        """Drop old bodies and return their number. Raises Transient."""
         dropped = 0
         for _ in range(MOST_BATCHES):
             async with self._store.transaction() as work:

@@ -1,4 +1,4 @@
-"""Putting deliveries into the record: from webhooks in groups, and from the inlet."""
+"""Stores deliveries in Postgres: those of webhooks in groups, and those of the fallback queue."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from shared.db import Relay
 
 
 class Record:
-    """Where accepted deliveries go.
+    """Writes accepted deliveries to Postgres.
 
-    Deliveries and the message that names them are one statement, so one transaction.
+    Deliveries and the message that names them are inserted by one statement, and so in one transaction.
     """
 
     def __init__(self, store: GatewayStore, relay: Relay) -> None:
@@ -20,11 +20,11 @@ class Record:
         self._relay = relay
 
     async def keep(self, deliveries: Sequence[Delivery]) -> list[Kept]:
-        """Stores what is not known yet and says of each delivery where it is. The caller has sorted them.
+        """Store the deliveries that are not known yet, and return the result of each in the same order.
 
-        A known delivery that was about no registered repository is named to the scheduler again.
-
-        Raises Transient (perhaps some of it is stored: repeating it is safe) or Refused (nothing is).
+        The caller passes them sorted. If a known delivery was about no registered repository, it is announced
+        to the scheduler again. Raises Transient if some may be stored (repeating the call is safe), or
+        Refused if none is.
         """
         async with self._store.reading() as work:
             stored = await work.insert_deliveries(deliveries)

@@ -1,4 +1,4 @@
-"""Every route of the gateway, in the order of the document. Tests are generated from this table."""
+"""All routes of the gateway, in the order of the OpenAPI document. Tests are generated from this table."""
 
 from services.gateway.api import (
     commands,

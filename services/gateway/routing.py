@@ -1,6 +1,6 @@
-"""What a route of the API is.
+"""The data types that describe a route of the API.
 
-From these values come both what aiohttp serves and the OpenAPI document, so the two cannot differ.
+Both the aiohttp handlers and the OpenAPI document are built from these values, so they cannot differ.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +19,7 @@ Q = TypeVar("Q")
 
 
 class NoFilters(Filters):
-    """A query string that has to be empty."""
+    """An empty query string."""
 
 
 class NoBody(BaseModel):
@@ -28,19 +28,19 @@ class NoBody(BaseModel):
 
 @dataclass(frozen=True)
 class Call(Generic[B, Q]):
-    """A request that is understood: its token belongs to the caller, its path, query and body are valid."""
+    """A validated request: token, path, query and body are valid."""
 
     gateway: Gateway
     request: web.Request
     caller: Caller
     path: Mapping[str, Any]
-    """Its parameters; ids are numbers."""
+    """The parameters of the path. Ids are integers."""
     body: B
     query: Q
 
     @property
     def id(self) -> int:
-        """The `{id}` of the path."""
+        """Return the parameter `{id}` of the path."""
         return int(self.path["id"])
 
 
@@ -50,24 +50,24 @@ Direct = Callable[[Gateway, web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Answer:
-    """A good answer, as the document tells it."""
+    """A successful answer, as the OpenAPI document describes it."""
 
     description: str
     model: Any = None
-    """The JSON's shape; None where the content is something else."""
+    """The model of the JSON body. None if the content is not JSON."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Name and description."""
+    """Descriptions of headers by name."""
 
 
 @dataclass(frozen=True)
 class HeaderParameter:
-    """A request header that means something."""
+    """A request header that the route uses."""
 
     name: str
     description: str
     pattern: str = ""
-    """What it looks like; empty: any text."""
+    """A regular expression for the value. If empty, any text is allowed."""
     is_required: bool = False
 
 
@@ -75,7 +75,8 @@ class HeaderParameter:
 class Route:
     """One method of one path.
 
-    Exactly one of `handler` (a Call comes to it) and `direct` (the bare request does) is given.
+    Exactly one of `handler` and `direct` is given. `handler` gets a validated `Call`, `direct` the raw
+    request.
     """
 
     method: str
@@ -85,20 +86,20 @@ class Route:
     handler: Handler | None = None
     direct: Direct | None = None
     scope: Scope | None = Scope.READ
-    """What the token must allow; None: no token is needed."""
+    """The scope that the token must have. None if no token is needed."""
     body: type[BaseModel] | None = None
     is_body_optional: bool = False
     body_bytes: int = 64 << 10
-    """The body's limit.
+    """The maximum size of the body in bytes.
 
-    Reading a larger one, with a mistake in each of its fields, would hold up other requests.
+    Reading a larger body with an error in each of its fields would delay other requests.
     """
     query: type[Filters] = NoFilters
     headers: tuple[HeaderParameter, ...] = ()
     problems: frozenset[int] = frozenset()
-    """Beyond those that follow from the route's shape."""
+    """Additional error statuses, besides those that follow from the other fields."""
     is_streaming: bool = False
-    """Its answer is written bit by bit: it is not offered for HEAD."""
+    """True if the answer is written in parts. Such a route does not support HEAD."""
 
     @property
     def tag(self) -> str:
@@ -106,11 +107,11 @@ class Route:
 
     @property
     def parameters(self) -> list[str]:
-        """The names in the path."""
+        """Return the names of the parameters in the path."""
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
     def problem_statuses(self) -> frozenset[int]:
-        """Every error that this route may answer."""
+        """Return every error status that this route may answer."""
         statuses = set(self.problems)
         if self.scope is not None:
             statuses |= {401, 403, 422, 503}

@@ -1,4 +1,4 @@
-"""The gateway's settings. Each variable is `TOWPATH_` + the field's name in upper case."""
+"""The gateway's settings. The environment variable of a field is `TOWPATH_` + its name in upper case."""
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
@@ -8,109 +8,109 @@ MEBIBYTE = 1 << 20
 
 
 class GatewaySettings(ServiceSettings):
-    """What the gateway needs beside what every service needs."""
+    """The gateway's own settings, in addition to those of every service."""
 
     http_port: int = Field(default=8080, ge=0, le=65535)
-    """0: any free port."""
+    """Port of the HTTP server. 0 selects any free port."""
     public_url: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
-    """How forges reach this gateway; part of the `webhook_url` that a registration answers.
+    """The URL at which forges reach this gateway. It is part of the `webhook_url` of a repository.
 
-    Empty: the address of that request.
+    If empty, the address of the API request is used.
     """
     github_webhook_secret: SecretStr = SecretStr("")
     """The forge-wide secrets of GitHub, separated by commas (several while one is being replaced).
 
-    Empty: such webhooks are refused.
+    If empty, GitHub webhooks at the forge-wide address are refused.
     """
     gitea_webhook_secret: SecretStr = SecretStr("")
-    """The same for Gitea."""
+    """The forge-wide secrets of Gitea, in the same format."""
     allow_local_clone_urls: bool = False
-    """True: file:// and http:// to this machine may be registered as clone URLs.
+    """Allow file:// and http:// clone URLs, and hosts in private networks.
 
-    For demos and tests: jobs could read what the executor can.
+    Only for demos and tests: jobs could read what the executor can read.
     """
 
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    """The cluster whose executors' dead letters are kept here, beside those of all other queues."""
+    """The cluster whose executors' dead letters are stored here, in addition to those of all other queues."""
 
     database_wait_seconds: PositiveFloat = 0.8
-    """How long a webhook waits for Postgres before it goes to the inlet.
+    """The time a webhook waits for Postgres before it goes to the fallback queue.
 
-    A group commit takes a few milliseconds; forges give up after 10 s.
+    A group commit takes a few milliseconds. Forges give up after 10 s.
     """
     inlet_wait_seconds: PositiveFloat = 0.8
-    """How long it then waits for the inlet. Both together stay under 2 s."""
+    """The time a webhook then waits for the fallback queue. Both waits together stay below 2 s."""
     inlet_body_bytes: PositiveInt = 8 * MEBIBYTE
-    """Larger bodies are not kept in the inlet: RabbitMQ 4 refuses messages over 16 MiB, and base64 adds a
-    third.
+    """Larger bodies are not stored in the fallback queue.
+
+    RabbitMQ 4 refuses messages over 16 MiB, and base64 adds a third.
     """
     webhook_body_bytes: PositiveInt = 25 * MEBIBYTE
-    """GitHub sends no more.
+    """Largest body of a webhook. GitHub does not send more.
 
-    A form may be three times as large, because each escaped byte of its payload takes three.
+    A form may be three times as large, because each escaped byte of its payload takes three bytes.
     """
     body_memory_bytes: PositiveInt = 256 * MEBIBYTE
-    """Bodies held at once by one gateway, over all requests.
+    """Memory for request bodies in one gateway, over all requests.
 
-    Beyond it bodies wait, slow ones give way, and at last the answer is 503.
+    Beyond it bodies wait, slow ones are dropped, and finally requests get 503.
     """
     body_reserve_bytes: PositiveInt = 32 * MEBIBYTE
-    """Of these, for bodies of at most 1 MiB alone, so that large ones can't keep the usual webhook out.
+    """The part of `body_memory_bytes` for bodies of at most 1 MiB, so that large ones cannot block webhooks.
 
-    At most a quarter of the whole counts.
+    At most a quarter of `body_memory_bytes` is reserved.
     """
     body_seconds: PositiveFloat = 10
-    """How long a request's body may take to arrive."""
+    """The time in which a request's body has to arrive."""
     body_bytes_per_second: PositiveInt = 16 << 10
-    """How slowly a body may come, in bytes per second over 3 s each.
+    """The minimum rate of a body, in bytes per second over windows of 3 s.
 
-    Every forge's link is faster, and who holds memory for nothing has to work for it.
+    The connection of every forge is faster. A client that holds memory has to send at this rate.
     """
     connections: PositiveInt = 4000
-    """Open at once in one gateway; each costs a descriptor and about 25 kB. Fewer where the process may open
-    fewer descriptors.
-    At the limit a new one takes the place of the one that has waited longest for its request."""
-    head_seconds: PositiveFloat = 10
-    """How long a request's head may take to arrive. Forges send it in one packet."""
-    idle_seconds: PositiveFloat = 75
-    """How long a connection is kept for its next request. Proxies, which should close first, wait 60 s."""
-    send_seconds: PositiveFloat = 60
-    """How long a client may read nothing of its answer while more of it waits."""
-    pipeline_processes: PositiveInt = 2
-    """Processes that read pipelines beside one gateway, started when they are needed first.
+    """Open connections in one gateway. Each costs a descriptor and about 25 kB.
 
-    Each takes 40 MB.
+    The limit is lower if the process may not open enough descriptors. At the limit, a new connection replaces
+    the one that has waited longest for its request.
     """
+    head_seconds: PositiveFloat = 10
+    """The time in which a request's head has to arrive. Forges send it in one packet."""
+    idle_seconds: PositiveFloat = 75
+    """The time an idle connection is kept open. Proxies should close first; they wait 60 s."""
+    send_seconds: PositiveFloat = 60
+    """The time a client may read nothing of its answer while more data waits to be sent."""
+    pipeline_processes: PositiveInt = 2
+    """Processes of one gateway that read pipelines. Each takes 40 MB and is started on demand."""
     pipeline_checks: PositiveInt = 64
-    """Pipelines that are read, or wait for it, at once in one gateway: being saved, or validated.
+    """Pipelines that are read or wait to be read at once in one gateway, to be saved or validated.
 
     A document of 256 KiB takes about 0.5 s. Beyond the limit the answer is 503.
     """
     pipeline_checks_per_user: PositiveInt = 16
-    """The same of one user, so that one user can't fill the queue."""
+    """The same limit for one user, so that one user cannot fill the queue."""
     pipeline_check_seconds: PositiveFloat = 20
-    """How long reading one pipeline may take, by the clock, on a busy machine too."""
+    """The wall-clock time that reading one pipeline may take, even on a busy machine."""
     pipelines_per_user: PositiveInt = 200
-    """Pipelines that a user may have. Each push of a repository is compared with all that name it."""
+    """Pipelines that a user may have. Each push is compared with all pipelines that name its repository."""
     tokens_per_user: PositiveInt = 100
     """Valid tokens that a user may have: one for each machine and program.
 
-    What administrators make is not limited.
+    Tokens that administrators create are not limited.
     """
     hook_secrets_seconds: PositiveFloat = 30
-    """How soon a repository's secret changed through another gateway counts here."""
+    """The delay after which a repository's secret changed through another gateway is valid here."""
     body_retention_days: PositiveInt = 30
-    """How long the bodies of deliveries are kept."""
+    """The time for which the bodies of deliveries are kept."""
     live_streams: PositiveInt = 2000
-    """Live streams and downloads of logs open at once in one gateway; each costs a socket and about 20 kB.
+    """Live streams and downloads of logs open at once in one gateway. Each costs a socket and about 20 kB.
 
-    At most half of `connections` counts, so that others find room.
+    The limit is at most half of `connections`, so that other requests find a free connection.
     """
     live_streams_per_user: PositiveInt = 50
-    """The same of one user. A person watches a few runs in a few windows."""
+    """The same limit for one user. A person watches a few runs in a few windows."""
 
     def webhook_secrets(self, forge: str) -> tuple[bytes, ...]:
-        """The forge-wide secrets of a forge, oldest or newest first as configured."""
+        """Return the forge-wide secrets of a forge, in the configured order."""
         text = {"github": self.github_webhook_secret, "gitea": self.gitea_webhook_secret}[
             forge
         ].get_secret_value()

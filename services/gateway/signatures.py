@@ -1,7 +1,7 @@
-"""Signatures of webhooks: HMAC-SHA256 over the raw bytes. Pure.
+"""Verifies webhook signatures: HMAC-SHA256 over the raw bytes.
 
-A signature is believed in one spelling only, 64 lower-case hexadecimal digits in one header; SHA-1 signatures
-are not looked at. Comparison takes the same time whatever is wrong.
+Only one format is accepted: 64 lower-case hexadecimal digits in one header. SHA-1 signatures are ignored. The
+comparison takes the same time for every kind of mismatch.
 """
 
 import hmac
@@ -12,10 +12,10 @@ _PREFIX = "sha256="
 
 
 def claimed_signature(plain: Sequence[str], prefixed: Sequence[str]) -> str | None:
-    """The 64 digits that a request claims, None when it claims none properly.
+    """Return the 64 hexadecimal digits of the signature, or None if there is no well-formed signature.
 
-    `plain` and `prefixed` are all values of the header that holds bare digits (Gitea's) and of the one that
-    begins with `sha256=` (X-Hub-Signature-256).
+    `plain` holds all values of the header with bare digits (Gitea's). `prefixed` holds all values of the
+    header that begins with `sha256=` (X-Hub-Signature-256).
     """
     if len(plain) > 1 or len(prefixed) > 1:
         return None
@@ -29,11 +29,11 @@ def claimed_signature(plain: Sequence[str], prefixed: Sequence[str]) -> str | No
 
 
 def is_signed(body: bytes, signature: str, secrets: Sequence[bytes]) -> bool:
-    """Whether one of the secrets made this signature.
+    """Return True if the signature matches one of the secrets.
 
-    Every secret is tried, so that time tells nothing about which one it was.
+    Every secret is tried, so the time does not reveal which one matched.
     """
-    claimed = signature.encode("utf-8", "replace")  # bytes: compare_digest raises on str that is not ASCII
+    claimed = signature.encode("utf-8", "replace")  # bytes, because compare_digest raises on non-ASCII str
     found = False
     for secret in secrets:
         found |= hmac.compare_digest(claimed, hmac.digest(secret, body, "sha256").hex().encode())

@@ -1,6 +1,6 @@
-"""Answers that last: live streams and downloads of logs.
+"""Limits the number of live streams and log downloads, for each user and in total.
 
-Each holds a connection, so they are bounded for each user and together.
+Each of them holds a connection.
 """
 
 from collections import Counter
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from services.gateway.problems import Problem
 
 _SCARCE = 0.75
-"""Of all streams.
+"""The fraction of all streams from which each user's limit is reduced to a tenth.
 
-From here on a user gets a tenth of the usual number: a few users can't keep all others out.
+So a few users cannot use up all streams.
 """
 
 
 class Streams:
-    """The streams that are open in this gateway."""
+    """The open streams of this gateway."""
 
     def __init__(self, limit: int, user_limit: int) -> None:
         self._limit = limit
@@ -30,9 +30,9 @@ class Streams:
 
     @contextmanager
     def opened(self, user_id: int) -> Iterator[None]:
-        """One more stream of this user, until the block ends.
+        """Count one more stream of this user until the block ends.
 
-        Raises Problem: 429 when the user has too many, 503 when all users together have.
+        Raises Problem 429 if the user has too many, or 503 if all users together have too many.
         """
         self._check(user_id)
         self._of_user[user_id] += 1
@@ -44,7 +44,7 @@ class Streams:
                 del self._of_user[user_id]
 
     def _check(self, user_id: int) -> None:
-        count, own = self.count, self._of_user[user_id]  # a Counter adds no key by this
+        count, own = self.count, self._of_user[user_id]  # reading a missing key of a Counter does not add it
         if count >= self._limit:
             raise _too_many(
                 503, f"This gateway serves {self._limit} streams of logs at once (TOWPATH_LIVE_STREAMS)."

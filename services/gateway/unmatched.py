@@ -1,7 +1,7 @@
-"""Warnings about pipelines that are valid and probably do not mean what they say.
+"""Creates warnings about valid pipelines that probably do not do what their author intends.
 
-Two kinds: repositories for which nothing will ever run (they may be registered later), and expressions in the
-name of a concurrency group that are empty for some of the events.
+There are two kinds: repositories for which no run will ever start (they may be registered later), and
+expressions in the name of a concurrency group that are empty for some kinds of events.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -16,16 +16,19 @@ from shared.pipeline.model import Concurrency, Triggers
 _EVENTS = {"branch": "pushed branches", "tag": "pushed tags", "pull_request": "pull requests"}
 _GROUP_HINT = "Write ${{ event.pull_request || event.ref }}, or end the expression with a word: || 'none'"
 HINT_LIMIT = 3
-"""Warnings with a hint.
+"""Maximum number of warnings with a hint.
 
 Each hint compares a name with up to `COMPARED_LIMIT` others, which takes milliseconds.
 """
 COMPARED_LIMIT = 200
-"""Of more repositories of one owner it isn't told whether a glob stands for one: then there is no warning."""
+"""Globs of an owner with more repositories than this are not compared and get no warning."""
 
 
 def group_warnings(concurrency: Concurrency | None, triggers: Triggers) -> list[Fault]:
-    """One for each expression of the group's name and each kind of event for which it is empty."""
+    """Return one warning for each pair of an expression in the group's name and a kind of event.
+
+    A pair gets a warning if the expression is empty for events of that kind.
+    """
     return [
         Fault(
             path="concurrency.group",
@@ -38,7 +41,7 @@ def group_warnings(concurrency: Concurrency | None, triggers: Triggers) -> list[
 
 
 def warnings_of(named: Sequence[str], usable: Sequence[str]) -> list[Fault]:
-    """One for each name or glob that stands for none of the repositories that the owner may use."""
+    """Return a warning for each name or glob that matches none of the repositories that the owner may use."""
     names = {full_name.lower() for full_name in usable}
     by_owner: dict[str, list[str]] = {}
     for name in names:
@@ -74,7 +77,11 @@ def _message(name: str) -> str:
 
 
 def _hint(name: str, usable: Sequence[str]) -> str | None:
-    """Of one owner's repositories the names alone are compared: with the owner before them all look alike."""
+    """Return a hint with the most similar repository, or None.
+
+    Repositories of the same owner are compared without the owner, because the common part would make them all
+    look similar.
+    """
     owner, _, own = name.lower().partition("/")
     of_owner = {
         full_name.lower().partition("/")[2]: full_name

@@ -1,8 +1,8 @@
-"""Requests that cannot be read as HTTP, answered as problem details like everything else.
+"""Answers requests that are not valid HTTP with problem details, like all other errors.
 
-aiohttp's parser refuses them before there is a request, so that this stands in its connection. The rest of
-what such a client sends is thrown away for a moment: a connection closed with unread data in it is reset, and
-the answer lost.
+aiohttp's parser refuses such input before a request object exists, so this code is part of the connection
+class. After the answer, the connection reads and discards further input for a short time. Closing a
+connection with unread data would reset it, and the client would lose the answer.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ LINGER_BYTES = 8 << 20
 
 
 class Runner(web.AppRunner):
-    """Serves an application on such connections."""
+    """A runner that serves an application with the connection class of this module."""
 
     def __init__(self, app: web.Application, *, limits: ConnectionLimits, **options: Any) -> None:
         super().__init__(app, **options)
@@ -39,13 +39,20 @@ class Runner(web.AppRunner):
         return made
 
     def make_handler(self, received: bytes) -> asyncio.Protocol:
-        """Of a connection from which these bytes have come already. Not before `setup()`."""
+        """Create the request handler of a connection that has already received these bytes.
+
+        Must not be called before `setup()`.
+        """
         handler = self._made()
         handler.received_before = received
         return handler
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """asyncio writes a traceback for each connection that it can't accept, up to a thousand at once."""
+        """Log failures of `accept()` at a limited rate, and pass other errors to the default handler.
+
+        The default handler would write a traceback for each connection that cannot be accepted, up to a
+        thousand at once.
+        """
         if str(context.get("message", "")).startswith("socket.accept()"):
             self._not_accepted.log(why=str(context.get("exception")))
         else:
@@ -92,7 +99,7 @@ class _Connection(TimedConnection):
         return answered
 
     async def _linger(self, transport: asyncio.Transport) -> None:
-        """Until the client has read its answer and gone."""
+        """Wait until the client has closed the connection, at most `LINGER_SECONDS`."""
         if transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
         try:

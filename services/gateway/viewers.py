@@ -1,9 +1,9 @@
-"""Who reads logs at this moment, and whether they still may.
+"""Ends log streams and downloads when their user loses access.
 
-A request's token and its right to see the run are checked when it comes in. An answer that lasts is checked
-again every `CHECK_SECONDS`, with one statement for all of them. It ends when the token was revoked or has
-expired, the user was disabled, or the user may no longer see the run. While Postgres is away nobody can
-withdraw a right, and answers go on.
+Token and access to the run are checked when a request arrives. A long-lasting answer is checked again every
+`CHECK_SECONDS`, with one statement for all of them. It ends when the token was revoked or has expired, the
+user was disabled, or the user may no longer see the run. While Postgres is unavailable nobody can withdraw
+access, and the answers continue.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from shared.errors import Transient
 _log = structlog.get_logger()
 
 CHECK_SECONDS = 2.0
-"""Together with the statement and the end of the answer this stays below the 5 s that are promised."""
+"""Together with the statement and the end of the answer this stays below the guaranteed 5 s."""
 
 
 @dataclass(eq=False, slots=True)
@@ -31,14 +31,17 @@ class _Viewer:
 
 
 class Viewers:
-    """The answers that last, of this gateway."""
+    """The open log streams and downloads of this gateway."""
 
     def __init__(self, store: GatewayStore) -> None:
         self._store = store
         self._open: set[_Viewer] = set()
 
     async def view(self, token_id: int, run_id: int, answer: Coroutine[Any, Any, None]) -> bool:
-        """Runs the answer to its end; False if access was lost before. Raises what the answer raises."""
+        """Run the answer to its end. Return False if it was ended because access was lost.
+
+        Raises the exceptions of the answer.
+        """
         viewer = _Viewer(token_id, run_id, asyncio.ensure_future(answer))
         self._open.add(viewer)
         try:
@@ -53,7 +56,7 @@ class Viewers:
         return True
 
     async def check(self) -> None:
-        """Ends the answers of viewers who lost access. Raises Transient."""
+        """End the answers of viewers who lost access. Raises Transient."""
         viewers = list(self._open)
         if not viewers:
             return

@@ -1,9 +1,20 @@
-"""Webhooks: verified over the raw bytes before anything else, stored as received, answered when they are
-durable.
+"""Receives webhooks: verifies the signature over the raw body, stores the delivery, and then answers.
 
-Nothing in a body picks a secret. Forge-wide secrets count at `/webhooks/{forge}`; at
-`/webhooks/{forge}/{hook_key}` that repository's own secret alone does. This path carries the load of the
-whole system: no models, no middleware, one read of the body.
+The body is not parsed before the signature is verified, and nothing in it selects a secret. At
+`/webhooks/{forge}` the forge-wide secrets are valid. At `/webhooks/{forge}/{hook_key}` only that repository's
+own secret is valid.
+
+1. `_accept` checks the headers, reads the body and verifies its signature.
+2. Under a hook key, a body that names another repository is refused with 403.
+3. A ping is answered with 200. Other deliveries are compressed and passed to `Acceptance`.
+4. The answer is 202 after the delivery is durable, or 200 if it is a duplicate.
+
+Failures:
+- The signature is missing or wrong, or the hook key is unknown: 401, with the same answer for every reason.
+- Neither Postgres nor the fallback queue accepts the delivery: 503. The forge shows the delivery as failed.
+- The secrets of repositories are not loaded yet: 503 under a hook key.
+
+All webhook load passes through this module, so it uses no models and no middleware, and reads the body once.
 """
 
 import asyncio
@@ -39,14 +50,14 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Forge:
-    """The headers of a forge's webhooks."""
+    """The names of the headers of a forge's webhooks."""
 
     name: str
     event: str
     delivery: str
     plain_signature: str | None
     kept: tuple[str, ...]
-    """Stored with the delivery, for the scheduler."""
+    """Headers stored with the delivery for the scheduler."""
 
 
 _KEPT = ("Content-Type", "User-Agent")
@@ -76,12 +87,12 @@ FORGES = {
 
 
 def _unsigned() -> Problem:
-    """One answer for every reason, an unknown hook key included."""
+    """Return the same 401 for every reason, including an unknown hook key."""
     return Problem(401, "signature_invalid", "The signature is missing or wrong.")
 
 
 class Webhooks:
-    """The handlers of all forges."""
+    """The request handlers of all forges' webhooks."""
 
     def __init__(
         self, settings: GatewaySettings, acceptance: Acceptance, hook_secrets: HookSecrets, memory: BodyMemory
@@ -174,7 +185,7 @@ def _json(status: int, document: Mapping[str, str]) -> web.Response:
 
 
 async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Does the work, in a thread if the body is large."""
+    """Call `work`, in a thread if the body is large."""
     if len(body) < LARGE_BYTES:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
@@ -194,7 +205,10 @@ def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) ->
 
 
 def _needed(headers: Mapping[str, str], name: str) -> str:
-    """A forge's id or word: short, printable, without spaces. What else it may be, it comes from no forge."""
+    """Return the header, or raise 400 if it is missing, too long, or has spaces or non-ASCII characters.
+
+    The limit is `_LONGEST_NAME` characters. Unprintable characters are refused as well.
+    """
     value = headers.get(name, "")
     if (
         not value
