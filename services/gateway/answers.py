@@ -1,4 +1,4 @@
-"""Building the API's answers: models as JSON, pages of lists."""
+"""Builds the answers of the API: models as JSON, and pages of lists."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -14,11 +14,11 @@ from services.gateway.routing import Call
 
 
 class View(BaseModel):
-    """What every model of an answer can: be made from a row."""
+    """The base of all models of answers."""
 
     @classmethod
     def of(cls, row: Any, **more: Any) -> Self:
-        """Of a row of the database or anything else with keys."""
+        """Create the model from a row of the database, or from any other mapping."""
         return cls.model_validate({**row, **more})
 
 
@@ -26,7 +26,7 @@ V = TypeVar("V", bound=View)
 
 
 class Page(BaseModel, Generic[V]):
-    """Some items, the newest first, and how to get the next ones."""
+    """A page of items, the newest first."""
 
     items: list[V]
     next_cursor: str | None = Field(
@@ -36,14 +36,14 @@ class Page(BaseModel, Generic[V]):
 
 
 class PageFilters(Filters):
-    """What every list takes."""
+    """The query parameters of every list."""
 
     limit: Annotated[int, Field(ge=1, le=200), QueryNumber] = 50
     cursor: str | None = Field(
         None,
         json_schema_extra={
             "pattern": CURSOR_PATTERN
-        },  # told, not checked: what was not given out here is a 400 whatever it looks like
+        },  # documented, not checked: every foreign cursor is a 400
         description="The `next_cursor` of the page before. Other filters than that page's: 400.",
     )
 
@@ -61,7 +61,7 @@ def no_content() -> web.Response:
 
 
 def check_version(call: Call[Any, Any], what: str, version: int) -> None:
-    """Raises Problem 412 when If-Match names another version of what is to be changed."""
+    """Raise Problem 412 if the header If-Match names another version than the current one."""
     if not allows(call.request.headers.get("If-Match"), version):
         raise Problem(
             412, "stale", f"The {what} has changed since this version.", headers={"ETag": etag_of(version)}
@@ -69,15 +69,16 @@ def check_version(call: Call[Any, Any], what: str, version: int) -> None:
 
 
 ReadPage = Callable[[int, int], Awaitable[Sequence[Any]]]
-"""Rows with an id below the first number, the newest first, as many as the second says."""
+"""Reads rows with an id below the first argument, the newest first. The second argument is the limit."""
 
 
 async def paged(
     call: Call[Any, Any], view: type[V], read: ReadPage, shown: Callable[[Any], V] | None = None
 ) -> web.Response:
-    """A page of a list; `shown` makes the view of a row where more than its columns is needed.
+    """Return a page of a list.
 
-    The cursor holds for this path, caller and filters. Raises Problem 400 for a foreign cursor.
+    `shown` converts a row to a view if its columns alone are not enough. The cursor is valid only for this
+    path, caller and filters. Raises Problem 400 for a foreign cursor.
     """
     query: PageFilters = call.query
     narrowed = query.model_dump(mode="json", exclude={"limit", "cursor"})

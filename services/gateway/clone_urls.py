@@ -1,7 +1,7 @@
-"""Which clone URLs may be registered. Pure: no name is resolved.
+"""Checks the clone URLs of repositories. Host names are not resolved.
 
-An executor fetches from this address with the repository's credentials, so it must not lead into the
-installation's own network, and nothing in it may be read as an option.
+An executor fetches from this URL with the repository's credentials. It must not point into the installation's
+own network, and no part of it may be interpreted as a command-line option.
 """
 
 import ipaddress
@@ -12,16 +12,18 @@ from urllib.parse import SplitResult, urlsplit
 _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,2000}")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _TRANSLATED = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
-"""RFC 6052, RFC 4291 (compatible addresses, no longer in use) and RFC 2765: the IPv4 address is at the end.
+"""IPv6 networks that contain an IPv4 address in the last 32 bits.
+
+They are defined in RFC 6052, RFC 4291 (compatible addresses, no longer in use) and RFC 2765.
 """
 _LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")
-"""RFC 8215: for networks of one's own."""
+"""The network of RFC 8215, for local translation between IPv6 and IPv4."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa", "cluster.local", "svc")
 
 
 def clone_url_fault(url: str, *, allow_local: bool) -> str | None:
-    """What is wrong with a clone URL, in one sentence; None when it may be used."""
+    """Return the error of a clone URL in one sentence, or None if it may be used."""
     if not _CHARACTERS.fullmatch(url) or url.startswith("-"):
         return "Only the characters of a URL are allowed here, 2,000 at most, and no dash at the beginning."
     try:
@@ -37,7 +39,7 @@ def clone_url_fault(url: str, *, allow_local: bool) -> str | None:
 
 
 def address_of(url: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path of a URL that may be used: what a clone token is good for."""
+    """Return scheme, host, port and path of a valid URL. A clone token may be used only for this address."""
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").rstrip("."), port, parts.path
@@ -67,9 +69,9 @@ def _host_fault(host: str) -> str | None:
 
 
 def _reached_by(address: Address) -> Iterator[Address]:
-    """The addresses at which a connection to it may end.
+    """Yield all addresses that a connection to this address may reach.
 
-    Translators and tunnels take some IPv6 addresses to the IPv4 address in them.
+    Some IPv6 addresses contain an IPv4 address, and translators and tunnels forward them to it.
     """
     if address.version == 4:
         yield address
@@ -94,7 +96,7 @@ def _name_fault(host: str) -> str | None:
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         return "This is not a host name."
     if labels[-1].isdigit() or labels[-1].startswith("0x") or len(labels) < 2:
-        return "A full host name is needed."  # 2130706433 and 0x7f.1 are ways to write 127.0.0.1
+        return "A full host name is needed."  # 2130706433 and 0x7f.1 are forms of 127.0.0.1
     return (
         "This name is private."
         if any(host == name or host.endswith(f".{name}") for name in _LOCAL_NAMES)

@@ -1,4 +1,4 @@
-"""ETag and If-Match (RFC 9110, 13.1.1). Pure."""
+"""ETag and If-Match (RFC 9110, 13.1.1)."""
 
 
 def etag_of(version: int) -> str:
@@ -6,9 +6,9 @@ def etag_of(version: int) -> str:
 
 
 def allows(if_match: str | None, version: int) -> bool:
-    """Whether a change made under this header may go on.
+    """Return True if a request with this If-Match header may change an object of this version.
 
-    Without the header it may; a weak tag never matches.
+    A request without the header may. A weak tag never matches.
     """
     if if_match is None:
         return True

@@ -1,4 +1,4 @@
-"""Kinds of fields that requests and answers share: text that Postgres can store, ids, instants. Pure."""
+"""Field types of requests and answers: text that Postgres can store, ids, and instants."""
 
 import re
 from datetime import UTC, datetime
@@ -21,14 +21,15 @@ _DIGITS = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
 class Shape(BaseModel):
-    """What every model of the API's requests keeps: exact types, no unknown fields."""
+    """The base of all request bodies: exact types, no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Filters(BaseModel):
-    """What every model of a query string keeps: text is read as numbers and instants, unknown parameters are
-    refused.
+    """The base of all query strings.
+
+    Numbers and instants are parsed from text. Unknown parameters are refused.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,14 +39,14 @@ def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("the character U+0000 is not allowed")
     try:
-        text.encode()  # a thousand times faster than a look at each character
+        text.encode()  # a thousand times faster than checking each character
     except UnicodeEncodeError as error:
         raise ValueError("half of a surrogate pair is not a character") from error
     return text
 
 
 def is_storable(text: str) -> bool:
-    """Whether Postgres takes this text."""
+    """Return True if Postgres can store this text."""
     try:
         _storable(text)
     except ValueError:
@@ -58,13 +59,13 @@ def _rfc3339(value: Any) -> Any:
         raise ValueError("an instant such as 2026-01-31T12:00:00Z is needed")
     text = (
         f"{value[:-6]}+{value[-5:]}" if len(value) > 6 and value[-6] == " " else value
-    )  # a plus sign that the address turned into a space
+    )  # the plus sign was decoded to a space in the URL
     found = _RFC3339.fullmatch(text)
     if not found:
         raise ValueError("an instant such as 2026-01-31T12:00:00Z is needed")
     if found[2] is None:
         raise ValueError("an offset is needed: Z or +02:00")
-    return datetime.fromisoformat(text.upper())  # raises ValueError for a day that is none
+    return datetime.fromisoformat(text.upper())  # raises ValueError for a date that does not exist
 
 
 def _utc(at: datetime) -> datetime:
@@ -75,9 +76,9 @@ def _utc(at: datetime) -> datetime:
 
 
 def instant_text(at: datetime) -> str:
-    """RFC 3339 in UTC with Z and microseconds.
+    """Format an instant as RFC 3339 in UTC, with Z and microseconds.
 
-    (asyncpg gives the first and the last instant of all without a zone.)
+    asyncpg returns the first and the last possible instant without a time zone. They are treated as UTC.
     """
     return (
         (at if at.tzinfo else at.replace(tzinfo=UTC))
@@ -88,7 +89,7 @@ def instant_text(at: datetime) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """To JSON 1.0 is the integer 1."""
+    """Convert a whole float to an integer, because in JSON 1.0 is the integer 1."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -99,7 +100,7 @@ def _number(value: Any) -> Any:
 
 
 STORABLE_PATTERN = "^[^\\u0000]*$"
-"""How an OpenAPI document says that text has no U+0000."""
+"""The pattern of text without U+0000, for the OpenAPI document."""
 
 Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": STORABLE_PATTERN})]
 Id = Annotated[int, Field(ge=1, le=BIGGEST_ID), BeforeValidator(_whole)]
@@ -121,7 +122,7 @@ Instant = Annotated[
 
 
 def id_in_path(text: str) -> int | None:
-    """The id that a part of a path names; None when no row can have it."""
+    """Parse an id in a path. Return None if no row can have this id."""
     if not text.isascii() or not text.isdigit() or len(text) > 19:
         return None
     number = int(text)

@@ -1,4 +1,4 @@
-"""The limits of one gateway, each with its unit and its reason. The values are the settings'."""
+"""The limits of one gateway, each with unit and reason. The values come from the settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from services.gateway.settings import GatewaySettings
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit as it is in force."""
+    """A limit with its current value."""
 
     setting: str
     """The environment variable that sets it."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, built from the routes and from the models that check the requests. Pure."""
+"""Builds the OpenAPI 3.1 document from the routes and from the models that validate the requests."""
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -20,14 +20,14 @@ _EVENT = {
     "status and end: {status, reason}.",
     "properties": {"id": _TEXT, "event": {"enum": ["lines", "step", "status", "end"]}, "data": _TEXT},
 }
-"""Of a text/event-stream the schema is that of one event."""
+"""The schema of one event of a text/event-stream."""
 _REF = "#/components/schemas/{model}"
 
 Schema = dict[str, Any]
 
 
 class _Schemas:
-    """The JSON schema of every model, by model and by the side it stands on."""
+    """The JSON schemas of all models, separately for requests and answers."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
@@ -52,7 +52,7 @@ class _Schemas:
 
 
 def build_document(routes: Sequence[Route], version: str) -> Schema:
-    """The whole document."""
+    """Return the complete OpenAPI document."""
     schemas = _Schemas(routes)
     paths: dict[str, Schema] = {}
     for route in routes:
@@ -163,7 +163,7 @@ def _query_parameters(route: Route) -> Iterable[Schema]:
 
 
 def _not_null(schema: Schema, definitions: Schema) -> Schema:
-    """A parameter is there or absent: null can't be written in an address."""
+    """Remove null from the schema of a parameter. A URL cannot contain null; the parameter is absent."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
     shown = {
         key: value

@@ -1,6 +1,6 @@
-"""Cursors of lists: the last id shown and a hash of the filters it was shown under. Pure.
+"""Cursors of lists. A cursor holds the last id shown and a hash of the list's filters.
 
-Lists run from the newest id to the oldest, so a page never shifts when something is added.
+Lists run from the newest id to the oldest, so new items do not shift a page.
 """
 
 import base64
@@ -16,7 +16,7 @@ CURSOR_PATTERN = "^[A-Za-z0-9_-]{22}$"
 
 
 class ForeignCursor(ValueError):
-    """The cursor was not given out for this list with these filters."""
+    """The cursor was not issued for this list with these filters."""
 
 
 class HasId(Protocol):
@@ -31,15 +31,15 @@ def _hash(filters: Mapping[str, object]) -> bytes:
 
 
 def cursor_after(last_id: int, filters: Mapping[str, object]) -> str:
-    """Where the next page begins.
+    """Return the cursor of the page after `last_id`.
 
-    `filters` are the list's name and all that narrows it, the caller included.
+    `filters` contains the name of the list and everything that restricts it, including the caller.
     """
     return base64.urlsafe_b64encode(struct.pack(">q", last_id) + _hash(filters)).rstrip(b"=").decode()
 
 
 def id_before(cursor: str | None, filters: Mapping[str, object]) -> int:
-    """Items with an id below this one are next. Raises ForeignCursor."""
+    """Return the id below which the next page begins. Raises ForeignCursor."""
     if cursor is None:
         return FROM_THE_NEWEST
     try:
@@ -57,8 +57,9 @@ def id_before(cursor: str | None, filters: Mapping[str, object]) -> int:
 def split_page(
     rows: Sequence[R], limit: int, filters: Mapping[str, object]
 ) -> tuple[Sequence[R], str | None]:
-    """The page in rows that were read with one more than `limit`, and the cursor of the next page where there
-    is one.
+    """Split rows into a page and the cursor of the next page. The cursor is None on the last page.
+
+    The caller must have read up to `limit` + 1 rows.
     """
     if len(rows) <= limit:
         return rows, None

@@ -1,11 +1,11 @@
-"""Who asks, and what their token allows. Pure."""
+"""The caller of a request and the scopes of its token."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a token may do. Each includes the ones before it."""
+    """The scope of a token. Each scope includes the ones before it."""
 
     READ = "read"
     WRITE = "write"
@@ -20,21 +20,27 @@ _INCLUDES: dict[str, frozenset[str]] = {
 
 
 def included(scopes: frozenset[str]) -> frozenset[str]:
-    """All that these scopes allow."""
+    """Return these scopes and all scopes that they include."""
     return frozenset().union(*(_INCLUDES.get(scope, frozenset()) for scope in scopes))
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user behind a token."""
+    """The user of a token."""
 
     user_id: int
     name: str
     is_admin: bool
-    """The user is an administrator, and the token has the scope `admin`: it reaches what others own."""
+    """True if the user is an administrator and the token has the scope `admin`.
+
+    Such a caller can access the objects of all users.
+    """
     scopes: frozenset[str]
     token_id: int
 
     def may(self, scope: Scope) -> bool:
-        """Whether the token reaches this far. The scope `admin` is of use to administrators alone."""
+        """Return True if the token has this scope.
+
+        The scope `admin` is valid only for tokens of administrators.
+        """
         return scope in included(self.scopes) and (scope is not Scope.ADMIN or self.is_admin)

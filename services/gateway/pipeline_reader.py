@@ -1,11 +1,13 @@
-"""Reads pipelines in other processes, because reading a large one takes longer than other requests may wait.
+"""Reads pipelines in worker processes, because reading a large one would block other requests too long.
 
-1. A request takes a place in the queue, or is refused if the queue, or the user's part of it, is full.
-2. It waits for one of a few worker processes. Workers are started when they are needed first, and kept.
-3. The worker answers with the pipeline or with its problems.
-4. A worker that takes too long is ended, and the request is answered with 503. If a kept worker has died, a
-   new
-   one reads the document; if that dies too, the answer is 503.
+1. A request takes a place in the queue. It is refused if the queue, or the user's part of it, is full.
+2. It waits for one of a few worker processes. Workers are started on demand and kept.
+3. The worker returns the pipeline or its problems.
+
+Failures:
+- A worker takes too long: it is killed, and the request is answered with 503.
+- A kept worker has died: a new one reads the document. If that dies too, the answer is 503.
+- The request is cancelled: its worker is killed, because its answer would be taken for the next one's.
 """
 
 import asyncio
@@ -27,11 +29,14 @@ _log = structlog.get_logger()
 
 _ROOT = Path(__file__).parents[2]
 _ANSWER_BYTES = 64 << 20
-"""No answer is longer: a pipeline's texts have 1 MiB together, and JSON may write a character with 6."""
+"""The maximum size of an answer.
+
+A pipeline's texts have at most 1 MiB together, and JSON may write a character with 6 bytes.
+"""
 
 
 class Busy(Exception):
-    """Too many documents wait already. The text names the limit."""
+    """Too many documents are waiting. The text of the exception names the limit."""
 
 
 class _Died(Transient):
@@ -39,7 +44,7 @@ class _Died(Transient):
 
 
 class PipelineReader:
-    """The queue, and the workers of one gateway."""
+    """The queue and the worker processes of one gateway."""
 
     command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "services.gateway.pipeline_worker")
 
@@ -52,9 +57,10 @@ class PipelineReader:
         self._idle: list[_Worker] = []
 
     async def read(self, text: str, user_id: int) -> Definition:
-        """The pipeline in this text.
+        """Read the pipeline in this text.
 
-        Raises PipelineInvalid with its problems, Busy, or Transient if the worker died or took too long.
+        Raises PipelineInvalid with its problems, Busy if the queue is full, or Transient if the worker died
+        or took too long.
         """
         self._check_room(user_id)
         self._waiting[user_id] += 1
@@ -68,7 +74,7 @@ class PipelineReader:
         return _definition(text, found)
 
     async def close(self) -> None:
-        """Ends the workers. Nothing may be read any more."""
+        """End the workers. `read` must not be called any more."""
         for worker in self._idle:
             await worker.end()
         self._idle.clear()
@@ -86,12 +92,15 @@ class PipelineReader:
         if self._idle:
             try:
                 return await self._ask(self._idle.pop(), text)
-            except _Died:  # perhaps long ago: it is tried once more
+            except _Died:  # the worker may have died long ago, so try once more
                 _log.info("pipeline_worker_replaced")
         return await self._ask(await _Worker.start(self.command), text)
 
     async def _ask(self, worker: "_Worker", text: bytes) -> dict[str, Any]:
-        """Keeps the worker for the next document if it has answered this one. Raises Transient."""
+        """Send the text to a worker and return its answer. Raises Transient.
+
+        The worker is kept for the next document if it has answered, and killed otherwise.
+        """
         has_answered = False
         try:
             async with asyncio.timeout(self.seconds):
@@ -106,13 +115,13 @@ class PipelineReader:
         finally:
             if has_answered:
                 self._idle.append(worker)
-            else:  # also when the request is given up: its answer would be taken for the next one's
+            else:  # also if the request is cancelled: the late answer would be taken for the next one's
                 await worker.end()
         return found
 
 
 class _Worker:
-    """One process."""
+    """One worker process."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, into: asyncio.StreamWriter, out: asyncio.StreamReader
@@ -123,7 +132,11 @@ class _Worker:
 
     @classmethod
     async def start(cls, command: tuple[str, ...]) -> "_Worker":
-        """It gets none of the gateway's secrets, and no signal of the gateway's terminal."""
+        """Start a worker.
+
+        Its environment contains none of the gateway's secrets, and signals of the gateway's terminal do not
+        reach it.
+        """
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -136,7 +149,10 @@ class _Worker:
         return cls(process, process.stdin, process.stdout)
 
     async def ask(self, text: bytes) -> dict[str, Any]:
-        """Raises IncompleteReadError or ConnectionError if the process ends."""
+        """Send a document and return the answer.
+
+        Raises IncompleteReadError or ConnectionError if the process ends.
+        """
         self._into.write(frame(text))
         await self._into.drain()
         length = int.from_bytes(await self._out.readexactly(LENGTH_BYTES))

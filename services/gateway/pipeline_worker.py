@@ -1,7 +1,7 @@
 """`python -m services.gateway.pipeline_worker`: reads pipelines for a gateway, one after the other.
 
-Each document arrives on standard input as its length in 4 bytes and its text, and is answered the same way on
-standard output, in JSON. The process ends when its input does, so it does not outlive its gateway.
+Each document arrives on standard input as its length in 4 bytes followed by its text. The answer is JSON in
+the same format on standard output. The process ends when its input ends, so it does not outlive its gateway.
 """
 
 import os
@@ -17,7 +17,7 @@ from shared.pipeline.load import load
 
 LENGTH_BYTES = 4
 NICENESS = 10
-"""Webhooks and other requests get the processor first."""
+"""The worker's niceness, so that webhooks and other requests get the processor first."""
 
 
 def frame(content: bytes) -> bytes:
@@ -25,7 +25,10 @@ def frame(content: bytes) -> bytes:
 
 
 def answer(text: bytes) -> dict[str, Any]:
-    """`model` and `repository_keys` of a pipeline, `problems` of what is none, or `bug` with a traceback."""
+    """Return `model` and `repository_keys` of a valid pipeline, `problems` of an invalid one, or `bug`.
+
+    `bug` is a traceback.
+    """
     try:
         pipeline = load(text)
     except PipelineInvalid as error:
@@ -37,7 +40,7 @@ def answer(text: bytes) -> dict[str, Any]:
 
 
 def serve(source: BinaryIO, target: BinaryIO) -> None:
-    """Answers documents until the input ends."""
+    """Read and answer documents until the input ends."""
     while len(length := source.read(LENGTH_BYTES)) == LENGTH_BYTES:
         text = source.read(int.from_bytes(length))
         target.write(frame(orjson.dumps(answer(text))))
@@ -49,4 +52,4 @@ if __name__ == "__main__":
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:
-        os._exit(0)  # the gateway is gone, and nothing is left to be flushed
+        os._exit(0)  # the gateway has ended, and nothing needs to be flushed

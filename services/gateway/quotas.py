@@ -1,6 +1,7 @@
-"""How much one user may have: pipelines and tokens. Repositories are registered by administrators alone.
+"""Limits the number of pipelines and tokens of one user.
 
-What an administrator makes is not limited.
+Repositories need no limit, because only administrators register them. Objects that an administrator creates
+are not limited.
 """
 
 from typing import Any, Literal
@@ -13,9 +14,9 @@ Thing = Literal["pipelines", "tokens"]
 
 
 async def check_quota(work: Any, call: Call[Any, Any], thing: Thing, owner_id: int) -> None:
-    """Raises Problem 409 if the owner has as many as the setting allows.
+    """Raise Problem 409 if the owner has as many of these objects as the setting allows.
 
-    The user stays locked until the transaction ends, so that requests at the same time can't pass the limit
+    The user's row stays locked until the transaction ends, so concurrent requests cannot exceed the limit
     together.
     """
     if call.caller.may(Scope.ADMIN):

@@ -54,7 +54,7 @@ class Answer:
 
     description: str
     model: Any = None
-    """The model of the JSON body. None if the content is not JSON."""
+    """The model of the JSON body. None if there is no JSON body."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     """Descriptions of headers by name."""

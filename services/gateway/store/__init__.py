@@ -1,5 +1,6 @@
-"""The gateway's tables: one transaction's methods by subject, over the named queries of the `.sql` files
-beside them.
+"""The gateway's tables: the methods of one transaction, by subject.
+
+They run the named queries of the `.sql` files in this folder.
 """
 
 from pathlib import Path
@@ -25,14 +26,14 @@ class GatewayWork(
     RepositoriesWork,
     RunsWork,
 ):
-    """One transaction over everything that the gateway reads and writes."""
+    """One transaction over all tables that the gateway reads and writes."""
 
 
 GatewayStore = Store[GatewayWork]
 
 
 def gateway_queries() -> Queries:
-    """The statements of all subjects."""
+    """Return the named queries of all subjects."""
     return Queries(
         "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.sql")))
     )

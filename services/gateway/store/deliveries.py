@@ -1,4 +1,4 @@
-"""Deliveries: stored once, listed, and forgotten in part."""
+"""The table of deliveries: each is stored once, and old bodies are dropped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,31 +17,30 @@ from shared.messages import DeliveryAccepted, Message, encode
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a statement has added, committed."""
+    """The rows that a committed statement has added."""
 
     new: set[tuple[str, str]]
-    """(source, delivery id) of each"""
+    """(source, delivery id) of each new delivery."""
     outgoing: list[tuple[int, Message]]
-    """outbox rows with their messages, for the relay"""
+    """Outbox rows with their messages, for the relay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Where deliveries are."""
+    """The results of storing deliveries."""
 
     kept: list[Kept]
-    """of each, in order"""
+    """One result per delivery, in order."""
     outgoing: list[tuple[int, Message]] = field(default_factory=list)
-    """outbox rows with their messages, for the relay: deliveries that are to be decided again"""
+    """Outbox rows with their messages, for the relay. They announce deliveries that must be decided again."""
 
 
 class DeliveriesWork(Work):
     async def insert_deliveries(self, deliveries: Sequence[Delivery]) -> Stored:
-        """Stores what is not known yet, with one message for all of it.
+        """Store the deliveries that are not known yet, and one message for all of them.
 
-        A single statement: it needs no transaction around it. The caller has sorted them.
-
-        Raises Refused when a row breaks a rule of the table.
+        This is a single statement, so it needs no transaction around it. The caller passes the deliveries
+        sorted. Raises Refused if a row violates a constraint of the table.
         """
         message = DeliveryAccepted(delivery_ids=())
         try:
@@ -54,17 +53,16 @@ class DeliveriesWork(Work):
         return Stored({(row["source"], row["delivery_id"]) for row in rows}, [(rows[0]["outbox_id"], told)])
 
     async def kept(self, deliveries: Sequence[Delivery], new: set[tuple[str, str]]) -> Known:
-        """Where each delivery is, after `insert_deliveries` added the new ones.
+        """Return the result of each delivery, after `insert_deliveries` has added the new ones.
 
-        A replay under another id is noted.
-
-        A known one that was about no registered repository is marked, so that it is decided again.
-        Raises Transient.
+        A replay under another id is written to the audit log. If a known delivery was about no registered
+        repository, it is marked to be decided again. Raises Transient if the row of a known delivery has
+        disappeared.
         """
         if len(new) == len(deliveries):
             return Known([Kept(delivery.delivery_id, is_duplicate=False) for delivery in deliveries])
         first_of = {row["ordinal"]: row for row in await self._rows("first_deliveries", *_keys(deliveries))}
-        unclaimed = set(new)  # the same delivery twice in one group: one is the first
+        unclaimed = set(new)  # a group may contain a delivery twice; only one of them is the first
         kept: list[Kept] = []
         again: dict[int, Delivery] = {}
         for ordinal, delivery in enumerate(deliveries, 1):
@@ -90,7 +88,7 @@ class DeliveriesWork(Work):
         return Known(kept, await self._mark_redelivered(again) if again else [])
 
     async def _mark_redelivered(self, again: Mapping[int, Delivery]) -> list[tuple[int, Message]]:
-        """Marks stored deliveries, by id, that came again: one statement.
+        """Mark stored deliveries, by id, to be decided again. Runs one statement.
 
         Returns its outbox row with the message.
         """
@@ -114,7 +112,7 @@ class DeliveriesWork(Work):
     async def list_deliveries(
         self, caller: Caller, before: int, limit: int, filters: Sequence[Any]
     ) -> list[asyncpg.Record]:
-        """`filters`: source, event type, outcome."""
+        """Return the newest deliveries. `filters` is (source, event type, outcome)."""
         return await self._rows("list_deliveries", caller.user_id, caller.is_admin, before, limit, *filters)
 
     async def delivery(self, caller: Caller, delivery_id: str, source: str | None) -> asyncpg.Record | None:
@@ -124,7 +122,10 @@ class DeliveriesWork(Work):
         return [row["id"] for row in await self._rows("old_deliveries", after, days, limit)]
 
     async def forget_bodies(self, ids: Sequence[int]) -> int:
-        """Of those that are decided and not to be decided again; how many that were."""
+        """Drop the bodies of these deliveries and return how many were dropped.
+
+        Deliveries that are undecided, or to be decided again, keep their bodies.
+        """
         return await self._run("forget_bodies", list(ids))
 
 

@@ -1,4 +1,4 @@
-"""What happened and what was decided, as the scheduler stored it."""
+"""Reads events and decisions, which the scheduler stores."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,10 @@ class HistoryWork(Work):
     async def events(
         self, caller: Caller, before: int, limit: int, filters: Sequence[Any]
     ) -> list[asyncpg.Record]:
-        """`filters`: kind, repository ids, branch, sha, pull request, received after, received before."""
+        """Return the newest events.
+
+        `filters` is (kind, repository ids, branch, sha, pull request, received after, received before).
+        """
         return await self._rows("list_events", caller.user_id, caller.is_admin, before, limit, *filters)
 
     async def event(self, event_id: int, caller: Caller) -> asyncpg.Record | None:

@@ -1,4 +1,4 @@
-"""Users, their tokens, and the audit log."""
+"""The tables of users, tokens and the audit log."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from shared.db import Work
 
 
 class NewToken(NamedTuple):
-    """The columns of a token, in the order of its statement."""
+    """The columns of a new token, in the order of its statement."""
 
     user_id: int
     name: str
     prefix: str
-    """Its first characters, for people."""
+    """The first characters of the token, by which people recognise it."""
     hash: bytes
     scopes: list[str]
     expires_at: datetime | None = None
@@ -26,11 +26,14 @@ class PeopleWork(Work):
     async def audit(
         self, user_id: int | None, action: str, what: str, details: dict[str, Any] | None = None
     ) -> None:
-        """`what` names the object: `pipeline:12`. Details hold no secret."""
+        """Add an entry to the audit log. `what` names the object, such as `pipeline:12`.
+
+        `details` must not contain secrets.
+        """
         await self._run("insert_audit", user_id, action, what, details or {})
 
     async def caller(self, token_hash: bytes) -> Caller | None:
-        """Whom a token speaks for, and a note that it was used."""
+        """Return the caller of a valid token. Also update the time of the token's last use if it is stale."""
         row = await self._row("token_by_hash", token_hash)
         if row is None:
             return None
@@ -46,9 +49,9 @@ class PeopleWork(Work):
         return row
 
     async def hold_parent(self, token_id: int) -> asyncpg.Record | None:
-        """The token with its `expires_at`, held so that nobody revokes it before the transaction ends.
+        """Return the token with its `expires_at`, locked against revocation until the transaction ends.
 
-        None: it, or a token that it comes from, has been revoked or has expired.
+        Returns None if the token, or one of the tokens it was created from, is revoked or expired.
         """
         line = await self._rows("hold_token_and_ancestors", token_id)
         if not line or not all(row["is_valid"] for row in line):
@@ -59,19 +62,25 @@ class PeopleWork(Work):
         return await self._rows("list_tokens", user_id, before, limit)
 
     async def revoke_token(self, token_id: int, user_id: int, *, or_anyones: bool) -> set[int] | None:
-        """The tokens that end now: this one and those that come from it. None: the user has no such token."""
+        """Revoke a token and all tokens created from it, and return their ids.
+
+        Returns None if the user has no such token.
+        """
         if await self._value("hold_token", token_id, user_id, or_anyones) is None:
             return None
         return {row["id"] for row in await self._rows("revoke_token_and_children", token_id)}
 
     async def count_of_user(self, user_id: int, thing: str) -> int:
-        """How many pipelines or valid tokens the user has. Nobody else counts them meanwhile."""
+        """Return the number of pipelines or valid tokens of a user.
+
+        The user's row stays locked, so no other transaction can count them before this one ends.
+        """
         await self._value("hold_user", user_id)
         row = await self._row("things_of_user", user_id)
         return 0 if row is None else int(row[thing])
 
     async def insert_user(self, name: str, email: str, *, is_admin: bool) -> asyncpg.Record | None:
-        """None: the e-mail belongs to somebody."""
+        """Add a user. Return None if the e-mail address is in use."""
         return await self._row("insert_user", name, email, is_admin)
 
     async def user(self, user_id: int) -> asyncpg.Record | None:
@@ -92,6 +101,9 @@ class PeopleWork(Work):
         return await self._row("change_user", user_id, name, is_admin, is_disabled)
 
     async def has_admin_under_lock(self) -> bool:
-        """Whether there is an administrator; no other bootstrap runs until the transaction ends."""
+        """Return True if there is an active administrator. Only one bootstrap runs at a time.
+
+        The lock is held until the transaction ends.
+        """
         await self._run("bootstrap_lock")
         return await self._value("enabled_admin") is not None

@@ -1,4 +1,4 @@
-"""Pipelines and their revisions."""
+"""The tables of pipelines and their revisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shared.pipeline import globs
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A YAML text with what it means."""
+    """A YAML text and the pipeline that was read from it."""
 
     yaml_config: str
     model: dict[str, Any]
@@ -22,7 +22,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What a pipeline is called, and whether it matches anything."""
+    """The name and description of a pipeline, and whether it is enabled."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class Naming:
 
 class PipelinesWork(Work):
     async def insert_pipeline(self, naming: Naming, definition: Definition, owner: int) -> int | None:
-        """The new pipeline with its first revision; None when the owner has one of that name."""
+        """Add a pipeline with its first revision. Return None if the owner has one with that name."""
         columns = (
             naming.name,
             naming.description,
@@ -49,8 +49,10 @@ class PipelinesWork(Work):
         return pipeline_id
 
     async def usable_repositories(self, user_id: int, named: Sequence[str]) -> list[str]:
-        """For which a user's pipelines may run; those that these names and globs may stand for are among
-        them, of thousands some others are not.
+        """Return the names of repositories for which a user's pipelines may run.
+
+        Repositories that `named` can match come first. At most 2000 repositories are read, so a user with
+        more may not get all others.
         """
         keys = globs.repository_keys(named)
         rows = await self._rows(
@@ -70,7 +72,7 @@ class PipelinesWork(Work):
         return await self._row("one_pipeline", pipeline_id, caller.user_id, caller.is_admin)
 
     async def lock_pipeline(self, pipeline_id: int, caller: Caller) -> asyncpg.Record | None:
-        """As `pipeline`; nobody else changes it until the transaction ends."""
+        """Return the pipeline like `pipeline`, locked until the transaction ends."""
         return await self._row("lock_pipeline", pipeline_id, caller.user_id, caller.is_admin)
 
     async def pipelines(
@@ -81,7 +83,7 @@ class PipelinesWork(Work):
     async def change_pipeline(
         self, pipeline: asyncpg.Record, naming: Naming, definition: Definition | None, user_id: int
     ) -> None:
-        """Of a pipeline that the caller has locked. A definition makes a revision. Raises NameTaken."""
+        """Change a pipeline that the caller has locked. A definition adds a revision. Raises NameTaken."""
         yaml_config = definition.yaml_config if definition else pipeline["yaml_config"]
         keys = list(definition.repository_keys) if definition else None
         try:

@@ -1,4 +1,4 @@
-"""Repositories, their secrets, and who may use them."""
+"""The tables of repositories, their secrets, and grants."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from shared.db import Work
 
 
 class NewRepository(NamedTuple):
-    """The columns of a registration, in the order of its statement."""
+    """The columns of a new repository, in the order of its statement."""
 
     forge: str
     forge_id: int | None
@@ -20,7 +20,7 @@ class NewRepository(NamedTuple):
 
 
 class RepositoryChange(NamedTuple):
-    """What changes; None leaves a column as it is."""
+    """The changes to a repository. None leaves a column as it is."""
 
     full_name: str | None = None
     clone_url: str | None = None
@@ -47,7 +47,10 @@ class RepositoriesWork(Work):
         await self._run("set_clone_token", repository_id, encrypted)
 
     async def repository(self, repository_id: int, caller: Caller) -> asyncpg.Record | None:
-        """With the caller's `role`: maintainer, viewer, or None for an administrator without a grant."""
+        """Return a repository with the caller's `role`.
+
+        The role is maintainer, viewer, or None for an administrator without a grant.
+        """
         return await self._row("one_repository", repository_id, caller.user_id, caller.is_admin)
 
     async def lock_repository(self, repository_id: int) -> asyncpg.Record | None:
@@ -77,7 +80,7 @@ class RepositoriesWork(Work):
         return await self._rows("list_grants", repository_id, before, limit)
 
     async def set_grant(self, repository_id: int, user_id: int, role: str) -> Any:
-        """The grant as it is then; None when there is no such user."""
+        """Create or change a grant and return it. Return None if there is no such user."""
         if await self._value("set_grant", repository_id, user_id, role) is None:
             return None
         return await self._row("one_grant", repository_id, user_id)

@@ -1,4 +1,4 @@
-"""Runs as people see them, and the commands for them."""
+"""Reads runs, and stores the commands for them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.messages import CommandRequested
 
 
 class RunFilters(NamedTuple):
-    """What narrows the list, in the order of its statements; None: any."""
+    """The filters of the list of runs, in the order of its statements. None matches any value."""
 
     status: str | None
     pipeline_config_id: int | None
@@ -35,7 +35,7 @@ class RunsWork(Work):
     async def runs(
         self, caller: Caller, before: int, limit: int, filters: RunFilters
     ) -> list[asyncpg.Record]:
-        """Needs a transaction: the way of planning is set for it."""
+        """Return the newest runs. Needs a transaction, because it sets `plan_cache_mode` locally."""
         await self._run("plan_each_time")
         query = "newest_runs" if caller.is_admin else "newest_runs_of_user"
         return await self._rows(query, caller.user_id, caller.is_admin, before, limit, *filters)
@@ -55,7 +55,7 @@ class RunsWork(Work):
     async def insert_command(
         self, kind: str, run_id: int, arguments: Mapping[str, Any], user_id: int, key: str | None
     ) -> int | None:
-        """A new command with its message; None: the user's idempotency key belongs to an earlier one."""
+        """Add a command and its message. Return None if the user has used the idempotency key before."""
         command_id: int | None = await self._value(
             "insert_command", kind, run_id, dict(arguments), user_id, key
         )
