@@ -1,1 +1,1 @@
-"""The HTTP API, a module a subject. Each module ends with its routes."""
+"""The HTTP API, one module per resource. Each module ends with its routes."""

@@ -1,4 +1,4 @@
-"""Commands: what users asked for, and what became of it."""
+"""The resource `commands`: requests of users to cancel or retry a run, and their effects."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
 
 
 class CommandArguments(View):
-    """Of a retry; of a cancel none."""
+    """The arguments of a retry. A cancel has none."""
 
     only: str | None = None
     latest: bool | None = None

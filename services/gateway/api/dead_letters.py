@@ -1,4 +1,4 @@
-"""Dead letters: messages that no handler could take. Administrators list them, read why, and replay them."""
+"""The resource `dead-letters`: messages that could not be handled. Administrators list and replay them."""
 
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ _CAUSES = {
     "refused": "The record refuses it, alone too.",
 }
 _HIDDEN = {"body", "headers"}
-"""Of a delivery: they are the sender's, and may hold what is nobody's business."""
+"""Fields of deliveries that are not shown. They come from the sender and may be confidential."""
 
 
 class DeadLetterFilters(PageFilters):
@@ -95,9 +95,9 @@ async def show(call: Call[NoBody, NoFilters]) -> web.Response:
 
 
 async def replay(call: Call[NoBody, NoFilters]) -> web.Response:
-    """Published again; a delivery of the inlet is accepted again.
+    """Publish the message again. A delivery from the fallback queue is accepted again instead.
 
-    The second time nothing happens, unless it has died since.
+    Safe to repeat: a second call does nothing, unless the message has died again since.
     """
     async with call.gateway.store.reading() as work:
         message = _read((await _letter(work, call.id))["message"])

@@ -1,4 +1,4 @@
-"""Deliveries: the webhooks that were accepted, and what became of each."""
+"""The resource `deliveries`: accepted webhooks and their outcomes."""
 
 from typing import Literal
 

@@ -1,6 +1,7 @@
-"""The OpenAPI document and the page that shows it.
+"""Serves the page that shows the OpenAPI document.
 
-The page's script is fetched when Towpath is built and served from here: nothing comes from elsewhere.
+The page's script is downloaded when Towpath is built and served from here, so the browser loads nothing from
+other sites.
 """
 
 from pathlib import Path

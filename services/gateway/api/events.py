@@ -1,4 +1,4 @@
-"""Events: what happened at the forges, and what was decided for each pipeline, also where nothing ran."""
+"""The resource `events`: events of the forges, and the decision for each pipeline, even if no run started."""
 
 from typing import Literal
 
@@ -54,7 +54,7 @@ class DecisionReason(View):
 
 
 class Decision(View):
-    """The answer for one of your pipelines."""
+    """The decision for one of your pipelines."""
 
     id: int
     pipeline_config_id: int

@@ -1,6 +1,6 @@
-"""Grants: who may use a repository.
+"""The resource `grants`: the roles of users on a repository.
 
-A viewer sees its events and runs; a maintainer's pipelines may match it.
+A viewer can see the repository's events and runs. The pipelines of a maintainer can match the repository.
 """
 
 from typing import Any, Literal
@@ -29,7 +29,7 @@ class Grant(View):
 
 
 async def _check(work: Any, call: Call[Any, Any]) -> None:
-    """Raises Problem 404 where the caller does not see the repository, 403 where it is not theirs to give."""
+    """Raise Problem 404 if the caller cannot see the repository, 403 if the caller may not change grants."""
     row = await work.repository(call.id, call.caller)
     if row is None:
         raise not_found()

@@ -1,4 +1,4 @@
-"""The limits of this gateway, so that nobody has to find out by being refused."""
+"""The resource `limits`: the limits of this gateway, for clients that want to stay below them."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""One client's live log: from its positions to the end of the run, at its own pace."""
+"""Sends one client's live log, from the client's positions to the end of the run, at the client's pace."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,17 +11,18 @@ from shared.errors import Transient
 from shared.step_markers import StepBegin
 
 HEARTBEAT_SECONDS = 3.0
-"""A comment this often shows proxies and clients that the connection lives; it is also how often a quiet run
-is looked at.
+"""The interval of comments that show proxies and clients that the connection is alive.
+
+The state of a quiet run is also checked at this interval.
 """
 
 Send = Callable[[bytes], Awaitable[None]]
 
 
 async def follow(live: LiveLogs, watch: Watch, positions: dict[int, int], send: Send) -> None:
-    """Sends all that is stored and then all that is added.
+    """Send all stored lines, and then new lines as they are stored.
 
-    Returns after the `end` event, or when the gateway stops.
+    Returns after the `end` event, or when the run no longer exists or the gateway stops.
     """
     told_status: str | None = None
     await send(b"retry: 1000\n\n")
@@ -50,7 +51,7 @@ async def follow(live: LiveLogs, watch: Watch, positions: dict[int, int], send: 
 async def _send_new(
     live: LiveLogs, watch: Watch, state: LogState, positions: dict[int, int], send: Send
 ) -> bool:
-    """Some of each stream that has more; whether anything was sent."""
+    """Send some lines of each stream that has new ones. Return True if anything was sent."""
     has_sent = False
     for stream in state.streams:
         position = positions.setdefault(stream.id, 1)
@@ -80,7 +81,7 @@ def _told(stream: Stream, told: Said | Marked, positions: Positions) -> bytes:
 
 
 def event(kind: str, data: dict[str, Any], positions: Positions) -> bytes:
-    """A server-sent event; JSON has no line feeds, so its data is one line."""
+    """Format a server-sent event. JSON has no line feeds, so the data is one line."""
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (
         positions_text(positions).encode(),
         kind.encode(),

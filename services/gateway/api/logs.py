@@ -1,6 +1,7 @@
-"""Logs of runs: as text, and live.
+"""The logs of runs, as text and as a live stream.
 
-Logs are hostile: they leave as text/plain that no browser may take for anything else, and inside JSON.
+Log content is untrusted. It is sent as text/plain with headers that keep browsers from interpreting it as
+anything else, or inside JSON.
 """
 
 import asyncio
@@ -46,11 +47,11 @@ async def download(call: Call[NoBody, LogFilters]) -> web.StreamResponse:
         streams = await work.log_streams(call.id)
         chosen = _several(streams, query) if query.job is None else await _one(work, call, streams)
     response = web.StreamResponse(headers=_TEXT_HEADERS)
-    with call.gateway.streams.opened(call.caller.user_id), suppress(ConnectionError):  # the client has gone
+    with call.gateway.streams.opened(call.caller.user_id), suppress(ConnectionError):  # the client has disconnected
         await response.prepare(call.request)
         writing = _write_all(call.gateway.store, response, chosen, with_headings=query.job is None)
         if not await call.gateway.viewers.view(call.caller.token_id, call.id, writing):
-            _abort(call)  # a text that ended in order would look whole
+            _abort(call)  # after a regular end the text would look complete
             return response
         await response.write_eof()
     return response
@@ -81,9 +82,9 @@ def _several(streams: list[Any], query: LogFilters) -> list[Any]:
 
 
 async def _one(work: Any, call: Call[NoBody, LogFilters], streams: list[Any]) -> list[Any]:
-    """The one stream that is meant, none while nothing of it is there.
+    """Return a list with the selected stream, or an empty list if it does not exist yet.
 
-    Raises Problem 404: there is no such job, or no such attempt of it.
+    Raises Problem 404 if there is no such job, or no such attempt of it.
     """
     query = call.query
     job_ids = {row["id"] for row in await work.jobs(call.id) if row["name"] == query.job}
@@ -113,7 +114,7 @@ async def _write(
 
 
 async def _stored(store: GatewayStore, stream_id: int) -> AsyncIterator[bytes]:
-    """A stream's segments, some at a time: no log is held in memory."""
+    """Yield the segments of a stream. Only a few are in memory at once, never a whole log."""
     line = 1
     while True:
         async with store.reading() as work:
@@ -130,7 +131,7 @@ async def _stored(store: GatewayStore, stream_id: int) -> AsyncIterator[bytes]:
 
 
 async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
-    """Server-sent events until the run is over and its logs are sealed, or the client goes."""
+    """Send server-sent events until the run is over and its logs are sealed, or the client disconnects."""
     live = call.gateway.live
     text = call.request.headers.get(LAST_EVENT_ID.name, "")
     positions = read_positions(text)
@@ -140,7 +141,7 @@ async def stream(call: Call[NoBody, NoFilters]) -> web.StreamResponse:
         if await work.run(call.id, call.caller) is None:
             raise not_found()
         if not await work.viewers_allowed([(call.caller.token_id, call.id)]):
-            call.gateway.callers.forget()  # the caller was remembered from before
+            call.gateway.callers.forget()  # the cached caller is outdated
             raise not_found()
     if live.is_closing:
         raise unavailable("This gateway stops. Nothing is lost; connect again.")
@@ -159,7 +160,7 @@ async def _followed(call: Call[NoBody, NoFilters], positions: dict[int, int]) ->
     response = web.StreamResponse(headers=headers)
     watch = live.watch(call.id)
     try:
-        with suppress(ConnectionError):  # the client has gone
+        with suppress(ConnectionError):  # the client has disconnected
             await response.prepare(call.request)
             following = follow(live, watch, positions, partial(_send, response))
             await call.gateway.viewers.view(call.caller.token_id, call.id, following)
@@ -174,7 +175,7 @@ END_SECONDS = 1.0
 
 
 async def _end(call: Call[Any, Any], response: web.StreamResponse) -> None:
-    """The end of the answer. The connection of a client that does not take it in time is cut."""
+    """End the answer. If the client does not receive the end in time, its connection is closed."""
     try:
         async with asyncio.timeout(END_SECONDS):
             await response.write_eof()
@@ -183,9 +184,9 @@ async def _end(call: Call[Any, Any], response: web.StreamResponse) -> None:
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """Waits while the client is slow; one that reads nothing for a minute is let go.
+    """Send data and wait while the client is slow.
 
-    Raises ConnectionError.
+    Raises ConnectionError if the client reads nothing for `SEND_SECONDS`.
     """
     try:
         async with asyncio.timeout(SEND_SECONDS):

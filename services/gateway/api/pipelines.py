@@ -1,4 +1,4 @@
-"""Pipelines: stored definitions. Each save that changes the YAML makes an immutable revision."""
+"""The resource `pipelines`: stored definitions. A save that changes the YAML adds an immutable revision."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ jobs:
       - run: python3 -m unittest
 """
 BODY_BYTES = 1 << 20
-"""JSON may write a YAML document of 256 KiB with three times as many bytes."""
+"""The maximum size of a body. A YAML document of 256 KiB may need three times as many bytes in JSON."""
 _YAML = Field(description="The pipeline: one YAML document of 256 KiB at most.", examples=[_EXAMPLE])
 Yaml = Annotated[Text, StringConstraints(max_length=1 << 20), _YAML]
 
@@ -50,7 +50,7 @@ class NewPipeline(Shape):
 
 
 class PipelineChange(Shape):
-    """What is absent stays as it is."""
+    """The changes to a pipeline. An absent field stays unchanged."""
 
     name: Name | None = None
     description: Description | None = None
@@ -97,7 +97,10 @@ class Validation(View):
 
 
 async def _understood(call: Call[Any, Any], yaml_config: str) -> Definition:
-    """Raises PipelineInvalid, or Problem 503 when too many documents wait to be read."""
+    """Read a pipeline.
+
+    Raises PipelineInvalid with its errors, or Problem 503 if too many documents wait to be read.
+    """
     try:
         return await call.gateway.pipelines.read(yaml_config, call.caller.user_id)
     except Busy as error:
@@ -122,7 +125,7 @@ def _name_taken() -> Problem:
 async def _shown(
     work: Any, call: Call[Any, Any], pipeline_id: int, status: int = 200, **headers: str
 ) -> web.Response:
-    """Raises Problem 404."""
+    """Return the answer with a pipeline. Raises Problem 404 if the caller cannot see it."""
     row = await work.pipeline(pipeline_id, call.caller)
     if row is None:
         raise not_found()
@@ -133,7 +136,11 @@ async def _shown(
 
 
 async def _warnings(work: Any, model: Mapping[str, Any], owner: int) -> list[Fault]:
-    """`model`: at least the repositories, triggers and concurrency; each None where no revision is stored."""
+    """Return the warnings of a pipeline.
+
+    `model` has at least the keys `repositories`, `on` and `concurrency`. Each is None if no revision is
+    stored.
+    """
     repositories = model["repositories"] or []
     concurrency = model["concurrency"]
     group = None if concurrency is None else Concurrency.model_validate(concurrency)
@@ -195,7 +202,7 @@ async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
 
 
 async def _locked(work: Any, call: Call[Any, Any]) -> Any:
-    """The pipeline, held. Raises Problem: 404, or 412 when If-Match names another version."""
+    """Return the pipeline, locked. Raises Problem 404, or 412 if If-Match names another version."""
     row = await work.lock_pipeline(call.id, call.caller)
     if row is None:
         raise not_found()

@@ -1,6 +1,6 @@
-"""Repositories: which may start runs, where they are cloned from, and who may use them.
+"""The resource `repositories`: registered repositories with their clone URLs and secrets.
 
-Administrators register them; maintainers may change them. Secrets go in and never come out.
+Administrators register repositories. Maintainers may change them. Secrets can be written but never read.
 """
 
 import secrets
@@ -43,7 +43,7 @@ class Registration(Shape):
 
 
 class RegistrationChange(Shape):
-    """What is absent stays as it is; a secret that is null is removed."""
+    """The changes to a repository. An absent field stays unchanged. A secret that is null is removed."""
 
     full_name: FullName | None = None
     clone_url: CloneUrl | None = None
@@ -102,23 +102,28 @@ def _check_clone_url(gateway: Gateway, url: str | None) -> None:
 
 
 def _check_identity_stays(row: Any, call: Call[RegistrationChange, NoFilters]) -> None:
-    """A repository with another's identity gets the other's events. Raises Problem 403 for maintainers."""
+    """Raise Problem 403 if a caller who is not an administrator changes the repository's identity.
+
+    A repository with the identity of another one would get the other one's events.
+    """
     wanted = call.body.model_dump(include=set(_IDENTITY), exclude_none=True)
+    # An equal forge_id counts too: it would turn an id seen in a delivery into a registered one.
     changes = [field for field, value in wanted.items() if field == "forge_id" or row[field] != value]
-    if changes and not call.caller.may(Scope.ADMIN):  # a learned forge_id would become a registered one
+    if changes and not call.caller.may(Scope.ADMIN):
         fields = ", ".join(_IDENTITY)
         raise forbidden(f"Only an administrator may change what the repository is at its forge: {fields}.")
 
 
 def _identity_changes(before: Any, after: Any) -> dict[str, list[Any]]:
-    """Old and new value of each field that changed."""
+    """Return the old and the new value of each identity field that changed."""
     return {field: [before[field], after[field]] for field in _IDENTITY if before[field] != after[field]}
 
 
 def _check_token_stays(row: Any, wanted: RegistrationChange) -> None:
-    """A token goes to the address it was given for and to no other. Raises Problem 422.
+    """Raise Problem 422 if the clone URL changes to another address and the stored token is kept.
 
-    A maintainer must not send it to another server, nor clone another repository of the same server with it.
+    A maintainer must not be able to send the token to another server, or to clone another repository of the
+    same server with it.
     """
     if wanted.clone_url is None or not row["has_clone_token"] or "clone_token" in wanted.model_fields_set:
         return
@@ -128,7 +133,10 @@ def _check_token_stays(row: Any, wanted: RegistrationChange) -> None:
 
 
 async def _set_secrets(call: Call[Any, Any], work: Any, repository_id: int) -> bool:
-    """Stores the secrets that the body names, null too; whether one counts for webhooks."""
+    """Store the secrets that the body contains. A secret that is null is removed.
+
+    Return True if the body contains the webhook secret, even if it is null.
+    """
     named = call.body.model_fields_set & {"webhook_secret", "clone_token"}
     for column, store in (("webhook_secret", work.set_webhook_secret), ("clone_token", work.set_clone_token)):
         if column in named:
@@ -202,9 +210,10 @@ async def _visible(work: Any, call: Call[Any, Any]) -> Any:
 
 
 async def _held(work: Any, call: Call[Any, Any]) -> Any:
-    """The repository for its maintainers and administrators, held until the transaction ends.
+    """Return the repository, locked until the transaction ends, if the caller may change it.
 
-    Raises Problem 404, 403 or 412.
+    Raises Problem 404 if the caller cannot see it, 403 if the caller is neither maintainer nor administrator,
+    or 412 if If-Match names another version.
     """
     row = await _visible(work, call)
     if row["role"] != "maintainer" and not call.caller.is_admin:
@@ -213,7 +222,7 @@ async def _held(work: Any, call: Call[Any, Any]) -> Any:
     if held is None:
         raise not_found()
     check_version(call, "repository", held["version"])
-    return await _visible(work, call)  # as it is now that nobody else changes it
+    return await _visible(work, call)  # read again, because it may have changed before it was locked
 
 
 async def change(call: Call[RegistrationChange, NoFilters]) -> web.Response:

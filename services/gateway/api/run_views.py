@@ -1,4 +1,4 @@
-"""Runs as the API shows them. Pure: values from rows."""
+"""The models of runs in the API, built from rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -40,7 +40,7 @@ class RunSummary(View):
 
 
 class Step(View):
-    """A command of a job, as far as the job told."""
+    """A step of a job, as reported by the job's own process."""
 
     name: str | None = None
     outcome: str | None = None
@@ -77,8 +77,9 @@ class Attempt(View):
 
 
 def _steps(stored: Any) -> list[Step]:
-    """Steps are told by the job's own process: what can't be read is left out, the verdict doesn't rest on
-    it.
+    """Parse the steps of an attempt, and skip those that cannot be parsed.
+
+    Steps are reported by the job's own process, so they are untrusted. The verdict does not depend on them.
     """
     steps = []
     for step in stored if isinstance(stored, list) else []:
@@ -117,7 +118,7 @@ class Job(View):
 
 
 class Transition(View):
-    """A change of status, of the run or of one of its jobs."""
+    """A status change of the run or of one of its jobs."""
 
     job_id: int | None
     from_status: Status | None
@@ -131,7 +132,7 @@ class Transition(View):
 
 
 class Provenance(View):
-    """Why the run exists."""
+    """The event, revision and trigger that the run was created from."""
 
     event_id: int
     event: EventKind
@@ -144,7 +145,7 @@ class Provenance(View):
 
 
 class Concurrency(View):
-    """The group that the run is in."""
+    """The run's concurrency group."""
 
     group: str
     limit: int
@@ -165,7 +166,7 @@ class Run(RunSummary):
 def run_view(
     row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 ) -> Run:
-    """`parts`: the rows of its jobs, attempts and transitions."""
+    """Build the model of a run. `parts` are the rows of its jobs, attempts and transitions."""
     jobs, attempts, transitions = parts
     run_id = row["id"]
     shown = [

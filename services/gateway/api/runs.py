@@ -1,4 +1,4 @@
-"""Runs: what was executed, how far it has come, and the commands for it."""
+"""The resource `runs`: runs with their progress, and the commands to retry and cancel them."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -44,7 +44,7 @@ class Retry(Shape):
 
 
 class Cancel(Shape):
-    """Nothing is asked."""
+    """The body of a cancel. It has no fields."""
 
 
 async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
@@ -86,7 +86,10 @@ async def _shown(work: Any, call: Call[Any, Any], run_id: int) -> Run:
 
 
 async def retry(call: Call[Retry, NoFilters]) -> web.Response:
-    """A new run. Two retries at once make one run: the scheduler numbers reruns."""
+    """Retry a run as a new run.
+
+    Two concurrent retries create one run, because the scheduler numbers reruns.
+    """
     command = await _commanded(call, "retry", call.body.model_dump())
     if command["outcome"] is None:
         return _accepted(command)
@@ -100,9 +103,9 @@ async def retry(call: Call[Retry, NoFilters]) -> web.Response:
 
 
 async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
-    """Stops what runs and what waits.
+    """Cancel the running and the waiting jobs of a run.
 
-    The answer shows the run as it is by then: its processes may take their grace period to end.
+    The answer shows the run at that moment. Its processes may take their grace period to end.
     """
     command = await _commanded(call, "cancel", {})
     if command["outcome"] is None:
@@ -114,7 +117,10 @@ async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
 
 
 async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any]) -> Any:
-    """The command's row, with its effect when that came soon. The wish is stored before it is waited for."""
+    """Store a command and return its row, with its effect if that is stored soon.
+
+    The command is stored before the request waits for the effect. Raises Problem 404, 403 or 409.
+    """
     key = _idempotency_key(call.request)
     async with call.gateway.store.transaction() as work:
         run = await work.run(call.id, call.caller)
@@ -127,7 +133,7 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
             _check(kind, Status(run["status"]))
             command_id = await work.insert_command(kind, call.id, arguments, call.caller.user_id, key)
             await work.audit(call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments)
-        if command_id is None:  # the same key, at the same moment
+        if command_id is None:  # another request with the same key was faster
             command_id = await _repeated(work, call, kind, arguments, key or "")
     if command_id is None:
         raise RuntimeError("a command was neither stored nor there")
@@ -137,7 +143,10 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
 async def _repeated(
     work: Any, call: Call[Any, Any], kind: str, arguments: dict[str, Any], key: str
 ) -> int | None:
-    """The earlier command with this key. Raises Problem 409 when that was another wish."""
+    """Return the id of the earlier command with this key, or None.
+
+    Raises Problem 409 if the key was used for another command, run or arguments.
+    """
     earlier = await work.command_by_key(call.caller.user_id, key)
     if earlier is None:
         return None
@@ -147,7 +156,7 @@ async def _repeated(
 
 
 def _check(kind: str, status: Status) -> None:
-    """What is certain already needs no command. Raises Problem 409."""
+    """Raise Problem 409 if the run's status already makes the command impossible."""
     if kind == "cancel" and status in TERMINAL:
         raise _refused("already_finished")
     if kind == "retry" and status not in RETRYABLE:

@@ -1,4 +1,4 @@
-"""Tokens: shown once, when they are made. Only a hash of each is kept."""
+"""The resource `tokens`. A token is shown only when it is created. Only its hash is stored."""
 
 from typing import Annotated, Any
 
@@ -54,7 +54,7 @@ class Token(TokenSummary):
 
 
 def _owner(caller: Caller, user_id: int | None) -> int:
-    """Whose tokens are meant. Raises Problem 403."""
+    """Return the user whose tokens are meant. Raises Problem 403 if only an administrator may access them."""
     if user_id is None or user_id == caller.user_id:
         return caller.user_id
     if not caller.may(Scope.ADMIN):
@@ -63,7 +63,7 @@ def _owner(caller: Caller, user_id: int | None) -> int:
 
 
 def _check(wanted: NewToken, caller: Caller, owner: Any) -> None:
-    """A token never reaches further than the one that makes it, nor than its owner."""
+    """Raise Problem 403 if the new token would have more rights than the creating token or its owner."""
     beyond = included(frozenset(wanted.scopes)) - included(caller.scopes)
     if beyond or (Scope.ADMIN in wanted.scopes and not owner["is_admin"]):
         raise forbidden(
@@ -72,7 +72,10 @@ def _check(wanted: NewToken, caller: Caller, owner: Any) -> None:
 
 
 async def _parent(work: Any, call: Call[NewToken, NoFilters]) -> Any:
-    """The token that makes the new one, held. Raises Problem 401 if it has ended meanwhile, or 422."""
+    """Return the token that creates the new one, locked.
+
+    Raises Problem 401 if it has ended in the meantime, or 422 if the new token would expire later.
+    """
     parent = await work.hold_parent(call.caller.token_id)
     if parent is None:
         call.gateway.callers.forget()

@@ -1,4 +1,4 @@
-"""Users: people and programs. Managed by administrators."""
+"""The resource `users`: people and programs. Administrators manage them."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ class NewUser(Shape):
 
 
 class UserChange(Shape):
-    """What is absent stays as it is."""
+    """The changes to a user. An absent field stays unchanged."""
 
     name: PersonName | None = None
     is_admin: bool | None = None
@@ -84,7 +84,11 @@ async def disable(call: Call[NoBody, NoFilters]) -> web.Response:
 
 
 async def _changed(call: Call[UserChange, NoFilters] | Call[NoBody, NoFilters], wanted: UserChange) -> User:
-    """Raises Problem 404; 409 when it is the administrator's own account that would lose its rights."""
+    """Change a user and return it.
+
+    Raises Problem 404 if there is no such user. Raises 409 if an administrator would disable or demote
+    themselves, or if no active administrator would be left.
+    """
     async with call.gateway.store.transaction() as work:
         others = set(await work.lock_admins()) - {call.id}
         if (wanted.is_admin is False or wanted.disabled) and (call.id == call.caller.user_id or not others):

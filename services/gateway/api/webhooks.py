@@ -1,6 +1,6 @@
 """The routes of webhooks.
 
-They are served by `services.gateway.webhooks`, without what the API's other routes go through.
+`services.gateway.webhooks` handles them. They skip the token and body checks of the API's other routes.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from services.gateway.webhooks import FORGES, Forge
 
 
 class Payload(BaseModel):
-    """Whatever the forge sends; it is stored as received."""
+    """The payload of the forge. It is stored as received."""
 
 
 class Accepted(View):
