@@ -10,7 +10,7 @@ from services.gateway.body_memory import SMALL_BYTES, Share
 from services.gateway.problems import Problem, unavailable
 
 RATE_SECONDS = 3.0
-"""Length of the window over which the rate is checked. A lost packet delays a body by about a second."""
+"""Length of the window over which the rate is checked. A lost packet delays a body by a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,7 @@ from services.gateway.problems import Problem
 from services.gateway.unparsed import Runner
 
 AT_ONCE = 64
-"""Maximum number of connections accepted in one turn of the event loop. It takes a few milliseconds at most.
-"""
+"""Maximum number of connections accepted in one turn of the event loop, in a few milliseconds."""
 _READ_BYTES = 64 << 10
 _LONGEST_BYTES = 8 << 10
 """A longer incomplete head goes to the request handler, which refuses it with a specific problem."""

@@ -47,7 +47,7 @@ async def download(call: Call[NoBody, LogFilters]) -> web.StreamResponse:
         streams = await work.log_streams(call.id)
         chosen = _several(streams, query) if query.job is None else await _one(work, call, streams)
     response = web.StreamResponse(headers=_TEXT_HEADERS)
-    with call.gateway.streams.opened(call.caller.user_id), suppress(ConnectionError):  # the client has disconnected
+    with call.gateway.streams.opened(call.caller.user_id), suppress(ConnectionError):  # client disconnect
         await response.prepare(call.request)
         writing = _write_all(call.gateway.store, response, chosen, with_headings=query.job is None)
         if not await call.gateway.viewers.view(call.caller.token_id, call.id, writing):
@@ -160,7 +160,7 @@ async def _followed(call: Call[NoBody, NoFilters], positions: dict[int, int]) ->
     response = web.StreamResponse(headers=headers)
     watch = live.watch(call.id)
     try:
-        with suppress(ConnectionError):  # the client has disconnected
+        with suppress(ConnectionError):  # client disconnect
             await response.prepare(call.request)
             following = follow(live, watch, positions, partial(_send, response))
             await call.gateway.viewers.view(call.caller.token_id, call.id, following)

@@ -56,8 +56,8 @@ class DeliveriesWork(Work):
         """Return the result of each delivery, after `insert_deliveries` has added the new ones.
 
         A replay under another id is written to the audit log. If a known delivery was about no registered
-        repository, it is marked to be decided again. Raises Transient if the row of a known delivery has
-        disappeared.
+        repository, it is marked to be decided again. Raises Transient if Postgres is unavailable, or if the
+        row of a known delivery has disappeared.
         """
         if len(new) == len(deliveries):
             return Known([Kept(delivery.delivery_id, is_duplicate=False) for delivery in deliveries])

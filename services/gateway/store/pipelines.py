@@ -51,8 +51,8 @@ class PipelinesWork(Work):
     async def usable_repositories(self, user_id: int, named: Sequence[str]) -> list[str]:
         """Return the names of repositories for which a user's pipelines may run.
 
-        Repositories that `named` can match come first. At most 2000 repositories are read, so a user with
-        more may not get all others.
+        Repositories that `named` can match come first. At most 2000 repositories are read, so some of the
+        others may be missing.
         """
         keys = globs.repository_keys(named)
         rows = await self._rows(
