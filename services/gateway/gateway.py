@@ -74,10 +74,7 @@ def _pipeline_reader(settings: GatewaySettings) -> PipelineReader:
 
 
 def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Gateway:
-    """Create all objects of a gateway without starting its tasks.
-
-    Raises KeyringInvalid or OSError if the key file cannot be used.
-    """
+    """Create all objects without starting tasks. Raises KeyringInvalid or OSError for an invalid key file."""
     relay = OutboxRelay(database, bus, owner="gateway")
     store = open_store(database, relay)
     record = Record(store, relay)
