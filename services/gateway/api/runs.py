@@ -132,9 +132,10 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
         if command_id is None:
             _check(kind, Status(run["status"]))
             command_id = await work.insert_command(kind, call.id, arguments, call.caller.user_id, key)
-            await work.audit(call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments)
-        if command_id is None:  # another request with the same key was faster
-            command_id = await _repeated(work, call, kind, arguments, key or "")
+            if command_id is None:  # another request with the same key was faster
+                command_id = await _repeated(work, call, kind, arguments, key or "")
+            else:
+                await work.audit(call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments)
     if command_id is None:
         raise RuntimeError("a command was neither stored nor there")
     return await call.gateway.effects.wait(command_id, call.caller)

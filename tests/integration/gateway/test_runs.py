@@ -305,15 +305,28 @@ class TestCommands:
             422
         )
 
-    async def test_a_key_used_twice_at_once_makes_one_command(self, story: Story) -> None:
+    async def test_a_key_used_twice_at_once_makes_one_command_and_one_audit_entry(self, story: Story) -> None:
         run_id = await story.run(status="running")
         key = {"Idempotency-Key": f"twice-{run_id}"}
-        answers = await asyncio.gather(
-            *(story.owner.post(f"/runs/{run_id}/cancel", headers=key) for _ in range(5))
-        )
+        connection = story.history.connection
+
+        async def both_insert() -> bool:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'commands'::regclass"
+            return bool(await connection.fetchval(waiting) >= 2)
+
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE commands IN SHARE MODE")
+            requests = [
+                asyncio.create_task(story.owner.post(f"/runs/{run_id}/cancel", headers=key)) for _ in range(2)
+            ]
+            await until(both_insert, within=10, what="both requests insert the command")
+        answers = await asyncio.gather(*requests)
+
         assert {answer.expect(202).json["id"] for answer in answers} == {
             (await story.served.rows("SELECT max(id) FROM commands"))[0][0]
         }
+        entries = "SELECT count(*) FROM audit_log WHERE action = 'run.cancel' AND object = $1"
+        assert await connection.fetchval(entries, f"run:{run_id}") == 1
 
     @pytest.mark.parametrize("body", [{"only": "some"}, {"latest": 1}, {"unknown": 1}, []])
     async def test_odd_wishes_are_refused(self, story: Story, body: Any) -> None:
