@@ -1,6 +1,5 @@
-"""The pipeline language: from YAML text to typed models, or to every problem with its place.
+"""The pipeline language: turns YAML text into typed models, or into a list of problems with positions.
 
-Pure: values in, values out.
-
-`load` is the way in; `model` is what comes out; `schema` publishes the grammar that `load` walks.
+Pure: values in, values out. `load` is the entry point, and `model` has its results. `schema` publishes the
+grammar that `load` uses.
 """

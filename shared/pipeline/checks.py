@@ -1,6 +1,6 @@
-"""What no rule about a single key can see: names that must agree, cycles, sums.
+"""Checks across several keys: names that must match, cycles, and sums.
 
-It works on what the grammar could read and adds to the problems.
+They run on the values that the grammar could read, and record their problems.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,9 @@ from shared.pipeline.errors import Path, Spot, quotable
 from shared.pipeline.rules import Reading
 
 JOB_LIMIT_BYTES = 512 * 1024
-"""Scripts and variables of one job; they travel in one Secret of at most 900 KiB together with the step
-driver and secrets.
+"""Limit for the scripts and variables of one job.
+
+They are stored in one Secret of at most 900 KiB, together with the step driver and secrets.
 """
 
 Values = Mapping[str, Any]
@@ -21,7 +22,7 @@ Values = Mapping[str, Any]
 def check(document: Values, reading: Reading) -> None:
     """Compare the parts of a document with one another.
 
-    A part that could not be read is None and is passed over.
+    Parts that could not be read are None and are skipped.
     """
     jobs: dict[str, Values] = document.get("jobs") or {}
     needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
@@ -45,7 +46,7 @@ def _spot(path: Path, reading: Reading) -> Spot:
 
 
 def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], reading: Reading) -> list[str]:
-    """The needs that make sense, each once; of the others the problem is noted."""
+    """Return the valid needs without duplicates. Record a problem for each of the others."""
     sound: list[str] = []
     for index, name in enumerate(names):
         item: Path = ("jobs", job, "needs", index)
@@ -73,8 +74,9 @@ def _listed(jobs: Mapping[str, object]) -> str:
 
 
 def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """Cycles that share no job, each from its first job in the document, along the needs, back to that
-    job.
+    """Yield cycles that share no job.
+
+    Each starts at its first job in the document, follows the needs, and ends at that job again.
     """
     order = list(needs)
     graph = dict(needs)
@@ -82,9 +84,8 @@ def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            cycle: list[str] = error.args[1][
-                :0:-1
-            ]  # graphlib names what is needed first, and the first job twice
+            # graphlib lists a needed job before the job that needs it, and repeats the first job at the end.
+            cycle: list[str] = error.args[1][:0:-1]
             start = cycle.index(min(cycle, key=order.index))
             yield [*cycle[start:], *cycle[: start + 1]]
             graph.update({job: [] for job in cycle})
@@ -107,7 +108,7 @@ def _check_ids(name: str, job: Values, reading: Reading) -> None:
 
 
 def _check_ports(name: str, job: Values, reading: Reading) -> None:
-    """Services of a job share one network, so that a port is the readiness of one of them."""
+    """Record a problem for each port that two services use. The services of a job share one network."""
     owners: dict[int, str] = {}
     for service, values in (job.get("services") or {}).items():
         port = ((values or {}).get("ready") or {}).get("tcp")

@@ -1,6 +1,6 @@
-"""Expressions of a group's name that are empty for a kind of event that starts the pipeline. Pure.
+"""Finds expressions in a group's name that are empty for a kind of event that starts the pipeline. Pure.
 
-All runs of such a kind share one group, which is rarely meant: two releases would supersede one another.
+All runs of such a kind share one group. This is rarely intended: two releases would supersede each other.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,13 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "tag": _EVERY | {"ref", "tag"},
     "pull_request": _EVERY | {"action", "branch", "base_branch", "pull_request"},
 }
-"""The fields of each kind of event that are not empty."""
+"""The fields of each kind of event that are never empty."""
 
 
 def find(concurrency: Concurrency | None, triggers: Triggers) -> list[tuple[str, str]]:
-    """Return the expressions, as written, each with a kind of event (a key of FIELDS) for which it is
-    empty.
+    """Return the expressions that are empty, each with the kind of event.
+
+    Expressions are as written. The kind is a key of FIELDS.
     """
     if concurrency is None:
         return []

@@ -1,8 +1,6 @@
-"""What is wrong in a pipeline, where, and how to fix it: one object for the API, the command line and the
-tests.
+"""Problems of a pipeline: error, position and fix in one object for the API, the command line and the tests.
 
-A problem never holds more of the user's text than a short excerpt, so that an error stays small whatever was
-sent.
+A problem quotes at most a short excerpt of the user's text, so an error stays small for any input.
 """
 
 from collections.abc import Iterable
@@ -12,30 +10,30 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 PROBLEM_LIMIT = 100
-"""More problems than anybody reads; looking stops there."""
+"""The search for problems stops at this number. People read fewer."""
 
 _COMPARED_LIMIT = 40_000
-"""Characters of known words that one document's mistakes are compared with; 10,000 take about 10 ms."""
+"""Limit for one document, in characters of known words that are compared. 10,000 take about 10 ms."""
 
 Path = tuple[str | int, ...]
 
 
 class Place(NamedTuple):
-    """Where something stands in the text; both count from 1, columns in characters."""
+    """A position in the text. Line and column count from 1; columns are characters."""
 
     line: int
     column: int
 
 
 class Spot(NamedTuple):
-    """What a problem is about: its path in the document and its place in the text."""
+    """The subject of a problem: its path in the document and its position in the text."""
 
     path: Path
     place: Place
 
 
 class BadValue(ValueError):
-    """A text that is not what its key wants; the reader adds the place."""
+    """A text that is not valid for its key. The caller adds the position."""
 
     def __init__(self, code: str, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -45,9 +43,9 @@ class BadValue(ValueError):
 
 
 class PipelineProblem(BaseModel):
-    """One thing that is wrong.
+    """One problem of a pipeline.
 
-    `code` is for programs and never changes its meaning; `message` and `hint` are for people.
+    `code` is for programs and never changes its meaning. `message` and `hint` are for people.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,9 +59,9 @@ class PipelineProblem(BaseModel):
 
 
 class PipelineInvalid(ValueError):
-    """The text is no pipeline.
+    """The text is not a valid pipeline.
 
-    `problems` holds all that is wrong, in the order of the text, and at least one.
+    `problems` has all problems in the order of the text, at least one.
     """
 
     def __init__(self, problems: Iterable[PipelineProblem]) -> None:
@@ -76,7 +74,7 @@ class PipelineInvalid(ValueError):
 class Problems:
     """Collects problems.
 
-    At PROBLEM_LIMIT it raises PipelineInvalid, so that no input is looked at for long.
+    It raises PipelineInvalid at PROBLEM_LIMIT, so that no input is searched for long.
     """
 
     def __init__(self) -> None:
@@ -99,7 +97,7 @@ class Problems:
             raise PipelineInvalid(self.found)
 
     def stop(self, place: Place, code: str, message: str, hint: str | None = None) -> PipelineInvalid:
-        """The error to raise when nothing after this place can be understood."""
+        """Return the error to raise if nothing after this position can be read."""
         self.found.append(
             PipelineProblem(
                 line=place.line, column=place.column, path="", code=code, message=message, hint=hint
@@ -108,9 +106,9 @@ class Problems:
         return PipelineInvalid(self.found)
 
     def nearest(self, word: str, known: Iterable[str]) -> str | None:
-        """The known word that was probably meant.
+        """Return the known word that was probably meant, or None.
 
-        Stops searching when the document has cost enough comparisons.
+        Return None for all words after one document has needed too many comparisons.
         """
         words = list(known)
         self._compared += sum(map(len, words))
@@ -122,20 +120,21 @@ class Problems:
 
 
 def path_text(path: Path) -> str:
-    """`jobs.test.steps[0].run`."""
+    """Return the path as text, such as `jobs.test.steps[0].run`."""
     return "".join(
         f"[{part}]" if isinstance(part, int) else f".{quotable(part, 64)}" for part in path
     ).removeprefix(".")
 
 
 def quotable(text: str, limit: int = 40) -> str:
-    """A user's text in a message: on one line, short, without characters that act on a terminal."""
+    """Return the user's text for a message: one short line without characters that affect a terminal."""
     return printable(text.replace("\t", " "), limit)
 
 
 def printable(text: str, limit: int) -> str:
-    """The text's beginning, with escapes such as `\\u202e` for what can't be seen or changes how text is
-    read.
+    """Return the beginning of the text with escapes such as `\\u202e` for unprintable characters.
+
+    These include invisible characters and those that change how text is read.
     """
     shown: list[str] = []
     room = limit
@@ -149,5 +148,5 @@ def printable(text: str, limit: int) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant."""
+    """Return the known word that was probably meant, or None."""
     return next(iter(get_close_matches(word, list(known), n=1)), None) if len(word) <= 64 else None

@@ -1,11 +1,13 @@
-"""Globs over branch, tag and repository names.
+"""Globs for branch, tag and repository names.
 
-`*` stops at `/`, `**` does not, `**/` at the start of a segment may also stand for nothing, `?` is one
-character but `/`, `[a-z]` is one of a set, and `!` excludes. A pattern is matched as a set of positions that
-moves once over the name, so the cost is the length of the name, whatever the pattern. wcmatch agrees where
-`**` stands alone between slashes (tested); elsewhere it reads `**` as `*`, against `releases/**-alpha` as
-people write it, and its regular expressions backtrack (seven seconds for `**/a/` six times over 120
-characters).
+`*` matches any characters except `/`; `**` matches any characters. `**/` at the start of a segment may also
+match nothing. `?` is one character except `/`, `[a-z]` is one character of a set, and a leading `!` excludes.
+
+A compiled pattern is matched in one pass over the name, which updates the set of positions in the pattern
+that can be reached. The cost therefore depends on the length of the name and not on the pattern. wcmatch
+gives the same results if `**` stands alone between slashes (tested). Elsewhere wcmatch reads `**` as `*`, so
+it does not support `releases/**-alpha`. Its regular expressions also backtrack: six times `**/a/` take seven
+seconds for 120 characters.
 """
 
 import re
@@ -16,34 +18,36 @@ from functools import lru_cache
 from shared.pipeline.errors import BadValue, quotable
 
 PATTERN_LIMIT = 255
-"""Characters in a pattern; a ref's name cannot be longer on the forges."""
+"""The longest pattern in characters. Names of refs on the forges are not longer."""
 
+# Characters that no ref has (git check-ref-format). A set may begin with `^`.
 _IMPOSSIBLE = frozenset(" \t\n\r\\~:^")
 _ALTERNATIVES = re.compile(r"\{[^{}]*,[^{}]*\}")
 _EXTENDED = re.compile(r"[@+?*!]\(")
 _REF_PREFIXES = ("refs/heads/", "refs/tags/")
-"""Characters that no ref has (git check-ref-format); `^` may still begin a set."""
+"""Prefixes of full refs. Patterns are compared with names, which do not have them."""
 
 Accepts = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class _Glob:
-    """A compiled pattern. Bit i of a set of positions: the first i tokens have matched."""
+    """A compiled pattern. In a set of positions, bit i means that the first i tokens have matched."""
 
     length: int
-    """Tokens."""
+    """The number of tokens."""
     literals: dict[str, int]
-    """The positions at which a character may follow because it stands there."""
+    """For each character, the positions at which the pattern has this character."""
     sets: tuple[tuple[int, Accepts], ...]
-    """Positions at which any of several characters may follow."""
+    """Positions at which one of several characters may follow."""
     star: int
-    """Positions at which any characters but `/` may pass."""
+    """Positions at which any characters except `/` may be skipped."""
     globstar: int
-    """Positions at which any characters may pass."""
+    """Positions at which any characters may be skipped."""
     gates: int
-    """Positions before a `**/` that begins a segment: it stands for whole segments with their slashes, or for
-    nothing.
+    """Positions before a `**/` that begins a segment.
+
+    It matches whole segments with their slashes, or nothing.
     """
 
     def matches(self, name: str) -> bool:
@@ -69,9 +73,9 @@ class _Glob:
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:
-    """Whether the patterns let this name in.
+    """Return True if the patterns admit this name.
 
-    They are read in order and the last that matches decides: `!` takes out what an earlier one let in.
+    The last pattern that matches decides. A pattern with `!` excludes names that an earlier pattern admitted.
     """
     admitted = False
     for pattern in patterns:
@@ -82,9 +86,9 @@ def matches(patterns: Sequence[str], name: str) -> bool:
 
 
 def steps_to_compare(patterns: Iterable[str], name: str) -> int:
-    """The most steps that comparing these patterns with the name takes.
+    """Return the largest number of steps that a comparison of these patterns with the name takes.
 
-    A step is about a microsecond at most.
+    A step takes at most about a microsecond.
     """
     characters, passes = _sizes(tuple(patterns))
     return characters + passes * len(name)
@@ -92,22 +96,21 @@ def steps_to_compare(patterns: Iterable[str], name: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _sizes(patterns: tuple[str, ...]) -> tuple[int, int]:
-    """Their characters, and how often the characters of a name are gone through for them."""
+    """Return the patterns' total length, and how often a comparison reads each character of a name."""
     return sum(map(len, patterns)), sum(1 + pattern.count("[") + pattern.count("?") for pattern in patterns)
 
 
 def repository_matches(patterns: Iterable[str], full_name: str) -> bool:
-    """Whether one of the patterns names this repository. Forges do not tell repositories apart by case."""
+    """Return True if one of the patterns matches this repository. Case is ignored, as on the forges."""
     name = full_name.lower()
     return any(_compiled(pattern.lower()).matches(name) for pattern in patterns)
 
 
 def repository_keys(patterns: Iterable[str]) -> tuple[str, ...]:
-    """The keys under which a pipeline is stored, each once: `octo/web` for a name, `octo/` for a glob, in
-    lower case.
+    """Return the keys under which a pipeline is stored, without duplicates and in lower case.
 
-    A repository is looked up by its full name and by its owner with the slash; `repository_matches` then
-    decides.
+    The key is `octo/web` for a name and `octo/` for a glob. A lookup uses the repository's full name and its
+    owner with the slash; `repository_matches` then decides.
     """
     return tuple(
         dict.fromkeys(f"{p.partition('/')[0]}/" if is_glob(p) else p for p in map(str.lower, patterns))
@@ -115,13 +118,13 @@ def repository_keys(patterns: Iterable[str]) -> tuple[str, ...]:
 
 
 def repository_lookup(full_name: str) -> tuple[str, str]:
-    """The keys under which the pipelines of a repository may be stored."""
+    """Return the keys under which the pipelines of a repository may be stored."""
     name = full_name.lower()
     return name, f"{name.partition('/')[0]}/"
 
 
 def check_glob(pattern: str) -> str:
-    """The pattern itself; raises BadValue when it is malformed or could never match a ref."""
+    """Return the pattern. Raises BadValue if it is malformed or can never match a ref."""
     body = pattern.removeprefix("!")
     if not body:
         raise BadValue("bad_glob", "an empty pattern matches nothing")
@@ -140,9 +143,7 @@ def check_glob(pattern: str) -> str:
 
 
 def _check_dialect(pattern: str, outside_sets: str) -> None:
-    """Raises BadValue for what means something in other programs and would match only itself here, which
-    nobody means.
-    """
+    """Raise BadValue for syntax that has a meaning in other programs and would be literal text here."""
     if _ALTERNATIVES.search(outside_sets):
         raise BadValue(
             "bad_glob",
@@ -164,7 +165,7 @@ def _check_dialect(pattern: str, outside_sets: str) -> None:
 
 
 def check_globs(patterns: Sequence[str]) -> None:
-    """Raises BadValue when the list can let nothing in."""
+    """Raise BadValue if the list cannot admit any name."""
     if all(pattern.startswith("!") for pattern in patterns):
         raise BadValue(
             "bad_glob", "these patterns only exclude, so nothing can match", 'Begin the list with "**".'
@@ -172,7 +173,7 @@ def check_globs(patterns: Sequence[str]) -> None:
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether it stands for more than the name that it is."""
+    """Return True if the pattern can match more than its own text."""
     return any(character in pattern for character in "*?[")
 
 
@@ -185,7 +186,7 @@ def _without_sets(body: str) -> str:
 
 
 def _end_of_set(body: str, opening: int) -> int:
-    """The index behind the set that opens here. As in a shell, a `]` that stands first belongs to the set."""
+    """Return the index after the set that opens here. As in a shell, a leading `]` belongs to the set."""
     first = opening + 1 + (body[opening + 1 : opening + 2] in {"!", "^"})
     closing = body.find("]", first + 1)
     if closing < 0:

@@ -1,7 +1,7 @@
-"""The language in one table: which keys a pipeline has, what each takes, and how much of it.
+"""The grammar in one table: the keys of a pipeline, their values, and the limits.
 
-`load` walks it and `schema` prints it. A key named under `later` belongs to the language but is refused by
-name until it does something.
+`load` reads documents with it, and `schema` publishes it. Keys in `later` belong to the language but are
+refused by name, because they are not supported yet.
 """
 
 from typing import get_args

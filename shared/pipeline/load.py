@@ -1,4 +1,4 @@
-"""From text to a pipeline, or to every problem in it at once."""
+"""Loads a pipeline from YAML text, or reports all problems in it at once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,11 +29,11 @@ Values = Mapping[str, Any]
 
 
 def load(text: str | bytes) -> Pipeline:
-    """The pipeline in this text, defaults applied.
+    """Return the pipeline in this text, with defaults applied.
 
-    Raises PipelineInvalid with all problems (of YAML syntax only the first, for nothing after it can be
-    read), and nothing else, whatever the text. It takes milliseconds for a page and is bounded by the limits
-    of `yaml`.
+    Raises PipelineInvalid with all problems, and no other exception. If the YAML syntax is wrong, only the
+    first problem is reported, because the rest cannot be read. A page takes milliseconds, and the limits of
+    `yaml` bound the time.
     """
     problems = Problems()
     reading = Reading(problems)
@@ -83,7 +83,7 @@ def _job(name: str, values: Values, defaults: Values) -> Job:
 
 
 def _checkout(values: Values | bool) -> Checkout | None:
-    """False: no checkout. With the whole history come all tags, unless `tags` says otherwise."""
+    """Return the checkout, or None for `false`. A full history includes all tags unless `tags` is set."""
     return None if isinstance(values, bool) else Checkout(**{"tags": values.get("depth") == 0, **values})
 
 
@@ -109,5 +109,5 @@ def _step(values: Values) -> Step:
 
 
 def _renamed(values: Values, names: Mapping[str, str]) -> dict[str, Any]:
-    """By the model's names where the language calls something else."""
+    """Return the values with the model's names in place of the language's names."""
     return {names.get(key, key): value for key, value in values.items()}

@@ -1,9 +1,7 @@
-"""A pipeline as the services use it: complete, with defaults applied and units in the names.
+"""The pipeline model that the services use: complete, with defaults applied and units in the names.
 
-It is stored as JSON and read back as it was.
-
-Readers ignore fields they do not know, and a field that is added later has a default, so that stored
-revisions stay readable.
+Pipelines are stored as JSON and read back unchanged. Readers ignore unknown fields, and fields that are added
+later have a default, so stored revisions stay readable.
 """
 
 from typing import Literal
@@ -13,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from shared.pipeline.values import Condition
 
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
-"""A job that hangs frees its slot within the hour."""
+"""A job that hangs frees its slot within an hour."""
 DEFAULT_RUN_TIMEOUT_SECONDS = 6 * 3600
-"""What people know from GitHub; longer where a single job asks for more."""
+"""The limit that users know from GitHub. The default is longer if the timeout of a job is longer."""
 
 PullRequestType = Literal["opened", "synchronize", "reopened", "closed"]
 OnNew = Literal["queue", "cancel_older", "keep_latest_pending", "reject"]
@@ -27,10 +25,10 @@ class _Model(BaseModel):
 
 
 class PushTrigger(_Model):
-    """Which pushes start a run.
+    """The pushes that start a run.
 
-    Both None: every branch and every tag. One None: what the other names alone, so a tag push is matched by
-    `tags` only.
+    If both fields are None, all branches and tags match. If one is None, only the other field matches: with
+    `tags` alone, no push of a branch starts a run.
     """
 
     branches: tuple[str, ...] | None = None
@@ -38,24 +36,25 @@ class PushTrigger(_Model):
 
 
 class PullRequestTrigger(_Model):
-    """Which pull requests start a run; `branches` are base branches, None means every one."""
+    """The pull requests that start a run. `branches` are base branches; None matches all."""
 
     branches: tuple[str, ...] | None = None
     types: tuple[PullRequestType, ...] = ("opened", "synchronize", "reopened")
 
 
 class Triggers(_Model):
-    """None: that kind of event starts nothing."""
+    """The events that start a run. A kind of event that is None starts nothing."""
 
     push: PushTrigger | None = None
     pull_request: PullRequestTrigger | None = None
 
 
 class Concurrency(_Model):
-    """Of the runs with this group in a repository at most `limit` are under way. `group` is a template.
+    """A limit for concurrent runs. At most `limit` runs of a group are in progress in a repository.
 
-    A run that comes waits for its turn (`queue`), stops all older ones (`cancel_older`) or those that wait
-    (`keep_latest_pending`), or is stopped itself where no place is free (`reject`).
+    `group` is a template. `on_new` decides about a new run: it waits for its turn (`queue`), stops all older
+    runs (`cancel_older`), stops the waiting runs (`keep_latest_pending`), or is stopped itself if no place is
+    free (`reject`).
     """
 
     group: str
@@ -64,9 +63,9 @@ class Concurrency(_Model):
 
 
 class Checkout(_Model):
-    """How much is fetched. `depth` counts commits, from the one that is built; 0 is the whole history.
+    """The amount of history that is fetched. `depth` counts commits; 0 fetches the whole history.
 
-    `tags`: whether all tags are fetched too.
+    The depth starts at the commit that is built. `tags` fetches all tags too.
     """
 
     depth: int = 1
@@ -74,15 +73,16 @@ class Checkout(_Model):
 
 
 class Resources(_Model):
-    """Requested and granted alike. None: the executor's default."""
+    """The CPU and memory of a job, as request and as limit. None selects the executor's default."""
 
     cpu_millis: int | None = None
     memory_bytes: int | None = None
 
 
 class Ready(_Model):
-    """A service is ready when its TCP port takes connections; after `within_seconds` without that it has
-    failed.
+    """A service is ready when its TCP port accepts connections.
+
+    It fails if that does not happen within `within_seconds`.
     """
 
     tcp: int
@@ -90,9 +90,9 @@ class Ready(_Model):
 
 
 class Service(_Model):
-    """A container beside the job's for as long as the job runs.
+    """A container that runs beside the job's container for the duration of the job.
 
-    `ready` None: the job's steps do not wait for it.
+    If `ready` is None, the job's steps do not wait for it.
     """
 
     image: str
@@ -101,7 +101,7 @@ class Service(_Model):
 
 
 class Retry(_Model):
-    """`infra` counts the new attempts after the first when the cluster, not the user's code, ended one."""
+    """`infra` is the number of new attempts if the cluster, not user code, ended an attempt."""
 
     infra: int = 0
     backoff_seconds: int = 10
@@ -110,7 +110,8 @@ class Retry(_Model):
 class Step(_Model):
     """One command.
 
-    `condition` looks at the steps before it; a step with `allow_failure` never counts as failed there.
+    `condition` depends on the results of earlier steps. For it, a step with `allow_failure` never counts as
+    failed.
     """
 
     id: str | None = None
@@ -125,11 +126,12 @@ class Step(_Model):
 
 
 class Job(_Model):
-    """A node of the graph. `env` is the job's own; the pipeline's lies beneath it.
+    """A node of the graph.
 
-    `image` None: the executor's default. `checkout` None: an empty workspace. `services` are reached by their
-    names. `user` None: one without rights. `user` and `node_selector` are wishes: the executor's
-    administrator says what is allowed.
+    `env` is the job's own; it takes precedence over the pipeline's. `image` None selects the executor's
+    default. `checkout` None gives an empty workspace. `services` are reached by their names. `user` None
+    selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
+    decides which are allowed.
     """
 
     name: str
@@ -147,9 +149,9 @@ class Job(_Model):
 
 
 class Pipeline(_Model):
-    """`jobs` stand in the order of the document, and their needs make no cycle.
+    """A pipeline. `jobs` are in the order of the document, and their needs have no cycle.
 
-    `timeout_seconds` is the run's.
+    `timeout_seconds` is the timeout of the run.
     """
 
     version: int

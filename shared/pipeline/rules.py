@@ -1,9 +1,8 @@
-"""The kinds of rules a grammar is made of.
+"""The kinds of rules that the grammar consists of.
 
-Each rule both reads a node and says the same as JSON Schema, so that the two cannot drift apart.
-
-Reading does not stop at the first problem: what cannot be read becomes None (nothing in a pipeline may be
-null), and its problem is noted with its place.
+Each rule reads a node and describes itself as JSON Schema, so that both stay consistent. Reading does not
+stop at the first problem. A value that cannot be read becomes None, and its problem is recorded with its
+position. None is safe for this, because no value of a pipeline may be null.
 """
 
 import re
@@ -24,19 +23,19 @@ _EXPRESSION = re.compile(r"\$\{\{[^}\n]*(?:\}\})?")
 class Rule(Protocol):
     @property
     def what(self) -> str:
-        """The thing in words: `a duration`."""
+        """A description of the value, such as `a duration`."""
 
     def read(self, node: Node, spot: Spot, reading: "Reading") -> Any:
-        """The value of this node, or None when it has a problem.
+        """Return the value of this node, or None if it has a problem.
 
-        `spot` is where problems that are not about a word in the node are shown.
+        `spot` is the position for problems that do not belong to a certain word of the node.
         """
 
     def schema(self) -> JsonSchema: ...
 
 
 class Reading:
-    """One walk over a document: the problems found, and where each key and item stands."""
+    """One pass over a document. It collects the problems, and the position of each key and item."""
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
@@ -88,16 +87,16 @@ def _described(node: Node) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """Any scalar but null, as written: where text is wanted, 3.10 is not a number."""
+    """Any scalar except null, as written. For example, 3.10 is read as text and not as a number."""
 
     what: str
     parse: Callable[[str], object] = str
     pattern: str | None = None
-    """The form that `parse` demands, for readers of the schema."""
+    """The form that `parse` requires, for readers of the schema."""
     limit: int = 1024
     instead_of_expressions: str | None = None
     takes_expressions: bool = False
-    """`parse` reads them."""
+    """True if `parse` reads expressions itself."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":
@@ -122,7 +121,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words."""
+    """One word of a fixed list."""
 
     what: str
     code: str
@@ -154,9 +153,8 @@ class Integer:
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind != "integer":
             return reading.wrong_type(node, self, spot)
-        short = re.fullmatch(
-            r"[-+]?[0-9]{1,9}", node.text
-        )  # the interpreter refuses to convert thousands of digits
+        # int() refuses to convert thousands of digits.
+        short = re.fullmatch(r"[-+]?[0-9]{1,9}", node.text)
         if short and self.least <= int(node.text) <= self.most:
             return int(node.text)
         bounds = f"From {self.least} to {self.most}." if self.least < self.most else f"Write {self.least}."
@@ -183,15 +181,15 @@ class Flag:
 
 @dataclass(frozen=True)
 class List:
-    """Items of one kind, at least one."""
+    """A list of items of one kind, with at least one item."""
 
     what: str
     item: Rule
     most: int
     may_be_single: bool = False
-    """Whether a lone item may stand for a list of one."""
+    """True if a single item may be written instead of a list with one item."""
     check: Callable[[SequenceOf[Any]], None] | None = None
-    """Raises BadValue for a list whose items are right one by one but not together."""
+    """Raises BadValue for a list whose items are each valid but do not fit together."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Sequence):
@@ -228,7 +226,7 @@ class List:
 
 @dataclass(frozen=True)
 class Table:
-    """Names of the user's choice, each with a value of one kind."""
+    """A mapping from names of the user's choice to values of one kind."""
 
     what: str
     name: Text
@@ -269,18 +267,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Record:
-    """Keys that the language defines."""
+    """A mapping whose keys the language defines."""
 
     what: str
     fields: MappingOf[str, Rule]
     required: tuple[str, ...] = ()
     least: int = 0
     may_be_blank: bool = False
-    """Whether `key:` with nothing behind it stands for a record without keys."""
+    """True if `key:` without a value is a record without keys."""
     later: tuple[str, ...] = ()
-    """Keys of the language that are not supported yet: refused by name, never ignored."""
+    """Keys of the language that are not supported yet. They are refused by name and never ignored."""
     meant: MappingOf[str, str] = field(default_factory=dict)
-    """What words of other systems are called here."""
+    """Maps words of other systems to the keys of this language."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if self.may_be_blank and isinstance(node, Scalar) and node.kind == "null":
@@ -330,7 +328,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Switchable:
-    """A record that can be left to its defaults (`true`) or switched off (`false`)."""
+    """A record that can be replaced by `true` (use the defaults) or `false` (switch it off)."""
 
     what: str
     record: Record

@@ -1,7 +1,8 @@
-"""The grammar as JSON Schema, for editors and the API's documentation.
+"""The grammar as JSON Schema, for editors and for the API's documentation.
 
-Whatever loads, validates. A document with an unknown or missing key, a wrong type or too many items does
-neither; what one value means for another (a cycle, an unknown job) only loading tells.
+Every document that loads is valid. A document with an unknown or missing key, a wrong type or too many items
+is invalid and does not load. Rules between several values (a cycle, an unknown job) are checked only when it
+is loaded.
 """
 
 from shared.pipeline.grammar import PIPELINE
@@ -9,7 +10,7 @@ from shared.pipeline.rules import JsonSchema
 
 
 def json_schema() -> JsonSchema:
-    """A fresh document of draft 2020-12."""
+    """Return a new document of JSON Schema draft 2020-12."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Towpath pipeline",

@@ -1,10 +1,10 @@
-"""Text with event data in it: the part of the expression language that names a concurrency group.
+"""Templates: text with event data, for the names of concurrency groups.
 
 An example is `${{ event.repository }}:${{ event.pull_request || event.ref }}`.
 
-A template is a text with any number of `${{ … }}`; each holds fields of the event and quoted words, and
-stands for the first of them that is not empty. Everything is parsed when a pipeline is saved, so filling one
-in later can't fail and takes time in proportion to its length.
+A template is text with any number of `${{ … }}`. Each contains fields of the event and quoted words; its
+value is the first of them that is not empty. Templates are parsed when a pipeline is saved, so evaluation
+cannot fail later. It takes time in proportion to the length.
 """
 
 import re
@@ -24,7 +24,7 @@ EVENT_FIELDS = (
     "pull_request",
     "sender",
 )
-"""What an event is asked for; each is text, and empty where the event lacks it."""
+"""The fields of an event that templates can use. Each is text, and empty if the event lacks it."""
 
 _PLACEHOLDER = re.compile(r"\$\{\{(.*?)\}\}")
 _OPERAND = re.compile(
@@ -35,11 +35,11 @@ _FORM = (
 )
 
 Operand = tuple[str, bool]
-"""A field's name, or a word; and whether it is a field."""
+"""A field's name or a quoted word, and True if it is a field."""
 
 
 def template(text: str) -> str:
-    """The text itself, when it can be filled in. Raises BadValue."""
+    """Return the text. Raises BadValue if it is not a valid template."""
     for _, operands in _parts(text):
         for name, is_field in operands:
             if is_field and name not in EVENT_FIELDS:
@@ -58,12 +58,12 @@ def template(text: str) -> str:
 
 
 def filled(text: str, event: Mapping[str, str]) -> str:
-    """A template with the event's fields in their places."""
+    """Return the template with the event's fields filled in."""
     return "".join(literal + _first(operands, event) for literal, operands in _parts(text))
 
 
 def always_empty(text: str, fields: Set[str]) -> list[str]:
-    """Return the expressions of a template, as written, that are empty for events with these fields alone."""
+    """Return the template's expressions, as written, that are empty for events with only these fields."""
     return [found[0] for found in _PLACEHOLDER.finditer(text) if _is_empty(_operands(found[1]), fields)]
 
 
@@ -77,7 +77,7 @@ def _first(operands: list[Operand], event: Mapping[str, str]) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[str, list[Operand]]]:
-    """Literal text, each time with the operands of the placeholder behind it; the last has none."""
+    """Yield each literal text with the operands of the placeholder after it. The last has no operands."""
     end = 0
     for found in _PLACEHOLDER.finditer(text):
         yield _literal(text[end : found.start()]), _operands(found[1])

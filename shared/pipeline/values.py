@@ -1,8 +1,6 @@
-"""Texts with a form of their own: durations, quantities, names, images, folders.
+"""Texts with a fixed form: durations, quantities, names, images, folders.
 
-Each reader returns the value or raises BadValue.
-
-The patterns are the ones that the published JSON Schema shows.
+Each function returns the parsed value or raises BadValue. The published JSON Schema shows the patterns.
 """
 
 import re
@@ -12,11 +10,11 @@ from typing import Literal
 from shared.pipeline.errors import BadValue, nearest, quotable
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
-"""Of a job or a step's id: it stands in paths, labels and (later) expressions."""
+"""The name of a job or the id of a step. It is used in paths, labels and (later) expressions."""
 SERVICE_NAME = r"[a-z](?:[a-z0-9-]{0,53}[a-z0-9])?"
-"""A DNS label: the job reaches the service at it.
+"""A DNS label. The job reaches the service under this name.
 
-With `service-` before it, it names a container, which may have 63 characters.
+With the prefix `service-` it is the name of a container, which may have 63 characters.
 """
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 DURATION = r"[0-9]{1,7}[smhd]"
@@ -29,31 +27,31 @@ _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
 IMAGE = rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?"
-"""An image reference, after the grammar of github.com/distribution/reference."""
+"""An image reference, with the grammar of github.com/distribution/reference."""
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 LABEL_KEY = rf"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*/)?{_LABEL}"
 LABEL_VALUE = rf"(?:{_LABEL})?"
-"""Of a node, after kubernetes.io/docs/concepts/overview/working-with-objects/labels."""
+"""Key and value of a node's label follow kubernetes.io/docs/concepts/overview/working-with-objects/labels."""
 LABEL_PREFIX_LIMIT = 253
 
 TIMEOUT_LIMIT_SECONDS = 7 * 24 * 3600
-"""A job longer than a week is a service."""
+"""A job that takes longer than a week is a service."""
 PAUSE_LIMIT_SECONDS = 3600
-"""Nobody wants a run that waits longer for a service, or before another try."""
+"""Limit for the wait for a service and for the backoff before a retry. Longer waits are not useful."""
 CPU_MILLIS = range(10, 256_000 + 1)
 MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
-"""No container starts in less than 16 MiB; no node has more than 4 TiB."""
+"""No container starts with less than 16 MiB, and no node has more than 4 TiB."""
 RUN_LIMIT_BYTES = 64 * 1024
 ENV_VALUE_LIMIT_BYTES = 32 * 1024
-"""Linux takes 128 KiB for one variable."""
+"""Linux allows 128 KiB for one variable."""
 READONLY_IN_BASH = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
-"""In an image whose `sh` is bash, setting one of these ends the step before its script."""
+"""Variables that bash sets itself. If `sh` is bash, setting one ends the step before its script."""
 RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
-"""What Towpath sets itself; in small letters they are variables of the step driver."""
+"""Names that Towpath sets itself. In lower case they are variables of the step driver."""
 
 RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
-"""Containers of every attempt, and what already means the pod itself."""
+"""Names of the containers that an attempt may have, and `localhost`, which is the pod itself."""
 
 Condition = Literal["success", "failure", "always"]
 

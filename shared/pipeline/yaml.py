@@ -1,9 +1,11 @@
-"""YAML for pipelines: a bounded, strict tree with the place of every node, from libyaml's events.
+"""A strict YAML reader for pipelines. It builds a bounded tree with positions from libyaml's events.
 
-No input crashes or stalls it. The event parser keeps its own stack on the heap (only PyYAML's composer
-recurses in C, and it is not used); its cost grows with the square of the nesting in flow style and of the
-number of directives, so nesting is cut at DEPTH_LIMIT while events arrive and directives are refused before.
-Scalars keep their source text and are read by YAML 1.2's core schema, so `on` is text and `3.10` is not 3.1.
+No input crashes or stalls it. The event parser keeps its stack on the heap. Only PyYAML's composer recurses
+in C, and it is not used. The parser's cost grows with the square of the nesting in flow style and of the
+number of directives. Nesting is therefore limited to DEPTH_LIMIT while events arrive, and directives are
+refused before parsing.
+
+Scalars keep their source text and follow the core schema of YAML 1.2, so `on` is text and `3.10` is not 3.1.
 """
 
 import re
@@ -20,7 +22,10 @@ SIZE_LIMIT_BYTES = 256 * 1024
 DEPTH_LIMIT = 32
 NODE_LIMIT = 20_000
 TEXT_LIMIT = 1024 * 1024
-"""Characters in all scalars together after aliases are followed: an alias to a long script is one node."""
+"""Limit for the characters of all scalars, with each alias counted in full.
+
+An alias of a long script is only one node.
+"""
 
 Kind = Literal["text", "integer", "float", "boolean", "null"]
 
@@ -34,10 +39,9 @@ _CORE_SCHEMA = re.compile(
     re.VERBOSE,
 )
 _MAY_BE_NO_TEXT = frozenset("~nNtTfF+-.0123456789")
-"""First characters of scalars that the core schema may read as something else than text."""
-_UNPRINTABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)  # YAML 1.2, production c-printable
+"""First characters of scalars that the core schema may read as something other than text."""
+# YAML 1.2, production c-printable
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 _ADVICE = (
     ("mapping values are not allowed", 'A value that holds ": " needs quotes.'),
@@ -57,7 +61,7 @@ _ADVICE = (
 class Scalar(NamedTuple):
     place: Place
     text: str
-    """As written; of quoted and block scalars what they say."""
+    """The text as written. For quoted and block scalars, their content."""
     kind: Kind
     size: int = 1
     height: int = 1
@@ -67,7 +71,7 @@ class Sequence(NamedTuple):
     place: Place
     items: "tuple[Node, ...]"
     size: int
-    """Nodes in it, aliases followed."""
+    """The number of nodes in it, with aliases counted in full."""
     height: int
 
 
@@ -79,7 +83,7 @@ class Mapping(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Something whose problem has been told; readers pass over it."""
+    """A node whose problem is already recorded. Readers skip it."""
 
     place: Place
     size: int = 1
@@ -90,10 +94,10 @@ Node = Scalar | Sequence | Mapping | Unreadable
 
 
 def compose(source: str | bytes, problems: Problems) -> Node:
-    """The one document in the source.
+    """Return the tree of the single document in the source.
 
-    Adds to the problems what leaves the rest readable (a duplicate key, a tag). Raises PipelineInvalid where
-    nothing can be read further.
+    Problems after which the rest is readable (a duplicate key, a tag) are added to `problems`. Raises
+    PipelineInvalid if the rest cannot be read.
     """
     text = _decoded(source, problems)
     if directive := _DIRECTIVE.search(text):
@@ -164,7 +168,7 @@ def _kind(event: Any) -> Kind:
 
 
 class _Builder:
-    """Builds one document's tree while events arrive; it recurses once per level, and levels are bounded."""
+    """Builds the tree of one document from events. It recurses once per level, and the depth is limited."""
 
     def __init__(self, parser: CParser, problems: Problems) -> None:
         self._parser = parser
@@ -189,7 +193,7 @@ class _Builder:
         return root
 
     def _next(self) -> Any:
-        """The next event; the stubs don't know which attributes it has."""
+        """Return the next event. Its type is Any, because the stubs do not know the attributes."""
         return self._parser.get_event()
 
     def _node(self, event: Any, path: Path, depth: int) -> Node:
@@ -317,7 +321,7 @@ def _place(event: Any) -> Place:
 
 
 def _characters(node: Node) -> int:
-    """Characters in the node's scalars."""
+    """Return the number of characters in the node's scalars."""
     match node:
         case Scalar():
             return len(node.text)
