@@ -1,3 +1,3 @@
-"""What the services share: words, messages, the database, the bus. It imports no service."""
+"""Code that all services share: statuses, messages, database, bus. It imports no service."""
 
 VERSION = "0.1.0"

@@ -1,9 +1,13 @@
-"""Calls of the AMQP library: each one answers, fails with Transient, or is cancelled because its caller is.
+"""Wrappers for calls of the AMQP library, used by `shared.bus` and `shared.consuming`.
 
-aio-pika and aiormq can neither be trusted with a cancellation nor to keep theirs to themselves. When a
-connection is taken for dead they end the pending calls of others with CancelledError, which would end a
-service's task. And they call `asyncio.wait_for`, which in Python 3.11 can swallow a cancellation
-(https://github.com/python/cpython/issues/86296): the task would run on after its service has stopped.
+Each wrapped call ends in one of three ways: it returns, it raises Transient, or it raises CancelledError
+because its own task was cancelled. aio-pika and aiormq do not guarantee this:
+
+- When they consider a connection lost, they end the pending calls of other tasks with CancelledError. This
+  would end a task of the service that nobody has cancelled.
+- They call `asyncio.wait_for`, which in Python 3.11 can swallow a cancellation
+  (https://github.com/python/cpython/issues/86296). The task would continue to run after its service has
+  stopped.
 """
 
 import asyncio
@@ -15,17 +19,17 @@ from aio_pika.exceptions import AMQPError
 from shared.errors import Transient
 
 _FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)
-"""What the library raises for a lost connection or channel.
+"""Exceptions that the library raises for a lost connection or channel.
 
-RuntimeError: one that was closed during a call.
+It raises RuntimeError if the connection or channel was closed during a call.
 """
 
 
 @contextmanager
 def bus_faults() -> Iterator[None]:
-    """Raises Transient for every fault of the broker or of its connection.
+    """Raise Transient for every fault of the broker or of the connection to it.
 
-    Raises CancelledError only if this task was cancelled.
+    Raises CancelledError only if the current task was cancelled inside the block.
     """
     before = _cancellations()
     try:
@@ -40,13 +44,13 @@ def bus_faults() -> Iterator[None]:
 
 @asynccontextmanager
 async def broker_call(seconds: float) -> AsyncIterator[None]:
-    """The same, for at most so many seconds; then it raises Transient."""
+    """Do the same as `bus_faults`, and also raise Transient if the block takes longer than `seconds`."""
     with bus_faults():
         async with asyncio.timeout(seconds):
             yield
 
 
 def _cancellations() -> int:
-    """How many times the running task was asked to end (0 outside a task)."""
+    """Return how often the current task's cancellation was requested, or 0 outside a task."""
     task = asyncio.current_task()
     return task.cancelling() if task else 0

@@ -1,7 +1,7 @@
-"""RabbitMQ: publishing with confirms, and consuming where every message ends on purpose.
+"""The connection to RabbitMQ: publishing with confirms, and creating consumers.
 
-What becomes of a message is decided in `shared.consuming` alone, by the kind of error its handler raises
-(`shared.errors`). Publishing and consuming use separate connections.
+Every service opens one `Bus`. `shared.consuming` settles the consumed messages. Publishing and consuming use
+separate connections.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ _publish_seconds = Histogram(
 )
 
 _RESTORE_SECONDS = 1.0
-# a quorum queue made anew within milliseconds keeps its old consumers, deaf (seen on 3.10.8): let the broker
-# dismiss them first
+# If a quorum queue is deleted and declared again within milliseconds, its old consumers stay registered but
+# get no messages (seen on RabbitMQ 3.10.8). The pause lets the broker remove them first.
 _RESTORE_PAUSE_SECONDS = 0.2
 
 Handler = Callable[[Sequence[Any]], Awaitable[None]]
 
 
 class _Link:
-    """A connection with one channel for publishing or opening others, remade when it is lost."""
+    """A connection to the broker, opened when it is first needed and opened again after it is lost."""
 
     def __init__(self, settings: BusSettings, name: str) -> None:
         self._settings = settings
@@ -54,8 +54,9 @@ class _Link:
 
     @property
     def is_open(self) -> bool:
-        """`connected` is cleared when the transport is lost; `is_closed` is true only after our own
-        `close()`.
+        """Return True while the connection can be used.
+
+        `connected` is cleared when the transport is lost. `is_closed` is True only after our own `close()`.
         """
         return (
             self._connection is not None
@@ -64,15 +65,17 @@ class _Link:
         )
 
     async def connection(self) -> aio_pika.abc.AbstractConnection:
-        """Raises Transient when the broker does not answer in time, and after `close()`."""
+        """Return the open connection, and open one if there is none.
+
+        Raises Transient if the broker does not answer in time, and after `close()`.
+        """
         async with self._connecting:
             if self._closed:
                 raise Transient("bus: closed")
             if self._connection is None or not self.is_open:
                 seconds = self._settings.amqp_connect_seconds
-                async with broker_call(
-                    seconds + 1
-                ):  # the library's own bound leaves out the wait for a blocked connection
+                # The library's own timeout does not cover the wait for a blocked connection.
+                async with broker_call(seconds + 1):
                     self._connection = await aio_pika.connect(
                         self._settings.amqp_url.get_secret_value(),
                         timeout=seconds,
@@ -82,7 +85,7 @@ class _Link:
             return self._connection
 
     async def close(self) -> None:
-        """For good. Raises Transient when the broker does not answer in time."""
+        """Close the connection permanently. Raises Transient if the broker does not answer in time."""
         self._closed = True
         if self._connection is not None and self.is_open:
             async with broker_call(2):
@@ -90,7 +93,7 @@ class _Link:
 
 
 async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
-    """The queue with its bindings and its dead-letter queue; safe to repeat."""
+    """Declare the queue with its bindings and its dead-letter queue. Safe to repeat."""
     exchange = await channel.declare_exchange(topology.EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     if queue.delivery_limit is not None:
         dead_exchange = await channel.declare_exchange(
@@ -105,7 +108,7 @@ async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_
 
 
 class Bus:
-    """The process' two connections to the broker, made when first needed and remade when lost."""
+    """The two broker connections of a process. Each is opened when needed and again after it is lost."""
 
     def __init__(self, settings: BusSettings, name: str) -> None:
         self._settings = settings
@@ -118,7 +121,7 @@ class Bus:
         self._restored_at = -_RESTORE_SECONDS
 
     async def answers(self) -> bool:
-        """Whether there is a connection to publish on; tries to make one."""
+        """Return True if there is a connection for publishing. Try to open one if there is none."""
         try:
             await self._publishing_exchange()
         except Transient:
@@ -126,16 +129,16 @@ class Bus:
         return True
 
     async def publish(self, message: Message) -> None:
-        """Returns when the broker has it in every queue it belongs to.
+        """Publish a persistent message. Return once the broker has stored it in all queues it is routed to.
 
-        Raises Transient when that is not known.
+        Raises Transient if this is not certain.
         """
         await self.publish_bytes(
             encode(message), message.routing_key, kind=message.type, must_route=message.must_route
         )
 
     async def publish_transient(self, message: Message) -> None:
-        """A doorbell that may be lost: not stored by the broker. Raises Transient."""
+        """Publish a notification that may be lost; the broker does not store it on disk. Raises Transient."""
         exchange = await self._publishing_exchange()
         with bus_faults():
             body = aio_pika.Message(encode(message), delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT)
@@ -152,9 +155,10 @@ class Bus:
         must_route: bool = True,
         timeout: float | None = None,  # noqa: ASYNC109 - the fallback queue's own bound
     ) -> None:
-        """Persistent, mandatory and confirmed.
+        """Publish a persistent message with a confirm, and with `mandatory` if it must reach a queue.
 
-        Raises Transient when refused, returned, or not confirmed in time (it may have arrived all the same).
+        Raises Transient if the message is refused, returned, or not confirmed in time. It may have arrived
+        nevertheless.
         """
         exchange = await self._publishing_exchange()
         message = aio_pika.Message(
@@ -178,9 +182,9 @@ class Bus:
                 raise Transient(f"bus: {kind} was refused") from error
 
     async def put_back(self, queue: topology.Queue, message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        """A copy at the end of this queue alone, persistent and confirmed, that counts as never delivered.
+        """Publish a copy of the message to the end of this queue only, persistent and with a confirm.
 
-        Raises Transient.
+        The copy's delivery count starts at zero. Raises Transient.
         """
         await self._publishing_exchange()
         assert self._channel is not None  # noqa: S101 - the line before opened it
@@ -196,7 +200,7 @@ class Bus:
             )
 
     async def open_channel(self, prefetch: int) -> AbstractChannel:
-        """A channel of its own for a consumer. Raises Transient."""
+        """Open a channel for one consumer. Raises Transient."""
         connection = await self._consuming.connection()
         async with broker_call(self._settings.amqp_connect_seconds):
             channel = await connection.channel(publisher_confirms=False)
@@ -212,17 +216,17 @@ class Bus:
         workers: int = 1,
         beat_seconds: float = 0,
     ) -> Consumer:
-        """A runnable that feeds `handler` 1 to `batch` messages at a time; see `Pace`."""
+        """Return a consumer that passes 1 to `batch` messages to each call of `handler`. See `Pace`."""
         return Consumer(self, queue, handler, Pace(batch=batch, workers=workers, beat_seconds=beat_seconds))
 
     def raw_consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1) -> RawConsumer:
-        """The same, but `handler` gets what arrived as it is (`shared.raw_consuming.Arrived`)."""
+        """Return a consumer whose `handler` gets undecoded messages (`shared.raw_consuming.Arrived`)."""
         return RawConsumer(self, queue, handler, Pace(batch=batch))
 
     def exclusive_consumer(
         self, keys: Sequence[str], handler: Callable[[Message], Awaitable[None]]
     ) -> ExclusiveConsumer:
-        """A runnable that hears what is published while it listens; its queue goes with it."""
+        """Return a consumer with a temporary queue. It gets messages only while it is connected."""
         return ExclusiveConsumer(self, keys, handler)
 
     async def declare(self, channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
@@ -236,16 +240,17 @@ class Bus:
             await link.close()
 
     async def _publishing_exchange(self) -> AbstractExchange:
-        """Opened by a task of its own, for all who ask: a caller that gives up in the middle leaves nothing
-        half done. Raises Transient.
+        """Return the exchange of the open publishing channel, and open the channel if there is none.
+
+        One task opens the channel for all callers, so a caller that is cancelled leaves nothing half done.
+        Raises Transient.
         """
         if self._exchange is not None and self._channel is not None and not self._channel.is_closed:
             return self._exchange
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open())
-            self._opener.add_done_callback(
-                lambda opener: opener.cancelled() or opener.exception()
-            )  # whoever asked may have gone away
+            # Retrieves the task's exception, because the caller may have been cancelled meanwhile.
+            self._opener.add_done_callback(lambda opener: opener.cancelled() or opener.exception())
         with bus_faults():
             return await asyncio.shield(self._opener)
 
@@ -259,9 +264,9 @@ class Bus:
             return self._exchange
 
     async def _declared(self, channel: AbstractChannel) -> AbstractExchange:
-        """The exchange of a new channel, every fixed queue declared.
+        """Declare every fixed queue on a new channel and return the exchange.
 
-        A channel that does not come so far is closed.
+        If that fails, close the channel.
         """
         try:
             for queue in topology.FIXED:
@@ -274,8 +279,9 @@ class Bus:
             raise
 
     async def _restore_topology(self) -> None:
-        """Somebody deleted a queue or a binding: declare all of it again, once for the many publishes that
-        come back together.
+        """Declare all fixed queues again, after a publish was returned because no queue was bound.
+
+        Publishes that are returned within one second share one declaration.
         """
         async with self._opening:
             if (
@@ -293,7 +299,7 @@ class Bus:
 
 @asynccontextmanager
 async def open_bus(settings: BusSettings, name: str) -> AsyncIterator[Bus]:
-    """The bus while the block lasts. Does not wait for the broker to answer."""
+    """Open the bus for the duration of the block, without waiting for the broker to answer."""
     bus = Bus(settings, name)
     try:
         yield bus

@@ -1,8 +1,25 @@
-"""Consumers: they feed handlers, settle every message, and come back when the broker does.
+"""Consumers: take messages from a queue, call a handler, and settle every message.
 
-What becomes of a message is decided here alone, by the kind of error its handler raises: Rejected goes to the
-dead letters, a bug too after bounded redelivery, Transient is tried again in place with the message
-unacknowledged, Conflict is dropped. Nothing else acks.
+Services create a consumer with `Bus.consumer` and run it as a task. Only this module acknowledges, rejects or
+requeues messages. Handlers must be safe to repeat.
+
+1. The consumer opens a channel, declares its queue, and starts its workers.
+2. A worker takes a batch and calls the handler.
+3. The handler returns, and the worker acknowledges the messages.
+
+Failures:
+- The handler raises Transient: the messages stay unacknowledged, and the handler is called again with
+  backoff. After 10 minutes the messages move to the end of the queue.
+- The handler raises Conflict: the message is acknowledged.
+- The handler raises Rejected, or the body is not a message: it goes to the dead-letter queue.
+- The handler raises another exception: the message returns to the queue. After the queue's delivery limit it
+  goes to the dead-letter queue.
+- A batch fails, but not with Transient: each of its messages is handled alone, so that one bad message does
+  not affect the others.
+- The connection is lost: the broker delivers the unacknowledged messages again, and the consumer opens a new
+  channel with backoff.
+- The service stops: the consumer finishes the messages that its workers hold. Closing the channel returns the
+  others.
 """
 
 import asyncio
@@ -31,30 +48,34 @@ _handled = Counter("towpath_messages_total", "Messages settled", ["queue", "outc
 _seconds = Histogram("towpath_handler_seconds", "A handler's time for one batch", ["queue"])
 
 _PATIENCE_SECONDS = 600.0
-"""A broker closes the channel of a message that nobody has settled for half an hour, and counts that as a
-failed delivery.
+"""The time for which a handler is retried before its messages move to the end of the queue.
+
+If a message is not settled within 30 minutes, the broker closes the channel and counts a failed delivery.
 """
 _CHECK_SECONDS = 10.0
 _CALL_SECONDS = 20.0
-"""The most that the broker may take to declare a queue or to start a consumer."""
+"""The longest time that the broker may take to declare a queue or to start a consumer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How many messages a handler gets at once, and when."""
+    """The number of messages that a handler gets in one call, and the time between the calls."""
 
     batch: int = 1
     workers: int = 1
-    """So many batches at once."""
+    """The number of batches that are handled concurrently."""
     beat_seconds: float = 0
-    """While messages flow, a batch that is not full begins so long after the one before: one transaction then
-    serves many. After a pause nobody waits.
+    """The shortest time between the starts of two batches while messages arrive in groups.
+
+    It applies if the last batch had several messages and the next one is not full. More messages then share
+    one transaction. After a batch of one message there is no wait.
     """
 
 
 class Consumer:
-    """Feeds one handler from one queue until it is cancelled; then it finishes what is in hand and hands back
-    the rest.
+    """Passes the messages of one queue to one handler until it is cancelled.
+
+    On cancellation it finishes the messages that its workers hold and returns the others to the queue.
     """
 
     def __init__(
@@ -64,7 +85,7 @@ class Consumer:
         self._queue = queue
         self._handler = handler
         self._pace = pace
-        self._held: set[int] = set()  # delivery tags taken and not yet settled, of the present channel
+        self._held: set[int] = set()  # delivery tags of this channel, taken and not yet settled
         self.name = queue.name
 
     async def run(self) -> None:
@@ -108,19 +129,22 @@ class Consumer:
             await _close(channel)
 
     async def _until_lost(self, channel: AbstractChannel, tag: str) -> None:
-        """Ends when the channel is closed, or when the queue has lost this consumer (deleted, perhaps made
-        anew).
+        """Return when the channel is closed. Check every 10 seconds that the queue still has this consumer.
+
+        Raises Transient if it does not, for example because the queue was deleted and declared again.
         """
         closed = _closing(channel)
         while not await _within(closed, _CHECK_SECONDS):
             await self._check_queue()
-            if tag not in getattr(
-                await channel.get_underlay_channel(), "consumers", {tag}
-            ):  # the broker's word that it dropped us takes it out
+            # The library removes the tag when the broker cancels the consumer.
+            if tag not in getattr(await channel.get_underlay_channel(), "consumers", {tag}):
                 raise Transient("the queue has dropped its consumer")
 
     async def _check_queue(self) -> None:
-        """Restores what an operator deleted: queue, dead letters, bindings."""
+        """Declare queue, dead-letter queue and bindings again, in case an operator has deleted them.
+
+        Raises Transient if the queue has no consumer.
+        """
         probe = await self._bus.open_channel(prefetch=1)
         try:
             found = await self._bus.declare(probe, self._queue)
@@ -133,7 +157,10 @@ class Consumer:
     async def _finish(
         arrived: "asyncio.Queue[AbstractIncomingMessage | None]", workers: list["asyncio.Task[None]"]
     ) -> None:
-        """Messages not begun stay unacknowledged: closing the channel hands them back."""
+        """Wait until the workers have handled the messages that they hold.
+
+        The other messages stay unacknowledged. Closing the channel returns them to the queue.
+        """
         while not arrived.empty():
             arrived.get_nowait()
         for _ in workers:
@@ -163,8 +190,10 @@ class Consumer:
                 return
 
     async def _settle(self, taken: list[AbstractIncomingMessage]) -> None:
-        """Decodes and handles; unknown types are dropped (reconcilers finish), what is no message is
-        dead-lettered.
+        """Decode the messages and handle them.
+
+        Bodies that are not messages become dead letters. Messages of unknown types are acknowledged;
+        reconcilers do their work.
         """
         known: list[tuple[AbstractIncomingMessage, Message]] = []
         for incoming in taken:
@@ -207,9 +236,10 @@ class Consumer:
                 await self._end(incoming, outcome)
 
     async def _outcome_of(self, messages: list[Message]) -> str:
-        """handled, dropped, rejected, failed or put_back.
+        """Call the handler and return the outcome: handled, dropped, rejected, failed or put_back.
 
-        Waits in place while what the handler needs is away; the last is for when that takes too long.
+        While the handler raises Transient, it is called again with backoff. The outcome is `put_back` if this
+        takes longer than 10 minutes.
         """
         first_failure: float | None = None
         failures = 0
@@ -235,8 +265,9 @@ class Consumer:
                 return "failed"
 
     async def _acknowledge(self, handled: list[AbstractIncomingMessage]) -> None:
-        """In one word where no message before the last of these is still in other hands: the broker then
-        notes them together.
+        """Acknowledge all of them with one `multiple=True` frame if no earlier message is being handled.
+
+        The broker then stores them together. Otherwise acknowledge them one by one.
         """
         last = max(handled, key=_tag)
         tags = set(map(_tag, handled))
@@ -250,14 +281,18 @@ class Consumer:
         self._held -= tags
 
     async def _end(self, incoming: AbstractIncomingMessage, outcome: str) -> None:
-        """Losing the channel here hands the message back: handlers are safe to repeat."""
+        """Settle one message by its outcome.
+
+        If the channel is lost here, the broker delivers the message again. Handlers are safe to repeat.
+        """
         _handled.labels(self._queue.name, outcome).inc()
         with bus_faults():
             if outcome == "rejected":
                 await incoming.reject(requeue=False)
             elif outcome == "failed":
                 before = incoming.headers.get("x-delivery-count") or 0
-                await asyncio.sleep(backoff(int(str(before)) + 1))  # a returned message comes back at once
+                # The broker redelivers a returned message at once.
+                await asyncio.sleep(backoff(int(str(before)) + 1))
                 await incoming.nack(requeue=True)
             elif outcome == "put_back":
                 await self._bus.put_back(self._queue, incoming)
@@ -268,9 +303,10 @@ class Consumer:
 
 
 class ExclusiveConsumer:
-    """Hears what is published while it listens.
+    """Passes messages to a handler from a temporary queue, which exists while the consumer is connected.
 
-    Misses what is said in between: its users look again by themselves.
+    Messages that are published while it is not connected are lost. Its users therefore also check the tables
+    periodically.
     """
 
     name = "live"
@@ -307,7 +343,7 @@ class ExclusiveConsumer:
             while not closed.is_set():
                 async with broker_call(_CALL_SECONDS):
                     exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
-                    for key in self._keys:  # each time, because an operator may delete a binding
+                    for key in self._keys:  # again on each check, because an operator may delete a binding
                         await queue.bind(exchange, key)
                 await _within(closed, _CHECK_SECONDS)
         finally:
@@ -323,12 +359,12 @@ class ExclusiveConsumer:
 
 
 def _tag(incoming: AbstractIncomingMessage) -> int:
-    """Its number on the channel."""
+    """Return the message's delivery tag, its number on the channel."""
     return incoming.delivery_tag or 0
 
 
 def _closing(channel: AbstractChannel) -> asyncio.Event:
-    """Set when the channel is closed, by us, the broker or the network."""
+    """Return an event that is set when the channel is closed by us, by the broker or by a network failure."""
     closed = asyncio.Event()
     channel.close_callbacks.add(lambda *_: closed.set())
     if channel.is_closed:

@@ -1,7 +1,7 @@
-"""Named places at which a process may be told to die, to prove that dying there loses and doubles nothing.
+"""Crash points: named places where tests end a process, to prove that a crash loses or duplicates nothing.
 
-They stand where two stores, or a store and the world, could disagree. Where nothing is armed, passing one is
-a call that does nothing.
+They are located where two stores, or a store and the outside world, could disagree. If none is armed, a crash
+point is a call that does nothing.
 """
 
 import os
@@ -10,15 +10,18 @@ from collections.abc import Callable
 from shared.settings import CrashpointSettings
 
 EXIT_CODE = 137
-"""What a shell says of a process that SIGKILL ended."""
+"""The exit code that a shell reports for a process that was ended by SIGKILL."""
 
 
 def _ignore(_name: str) -> None:
-    """Nothing is armed."""
+    """Do nothing, because no crash point is armed."""
 
 
 def armed(setting: str, die: Callable[[str], None]) -> Callable[[str], None]:
-    """A crash point for `name:n`: it dies at the n-th passage of that name. An empty setting arms nothing."""
+    """Return a crash point function for `name:n`, which calls `die` when that name is passed the n-th time.
+
+    An empty setting arms nothing.
+    """
     if not setting:
         return _ignore
     wanted, _, count = setting.partition(":")
@@ -35,13 +38,16 @@ def armed(setting: str, die: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _die(name: str) -> None:
-    """At once: nothing is flushed, closed, handed back or told, as after SIGKILL. One line says where."""
+    """Write one line with the name, and end the process at once.
+
+    As after SIGKILL, nothing is flushed, closed or returned.
+    """
     os.write(2, f"crashpoint {name}\n".encode())
     os._exit(EXIT_CODE)
 
 
 crashpoint = armed(CrashpointSettings().crashpoint, _die)
-"""`crashpoint("scheduler.decided")`.
+"""Call it as `crashpoint("scheduler.decided")`.
 
-The name is a literal: a test reads all of them from the source and walks them.
+The name must be a literal: a test reads all names from the source and runs each of them.
 """

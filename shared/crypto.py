@@ -1,8 +1,8 @@
-"""Secrets at rest, and API tokens.
+"""Encryption of stored secrets, and API tokens.
 
-Secrets are encrypted by AES-256-GCM; table, column and row are authenticated with them, so a value copied to
-another row does not decrypt. A token is `tp_`, 30 base62 characters, and 6 of the CRC32 of what stands
-before; only its SHA-256 is ever stored.
+Secrets are encrypted with AES-256-GCM. Table, column and row are authenticated with the value, so a value
+that was copied to another row does not decrypt. A token is `tp_`, 30 random base62 characters, and a CRC32
+checksum of these as 6 base62 characters. Only the token's SHA-256 hash is stored.
 """
 
 import base64
@@ -21,15 +21,15 @@ _TOKEN = re.compile(r"tp_[0-9A-Za-z]{36}\Z")
 
 
 class KeyringInvalid(Exception):
-    """The key file can't be used; the text says why, never a key."""
+    """The key file cannot be used. The message gives the reason and never contains a key."""
 
 
 class DecryptionFailed(Exception):
-    """No key opens this value, or it stands in another row than it was made for."""
+    """No key decrypts this value, or the value was encrypted for another row."""
 
 
 class Keyring:
-    """Keys by id: the first encrypts, all decrypt."""
+    """Keys by their ids. The first key encrypts; all keys decrypt."""
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         if not keys:
@@ -39,7 +39,7 @@ class Keyring:
 
     @classmethod
     def from_file(cls, path: Path) -> "Keyring":
-        """Lines `id:base64` of 32 bytes. Raises KeyringInvalid."""
+        """Read the keys from a file with lines `id:base64`, each key with 32 bytes. Raises KeyringInvalid."""
         keys: dict[str, bytes] = {}
         for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), 1):
             if not line.strip():
@@ -57,20 +57,23 @@ class Keyring:
         return cls(keys)
 
     def encrypt(self, value: bytes, *, table: str, column: str, row: str | int) -> bytes:
-        """Key id, nonce and sealed value in one. `row` is whatever names the row for good."""
+        """Return key id, nonce and encrypted value as one byte string.
+
+        `row` must identify the row permanently.
+        """
         nonce = os.urandom(12)
         sealed = self._ciphers[self._first].encrypt(nonce, value, _place(table, column, row))
         return self._first.encode() + b":" + nonce + sealed
 
     def decrypt(self, stored: bytes, *, table: str, column: str, row: str | int) -> bytes:
-        """Raises DecryptionFailed."""
+        """Return the value that `encrypt` got for the same table, column and row. Raises DecryptionFailed."""
         key_id, _, rest = stored.partition(b":")
         cipher = self._ciphers.get(key_id.decode("ascii", "replace"))
         if cipher is None:
             raise DecryptionFailed(f"{table}.{column}: its key is not in the key file")
         try:
             return cipher.decrypt(rest[:12], rest[12:], _place(table, column, row))
-        except (InvalidTag, ValueError) as error:  # ValueError: too short to hold a nonce
+        except (InvalidTag, ValueError) as error:  # ValueError: too short for a nonce
             raise DecryptionFailed(
                 f"{table}.{column}: the value is not the one stored in this row"
             ) from error
@@ -86,12 +89,12 @@ def new_token() -> str:
 
 
 def token_is_wellformed(token: str) -> bool:
-    """Whether form and checksum are right: what is not needs no look-up."""
+    """Return True if form and checksum are right. Other tokens need no database lookup."""
     return bool(_TOKEN.match(token)) and secrets.compare_digest(token[33:], _checksum(token[:33]))
 
 
 def hash_token(token: str) -> bytes:
-    """What is stored of a token. A token has 178 random bits, so a plain hash is enough."""
+    """Return the hash that is stored of a token. A token has 178 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
 
 

@@ -1,7 +1,7 @@
-"""Postgres: the pool, named queries, and transactions whose messages leave with them.
+"""Postgres: the connection pool, named queries, and transactions that store outgoing messages.
 
-A service's `store` subclasses `Work` with its domain methods. What makes the database unreachable or the
-transaction worth another try surfaces as `Transient`; all else is a bug.
+A service's `store` subclasses `Work` with its domain methods. Errors that mean that the database is
+unavailable, or that the transaction is worth a retry, become `Transient`. All other errors are bugs.
 """
 
 import re
@@ -25,16 +25,19 @@ _SAID_AWAY = (
     asyncpg.InsufficientResourcesError,  # disk full, too many connections
     asyncpg.TransactionRollbackError,  # deadlock, serialization failure
     asyncpg.LockNotAvailableError,
-    asyncpg.InternalClientError,  # the protocol broke off in the middle
+    asyncpg.InternalClientError,  # the protocol was interrupted
 )
 _AWAY = (OSError, TimeoutError, *_SAID_AWAY)
-"""Out of a call to asyncpg; anywhere else the first two may be the caller's own."""
+"""Errors of an asyncpg call that mean that the database is unavailable.
+
+OSError and TimeoutError count only inside such a call. Elsewhere they may be the caller's own.
+"""
 
 
 class Queries(Mapping[str, str]):
-    """The named statements of a `queries.sql`: each begins with `-- name: <name>`.
+    """The named statements of a `queries.sql` file. Each begins with `-- name: <name>`.
 
-    What several of them say alike stands once, behind `-- part: <name>`, and is written `:<name>` in them.
+    Text that several statements share begins with `-- part: <name>`. Statements include it as `:<name>`.
     """
 
     def __init__(self, text: str) -> None:
@@ -51,7 +54,7 @@ class Queries(Mapping[str, str]):
 
     @classmethod
     def beside(cls, module_file: str) -> "Queries":
-        """The queries.sql in the folder of this module (`Queries.beside(__file__)`)."""
+        """Read the queries.sql in the folder of this module (`Queries.beside(__file__)`)."""
         return cls(Path(module_file).with_name("queries.sql").read_text(encoding="utf-8"))
 
     def __getitem__(self, name: str) -> str:
@@ -66,20 +69,20 @@ class Queries(Mapping[str, str]):
 
 @contextmanager
 def database_faults(kinds: tuple[type[Exception], ...] = _AWAY) -> Iterator[None]:
-    """Turns what says "the database is away" into Transient."""
+    """Raise Transient instead of errors that mean that the database is unavailable."""
     try:
         yield
     except kinds as error:
-        if isinstance(
-            error, ValueError
-        ):  # asyncpg.DataError: an argument of the wrong type is a bug, not an outage
+        # asyncpg.DataError: an argument of the wrong type is a bug, not an outage.
+        if isinstance(error, ValueError):
             raise
         raise Transient(f"database: {type(error).__name__}: {error}") from error
 
 
 class _Connection(asyncpg.Connection):
-    """asyncpg's, whose statements (BEGIN and COMMIT too) say in our word that the database is away: a
-    caller's own OSError between them is another thing.
+    """An asyncpg connection whose statements, BEGIN and COMMIT too, raise Transient during an outage.
+
+    Only the statements are covered. The caller's own OSError between two statements stays as it is.
     """
 
     async def execute(self, *args: Any, **options: Any) -> str:
@@ -105,7 +108,7 @@ _outbox = Queries.beside(__file__)
 class Database:
     """A pool of connections.
 
-    A connection is made when one is needed, so a service starts while Postgres is away.
+    Connections are opened when they are needed, so a service can start while Postgres is unavailable.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", settings: DatabaseSettings) -> None:
@@ -114,7 +117,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection outside a transaction: each statement is its own. Raises Transient."""
+        """Yield a connection outside a transaction: each statement commits on its own. Raises Transient."""
         with database_faults():
             connection = await self._pool.acquire(timeout=self._acquire_seconds)
         try:
@@ -126,9 +129,9 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """A connection in a transaction, committed when the block ends well.
+        """Yield a connection in a transaction, which is committed if the block ends without an exception.
 
-        Raises Transient, also when the COMMIT's answer is lost.
+        Raises Transient, also if the answer to COMMIT is lost.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -143,7 +146,7 @@ class Database:
 
 async def _prepare(connection: Any) -> None:
     for name in ("json", "jsonb"):
-        mark = b"\x01" if name == "jsonb" else b""  # jsonb's wire format begins with its version
+        mark = b"\x01" if name == "jsonb" else b""  # the wire format of jsonb begins with a version
         await connection.set_type_codec(
             name,
             schema="pg_catalog",
@@ -155,20 +158,20 @@ async def _prepare(connection: Any) -> None:
     for enum in await connection.fetch(
         "SELECT typname FROM pg_type WHERE typtype = 'e' AND typnamespace = current_schema()::regnamespace"
     ):
-        await connection.set_builtin_type_codec(
-            enum["typname"], codec_name="text"
-        )  # else asyncpg asks the catalogue, 20 ms for each connection
+        # Without a codec asyncpg queries the catalogue, which takes 20 ms per connection.
+        await connection.set_builtin_type_codec(enum["typname"], codec_name="text")
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
-    """asyncpg's own reset costs a round trip each time; ours set nothing that outlives a transaction, and
-    leave no cursor or listener.
+    """Replace asyncpg's reset, which costs one round trip per use of a connection.
+
+    Our code sets nothing that outlives a transaction, and leaves no cursor or listener.
     """
 
 
 @asynccontextmanager
 async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
-    """The database while the block lasts. Does not wait for it to answer."""
+    """Open the database for the duration of the block, without waiting for it to answer."""
     pool = await asyncpg.create_pool(
         settings.database_url.get_secret_value(),
         min_size=0,
@@ -179,7 +182,7 @@ async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
             "idle_in_transaction_session_timeout": str(
                 round(settings.database_idle_transaction_seconds * 1000)
             ),
-            "jit": "off",  # compiling takes longer than any statement of ours
+            "jit": "off",  # compilation takes longer than any of our statements
             "plan_cache_mode": settings.database_plan_cache_mode,
         },
         connection_class=_Connection,
@@ -189,17 +192,17 @@ async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
     try:
         yield Database(pool, settings)
     finally:
-        pool.terminate()  # connections of finished work are idle; a hung one must not hold up the end
+        pool.terminate()  # finished connections are idle; a hung one must not delay the shutdown
 
 
 class Relay(Protocol):
-    """Where committed outbox rows go at once; see `shared.outbox`."""
+    """Receives outbox rows right after their commit. See `shared.outbox`."""
 
     def hand_over(self, rows: list[tuple[int, Message]]) -> None: ...
 
 
 class Work:
-    """One transaction over a service's named queries. Not for concurrent use."""
+    """One transaction with the named queries of a service. Not for concurrent use."""
 
     def __init__(self, connection: Any, queries: Queries) -> None:
         self._connection = connection
@@ -207,7 +210,7 @@ class Work:
         self.outgoing: list[Message] = []
 
     def send(self, *messages: Message) -> None:
-        """Stores these messages with this transaction; they are published when it has committed."""
+        """Store these messages with this transaction. They are published after it has committed."""
         self.outgoing.extend(messages)
 
     async def _rows(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -222,9 +225,9 @@ class Work:
         return await self._connection.fetchval(self._queries[name], *arguments)
 
     async def _run(self, name: str, *arguments: Any) -> int:
-        """The number of rows that the statement touched."""
+        """Return the number of rows that the statement changed."""
         answer: str = await self._connection.execute(self._queries[name], *arguments)
-        rows = answer.rpartition(" ")[2]  # `UPDATE 3`, but `SET`
+        rows = answer.rpartition(" ")[2]  # such as `UPDATE 3`; `SET` has no number
         return int(rows) if rows.isdecimal() else 0
 
 
@@ -232,14 +235,14 @@ W = TypeVar("W", bound=Work)
 
 
 class Store(Generic[W]):
-    """The door to a service's tables: transactions of its own kind of `Work`."""
+    """Access to a service's tables, through transactions with its own subclass of `Work`."""
 
     def __init__(
         self, database: Database, queries: Queries, work: type[W], *, owner: str, relay: Relay | None = None
     ) -> None:
-        """`owner` names the service in its outbox rows.
+        """Create a store. `owner` names the service in its outbox rows.
 
-        Without a relay the rows wait for the service's relay to look.
+        Without a `relay`, the rows wait until a relay of the service claims them from the table.
         """
         self._database = database
         self._queries = queries
@@ -249,10 +252,9 @@ class Store(Generic[W]):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[W]:
-        """Status, history and messages of the block are one transaction; the messages are published once it
-        has committed.
+        """Yield the work of one transaction. Its messages are stored with it and published after its commit.
 
-        Raises Transient: nothing is stored, or (the answer to COMMIT was lost) perhaps all of it.
+        Raises Transient. Then nothing is stored, or, if the answer to COMMIT was lost, perhaps everything.
         """
         async with self._database.transaction() as connection:
             work = self._work(connection, self._queries)
@@ -267,7 +269,7 @@ class Store(Generic[W]):
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[W]:
-        """Work whose statements each stand alone: for reads, and for single statements that send nothing."""
+        """Yield work outside a transaction, for reads and for single statements that send no messages."""
         async with self._database.connection() as connection:
             work = self._work(connection, self._queries)
             yield work

@@ -1,11 +1,12 @@
-"""How a message handler says what went wrong; `shared.bus` decides by the kind what becomes of the message.
+"""Errors that message handlers raise. `shared.consuming` settles the message by the kind of error.
 
-Any other exception is a bug: traceback, bounded redelivery, dead letter.
+Every other exception counts as a bug. It is logged with its traceback; the message is redelivered a limited
+number of times and then becomes a dead letter.
 """
 
 
 class Rejected(Exception):
-    """Nothing will ever make this message right: it goes to the dead letters."""
+    """The message can never be handled. It becomes a dead letter at once."""
 
     def __init__(self, code: str, **ids: object) -> None:
         super().__init__(code, ids)
@@ -17,10 +18,11 @@ class Rejected(Exception):
 
 
 class Transient(Exception):
-    """Something the handler needs is away (database, broker, cluster): the same handler is tried again in
-    place.
+    """A dependency (database, broker, cluster) is unavailable.
+
+    The consumer keeps the message and calls the same handler again.
     """
 
 
 class Conflict(Exception):
-    """The message is stale: somebody was here before. It is dropped quietly."""
+    """The message is stale because its work was already done. It is acknowledged without further action."""

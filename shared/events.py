@@ -1,7 +1,7 @@
-"""What a delivery says happened, in one form for every forge, and what of it user code may see.
+"""Normalised events: one form for every forge, and the variables that user code gets from it.
 
-An `Event` holds the columns of table `events` that come from the forge. Its text is free of NUL and bounded,
-so that Postgres stores it and a process takes it.
+An `Event` holds the columns of table `events` that come from the forge. Its text has no NUL and is limited in
+length, so that Postgres can store it and a process can take it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 LONGEST_VARIABLE_BYTES = 4096
 LONGEST_MESSAGE_BYTES = 32 * 1024
-"""Of a commit message. Linux takes 128 KiB for one variable, and an attempt's Secret holds 900 KiB."""
+"""Limit of a commit message. Linux allows 128 KiB for one variable, and an attempt's Secret holds 900 KiB."""
 
 
 class EventKind(StrEnum):
@@ -29,56 +29,56 @@ class Event:
 
     kind: EventKind
     repository: str
-    """Its full name when it happened."""
+    """The repository's full name at the time of the event."""
     trusted: bool
-    """False: what is built may come from somebody who may not write to the repository."""
+    """False if the code that is built may come from somebody without write access to the repository."""
     action: str | None = None
-    """Of a pull request: opened, synchronize, reopened, closed."""
+    """The action of a pull request: opened, synchronize, reopened, closed."""
     ref: str | None = None
     branch: str | None = None
-    """Of a push its branch; of a pull request the head's."""
+    """The pushed branch, or the head branch of the pull request."""
     tag: str | None = None
     sha: str | None = None
-    """What is built; None when the push deleted its ref."""
+    """The commit that is built. None if the push deleted its ref."""
     before_sha: str | None = None
     base_branch: str | None = None
     pull_request: int | None = None
     merge_sha: str | None = None
-    """The forge's merge of head and base, where it names one.
+    """The forge's merge commit of head and base, if the forge names one.
 
-    It may belong to an older head: its parents tell.
+    It may belong to an older head. Its parents show which one.
     """
     title: str | None = None
     message: str | None = None
-    """Of the head commit."""
+    """The message of the head commit."""
     sender_login: str | None = None
     sender_id: int | None = None
     deleted: bool = False
     forced: bool = False
     happened_at: datetime | None = None
-    """The forge's own time."""
+    """The time that the forge states."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Event":
-        """The event in a row of table `events`; other columns are left alone."""
+        """Return the event in a row of table `events`. Other columns are ignored."""
         values = {name: row[name] for name in cls.__slots__}
         return cls(**{**values, "kind": EventKind(values["kind"])})
 
     def as_row(self) -> dict[str, Any]:
-        """By column; the values are the event's own."""
+        """Return the values by column, without conversion."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A delivery that starts nothing, whatever the pipelines; `reason` is a sentence for people."""
+    """A delivery that starts nothing, independent of the pipelines. `reason` is a sentence for people."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """Which attempt an environment is for."""
+    """The attempt that an environment belongs to."""
 
     run_id: int
     run_number: int
@@ -88,15 +88,17 @@ class Execution:
 
 
 def environment(event: Event, execution: Execution) -> dict[str, str]:
-    """The variables that user code sees.
+    """Return the environment variables of the event for user code.
 
-    Event text reaches it only here: never a shell's command line. What the event lacks is left out.
+    Event text reaches user code only through these variables, never through a shell's command line. Fields
+    that the event lacks have no variable.
 
-    Values have no NUL. A value has at most LONGEST_VARIABLE_BYTES bytes; TOWPATH_MESSAGE has at most
-    LONGEST_MESSAGE_BYTES. A longer one is cut at a character, and a variable of its name with the ending
+    Values have no NUL. A value has at most LONGEST_VARIABLE_BYTES bytes, TOWPATH_MESSAGE at most
+    LONGEST_MESSAGE_BYTES. A longer value is cut between characters, and the variable with the suffix
     _TRUNCATED is `true`.
 
-    TOWPATH_MERGE_SHA is the merge that the forge names. The driver sets it only where it was checked out.
+    TOWPATH_MERGE_SHA is the merge commit that the forge names. The step driver sets it only if that commit
+    was checked out.
     """
     values: dict[str, object] = {
         "CI": "true",
@@ -130,7 +132,7 @@ def environment(event: Event, execution: Execution) -> dict[str, str]:
 
 
 def fields(event: Event) -> dict[str, str]:
-    """What pipelines may call `event.…`; what the event lacks is empty."""
+    """Return the fields that pipelines can use as `event.…`. Fields that the event lacks are empty."""
     values = {
         "type": event.kind.value,
         "action": event.action,
@@ -147,7 +149,7 @@ def fields(event: Event) -> dict[str, str]:
 
 
 def _bounded(name: str, value: str) -> dict[str, str]:
-    """The variable, and the one that marks it as cut if it is."""
+    """Return the variable, and a second one that marks it as truncated if it was cut."""
     data = value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
     longest = LONGEST_MESSAGE_BYTES if name == "TOWPATH_MESSAGE" else LONGEST_VARIABLE_BYTES
     mark = {f"{name}_TRUNCATED": "true"} if len(data) > longest else {}

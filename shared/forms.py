@@ -1,7 +1,7 @@
-"""The form in which forges may send a webhook: its field `payload` holds the JSON. Pure.
+"""HTML forms in which forges may send a webhook: the field `payload` holds the JSON. Pure.
 
-The gateway and the scheduler read it with the same code, so that both see the same payload. A form of 75 MiB
-is decoded in a fraction of a second, with a few copies of it in memory.
+The gateway and the scheduler use this module, so that both read the same payload. Decoding a form of 75 MiB
+takes a fraction of a second and a few copies of it in memory.
 """
 
 import binascii
@@ -11,22 +11,25 @@ CONTENT_TYPE = "application/x-www-form-urlencoded"
 _FIELD = b"payload"
 _MOST_FIELDS = 16
 _OTHERS_BYTES = 1024
-"""For the field's name, and for other fields."""
+"""Space for the field's name and for other fields."""
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TO_QUOTED_PRINTABLE = bytes.maketrans(b"%+", b"= ")
 
 
 class NoPayload(ValueError):
-    """The form has no field `payload`, or two of them."""
+    """The form has no field `payload`, or more than one."""
 
 
 def largest_form(payload_bytes: int) -> int:
-    """The size limit of a form whose payload may have so many bytes: an escaped byte takes three."""
+    """Return the size limit of a form with a payload of this size. An escaped byte takes three bytes."""
     return 3 * payload_bytes + _OTHERS_BYTES
 
 
 def payload(form: bytes) -> bytes:
-    """Its one payload, decoded. Raises ValueError: NoPayload, or what is no form."""
+    """Return the decoded payload of a form.
+
+    Raises NoPayload, or another ValueError if the bytes are not a valid form.
+    """
     if not form.isascii():
         raise ValueError("a form is ASCII")
     fields = form.split(b"&", _MOST_FIELDS)
@@ -40,8 +43,9 @@ def payload(form: bytes) -> bytes:
 
 
 def _decoded(text: bytes) -> bytes:
-    """Percent-encoding is quoted-printable with another sign; that decoder makes no object for each
-    escape.
+    """Decode percent-encoding as quoted-printable, which differs only in the escape character.
+
+    That decoder does not create an object for each escape.
     """
     if _BROKEN_ESCAPE.search(text):
         raise ValueError("a percent sign without two hexadecimal digits")

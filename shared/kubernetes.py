@@ -1,9 +1,8 @@
-"""The Kubernetes API as dicts over HTTP, for the services that talk to a cluster.
+"""A client of the Kubernetes API over HTTP, with objects as dicts, for the services that talk to a cluster.
 
-The only module that knows the library.
-
-Nothing is tried again here: whether a request whose answer was lost had its effect is for the caller to find
-out by looking. Models of the library are left alone: they cost nine times the time and 188 MB on lists.
+It is the only module that imports the Kubernetes library. It does not use the library's models: on lists they
+take nine times as long and 188 MB. It retries nothing. If the answer to a request was lost, the caller must
+check whether the request took effect.
 """
 
 import ssl
@@ -22,7 +21,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from shared.errors import Transient
 
 Object = dict[str, Any]
-"""As the API sends and takes it."""
+"""An object as the API sends and accepts it."""
 
 _PATCH_TYPES = {
     "merge": "application/merge-patch+json",
@@ -31,28 +30,29 @@ _PATCH_TYPES = {
 }
 _RETRY_AFTER_LIMIT_SECONDS = 300.0
 _PIECE_BYTES = 256 * 1024
-"""What is read at once of an answer without end: all that a connection buffers may be megabytes."""
+"""The most that is read at once from a stream. Without this limit a connection may buffer megabytes."""
 
 
 class ClusterUnusable(Exception):
-    """What is to say how to reach the cluster can't be read; the text names it."""
+    """The configuration of the cluster cannot be read. The message names it."""
 
 
 class ApiError(Exception):
-    """The server has understood and says no."""
+    """The API server understood the request and refused it."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
-        """Of the Status object: NotFound, AlreadyExists, Forbidden, Invalid …; empty where the answer has
-        none.
+        """The reason in the Status object: NotFound, AlreadyExists, Forbidden, Invalid, and so on.
+
+        Empty if the answer has none.
         """
         self.message = message
 
 
 class ApiUnavailable(Transient):
-    """No answer, or one that says "not now": 429, 5xx. Whether a write had its effect is not known."""
+    """The API server did not answer, or answered 429 or 5xx. A write may have taken effect."""
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None
@@ -63,7 +63,7 @@ class ApiUnavailable(Transient):
 
 
 class KubernetesApi:
-    """One cluster. Safe for concurrent use. Everything raises ApiError and ApiUnavailable."""
+    """One cluster. Safe for concurrent use. All methods raise ApiError and ApiUnavailable."""
 
     def __init__(self, client: ApiClient, *, request_seconds: float) -> None:
         self._client = client
@@ -87,17 +87,20 @@ class KubernetesApi:
         return await self._call("PATCH", path, body, query, content_type=_PATCH_TYPES[kind])
 
     async def delete(self, path: str, body: Object | None = None, **query: object) -> Object:
-        """`body`: DeleteOptions; always name a propagation policy for what owns others."""
+        """Delete an object. `body` is a DeleteOptions.
+
+        Always name a propagation policy for objects that own others.
+        """
         return await self._call("DELETE", path, body, query)
 
     @asynccontextmanager
     async def stream(
         self, path: str, *, idle_seconds: float | None, **query: object
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of an answer without end (a watch, a log) as they come, at most 256 KiB at once.
+        """Yield the bytes of an endless answer (a watch, a log) as they arrive, at most 256 KiB at once.
 
-        `idle_seconds`: how long it may be silent (None: for ever).
-        The end of the bytes is the end of the answer; a connection that is cut before raises ApiUnavailable.
+        `idle_seconds` is the longest time without data (None: no limit). The iterator ends when the answer
+        ends. If the connection is cut before, it raises ApiUnavailable.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._seconds, sock_read=idle_seconds)
         try:
@@ -146,9 +149,8 @@ class KubernetesApi:
         content_type: str = "application/json",
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "towpath"}
-        for setting in (
-            await self._configuration.auth_settings()
-        ).values():  # reads the service account's token again as it rotates
+        # Reads the service account's token again, because it rotates.
+        for setting in (await self._configuration.auth_settings()).values():
             headers[setting["key"]] = str(setting["value"])
         url = self._configuration.host + path + (f"?{urlencode(_texts(query))}" if query else "")
         answer = await self._client.rest_client.request(
@@ -162,7 +164,7 @@ class KubernetesApi:
 async def open_kubernetes(
     kubeconfig: Path | None, *, request_seconds: float = 30
 ) -> AsyncIterator[KubernetesApi]:
-    """The cluster of this kubeconfig's current context; None: the cluster that this process runs in.
+    """Open the cluster of this kubeconfig's current context, or of the pod's service account if it is None.
 
     Raises ClusterUnusable.
     """
@@ -177,13 +179,11 @@ async def open_kubernetes(
     except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = "the service account of this pod" if kubeconfig is None else str(kubeconfig)
         raise ClusterUnusable(f"{where} does not say how to reach a cluster: {error}") from error
-    configuration.connection_pool_maxsize = (
-        0  # followed logs hold their connections; their number is bounded where they are followed
-    )
+    # No limit: each followed log holds a connection, and the code that follows logs limits their number.
+    configuration.connection_pool_maxsize = 0
     configuration.retries = None
-    configuration.client_session_kwargs = {
-        "trust_env": False
-    }  # a proxy, where one is needed, is in the kubeconfig
+    # The kubeconfig names the proxy if one is needed.
+    configuration.client_session_kwargs = {"trust_env": False}
     async with ApiClient(configuration) as client:
         yield KubernetesApi(client, request_seconds=request_seconds)
 
@@ -208,7 +208,7 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 
 
 def _texts(query: dict[str, object]) -> dict[str, str]:
-    """The API wants `true`, not `True`; None leaves a parameter out."""
+    """Return the parameters as text: `true` instead of `True`, and no parameter whose value is None."""
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in query.items()

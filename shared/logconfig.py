@@ -1,4 +1,7 @@
-"""Logging: structlog to standard output, one JSON object a line, with the service bound. Never a payload."""
+"""Logging: structlog writes one JSON object per line, with the service's name, to standard output.
+
+Log lines never contain payloads.
+"""
 
 import logging
 import sys
@@ -8,11 +11,11 @@ import structlog
 from shared.settings import LogSettings
 
 _without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-"""Local variables hold tokens, secrets and payloads: no traceback shows them."""
+"""Renders tracebacks without local variables, because these hold tokens, secrets and payloads."""
 
 
 def configure_logging(settings: LogSettings, service: str) -> None:
-    """Call once, first."""
+    """Configure logging for this process. Call it once, before anything is logged."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.ExceptionRenderer(_without_locals), structlog.processors.JSONRenderer()]
@@ -36,8 +39,9 @@ def configure_logging(settings: LogSettings, service: str) -> None:
         stream=sys.stdout,
         format='{"event": "library", "logger": "%(name)s", "level": "%(levelname)s"}',
     )
+    # These libraries log every reconnect attempt with a traceback. Our consumers log one line instead.
     for noisy in (
         "aio_pika",
         "aiormq",
-    ):  # they tell every reconnect attempt with a traceback; our consumers say it in a line
+    ):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

@@ -1,9 +1,7 @@
-"""The messages on the bus: facts in the past tense, and doorbells for stored commands.
+"""The messages on the bus: facts in the past tense, and notifications of stored commands.
 
-They carry ids, never truth.
-
-Readers ignore unknown fields. A meaning never changes: a new meaning is a new type, published one release
-after it can be read.
+Messages carry ids; the data is in Postgres. Readers ignore unknown fields. The meaning of a type never
+changes: a new meaning gets a new type, which is published one release after services can read it.
 """
 
 from collections.abc import Sequence
@@ -19,12 +17,14 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     must_route: ClassVar[bool] = True
-    """Whether somebody has to be listening.
+    """True if a publish without any matching queue is an error.
 
-    False: only open requests and live views care, and they look again by themselves.
+    False for messages that only open requests and live views use. These also check the tables periodically.
     """
     ids_field: ClassVar[str] = ""
-    """The field that says of what, where two messages of one routing key may become one that says it of both.
+    """The field that holds the message's ids, or empty.
+
+    `merged` can combine messages that have the same routing key and an `ids_field`.
     """
 
     type: str
@@ -34,13 +34,13 @@ class _Message(BaseModel):
 
     @property
     def routing_key(self) -> str:
-        """The type; with the cluster behind it where one cluster's executor is meant."""
+        """The message's type. Messages for the executors of one cluster append `.` and the cluster's name."""
         cluster = getattr(self, "cluster", None)
         return f"{self.type}.{cluster}" if cluster else self.type
 
 
 class DeliveryAccepted(_Message):
-    """Deliveries are stored; `deliveries.id` of each."""
+    """Webhook deliveries were stored. `delivery_ids` are ids of table `deliveries`."""
 
     ids_field: ClassVar[str] = "delivery_ids"
     type: Literal["delivery.accepted"] = "delivery.accepted"
@@ -48,9 +48,10 @@ class DeliveryAccepted(_Message):
 
 
 class DeliveryKept(_Message):
-    """A delivery accepted while Postgres was away, whole: the one message that is no doorbell.
+    """A complete delivery that was accepted while Postgres was unavailable. It is the only copy.
 
-    Only `deliveries.inlet` carries it, from gateway to gateway.
+    All other messages carry only ids. Gateways publish and consume this one, through the queue
+    `deliveries.inlet` alone.
     """
 
     type: Literal["delivery.kept"] = "delivery.kept"
@@ -59,7 +60,7 @@ class DeliveryKept(_Message):
     event_type: str
     headers: dict[str, str]
     body: str
-    """base64 of the zstd of the raw bytes"""
+    """The raw bytes, compressed with zstd and encoded in base64."""
     body_sha256: str
     body_bytes: int
     hook_key: str | None = None
@@ -67,7 +68,7 @@ class DeliveryKept(_Message):
 
 
 class CommandRequested(_Message):
-    """Commands are stored."""
+    """Commands were stored."""
 
     ids_field: ClassVar[str] = "command_ids"
     type: Literal["command.requested"] = "command.requested"
@@ -75,7 +76,7 @@ class CommandRequested(_Message):
 
 
 class CommandApplied(_Message):
-    """Commands have their effect."""
+    """Commands were applied, and their effects are stored."""
 
     must_route: ClassVar[bool] = False
     ids_field: ClassVar[str] = "command_ids"
@@ -84,7 +85,7 @@ class CommandApplied(_Message):
 
 
 class RunCreated(_Message):
-    """Runs exist."""
+    """Runs were created."""
 
     must_route: ClassVar[bool] = False
     ids_field: ClassVar[str] = "run_ids"
@@ -102,7 +103,7 @@ class RunStarted(_Message):
 
 
 class RunFinished(_Message):
-    """Runs have their verdict."""
+    """Runs have ended, and their verdicts are stored."""
 
     must_route: ClassVar[bool] = False
     ids_field: ClassVar[str] = "run_ids"
@@ -111,7 +112,7 @@ class RunFinished(_Message):
 
 
 class AttemptReady(_Message):
-    """Jobs are admitted: (job id, attempt number) of each."""
+    """Jobs were admitted. `jobs` has the job id and attempt number of each."""
 
     type: Literal["attempt.ready"] = "attempt.ready"
     cluster: str
@@ -119,9 +120,9 @@ class AttemptReady(_Message):
 
 
 class AttemptCancelRequested(_Message):
-    """Attempts are to stop: (job id, attempt number) of each.
+    """Attempts have to be stopped. `jobs` has the job id and attempt number of each.
 
-    The wish is stored in `jobs.cancel_requested_at`.
+    The request is stored in `jobs.cancel_requested_at`.
     """
 
     type: Literal["attempt.cancel_requested"] = "attempt.cancel_requested"
@@ -130,7 +131,7 @@ class AttemptCancelRequested(_Message):
 
 
 class AttemptClaimed(_Message):
-    """User code of these attempts may start."""
+    """Attempts were claimed, so their user code may start."""
 
     ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["attempt.claimed"] = "attempt.claimed"
@@ -138,7 +139,7 @@ class AttemptClaimed(_Message):
 
 
 class AttemptFinished(_Message):
-    """These attempts have their verdict."""
+    """Attempts have ended, and their verdicts are stored."""
 
     ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["attempt.finished"] = "attempt.finished"
@@ -146,7 +147,7 @@ class AttemptFinished(_Message):
 
 
 class ContainerStarted(_Message):
-    """The containers of these attempts (`attempts.containers`) start to write logs."""
+    """Containers of these attempts (`attempts.containers`) start to write logs."""
 
     ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["container.started"] = "container.started"
@@ -154,7 +155,7 @@ class ContainerStarted(_Message):
 
 
 class LogSealed(_Message):
-    """Every log stream of these attempts is sealed."""
+    """All log streams of these attempts are sealed."""
 
     ids_field: ClassVar[str] = "attempt_ids"
     type: Literal["log.sealed"] = "log.sealed"
@@ -163,7 +164,10 @@ class LogSealed(_Message):
 
 
 class LogAppended(_Message):
-    """Segments are stored: (stream id, run id, the line after the last one stored) of each. Transient."""
+    """Log segments were stored. `appended` has stream id, run id and next line number of each.
+
+    The broker does not store this message on disk.
+    """
 
     must_route: ClassVar[bool] = False
     type: Literal["log.appended"] = "log.appended"
@@ -191,9 +195,9 @@ _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discrimina
 
 
 def merged(messages: Sequence[Message]) -> Message:
-    """One message that says what all of these say, as the first of them.
+    """Return one message with the ids of all these messages. Its other fields are those of the first message.
 
-    Several have one routing key and an `ids_field`.
+    If there are several messages, they must have the same routing key and an `ids_field`.
     """
     first = messages[0]
     if len(messages) == 1:
@@ -207,9 +211,9 @@ def encode(message: Message) -> bytes:
 
 
 def decode(body: bytes) -> Message | None:
-    """The message in these bytes; None for a type that this release does not know.
+    """Return the message in these bytes, or None if this release does not know its type.
 
-    Raises ValueError when the bytes are no message.
+    Raises ValueError if the bytes are not a message.
     """
     try:
         return _ADAPTER.validate_json(body)
@@ -220,7 +224,7 @@ def decode(body: bytes) -> Message | None:
 
 
 def type_of(body: bytes) -> str:
-    """The type that these bytes claim, for logs; empty when they claim none."""
+    """Return the type that these bytes state, for logs. Return an empty string if they state none."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

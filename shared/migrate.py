@@ -1,8 +1,8 @@
-"""Migrations: the numbered files of `shared/sql`, forward only, each applied once however many replicas start
-together.
+"""Migrations: applies the numbered files of `shared/sql` in order. There is no downgrade.
 
-A file that was applied and has changed since is refused. The advisory lock is polled: a session waiting
-inside `pg_advisory_lock` would deadlock with CREATE INDEX CONCURRENTLY.
+Each file is applied once, even if several replicas start at the same time. A file that has changed since it
+was applied is refused. The advisory lock is polled, because a session that waits in `pg_advisory_lock` would
+deadlock with CREATE INDEX CONCURRENTLY.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from shared.settings import DatabaseSettings, LogSettings
 
 _log = structlog.get_logger()
 _queries = Queries.beside(__file__)
-_LOCK = 0x70775A7468  # any number that no other program takes in this database
+_LOCK = 0x70775A7468  # an arbitrary number that no other program uses in this database
 _DIRECTORY = Path(__file__).with_name("sql")
 
 
 class MigrationRefused(Exception):
-    """The database and the files disagree; nothing was changed."""
+    """The database and the files do not agree. Nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Migration:
 
 
 def migrations(directory: Path = _DIRECTORY) -> list[Migration]:
-    """In order. Raises MigrationRefused when a number is missing or stands twice."""
+    """Return the migrations in order. Raises MigrationRefused if a number is missing or used twice."""
     found = [
         Migration(int(path.name[:4]), path.stem, path.read_text(encoding="utf-8"))
         for path in sorted(directory.glob("[0-9]*.sql"))
@@ -54,16 +54,15 @@ def migrations(directory: Path = _DIRECTORY) -> list[Migration]:
 
 
 def new_installation_name() -> str:
-    """8 random base32 characters."""
+    """Return 8 random base32 characters."""
     return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(8))
 
 
 async def migrate(url: str) -> list[str]:
-    """Brings the database to the newest version; the names applied.
+    """Apply all migrations that the database lacks, and return their names.
 
-    Safe to repeat and to run at once from many places.
-
-    Raises MigrationRefused, and asyncpg's own errors.
+    Safe to repeat, and to run concurrently from several processes. Raises MigrationRefused and asyncpg's own
+    errors.
     """
     connection = await asyncpg.connect(url, timeout=10)
     try:
@@ -105,9 +104,9 @@ async def _apply_missing(connection: Any) -> list[str]:
 
 
 async def until_migrated(database: Database) -> None:
-    """Returns when the database has every migration that this release has; it may have newer ones.
+    """Wait until the database has every migration of this release. It may have newer ones.
 
-    Waits while it is away.
+    Continue to wait while the database is unavailable.
     """
     wanted = len(migrations())
     failures = 0

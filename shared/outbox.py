@@ -1,11 +1,23 @@
-"""The outbox relay: publishes what transactions stored for the bus, at least once.
+"""The outbox relay: publishes the messages that transactions stored in table `outbox`, at least once.
 
-Rows are born claimed by the process that wrote them, which hands them over right after its commit. What that
-process did not get published, any replica claims when `claimed_until` has passed. Rows are taken by state,
-never by `id > cursor`: ids commit out of order.
+Each service process runs one relay. `shared.db.Store` stores the messages and hands them over.
 
-Nobody waits when nothing is on its way. What is handed over meanwhile goes next, and of one kind together:
-one message names the ids of many.
+1. A transaction inserts its messages with `claimed_until` five seconds ahead, so its own process has the
+   claim.
+2. After COMMIT, the store passes the rows to the relay of its process (`hand_over`).
+3. The relay publishes them at once, up to 256 rows concurrently. Rows that wait meanwhile are published next;
+   those with the same routing key become one message with the ids of all.
+4. Every 0.25 s the relay marks confirmed rows as sent. Rows that were sent over an hour ago are deleted.
+
+Failures:
+- The process dies before a row is published, or a publish is not confirmed: the claim expires, and any
+  replica of the service claims the row and publishes it.
+- The process dies after a confirm and before the row is marked: the row is published twice. Handlers are safe
+  to repeat.
+- The broker is unavailable: the rows stay in the table, and no relay claims any until the broker answers.
+- A row cannot be decoded: it goes to the queue `outbox.unreadable` and from there to the dead letters.
+
+Rows are selected by their state, never by `id > cursor`, because ids commit out of order.
 """
 
 import asyncio
@@ -31,7 +43,7 @@ Rows = list[tuple[int, Message]]
 
 
 def together(rows: Rows) -> list[Rows]:
-    """These rows in order, those that one message can stand for side by side. Pure."""
+    """Group the rows that one message can represent, in the order of their first rows. Pure."""
     groups: dict[object, Rows] = {}
     for row in rows:
         row_id, message = row
@@ -40,7 +52,7 @@ def together(rows: Rows) -> list[Rows]:
 
 
 def _read(body: bytes) -> Message | None:
-    """None for a type that this release does not know, and for what is no message."""
+    """Return the message, or None if its type is unknown to this release or it is not a message."""
     try:
         return decode(body)
     except ValueError:
@@ -48,17 +60,18 @@ def _read(body: bytes) -> Message | None:
 
 
 class OutboxRelay:
-    """One per process.
+    """Publishes the outbox rows of one process, and those that other processes of the service left.
 
-    `hand_over` is called after a commit; `run` publishes, marks, and looks for rows that others left.
+    `hand_over` is called after a commit. `run` publishes rows, marks them as sent, and claims expired rows.
     """
 
     at_once = 256
-    """Rows on their way to the broker together."""
+    """The most rows that are published concurrently."""
     look_seconds = 1.0
     mark_seconds = 0.25
-    """Well below the claim's five seconds: what is published and not yet marked when a process dies is
-    published twice.
+    """The interval for marking rows as sent, well below the claim's five seconds.
+
+    Rows that were published but not marked when a process dies are published twice.
     """
     most_waiting = 20_000
 
@@ -71,9 +84,9 @@ class OutboxRelay:
         self._confirmed: list[int] = []
 
     def hand_over(self, rows: Rows) -> None:
-        """Publish these committed rows soon.
+        """Queue these committed rows for publishing. Never waits.
 
-        Never waits; with too many waiting they are left to a later look.
+        If too many rows are queued, the relay claims these later from the table.
         """
         if len(self._waiting) < self.most_waiting:
             self._waiting.extend(rows)
@@ -104,8 +117,10 @@ class OutboxRelay:
                         publishing.create_task(self._publish(rows))
 
     async def _publish(self, rows: Rows) -> None:
-        """Unknown or refused publishes leave the rows unsent: their claim runs out and they are published
-        again.
+        """Publish one message for these rows.
+
+        If the publish fails or its result is unknown, the rows stay unsent. They are published again after
+        their claim has expired.
         """
         message = merged([message for _, message in rows])
         crashpoint("outbox.before_publish")
@@ -140,7 +155,10 @@ class OutboxRelay:
             self._confirmed.extend(confirmed)
 
     async def _look(self) -> None:
-        """What this service's processes left behind, one batch after the other while there is more."""
+        """Claim and publish unsent rows of this service, batch after batch while there are more.
+
+        About every ten minutes, also delete rows that were sent over an hour ago.
+        """
         looks = 0
         while True:
             try:
@@ -168,8 +186,9 @@ class OutboxRelay:
         return len(rows)
 
     async def _lay_aside(self, row_id: int, body: bytes) -> None:
-        """Another release wrote it, or something else: it is laid with the dead letters instead of being
-        looked at for ever. Raises Transient.
+        """Publish an unreadable row to the dead letters, so that it is not claimed forever. Raises Transient.
+
+        Another release may have written it.
         """
         kind = type_of(body)
         _log.error("outbox_row_unreadable", outbox_id=row_id, type=kind)

@@ -1,6 +1,4 @@
-"""Consumers of what arrived as it is, readable or not: for queues whose messages are to be kept whatever they
-hold.
-"""
+"""Consumers whose handlers get messages undecoded, for queues whose messages must all be kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +9,20 @@ from shared.consuming import Consumer
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message of the bus, not decoded."""
+    """A message that was not decoded."""
 
     body: bytes
     cause: str
-    """Why the broker laid it here: `rejected`, `delivery_limit`, …; empty for one that came straight from its
-    publisher.
+    """The broker's reason for the dead letter: `rejected`, `delivery_limit`, and so on.
+
+    It is empty if the message came directly from its publisher.
     """
 
 
 class RawConsumer(Consumer):
-    """Its handler gets 1 to `batch` values of Arrived.
+    """A consumer whose handler gets 1 to `batch` values of `Arrived`.
 
-    What becomes of the messages is decided as for every consumer.
+    It settles messages in the same way as `Consumer`.
     """
 
     async def _settle(self, taken: Sequence[Any]) -> None:
@@ -34,6 +33,6 @@ class RawConsumer(Consumer):
 
 
 def _cause(headers: Any) -> str:
-    """The last death's reason (RabbitMQ's dead letter exchanges, `x-death`: the newest first)."""
+    """Return the reason of the last death. RabbitMQ lists the newest first in the header `x-death`."""
     deaths = headers.get("x-death") or [{}]
     return str(deaths[0].get("reason", ""))

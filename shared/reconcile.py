@@ -1,4 +1,4 @@
-"""Reconcilers: they read the world again and finish what messages did not.
+"""Reconcilers: read tables and cluster periodically, and finish the work that messages did not finish.
 
 Each check calls the same functions as the message path, takes only rows older than a few seconds, and has its
 own heartbeat metric.
@@ -23,16 +23,17 @@ _found = Counter("towpath_reconciler_found_total", "Rows that a reconciler finis
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look after."""
+    """One periodic check of a reconciler."""
 
     name: str
     look: Callable[[], Awaitable[int]]
-    """Finishes what it finds; returns how many rows that were. Safe at any time and in several replicas."""
+    """Finishes the rows that it finds and returns their number. Safe at any time and in several replicas."""
 
 
 class Reconciler:
-    """Runs every check once at start and then every `every_seconds`, each on its own so that a slow one
-    delays no other.
+    """Runs every check once at the start and then every `every_seconds`.
+
+    Each check has its own task, so a slow check does not delay the others.
     """
 
     name = "reconciler"

@@ -1,4 +1,4 @@
-"""Limits log lines that strangers can cause, so that nobody can fill a disk with them."""
+"""Rate limit for log lines that external callers can cause, so that they cannot fill the disk."""
 
 import time
 
@@ -8,7 +8,7 @@ _log = structlog.get_logger()
 
 
 class Seldom:
-    """Logs an event at most once in some seconds, with the number of times that it was left out since."""
+    """Logs an event at most once in `seconds`, with the number of events left out since the last line."""
 
     def __init__(self, event: str, seconds: float = 1.0) -> None:
         self._event = event

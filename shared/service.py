@@ -1,6 +1,4 @@
-"""What every service process is: health endpoints, named tasks that run until a signal, and an orderly
-end.
-"""
+"""The frame of every service process: health endpoints, named tasks that run until a signal, and shutdown."""
 
 import asyncio
 import signal
@@ -18,18 +16,18 @@ _log = structlog.get_logger()
 
 
 class Runnable(Protocol):
-    """Runs until it is cancelled; ending by itself is a fault.
+    """A task of a service. It runs until it is cancelled; it is an error if it ends by itself.
 
-    On cancellation it finishes or hands back what it holds.
+    On cancellation it finishes or returns the work that it holds.
     """
 
     async def run(self) -> None: ...
 
 
 class Service:
-    """Use as `async with`.
+    """One service process: its HTTP server and its tasks. Use it with `async with`.
 
-    `/healthz`: the process lives; `/readyz`: it can do its work; `/metrics`: Prometheus.
+    `/healthz` shows that the process runs, `/readyz` that it can do its work. `/metrics` is for Prometheus.
     """
 
     def __init__(
@@ -40,9 +38,9 @@ class Service:
         runner: Callable[..., web.AppRunner] = web.AppRunner,
         site: Callable[..., web.BaseSite] = web.TCPSite,
     ) -> None:
-        """`app` gets the health routes added; without one the service has only those.
+        """Add the health routes to `app`. Without an `app` the service has only these routes.
 
-        `runner` serves it at `site`.
+        `runner` and `site` are the classes that serve the application.
         """
         self._name = name
         self._settings = settings
@@ -86,18 +84,18 @@ class Service:
         _log.info("service_stopped")
 
     def ready_when(self, what: str, check: Callable[[], Awaitable[bool]]) -> None:
-        """`/readyz` answers 200 only while this is true."""
+        """Add a check named `what`. `/readyz` answers 200 only while all checks return True."""
         self._checks.append((what, check))
 
     def keep_running(self, runnable: Runnable) -> None:
-        """Run it as a task from now until the service stops."""
+        """Run it as a task until the service stops."""
         name = getattr(runnable, "name", type(runnable).__name__)
         self._tasks[asyncio.create_task(runnable.run(), name=name)] = name
 
     async def until_signalled(self) -> None:
-        """Returns at SIGTERM or SIGINT.
+        """Wait for SIGTERM or SIGINT.
 
-        Raises RuntimeError when a task ends on its own: the process is to be started anew.
+        Raises RuntimeError if a task ends by itself. The process then has to be restarted.
         """
         signalled = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([signalled, *self._tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,6 @@
-"""Settings that every service has.
+"""Settings that all services share.
 
-Only `settings` modules read the environment; each variable is `TOWPATH_` + the field's name in upper case.
+Only `settings` modules read the environment. Each variable is `TOWPATH_` and the field's name in upper case.
 """
 
 from pathlib import Path
@@ -11,16 +11,16 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PLACEHOLDER = "CHANGE_ME"
-"""Stands in the files of a deployment where somebody has to fill in a value."""
+"""Marks a value that must be filled in in the files of a deployment."""
 WELL_KNOWN_PASSWORDS = frozenset(
     {"admin", "changeme", "guest", "password", "postgres", "rabbitmq", "secret", "towpath"}
 )
 
 
 class Settings(BaseSettings):
-    """Frozen, read once at start; unknown variables are other services' and are left alone.
+    """The base of all settings: read once at startup and frozen. Variables of other services are ignored.
 
-    A secret that was never filled in refuses to start.
+    Startup fails if a secret still has its placeholder or a well-known password.
     """
 
     model_config = SettingsConfigDict(
@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     )
 
     allow_default_passwords: bool = False
-    """True in demos and tests alone: passwords that everybody knows are taken. A placeholder never is."""
+    """Allows well-known passwords. True only in demos and tests. Placeholders are never allowed."""
 
     @model_validator(mode="after")
     def _no_secret_that_everybody_knows(self) -> Self:
@@ -47,9 +47,9 @@ class Settings(BaseSettings):
 
 
 def _has_well_known_password(address: str) -> bool:
-    """Of `scheme://user:password@host`; a value that is no address has none.
+    """Return True if an address `scheme://user:password@host` has a well-known password.
 
-    A password that is the user's name counts too.
+    A password that equals the user's name counts too. A value that is not an address has no password.
     """
     try:
         parts = urlsplit(address)
@@ -62,69 +62,73 @@ def _has_well_known_password(address: str) -> bool:
 
 
 class DatabaseSettings(Settings):
-    """How to reach Postgres, and how long to wait for it."""
+    """The address of Postgres, and timeouts for it."""
 
     database_url: SecretStr
     """postgresql://user:password@host:port/database"""
     database_pool_size: PositiveInt = 10
-    """Connections a process; with five services of two replicas this stays under Postgres' default of 100."""
+    """Connections of each process. Five services with two replicas each stay at Postgres' default of 100."""
     database_connect_seconds: PositiveFloat = 5
     """A new connection on a loaded machine takes well under one second."""
     database_acquire_seconds: PositiveFloat = 5
-    """How long a handler waits for a free connection before it counts as the database being away."""
+    """How long a handler waits for a free connection before the database counts as unavailable."""
     database_command_seconds: PositiveFloat = 20
-    """No statement of ours takes longer; a half-open connection is noticed after this long."""
+    """No statement of ours takes longer. A half-open connection is noticed after this time."""
     database_idle_transaction_seconds: PositiveFloat = 30
-    """A process that stops in the middle of a transaction (SIGSTOP, a frozen machine) loses it after this
-    long, so that its locks hold up nobody for ever.
+    """Postgres ends an idle transaction after this time.
+
+    A process that stops inside a transaction (SIGSTOP, a frozen machine) therefore does not hold its locks
+    forever.
     """
     database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "auto"
-    """Services whose statements have one good plan, whatever the arguments, make each plan once: a fifth of
-    Postgres' work went into plans.
+    """`force_generic_plan` plans each statement once per connection.
+
+    It is for services whose best plans do not depend on the arguments. Planning took a fifth of Postgres'
+    work.
     """
 
 
 class BusSettings(Settings):
-    """How to reach RabbitMQ, and how long to wait for it."""
+    """The address of RabbitMQ, and timeouts for it."""
 
     amqp_url: SecretStr
     """amqp://user:password@host:port/vhost"""
     amqp_connect_seconds: PositiveFloat = 5
     amqp_heartbeat_seconds: PositiveInt = 10
-    """Half-open connections are noticed after two of these."""
+    """A half-open connection is noticed after two of these intervals."""
     amqp_publish_seconds: PositiveFloat = 5
-    """After this long without a confirm the publish counts as unknown and is made again."""
+    """If a publish is not confirmed within this time, its result is unknown and it is repeated."""
 
 
 class HttpSettings(Settings):
-    """Where a service listens: health, metrics, and the gateway's API."""
+    """The address on which a service serves health checks, metrics, and in the gateway the API."""
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
-    """0: any free port, written to the log."""
+    """0 selects a free port, which is written to the log."""
 
 
 class LogSettings(Settings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_json: bool = True
-    """False: coloured lines for a person at a terminal."""
+    """False writes coloured lines for a person at a terminal."""
 
 
 class CrashpointSettings(Settings):
-    """For tests alone; see `shared.crashpoint`."""
+    """For tests only. See `shared.crashpoint`."""
 
     crashpoint: str = Field(default="", pattern=r"^([a-z_.]+(:[1-9][0-9]*)?)?$")
-    """`name:n`: the process dies at the n-th passage of this point. Empty: never."""
+    """`name:n` ends the process when it passes this point for the n-th time. An empty value never does."""
 
 
 class ServiceSettings(DatabaseSettings, BusSettings, HttpSettings, LogSettings):
-    """What every service needs; services add their own fields."""
+    """The settings that every service needs. Services add their own fields."""
 
     reconcile_seconds: PositiveFloat = Field(default=10, le=10)
-    """How often reconcilers look. The promise that a wiped queue costs at most 30 s rests on this bound."""
+    """The interval of the reconcilers. This bound ensures that a wiped queue delays work by at most 30 s."""
     reconcile_age_seconds: PositiveFloat = 5
-    """Rows younger than this are the message path's."""
+    """Reconcilers leave younger rows to the message path."""
     shutdown_seconds: PositiveFloat = 20
-    """How long a stopping service finishes what it has begun."""
+    """How long a service that is stopping may finish the work that it has begun."""
     encryption_key_file: Path | None = None
-    """Lines `id:base64` of 32-byte keys: the first encrypts, all decrypt."""
+    """A file with lines `id:base64` of 32-byte keys. The first key encrypts; all keys decrypt."""

@@ -1,14 +1,14 @@
-"""The status machine: which statuses and reasons exist, and which moves are allowed.
+"""The status machine: the statuses and reasons that exist, and the allowed moves between statuses.
 
-`MOVES` and `ATTEMPT_MOVES` are the only tables of moves; what is terminal is derived from them.
-The SQL enums and docs/statuses.md are tested to agree.
+`MOVES` and `ATTEMPT_MOVES` are the only tables of moves. The terminal statuses are derived from `MOVES`.
+Tests compare the SQL enums and docs/statuses.md with this module.
 """
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a run or a job is."""
+    """The status of a run or a job."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """Where an attempt is; what became of it is its outcome, a terminal `Status`."""
+    """The status of an attempt. The outcome of a finished attempt is a terminal `Status`."""
 
     CREATING = "creating"
     CREATED = "created"
@@ -30,7 +30,7 @@ class AttemptStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a run, a job or an attempt ended as it did."""
+    """The reason why a run, a job or an attempt ended."""
 
     SCRIPT_FAILED = "script_failed"
     TIMED_OUT = "timed_out"
@@ -57,7 +57,7 @@ class Reason(StrEnum):
 
 
 class WaitingFor(StrEnum):
-    """What a pending job waits for."""
+    """The condition that a pending job waits for."""
 
     APPROVAL = "approval"
     DEPENDENCY = "dependency"
@@ -93,7 +93,7 @@ REASONS_OF: dict[Status, frozenset[Reason]] = {
     Status.CANCELLED: frozenset({Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.REJECTED}),
     Status.SKIPPED: frozenset({Reason.DEPENDENCY_FAILED, Reason.CONDITION_FALSE}),
 }
-"""The reasons that go with a status; the statuses not named here have none."""
+"""The reasons that each status can have. Statuses that are not listed have no reason."""
 
 MOVES: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset(
@@ -108,11 +108,11 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.ERROR: frozenset(),
     Status.SKIPPED: frozenset(),
 }
-"""From a status, where a run or a job may go.
+"""The statuses to which a run or a job may move from each status.
 
-A fact may arrive before the one it follows, so `pending` may go straight to an end.
+Messages may arrive out of order, so a run or a job may move from `pending` directly to a terminal status.
 
-Only a job goes back from `running` to `pending`: when its attempt was lost and there will be another.
+Only a job moves back from `running` to `pending`. It does so if its attempt was lost and another one follows.
 """
 
 ATTEMPT_MOVES: dict[AttemptStatus, frozenset[AttemptStatus]] = {

@@ -1,12 +1,14 @@
-r"""Step markers: the lines by which a job's log says where a step begins and ends.
+r"""Step markers: the lines in a job's log that show where a step begins and ends.
 
-For display only: user code can imitate them, so nothing trusts them.
+They are for display only. User code can imitate them, so no decision depends on them. The forms are:
 
-A marker is `::towpath-<nonce>::begin <index> <name>\n` or `::towpath-<nonce>::end <index> <exit code>
-<outcome>\n`; steps count from 1. Outcomes are the step driver's letters, and markers without one are read
-too. The nonce of an attempt follows from `attempts.creation_token`, so every reader of the row knows it. A
-marker may stand behind the end of a step's output that has no final line feed; cutting markers out gives back
-the steps' bytes exactly.
+    ::towpath-<nonce>::begin <index> <name>\n
+    ::towpath-<nonce>::end <index> <exit code> <outcome>\n
+
+Steps count from 1. Outcomes are the letters of the step driver; markers without an outcome are read too. The
+nonce is derived from `attempts.creation_token`, so every reader of the row knows it. If a step's output has
+no final line feed, the marker follows in the same line. Removing all markers restores the exact bytes of the
+steps.
 """
 
 import hashlib
@@ -32,33 +34,35 @@ class StepEnd:
     index: int
     exit_code: int
     outcome: str | None = None
-    """success, failed, timed_out or cancelled; None where the marker says none that is known."""
+    """success, failed, timed_out or cancelled. None if the marker has no known outcome."""
 
 
 def nonce(creation_token: str) -> str:
-    """The nonce of the attempt that was created with this token; the token does not follow from it."""
+    """Return the nonce of the attempt with this token. The token cannot be derived from the nonce."""
     return hashlib.sha256(b"towpath step marker:" + creation_token.encode()).hexdigest()[:16]
 
 
 def one_line(name: str) -> str:
-    """The name as a marker shows it: no control characters, bounded."""
+    """Return the name as a marker shows it: without control characters, and at most 120 characters long."""
     return _CONTROL.sub(" ", name).strip()[:_NAME_LIMIT]
 
 
 def begin(marker_nonce: str, index: int, name: str) -> str:
-    """The line, without its line feed, that stands before a step's output."""
+    """Return the line, without its line feed, that precedes a step's output."""
     return f"::towpath-{marker_nonce}::begin {index} {one_line(name)}"
 
 
 def has_first(log: bytes) -> bool:
-    """Whether these lines are a log's first: with a step at their very beginning, or the first step among
-    them (its shell may have had a warning before).
+    """Return True if these lines are the beginning of a log.
+
+    They begin with a step marker, or contain the marker of the first step. The shell may print a warning
+    before it.
     """
     return _FIRST.search(log) is not None
 
 
 def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:
-    """The marker at the end of this line (with or without its line feed); None when there is none."""
+    """Return the marker at the end of this line, with or without line feed, or None if there is none."""
     _, mark, rest = line.rpartition(_mark(marker_nonce))
     if not mark:
         return None
@@ -71,9 +75,9 @@ def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:
 
 
 def strip(data: bytes, marker_nonce: str, *, break_lines: bool = False) -> bytes:
-    """Return whole lines without the markers in them: the exact bytes that the steps wrote.
+    """Return whole lines without their markers: the exact bytes that the steps wrote.
 
-    With `break_lines`, a line that a step left without a line feed gets one, for a text that people read.
+    With `break_lines`, a step's last line gets the line feed that it lacks, for text that people read.
     """
     mark = _mark(marker_nonce)
     if mark not in data:

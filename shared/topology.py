@@ -1,7 +1,8 @@
-"""Every exchange, queue and binding on the bus.
+"""All exchanges, queues and bindings on the bus.
 
-All queues are quorum queues. Their messages may be lost at any time, for reconcilers read the tables, with
-one exception: `deliveries.inlet` holds the only copy of webhooks accepted while Postgres was away.
+All queues are quorum queues. Their messages may be lost at any time, because reconcilers read the tables. The
+exception is `deliveries.inlet`, which holds the only copy of webhooks accepted while Postgres was
+unavailable.
 """
 
 from dataclasses import dataclass
@@ -14,22 +15,22 @@ DEAD_EXCHANGE = "towpath.dead"
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue and the routing keys that fill it."""
+    """A queue and the routing keys that are bound to it."""
 
     name: str
     keys: tuple[str, ...]
-    delivery_limit: int | None = 5  # crashes and bugs only: a handler that has to wait keeps its message
-    max_bytes: int | None = None  # full: publishes are refused
+    delivery_limit: int | None = 5  # only for crashes and bugs: a handler that waits keeps its message
+    max_bytes: int | None = None  # a full queue refuses publishes
     is_dead: bool = False  # another queue's dead letters
 
     @property
     def dead_name(self) -> str:
-        """Where messages go that can't be handled."""
+        """The name of the queue for messages that cannot be handled."""
         return f"{self.name}.dead"
 
     @property
     def dead(self) -> "Queue":
-        """The queue of its dead letters. Whoever declares this one binds it."""
+        """The queue of its dead letters. `shared.bus.declare_queue` declares and binds it with this queue."""
         return Queue(self.dead_name, (), delivery_limit=None, is_dead=True)
 
     @property
@@ -38,9 +39,8 @@ class Queue:
             return {"x-queue-type": "quorum"}
         arguments: FieldTable = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
         if self.delivery_limit is None:
-            arguments["x-delivery-limit"] = (
-                2_000_000_000  # none: RabbitMQ 4 would set 20, and 3.10 knows no word for "none"
-            )
+            # No limit. Without the argument RabbitMQ 4 sets 20, and 3.10 has no value for "unlimited".
+            arguments["x-delivery-limit"] = 2_000_000_000
         else:
             arguments |= {
                 "x-delivery-limit": self.delivery_limit,
@@ -59,7 +59,7 @@ SCHEDULER_COMMANDS = Queue("scheduler.commands", ("command.requested",))
 SCHEDULER_ATTEMPTS = Queue("scheduler.attempts", ("attempt.claimed", "attempt.finished"))
 LOGSINK_CONTAINERS = Queue("logsink.containers", ("container.started", "attempt.finished"))
 OUTBOX_UNREADABLE = Queue("outbox.unreadable", ("outbox.unreadable",))
-"""What a service had stored to be published and can't read: for people, among the dead letters."""
+"""Outbox rows that their service could not decode. People find them among the dead letters."""
 
 FIXED = (
     INLET,
@@ -69,13 +69,13 @@ FIXED = (
     LOGSINK_CONTAINERS,
     OUTBOX_UNREADABLE,
 )
-"""Declared by every service, so that the first message finds its queue whichever service starts first."""
+"""The queues that every service declares, so that a message finds its queue in any order of startup."""
 
 LIVE_KEYS = ("command.applied", "run.*", "log.appended", "log.sealed.#")
-"""What each gateway's exclusive queue is bound to."""
+"""The routing keys that are bound to each gateway's exclusive queue."""
 
 
 def executor_queue(cluster: str) -> Queue:
-    """The queue of the executors of one cluster; they declare it."""
+    """Return the queue for the executors of one cluster. They declare it themselves."""
     keys = tuple(f"{kind}.{cluster}" for kind in ("attempt.ready", "attempt.cancel_requested", "log.sealed"))
     return Queue(f"executor.{cluster}.attempts", keys)
