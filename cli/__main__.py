@@ -1,4 +1,4 @@
-"""`towpath` and `python -m cli`: runs one command and turns every way out into an exit code (docs/cli.md)."""
+"""`towpath` and `python -m cli`: runs one command and maps every result to an exit code (docs/cli.md)."""
 
 import os
 import sys
@@ -18,9 +18,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader has gone: nothing is left to flush
+        # The reader has closed the pipe. Output that is still buffered goes to /dev/null.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 
 

@@ -1,4 +1,4 @@
-"""The tree of commands."""
+"""The command tree of `towpath`."""
 
 from typing import Annotated
 

@@ -1,7 +1,6 @@
-"""The HTTP API as this program uses it: JSON in and out, pages joined, every bad answer an error that says
-what to do.
+"""The client of the HTTP API: JSON requests and answers, joined pages, and errors with a fix.
 
-It follows no redirect (the token would go along), and asks no proxy about this machine's own address.
+It follows no redirect, because the token would be sent along. It uses no proxy for addresses of this machine.
 """
 
 import http.client
@@ -29,7 +28,7 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 class Client:
-    """One API, as one person."""
+    """One API, used with one token."""
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.url
@@ -53,7 +52,7 @@ class Client:
         self.request("DELETE", path)
 
     def items(self, path: str, limit: int, **query: object) -> Json:
-        """The first `limit` items of a list, as one page."""
+        """Return the first `limit` items of a list as one page."""
         items: list[Any] = []
         cursor: str | None = None
         while len(items) < limit:
@@ -67,13 +66,13 @@ class Client:
     def request(
         self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None
     ) -> Json:
-        """The answer's JSON, empty where it has none. Raises CommandError."""
+        """Return the JSON of the answer, or an empty dict if it has none. Raises CommandError."""
         return self.exchange(method, path, body, query=query)[1]
 
     def exchange(
         self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None
     ) -> tuple[int, Json]:
-        """The same, behind the answer's status."""
+        """Return the status of the answer and its JSON. Raises CommandError."""
         with self.open(method, path, body, query=query) as response:
             status, raw = response.status, response.read()
         try:
@@ -94,9 +93,9 @@ class Client:
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        """An answer whose status is good, to be read while the block lasts.
+        """Yield an answer with a successful status, which can be read inside the block.
 
-        Raises CommandError, also when reading breaks off.
+        Raises CommandError, also if the connection breaks while the answer is read.
         """
         chosen = {name: value for name, value in (query or {}).items() if value is not None}
         address = self.url + path + (f"?{urlencode(chosen)}" if chosen else "")
@@ -115,12 +114,12 @@ class Client:
 
 
 def segment(value: object) -> str:
-    """A value as one part of a path."""
+    """Return the value quoted as one segment of a path."""
     return quote(str(value), safe="")
 
 
 def refusal(status: int, raw: bytes, request: str) -> NotAllowed | Refused:
-    """The error that an answer of 400 and more is."""
+    """Return the error for an answer with a status of 400 or more."""
     try:
         document = json.loads(raw)
     except ValueError:

@@ -1,7 +1,4 @@
-"""How a command ends when it does not end well: what is wrong, how to fix it, and the exit code.
-
-The codes are promised in docs/cli.md.
-"""
+"""Errors that end a command. Each has a message, a fix, and the exit code that docs/cli.md promises."""
 
 from typing import Any
 
@@ -11,7 +8,7 @@ NO_API = 3
 
 
 class CommandError(Exception):
-    """Ends the command with this text on stderr and this exit code."""
+    """Ends the command with this message on stderr and this exit code."""
 
     exit_code = FAILED
 
@@ -23,7 +20,7 @@ class CommandError(Exception):
 
 
 class WrongUsage(CommandError):
-    """The arguments make no sense together."""
+    """The arguments cannot be used together."""
 
     exit_code = USAGE
 
@@ -33,21 +30,21 @@ class NotConfigured(CommandError):
 
 
 class Unreachable(CommandError):
-    """The API gave no answer."""
+    """The API did not answer."""
 
     exit_code = NO_API
 
 
 class NotAllowed(CommandError):
-    """401 or 403: the token is not good, or not good enough."""
+    """The API answered 401 or 403: the token is invalid, or its rights are insufficient."""
 
     exit_code = NO_API
 
 
 class Refused(CommandError):
-    """Any other answer of 400 and more.
+    """The API gave another answer with a status of 400 or more.
 
-    `problem` is the problem document, empty where the answer had none.
+    `problem` is the problem document, or empty if the answer had none.
     """
 
     def __init__(self, status: int, problem: dict[str, Any], request: str) -> None:

@@ -1,4 +1,4 @@
-"""Shows the errors in a pipeline: place, message, the line with a mark under the word, hint. Pure.
+"""Shows errors in a pipeline: position, message, the line with the word underlined, and the hint. Pure.
 
 The API finds the errors. A fault is one entry of its `errors`. `line` and `column` count from 1, in
 characters.
@@ -17,12 +17,12 @@ _TOKEN = re.compile(r"""\$\{\{.*?\}\}|"[^"]*"|'[^']*'|[^\s:,{}\[\]]+""")
 
 
 def is_placed(fault: Fault) -> bool:
-    """Whether the fault has a place in the text; the repository's existence, for example, has none."""
+    """Return True if the fault has a position in the text. A missing repository, for example, has none."""
     return fault.get("line") is not None
 
 
 def render(faults: Iterable[Fault], text: str, filename: str) -> str:
-    """One paragraph for each fault. All of them must be placed in `text`."""
+    """Return one paragraph for each fault. All faults must have a position in `text`."""
     # The API refuses every line separator of str.splitlines() at which YAML does not break a line.
     lines = text.removeprefix("\ufeff").splitlines()
     return "\n".join(_rendered(fault, lines, filename) for fault in faults)

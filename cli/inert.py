@@ -1,16 +1,16 @@
-r"""Other people's text, made harmless for a terminal. Pure.
+r"""Makes text from other people harmless for a terminal. Pure.
 
-Logs, branch names and commit messages are written by whoever can push. Of their control characters only a
-log's colours (SGR, `ESC [ … m`) are kept; all other sequences, C0, C1 and DEL are cut out, and so can't move
-the cursor, set the title, write the clipboard or hide what follows. Characters that are not seen and change
-how text is read (the direction of writing, line separators, zero-width spaces, tags) are shown as escapes:
-`\u202e`. Joiners stay, because scripts and emoji need them.
+Everybody who can push controls logs, branch names and commit messages. The colours of a log (SGR, `ESC [ …
+m`) are kept. All other control sequences, C0, C1 and DEL are removed, so they cannot move the cursor, set the
+title, write to the clipboard or hide text. Invisible characters that change how text is read (writing
+direction, line separators, zero-width spaces, tags) are shown as escapes such as `\u202e`. Joiners are kept,
+because scripts and emoji need them.
 """
 
 import re
 
 _SGR = r"\x1b\[[0-9;:]{0,64}m"
-# OSC, DCS, SOS, PM, APC up to their end
+# OSC, DCS, SOS, PM and APC, including their terminators
 _STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c\n\x90\x98\x9d-\x9f]*(?:\x07|\x1b\\|\x9c)"
 _CSI = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
 _ESCAPE = r"\x1b[ -/]*[0-Z\\^-~]"
@@ -24,9 +24,9 @@ _RESET = "\x1b[0m"
 
 
 def log_line(text: str, *, coloured: bool) -> str:
-    """A line of a log: its colours kept where wanted, and ended at the end of the line.
+    """Return a line of a log. Its colours are kept if `coloured`, and reset at the end of the line.
 
-    A carriage return within it becomes a space.
+    A carriage return within the line becomes a space.
     """
     shown = _HOSTILE.sub(
         lambda found: found["colour"] or "" if coloured else "",
@@ -37,12 +37,12 @@ def log_line(text: str, *, coloured: bool) -> str:
 
 
 def one_line(text: str) -> str:
-    """A name, title or message in a table: one line, no colours."""
+    """Return a name, title or message for a table: one line without colours."""
     return _HIDDEN.sub(_escape, _LINE_ENDS.sub(" ", _HOSTILE.sub("", text))).strip()
 
 
 def in_columns(text: str) -> str:
-    """Part of a line of a file: a tab is shown as a space, every other unprintable character as an escape."""
+    """Return part of a file's line: a tab becomes a space, other unprintable characters become escapes."""
     return "".join(sign if sign.isprintable() else " " if sign == "\t" else _escaped(sign) for sign in text)
 
 

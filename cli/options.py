@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the API they all talk to."""
+"""Options and arguments that several commands share, and the client that all commands use."""
 
 from typing import Annotated
 
@@ -20,14 +20,14 @@ MOST_REPOSITORIES = 10_000
 
 
 def api() -> Client:
-    """The API that the settings name. Raises NotConfigured."""
+    """Return a client for the API that the settings name. Raises NotConfigured."""
     return Client(read_settings())
 
 
 def repository_id(client: Client, reference: str) -> int:
-    """Of an id or a full name.
+    """Return the id of a repository, given by its id or its full name.
 
-    Raises CommandError when no repository has the name, or several forges have one.
+    Raises CommandError if no repository has the name, or if repositories of several forges have it.
     """
     if reference.isascii() and reference.isdigit():
         return int(reference)
@@ -46,7 +46,10 @@ def repository_id(client: Client, reference: str) -> int:
 
 
 def pipeline_id(client: Client, reference: str) -> int:
-    """Of an id or a name. Raises CommandError when the name is nobody's, or several people's."""
+    """Return the id of a pipeline, given by its id or its name.
+
+    Raises CommandError if no pipeline or more than one has the name.
+    """
     if reference.isascii() and reference.isdigit():
         return int(reference)
     found = client.items("/pipelines", 2, name=reference)["items"]

@@ -1,4 +1,4 @@
-"""Printing: JSON for programs, tables and lines for people. All text of others passes through `cli.inert`."""
+"""Output: JSON for programs, tables and lines for people. Text from others passes through `cli.inert`."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ _WRAPPING = frozenset(
         *("clone from", "e-mail", "outcome", "scopes"),
     }
 )
-"""Titles of columns whose words may go on in the next line; ids, statuses, commits and times never do."""
+"""Titles of columns whose cells may wrap. Ids, statuses, commits and times are never wrapped."""
 
 
 def say(text: str) -> None:
@@ -53,9 +53,9 @@ def say(text: str) -> None:
 
 
 def say_document(text: str) -> None:
-    """A stored pipeline.
+    """Print a stored pipeline.
 
-    In a file or a pipe it is exact; at a terminal what hides or reorders text is an escape.
+    In a file or a pipe it is exact. At a terminal, characters that hide or reorder text are escaped.
     """
     if sys.stdout.isatty():
         text = "\n".join(log_line(line, coloured=False) for line in text.split("\n"))
@@ -67,12 +67,12 @@ def warn(text: str) -> None:
 
 
 def print_json(answer: object) -> None:
-    """ASCII alone, so that no character of it acts on a terminal."""
+    """Print the answer as ASCII, so that no character affects the terminal."""
     say(json.dumps(answer, indent=2, ensure_ascii=True))
 
 
 def key(name: str) -> Callable[[Row], object]:
-    """A column that shows one field."""
+    """Return a column function that shows one field."""
     return lambda row: row.get(name)
 
 
@@ -93,9 +93,9 @@ def print_table(
     *,
     spare: Set[str] = frozenset(),
 ) -> None:
-    """For people at a terminal aligned and coloured; into a pipe aligned by spaces, a line each.
+    """Print a table: aligned and coloured at a terminal, otherwise one line per row, aligned with spaces.
 
-    `spare`: titles that a narrow terminal does without.
+    A narrow terminal leaves out the columns whose titles are in `spare`.
     """
     if not rows:
         say(none)
@@ -118,7 +118,7 @@ def print_table(
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
-    """`name  value` lines; fields without a value are left out."""
+    """Print `name value` lines. Fields without a value are left out."""
     width = max((len(name) for name, _ in fields), default=0)
     for name, value in fields:
         if value is not None and value != []:
@@ -126,7 +126,7 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 
 def is_narrow() -> bool:
-    """Whether this is a terminal too narrow for whole dates."""
+    """Return True at a terminal that is too narrow for full dates."""
     return sys.stdout.isatty() and shutil.get_terminal_size().columns < _NARROW
 
 
@@ -135,12 +135,12 @@ def short_sha(value: object) -> str:
 
 
 def short_instant(value: object) -> str:
-    """An instant for a table: to the second, or at a narrow terminal month, day and minute."""
+    """Return a time for a table, to the second. At a narrow terminal, return month, day and minute."""
     text = instant(value)
     return text[5:16] if is_narrow() and len(text) == 20 else text
 
 
 def instant(value: object) -> str:
-    """An instant to the second."""
+    """Return a time to the second."""
     text = str(value or "-")
     return text[:19].replace("T", " ") + "Z" if len(text) > 19 else text

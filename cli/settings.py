@@ -1,6 +1,6 @@
-"""Where the API is and who asks: from the environment, else from `.towpath/env` of the folder one stands in.
+"""Settings of the command: the API's address and the token, from the environment or from `.towpath/env`.
 
-The only module here that reads either.
+The file is looked up in the current folder. This is the only module of the command that reads either.
 """
 
 import os
@@ -17,21 +17,21 @@ ENVIRONMENT_FILE = Path(".towpath/env")
 
 @dataclass(frozen=True)
 class Settings:
-    """An address without a slash at its end, and a token."""
+    """The API's address without a trailing slash, and a token."""
 
     url: str
     token: str
 
 
 def read_settings() -> Settings:
-    """TOWPATH_URL and TOWPATH_TOKEN. Raises NotConfigured."""
+    """Return the settings from TOWPATH_URL and TOWPATH_TOKEN. Raises NotConfigured."""
     return settings_from(os.environ, _variables_in(ENVIRONMENT_FILE))
 
 
 def settings_from(environment: Mapping[str, str], file: Mapping[str, str]) -> Settings:
-    """The environment counts before the file; the file's token goes to the file's address alone.
+    """Return the settings. The environment takes precedence over the file.
 
-    Raises NotConfigured, with what to do about it.
+    The file's token is used only for the file's address. Raises NotConfigured with a fix.
     """
     url = environment.get("TOWPATH_URL") or file.get("TOWPATH_URL", "")
     token = environment.get("TOWPATH_TOKEN") or (
@@ -53,12 +53,12 @@ def settings_from(environment: Mapping[str, str], file: Mapping[str, str]) -> Se
 
 
 def is_coloured(stream_is_terminal: bool) -> bool:
-    """Whether output may have colours: at a terminal, unless NO_COLOR is set (no-color.org)."""
+    """Return True if output may have colours: at a terminal, unless NO_COLOR is set (no-color.org)."""
     return stream_is_terminal and not os.environ.get("NO_COLOR")
 
 
 def _variables_in(path: Path) -> dict[str, str]:
-    """The assignments of a shell file such as `export TOWPATH_URL=…`; none where there is no such file."""
+    """Return the assignments in a shell file, such as `export TOWPATH_URL=…`, or none if there is no file."""
     if not path.is_file():
         return {}
     words = (

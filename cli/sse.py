@@ -1,4 +1,4 @@
-"""Server-sent events: from lines to events, as the HTML standard reads them. Pure.
+"""Server-sent events: parses lines into events, as the HTML standard defines. Pure.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerSentEvent:
-    """`id` is what to send as Last-Event-ID to go on behind this event."""
+    """One event. Send its `id` as Last-Event-ID to continue after it."""
 
     id: str
     kind: str
@@ -17,7 +17,10 @@ class ServerSentEvent:
 
 
 def events(lines: Iterable[bytes], last_id: str = "") -> Iterator[ServerSentEvent]:
-    """The events in these lines. An event that the end cuts off is dropped, as the standard wants."""
+    """Yield the events in these lines.
+
+    An incomplete event at the end is dropped, as the standard requires.
+    """
     event_id, kind, data = last_id, "", list[str]()
     for raw in lines:
         line = raw.rstrip(b"\r\n").decode("utf-8", "replace")

@@ -1,1 +1,1 @@
-"""One module a subject: its commands read options, ask the API, and print."""
+"""The commands, one module per subject. They read options, call the API, and print the answer."""

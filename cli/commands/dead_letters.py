@@ -1,4 +1,4 @@
-"""`towpath dead-letters`: messages that no handler could take, why, and replaying them."""
+"""`towpath dead-letters`: lists and shows messages that no handler could process, and replays them."""
 
 from typing import Annotated
 

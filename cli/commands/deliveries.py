@@ -1,4 +1,4 @@
-"""`towpath deliveries`: the webhooks that were accepted, and what became of each."""
+"""`towpath deliveries`: lists the accepted webhooks and their outcomes."""
 
 from typing import Annotated
 

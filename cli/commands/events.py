@@ -1,4 +1,4 @@
-"""`towpath events`: what happened at the forges, and why each pipeline did or did not run."""
+"""`towpath events`: lists events at the forges, and why each pipeline did or did not run."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`towpath limits`: the limits of the gateway."""
+"""`towpath limits`: shows the limits of the gateway."""
 
 from ..options import AsJson, api
 from ..output import Row, key, print_json, print_table

@@ -1,4 +1,4 @@
-"""`towpath pipelines`: stored definitions."""
+"""`towpath pipelines`: manages stored pipelines."""
 
 from typing import Annotated, Any
 

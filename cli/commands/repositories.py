@@ -1,6 +1,6 @@
-"""`towpath repositories`: which may start runs, where they are cloned from, and who may use them.
+"""`towpath repositories`: manages repositories, their clone URLs, and who may use them.
 
-Secrets come from files, never from a command line.
+Secrets are read from files, never from the command line.
 """
 
 import sys
@@ -157,7 +157,10 @@ def withdraw(repository: RepositoryRef, user: UserId) -> None:
 
 
 def _secret_change(field: str, path: str | None, *, removed: bool) -> dict[str, str | None]:
-    """A new secret, null for none, or nothing where no option was given. Raises WrongUsage."""
+    """Return the field with the new secret, with null to remove it, or nothing if no option was given.
+
+    Raises WrongUsage.
+    """
     if removed and path is not None:
         name = field.replace("_", "-")
         raise WrongUsage(f"--{name}-file and --no-{name} contradict each other")
@@ -167,7 +170,7 @@ def _secret_change(field: str, path: str | None, *, removed: bool) -> dict[str, 
 
 
 def _secret(path: str) -> str:
-    """Without the line feed at its end. Raises WrongUsage."""
+    """Return the secret in a file, without the line feed at its end. Raises WrongUsage."""
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

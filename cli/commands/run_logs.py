@@ -1,5 +1,6 @@
-"""Printing logs: stored ones as text, growing ones from the event stream, gone on with where a lost
-connection broke it off.
+"""Prints logs: stored logs as text, growing logs from the event stream.
+
+After a lost connection the stream continues at the last event received.
 """
 
 import json
@@ -24,14 +25,14 @@ GOING_ON = {"pending", "running"}
 SUCCEEDED = {"success", "skipped"}
 
 _STEP_ENDS: dict[object, str] = {"timed_out": "timed out", "cancelled": "stopped"}
-"""Outcomes of steps that say more than an exit code."""
+"""Outcomes of steps that need another text than the exit code."""
 
 Choice = tuple[str | None, int | None]
-"""The one job, and the one attempt of it, whose log is wanted."""
+"""The job and the attempt whose log is printed. None selects all."""
 
 
 def print_log(client: Client, run: int, choice: Choice, *, follow: bool) -> None:
-    """With `follow`, raises typer.Exit(1) when the run did not succeed."""
+    """Print the log of a run. With `follow`, raises typer.Exit(1) if the run did not succeed."""
     if not follow:
         _print_whole(client, run, choice)
         return
@@ -42,7 +43,11 @@ def print_log(client: Client, run: int, choice: Choice, *, follow: bool) -> None
 
 
 def _print_whole(client: Client, run: int, choice: Choice) -> None:
-    """At a terminal the whole log of a run that is over has its steps' names; into a pipe go its bytes."""
+    """Print the log as it is now.
+
+    At a terminal, the complete log of a run that has ended is printed with the names of its steps. Otherwise
+    the stored text is printed.
+    """
     found = client.get(f"/runs/{run}")
     status, reason = one_line(str(found["status"])), found["reason"]
     if found["log_complete"] and status not in GOING_ON and choice == (None, None) and sys.stdout.isatty():
@@ -64,7 +69,7 @@ def _print_stored(client: Client, run: int, choice: Choice) -> None:
 
 
 def _follow(client: Client, run: int, choice: Choice) -> tuple[str, str | None]:
-    """Prints until the run is over; its status and reason."""
+    """Print the log until the run has ended, and return the run's status and reason."""
     coloured = is_coloured(sys.stdout.isatty())
     for event in reconnecting(lambda last_id: _stream(client, run, last_id)):
         data = json.loads(event.data)
@@ -107,9 +112,9 @@ def _stream(client: Client, run: int, last_id: str) -> Iterator[ServerSentEvent]
 def reconnecting(
     connect: Callable[[str], Iterator[ServerSentEvent]], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[ServerSentEvent]:
-    """Every event once, over as many connections as it takes, until one named `end`.
+    """Yield every event once, over as many connections as necessary, until an event named `end`.
 
-    Raises Unreachable after MOST_TRIES without an event.
+    Raises Unreachable after MOST_TRIES failures in a row without an event.
     """
     last_id, failures = "", 0
     while True:

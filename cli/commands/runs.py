@@ -1,4 +1,4 @@
-"""`towpath runs`: what was executed, how far it has come, why it ended, and the wishes for it."""
+"""`towpath runs`: lists and shows runs, prints their logs, and cancels or retries them."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -136,7 +136,7 @@ def retry(
 
 
 def _tell(answer: dict[str, Any], done: str, *, as_json: bool) -> None:
-    """`answer` is a run; or, where the effect did not come within two seconds, the command."""
+    """Print the result. `answer` is the run, or the command if it had no effect within two seconds."""
     if as_json:
         print_json(answer)
     elif "kind" in answer:
@@ -208,7 +208,7 @@ def _print_steps(run: dict[str, Any]) -> None:
 
 
 def _warnings(run: Row) -> dict[str, list[str]]:
-    """The names of the jobs that have each warning."""
+    """Return each warning with the names of the jobs that have it."""
     found: dict[str, list[str]] = {}
     for job in run["jobs"]:
         for text in dict.fromkeys(
@@ -223,9 +223,10 @@ def _with_reason(row: Row) -> str:
 
 
 def _stopped_for(run: Row) -> str | None:
-    """What asked for the end of a cancelled run: `run 12`, `command 7`.
+    """Return what cancelled a run, such as `run 12` or `command 7`.
 
-    The first of its jobs to end so names it: the last may have succeeded all the same.
+    The cause is in the first transition to the run's own status and reason. The job that ended last may have
+    succeeded.
     """
     if run["status"] != "cancelled":
         return None

@@ -1,4 +1,4 @@
-"""`towpath tokens`: made once, shown once, revoked for good."""
+"""`towpath tokens`: creates, lists and revokes API tokens."""
 
 from collections.abc import Callable
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`towpath users`: people and programs, managed by administrators."""
+"""`towpath users`: manages people and programs. For administrators."""
 
 from typing import Annotated, Any
 

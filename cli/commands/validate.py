@@ -1,4 +1,7 @@
-"""`towpath validate`: what is wrong in a pipeline's file, where, and how to mend it. Nothing is stored."""
+"""`towpath validate`: checks a pipeline file and shows every error with its position and fix.
+
+Nothing is stored.
+"""
 
 import json
 import sys
@@ -19,7 +22,7 @@ File = Annotated[
 ]
 _LONGEST_BYTES = 1 << 20
 _SCHEMA = Path(__file__).parents[1] / "pipeline.schema.json"
-"""`python -m docs.generate` writes it from the grammar."""
+"""`python -m docs.generate` writes this file from the grammar."""
 
 
 Schema = Annotated[
@@ -50,7 +53,7 @@ def validate(file: File = None, schema: Schema = False, as_json: AsJson = False)
 
 
 def read_yaml(file: str) -> str:
-    """Raises WrongUsage when it can't be read as text."""
+    """Return the text of the file, or of standard input for `-`. Raises WrongUsage if it cannot be read."""
     try:
         raw = sys.stdin.buffer.read(_LONGEST_BYTES + 1) if file == "-" else Path(file).read_bytes()
     except OSError as error:
@@ -64,7 +67,7 @@ def read_yaml(file: str) -> str:
 
 
 def print_faults(faults: Sequence[Fault], text: str, file: str) -> None:
-    """On stderr, each with its line of the file and a mark under the word."""
+    """Print the faults on stderr, each with its line of the file and the word underlined."""
     name = "<stdin>" if file == "-" else file
     warn(render(filter(is_placed, faults), text, name))
     for fault in faults:
@@ -73,13 +76,13 @@ def print_faults(faults: Sequence[Fault], text: str, file: str) -> None:
 
 
 def print_warnings(answer: dict[str, Any]) -> None:
-    """On stderr, what the API finds odd in a pipeline that is valid."""
+    """Print on stderr the API's warnings about a valid pipeline."""
     for found in answer.get("warnings", ()):
         warn(one_line(f"warning: {found['message']}" + (f". {found['hint']}" if found["hint"] else "")))
 
 
 def explained(refused: Refused, text: str, file: str) -> CommandError:
-    """The error to end with; where the pipeline is what was refused, its faults are printed first."""
+    """Return the error to end with. If the pipeline itself was refused, print its faults first."""
     if not any(map(is_placed, refused.faults)):
         return refused
     print_faults(refused.faults, text, file)
