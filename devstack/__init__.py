@@ -1,7 +1,6 @@
-"""Towpath on one machine: private servers and the services as processes on loopback, for `make up`, `make
-demo` and the tests.
+"""Towpath on one machine: private servers, and services as processes on loopback.
 
-Nothing here is part of a deployment, and no service imports it. Everything it starts listens on loopback
-only, keeps its state below one directory, and is found again by pid and start time, so that a stranger's
-process is never signalled.
+`make up`, `make demo` and the tests use it. It is not part of a deployment, and no service imports it. All
+processes listen on loopback only and keep their state below one directory. They are identified by pid and
+start time, so a signal never reaches another program's process.
 """

@@ -32,9 +32,9 @@ COMMANDS = (
 
 
 def main() -> int:
-    """The exit code: 0 done (for `status`: all is running), 1 with the reason on stderr.
+    """Run a command. Return 0 on success (for `status`: everything is running), or 1.
 
-    `audit` has codes of its own.
+    The reason for a failure is printed on stderr. `audit` has other exit codes.
     """
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Towpath on this machine.")
     parser.add_argument("command", choices=COMMANDS)

@@ -1,8 +1,8 @@
-"""Known vulnerabilities of the locked packages, from sources that answer.
+"""Known vulnerabilities of the locked packages, from the first source that answers.
 
-Asked first is PyPI's JSON API at pip's index: its answer for a version has a list `vulnerabilities`. Where it
-does not answer, pip-audit asks another database, if it is installed. A source that gives no answer is never
-taken for one that knows of no vulnerability.
+The first source is PyPI's JSON API at pip's index: its answer for a version has a list `vulnerabilities`. If
+it does not answer, pip-audit queries another database, if it is installed. A missing answer never counts as
+"no known vulnerability".
 """
 
 import base64
@@ -26,11 +26,11 @@ from devstack.locked import Package
 _SECONDS = 20
 _BYTES = 64 << 20
 _STRANGERS = 3
-"""A source that knows none of the first packages has no advisories; no further one is asked about."""
+"""If a source does not know any of the first packages, it has no advisories and is not asked further."""
 
 
 class NoAnswer(Exception):
-    """Why a source could not be used, for people."""
+    """The reason why a source could not be used, for people."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Findings:
     source: str
     found: dict[Package, list[Advisory]] = field(default_factory=dict)
     unknown: list[Package] = field(default_factory=list)
-    """Packages of which the source says nothing."""
+    """Packages that the source does not know."""
 
 
 class _Vulnerability(BaseModel):
@@ -59,13 +59,13 @@ class _Vulnerability(BaseModel):
 
 
 class _Release(BaseModel):
-    """The part of PyPI's answer that matters. It has many more fields."""
+    """The part of PyPI's answer that is used. The answer has many more fields."""
 
     vulnerabilities: list[_Vulnerability]
 
 
 class _Audited(BaseModel):
-    """A package of pip-audit's report, which calls the same things otherwise."""
+    """A package in pip-audit's report, which has other names for the same fields."""
 
     name: str
     version: str | None = None
@@ -86,19 +86,19 @@ class _AuditReport(BaseModel):
 
 @dataclass(frozen=True)
 class Index:
-    """PyPI's JSON API: an address such as `https://pypi.example/pypi`, and certificates for it."""
+    """The address of PyPI's JSON API, such as `https://pypi.example/pypi`, and certificates for it."""
 
     url: str
     certificates: str | None = None
 
     @property
     def shown(self) -> str:
-        """The address without a user or a password."""
+        """The address without user and password."""
         parts = urllib.parse.urlsplit(self.url)
         return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def get(self, path: str) -> bytes | None:
-        """The body of an answer; None where the server says that there is nothing. Raises NoAnswer."""
+        """Return the body of an answer, or None for 404. Raises NoAnswer."""
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https"):
             raise NoAnswer(f"{self.shown} is no web address")
@@ -125,7 +125,7 @@ class Index:
 
 
 def ask_index(index: Index, packages: Sequence[Package]) -> Findings:
-    """Raises NoAnswer at the first answer that is none."""
+    """Query the index for each package. Raises NoAnswer at the first answer that cannot be used."""
     findings = Findings(f"PyPI's JSON API at {index.shown}")
     for number, package in enumerate(packages, 1):
         body = index.get(f"{package.name}/{urllib.parse.quote(package.version)}/json")
@@ -144,7 +144,10 @@ def ask_index(index: Index, packages: Sequence[Package]) -> Findings:
 
 
 def ask_pip_audit(files: Sequence[Path], packages: Sequence[Package]) -> Findings:
-    """Raises NoAnswer where pip-audit is not installed or its database does not answer."""
+    """Query pip-audit's database.
+
+    Raises NoAnswer if pip-audit is not installed or its database does not answer.
+    """
     beside = Path(sys.executable).with_name("pip-audit")
     program = str(beside) if beside.exists() else shutil.which("pip-audit")
     if program is None:
@@ -189,7 +192,7 @@ def _from_report(report: _AuditReport, packages: Sequence[Package]) -> Findings:
 
 
 def merged(advisories: Sequence[Advisory]) -> list[Advisory]:
-    """One entry for each vulnerability, which databases list under several names with aliases."""
+    """Return one entry for each vulnerability. Databases list one under several names with aliases."""
     result: list[Advisory] = []
     for advisory in advisories:
         same = [known for known in result if set(known.ids) & set(advisory.ids)]

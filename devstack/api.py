@@ -1,4 +1,4 @@
-"""A small client of the HTTP API, as one person with one token: what the demo does, any program can do."""
+"""A small client of the HTTP API with one token, for the demo."""
 
 import hashlib
 import hmac
@@ -13,11 +13,11 @@ from devstack.errors import DevstackError
 
 ANSWER_SECONDS = 30
 SILENCE_SECONDS = 60
-"""The stream sends a comment at least every 15 s."""
+"""The server sends a comment on the stream at least every 15 s."""
 
 
 class Api:
-    """Requests with a token. `session` is the caller's and stays open."""
+    """Sends requests with a token. `session` belongs to the caller and stays open."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str) -> None:
         self.url = url
@@ -25,7 +25,7 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
-        """The decoded answer; DevstackError with the problem's own words when the status is not 2xx."""
+        """Return the decoded answer. Raises DevstackError with the API's message if the status is not 2xx."""
         status, text = await self._request(
             method, path, self._headers, None if body is None else json.dumps(body).encode()
         )
@@ -38,7 +38,7 @@ class Api:
         return status == 200
 
     async def deliver_github_push(self, payload: object, secret: str) -> str:
-        """Send a webhook as GitHub does, signed over the raw bytes; its delivery id."""
+        """Send a webhook as GitHub does, signed over the raw bytes. Return its delivery id."""
         body, delivery_id = json.dumps(payload).encode(), str(uuid4())
         headers = {
             "Content-Type": "application/json",
@@ -54,7 +54,7 @@ class Api:
         return delivery_id
 
     async def events(self, path: str) -> AsyncIterator[tuple[str, Any]]:
-        """(kind, decoded data) of each server-sent event, until the server ends the stream."""
+        """Yield (kind, decoded data) of each server-sent event until the server ends the stream."""
         timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS)
         async with self._session.get(self.url + path, headers=self._headers, timeout=timeout) as response:
             if response.status != 200:

@@ -1,6 +1,4 @@
-"""The files that the page at `/docs` is shown with, fetched from the npm registry by its own client as their
-lock file says.
-"""
+"""Fetches the files of the page at `/docs` with npm, in the versions of their lock file."""
 
 import shutil
 import subprocess
@@ -13,9 +11,9 @@ _SECONDS = 120
 
 
 def fetch_assets(say: Callable[[str], None]) -> bool:
-    """Whether they are there afterwards.
+    """Fetch the files, and return True if they are present afterwards. Safe to repeat.
 
-    Safe to repeat; without npm or the registry everything else works, and the page says what is missing.
+    Without npm or the registry everything else works, and the page names what is missing.
     """
     installed = _WEB / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= (_WEB / "package-lock.json").stat().st_mtime:
@@ -42,5 +40,5 @@ def fetch_assets(say: Callable[[str], None]) -> bool:
             f"assets`:\n{done.stderr.strip()[-1000:]}"
         )
         return False
-    installed.touch()  # npm keeps the lock's own time
+    installed.touch()  # npm keeps the lock file's time
     return True

@@ -1,4 +1,4 @@
-"""`make audit`: known vulnerabilities of the locked packages, and a bill of materials of what ships.
+"""`make audit`: known vulnerabilities of the locked packages, and a bill of materials of the image.
 
 The exit code is 0 if all packages were audited and none has a known vulnerability, 1 if one has, and 2 if
 some or all could not be audited.
@@ -25,7 +25,7 @@ _SHIPPED = "runtime.txt"
 
 
 def audit(settings: DevstackSettings, say: Say) -> int:
-    """The exit code. Writes the bill of materials first. Raises DevstackError."""
+    """Write the bill of materials, audit the packages, and return the exit code. Raises DevstackError."""
     files = lock_files(CHECKOUT)
     packages = {file.name: locked(file.read_text(encoding="utf-8"), file.name) for file in files}
     every = sorted({package for listed in packages.values() for package in listed})
@@ -47,7 +47,7 @@ def audit(settings: DevstackSettings, say: Say) -> int:
 
 
 def report(findings: Findings, packages: Sequence[Package], say: Say) -> int:
-    """Say what a source knows, and give the exit code."""
+    """Print what a source knows, and return the exit code."""
     for package, advisories in findings.found.items():
         for advisory in advisories:
             fix = f"fixed in {', '.join(advisory.fixed_in)}" if advisory.fixed_in else "not fixed yet"
@@ -78,10 +78,10 @@ def write_bill(
 
 
 def index_of(configuration: str, help_text: str) -> Index:
-    """The JSON API at pip's index.
+    """Return the JSON API at pip's index.
 
-    `configuration` is what `pip config list` prints. A variable in it counts more than a file. Without an
-    index in it pip's own default counts, which `pip help install` names. Raises DevstackError.
+    `configuration` is the output of `pip config list`. A variable in it takes precedence over a file. Without
+    an index in it, pip's default applies, which `pip help install` names. Raises DevstackError.
     """
     found = {}
     for line in sorted(configuration.splitlines(), key=lambda line: line.startswith(":env:")):
@@ -105,7 +105,7 @@ def _index(settings: DevstackSettings) -> Index:
 
 
 def _image_packages(tag: str, say: Say) -> list[DebianPackage]:
-    """Of the image, if it is here; else nothing, and says so."""
+    """Return the Debian packages of the image. If it is not available, print that and return none."""
     builder = builder_here()
     try:
         if builder == "docker":

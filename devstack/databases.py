@@ -1,7 +1,6 @@
-"""Databases made and dropped on a server: the stack's own, and each test's copy of a migrated template.
+"""Creates and drops databases on a server: the stack's own, and for each test a copy of a migrated template.
 
-A copy is an installation of its own: it gets a new name, so that two of them never touch each other's objects
-in a cluster.
+A copy is a separate installation with a new name, so two copies never use the same objects in a cluster.
 """
 
 import secrets
@@ -12,7 +11,7 @@ _NAME_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 async def create_database(server_url: str, name: str) -> None:
-    """Make an empty database; nothing happens where there is one of that name."""
+    """Create an empty database. Do nothing if it exists."""
     connection = await _connect(server_url)
     try:
         if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
@@ -22,7 +21,7 @@ async def create_database(server_url: str, name: str) -> None:
 
 
 async def copy_database(server_url: str, template: str, name: str) -> None:
-    """Copy a migrated database to which nobody is connected, as a fresh installation.
+    """Copy a migrated database as a new installation. Nobody may be connected to the template.
 
     `server_url` names another database.
     """
@@ -39,7 +38,7 @@ async def copy_database(server_url: str, template: str, name: str) -> None:
 
 
 async def drop_database(server_url: str, name: str) -> None:
-    """Drop it, whoever is connected."""
+    """Drop the database, and disconnect its clients."""
     connection = await _connect(server_url)
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -48,12 +47,12 @@ async def drop_database(server_url: str, name: str) -> None:
 
 
 def installation_name() -> str:
-    """8 random characters of base32."""
+    """Return 8 random base32 characters."""
     return "".join(secrets.choice(_NAME_ALPHABET) for _ in range(8))
 
 
 def with_database(url: str, name: str) -> str:
-    """The same server's address with another database."""
+    """Return the same server's address with another database."""
     head, slash, tail = url.partition("://")
     host, _, rest = tail.partition("/")
     query = rest.partition("?")[2]

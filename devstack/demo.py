@@ -1,8 +1,7 @@
-"""`make demo`: from nothing to a green run.
+"""`make demo`: starts Towpath and runs a first pipeline.
 
-It talks to Towpath as anybody would: the HTTP API, and a signed webhook.
-
-It leaves everything running. The exit code is 0 only when the run succeeded.
+It uses only the HTTP API and a signed webhook, as any user would. Everything keeps running afterwards. The
+exit code is 0 only if the run succeeded.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from devstack.state import read_environment, write_private
 from devstack.up import Installation, Say, up
 
 RUN_SECONDS = 20
-"""From the webhook to the run's row: tens of milliseconds on an idle machine."""
+"""From the webhook to the run's row. It takes tens of milliseconds on an idle machine."""
 
 STREAM_SECONDS = 300
 """For the whole run, which takes about a second."""
@@ -34,7 +33,7 @@ STREAM_SECONDS = 300
 
 @dataclass(frozen=True)
 class Demo:
-    """What the first demo made, kept for the next one."""
+    """The objects that the first demo created. They are kept for the next demo."""
 
     token: str
     repository: str
@@ -43,7 +42,7 @@ class Demo:
 
 
 def demo(settings: DevstackSettings, say: Say) -> int:
-    """The exit code."""
+    """Run the demo and return the exit code."""
     started_at = time.monotonic()
     ours = up(settings, say)
     run = asyncio.run(_build_once(ours, say))
@@ -55,7 +54,7 @@ def demo(settings: DevstackSettings, say: Say) -> int:
 
 
 async def _build_once(ours: Installation, say: Say) -> dict[str, Any]:
-    """Push to the demo's repository and show what Towpath makes of it; the finished run."""
+    """Push to the demo's repository, print what happens, and return the finished run."""
     environment = read_environment(ours.environment_path)
     directory = ours.directory / "demo"
     repository = DemoRepository(directory / "repository")
@@ -92,7 +91,7 @@ async def _show_log(api: Api, run_id: int, say: Say) -> None:
 async def _prepared(
     admin: Api, session: aiohttp.ClientSession, directory: Path, repository: DemoRepository
 ) -> Demo:
-    """A user with a token, the repository, the pipeline: those of an earlier demo, or new ones."""
+    """Return a user with a token, a repository and a pipeline, from an earlier demo or newly created."""
     path = directory / "demo.json"
     if path.exists():
         made = Demo(**json.loads(path.read_text()))

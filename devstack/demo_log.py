@@ -1,7 +1,4 @@
-"""The live log of a run on a terminal: a heading for each container and step, and the lines as harmless text.
-
-Prints, and does nothing else.
-"""
+"""Prints the live log of a run, with a heading for each container and step and no control characters."""
 
 import re
 from collections.abc import Callable
@@ -11,17 +8,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class LogPrinter:
-    """Prints the events of one run's log stream, in their order."""
+    """Prints the events of one run's log stream in their order."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._place: tuple[str, int, str] | None = None
 
     def show(self, kind: str, data: dict[str, Any]) -> bool:
-        """Print one event; whether it says that the run is over and nothing follows.
-
-        Unknown kinds are passed over.
-        """
+        """Print one event, and return True if it is the last of the run. Unknown kinds are skipped."""
         match kind:
             case "lines":
                 self._heading(data)
@@ -46,5 +40,5 @@ class LogPrinter:
 
 
 def harmless(text: str) -> str:
-    """The text without what moves a terminal's cursor or changes its state."""
+    """Return the text without characters that move a terminal's cursor or change its state."""
     return _CONTROL.sub("", text)

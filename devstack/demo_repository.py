@@ -1,6 +1,4 @@
-"""The repository that the demo builds: a small program with tests, on disk, cloned by jobs through
-file://.
-"""
+"""The demo's repository: a small program with tests on disk. Jobs clone it through file://."""
 
 import os
 import subprocess
@@ -72,7 +70,7 @@ jobs:
 
 @dataclass(frozen=True)
 class Push:
-    """One commit pushed to main."""
+    """One commit that was pushed to main."""
 
     before: str
     after: str
@@ -81,7 +79,7 @@ class Push:
 
 
 class DemoRepository:
-    """A work tree on `main`; made at first use."""
+    """A work tree on `main`. It is created at first use."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -91,8 +89,9 @@ class DemoRepository:
         return f"file://{self.directory}"
 
     def push(self) -> Push:
-        """Commit a change, as somebody who would push it; the files are always complete, so every push can be
-        green.
+        """Commit a change and return it as a push.
+
+        All files are written each time, so every push can succeed.
         """
         if not (self.directory / ".git").exists():
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -108,7 +107,7 @@ class DemoRepository:
         return Push(before, self._git("rev-parse", "HEAD"), message, self._git("log", "-1", "--format=%cI"))
 
     def _git(self, *arguments: str) -> str:
-        """Run git as nobody in particular, untouched by the settings of the person at the keyboard."""
+        """Run git with a fixed author, and without the configuration of the user or the system."""
         settings: dict[str, str | Path | int] = {
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
@@ -131,8 +130,9 @@ class DemoRepository:
 
 
 def push_payload(push: Push, repository: str, forge_id: int) -> dict[str, object]:
-    """The body of GitHub's `push` webhook for this push (docs.github.com, webhook events and payloads), with
-    the fields that GitHub sends.
+    """Return the body of GitHub's `push` webhook for this push, with the fields that GitHub sends.
+
+    Source: docs.github.com, webhook events and payloads.
     """
     owner, _, name = repository.partition("/")
     url = f"https://github.com/{repository}"

@@ -1,7 +1,7 @@
-"""`make deploy`: an overlay of deploy/k8s applied to the cluster that kubectl talks to, and waited for.
+"""`make deploy`: applies an overlay of deploy/k8s to kubectl's current cluster, and waits for it.
 
-Nothing is applied that still holds a placeholder. The migration of an earlier release, which has ended, makes
-room for this one's.
+An overlay with unfilled placeholders is not applied. The migration job of an earlier release, which has
+ended, is deleted first to make room for this release's job.
 """
 
 import base64
@@ -19,14 +19,14 @@ from shared.settings import PLACEHOLDER
 
 NAMESPACE = "towpath"
 READY_SECONDS = 600
-"""Images may have to be fetched, and a database made."""
+"""Includes the time to pull images and to set up a database."""
 _OVERLAYS = CHECKOUT / "deploy" / "k8s" / "overlays"
 
 
 def deploy(settings: DevstackSettings, say: Callable[[str], None]) -> None:
-    """Returns when every service is ready.
+    """Deploy the overlay, and return when every service is ready.
 
-    Safe to repeat. Raises DevstackError with what is missing, or with kubectl's own words.
+    Safe to repeat. Raises DevstackError with what is missing, or with kubectl's error.
     """
     folder = overlay_folder(settings.overlay)
     if shutil.which("kubectl") is None:
@@ -62,7 +62,7 @@ def deploy(settings: DevstackSettings, say: Callable[[str], None]) -> None:
 
 
 def overlay_folder(name: str) -> Path:
-    """A folder, or one of ours by its name."""
+    """Return the folder of an overlay, given by its name or its path."""
     for folder in (_OVERLAYS / name, Path(name)):
         if (folder / "kustomization.yaml").is_file():
             return folder.resolve()
@@ -73,7 +73,7 @@ def overlay_folder(name: str) -> Path:
 
 
 def placeholders(manifests: str) -> list[str]:
-    """`<Secret>.<key>` of each value that nobody has filled in."""
+    """Return `<Secret>.<key>` of each value that still has its placeholder."""
     secrets = [one for one in yaml.safe_load_all(manifests) if one and one["kind"] == "Secret"]
     values = {
         f"{secret['metadata']['name']}.{key}": base64.b64decode(text)

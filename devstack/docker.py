@@ -1,8 +1,7 @@
-"""The fallback where no server is installed and none can be: PostgreSQL and RabbitMQ as containers on
-loopback.
+"""PostgreSQL and RabbitMQ as containers on loopback, if no server is installed and none can be installed.
 
-The same methods as `PostgresNode` and `RabbitNode`. Data lives in the container, which `stop` leaves and
-`remove` deletes.
+The classes have the same methods as `PostgresNode` and `RabbitNode`. The data is in the container: `stop`
+keeps it, and `remove` deletes it.
 """
 
 import shutil
@@ -22,7 +21,7 @@ READY_SECONDS = 120
 
 
 def docker_works() -> bool:
-    """Whether a Docker daemon answers."""
+    """Return True if a Docker daemon answers."""
     return shutil.which("docker") is not None and _docker("info", check=False).returncode == 0
 
 
@@ -50,7 +49,7 @@ class _Container(ABC):
         )
 
     def start(self) -> None:
-        """Start it, or find it running; returns when it takes connections."""
+        """Start the container, or find it running. Return when the server accepts connections."""
         if _docker("start", self._name, check=False).returncode != 0:
             settings = [
                 word for name, value in self._settings().items() for word in ("-e", f"{name}={value}")
@@ -91,7 +90,7 @@ class _Container(ABC):
 
     @abstractmethod
     def _settings(self) -> dict[str, str]:
-        """The container's environment."""
+        """Return the environment of the container."""
 
     def _password(self) -> str:
         return kept_secret(self.directory / "password")
@@ -102,13 +101,14 @@ class DockerPostgres(_Container):
 
     image = "postgres:17.6-bookworm"
     inner_port = 5432
+    # Over TCP, because at its first start the image listens on the socket before the setup is complete.
     ready_command = (
         "pg_isready",
         "-h",
         "127.0.0.1",
         "-U",
         USER,
-    )  # over TCP: the image's first start listens on its socket before it is set up
+    )
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(database)}"
@@ -128,7 +128,7 @@ class DockerRabbit(_Container):
         return f"amqp://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     def add_vhost(self, name: str) -> None:
-        """Make a virtual host on which the user may do everything. Safe to repeat."""
+        """Create a virtual host on which the user has all permissions. Safe to repeat."""
         _docker("exec", self._name, "rabbitmqctl", "add_vhost", name, check=False)
         _docker("exec", self._name, "rabbitmqctl", "set_permissions", "-p", name, USER, ".*", ".*", ".*")
 

@@ -1,9 +1,5 @@
-"""The one error of this package: something on this machine is not as it must be, said in words for the person
-at the terminal.
-"""
+"""The error of this package: something on this machine prevents a command. The message is for people."""
 
 
 class DevstackError(Exception):
-    """What failed and what to do about it; `python -m devstack` prints it and exits 1, without a
-    traceback.
-    """
+    """A failure, with its fix. `python -m devstack` prints it without a traceback and exits with 1."""

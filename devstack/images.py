@@ -1,8 +1,8 @@
-"""`make images`: the container image, built by Docker or buildah, whichever works here.
+"""`make images`: builds the container image with Docker or buildah, whichever works on this machine.
 
-What this machine's network needs goes into the build as secrets: a bundle of certificates, the package index
-of pip's configuration, npm's registry. Nothing of it is written into a layer, and none of it stands in the
-Dockerfile.
+The build gets the settings of this machine's network as secrets: a bundle of certificates, the package index
+of pip's configuration, and npm's registry. They are not written into a layer, and the Dockerfile does not
+contain them.
 """
 
 import io
@@ -34,18 +34,16 @@ _NOTHING_WORKS = (
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be built: the tags, the first of which an archive carries, and the secrets by name."""
+    """One build: its tags, and its secrets by name."""
 
     tags: tuple[str, ...]
     secrets: dict[str, Path]
 
 
 def build_images(settings: DevstackSettings, say: Callable[[str], None]) -> None:
-    """Build, tag as `<image>:<version>` and `<image>:latest`, and write the archive where one is wanted.
+    """Build the image, tag it `<image>:<version>` and `<image>:latest`, and write the archive if one is set.
 
-    Safe to repeat; layers are kept.
-
-    Raises DevstackError with what to install where nothing here can build.
+    Safe to repeat; layers are cached. Raises DevstackError with the packages to install if no builder works.
     """
     builder = builder_here()
     if builder is None:
@@ -60,13 +58,13 @@ def build_images(settings: DevstackSettings, say: Callable[[str], None]) -> None
         _run(BUILDERS[builder].build(order))
     if settings.image_archive is not None:
         settings.image_archive.parent.mkdir(parents=True, exist_ok=True)
-        settings.image_archive.unlink(missing_ok=True)  # buildah refuses to write over an archive
+        settings.image_archive.unlink(missing_ok=True)  # buildah does not overwrite an archive
         BUILDERS[builder].save(tags, settings.image_archive)
         say(f"written to {settings.image_archive}")
 
 
 def builder_here() -> str | None:
-    """The name of the first builder that works; None where none does."""
+    """Return the name of the first builder that works, or None."""
     return next((name for name, builder in BUILDERS.items() if builder.works()), None)
 
 
@@ -76,7 +74,9 @@ def tags_of(image: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Builder:
-    """A program that builds: whether it works here, its command for a build, and how it writes an archive
+    """A program that builds images.
+
+    `works` checks it on this machine, `build` returns the command of a build, and `save` writes an archive
     with all tags.
     """
 
@@ -109,12 +109,13 @@ def _docker_save(tags: tuple[str, ...], archive: Path) -> None:
 
 
 def _buildah_build(order: Order) -> list[str]:
+    # This needs neither a container runtime nor a network of its own, so it works in containers too.
     isolation = [
         "--isolation",
         "chroot",
         "--network",
         "host",
-    ]  # needs neither a container runtime nor a network of its own: it works in containers too
+    ]
     tags = [word for tag in order.tags for word in ("--tag", qualified(tag))]
     return ["buildah", "build", "--layers", *isolation, *_arguments(order), *tags, "."]
 
@@ -125,7 +126,7 @@ def _buildah_save(tags: tuple[str, ...], archive: Path) -> None:
 
 
 def tag_archive(archive: Path, tags: list[str]) -> None:
-    """Give the image of a docker-archive these tags: buildah writes only one."""
+    """Set these tags in a docker-archive. buildah writes only one tag."""
     partial = archive.with_name(archive.name + ".partial")
     with tarfile.open(archive) as written, tarfile.open(partial, "w") as tagged:
         for member in written:
@@ -140,8 +141,9 @@ def tag_archive(archive: Path, tags: list[str]) -> None:
 
 
 def qualified(tag: str) -> str:
-    """The whole name of an image: buildah puts a short one under `localhost/`, where no cluster looks for
-    it.
+    """Return the full name of an image.
+
+    buildah stores a short name under `localhost/`, where no cluster finds it.
     """
     first, slash, _ = tag.partition("/")
     if slash and (re.search(r"[.:]", first) or first == "localhost"):
@@ -161,7 +163,7 @@ def _arguments(order: Order) -> list[str]:
 
 
 def _secrets(scratch: Path) -> dict[str, Path]:
-    """The build's secrets, as files that go with the build."""
+    """Return the build's secrets by name, as files."""
     secrets = {}
     certificates = system_variable("SSL_CERT_FILE")
     if certificates and Path(certificates).is_file():
@@ -177,15 +179,15 @@ def _secrets(scratch: Path) -> dict[str, Path]:
 
 
 def _printed(argv: list[str]) -> str:
-    """What a program prints; empty when it fails."""
+    """Return what a program prints, or an empty string if it fails."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=CHECKOUT, check=False)
     return done.stdout if done.returncode == 0 else ""
 
 
 def pip_configuration(printed: str) -> str:
-    """A configuration file of the index addresses alone.
+    """Return a pip configuration with only the index addresses.
 
-    `printed` is what `pip config list` says: lines `global.index-url='…'`, `:env:.index-url='…'`.
+    `printed` is the output of `pip config list`: lines `global.index-url='…'`, `:env:.index-url='…'`.
     """
     found = {}
     for line in printed.splitlines():
@@ -197,7 +199,7 @@ def pip_configuration(printed: str) -> str:
 
 
 def _npm_configuration() -> str:
-    """The registry that npm has been told here; empty without npm."""
+    """Return npm's configured registry as an npmrc, or an empty string without npm."""
     registry = _printed(["npm", "config", "get", "registry"]).strip() if shutil.which("npm") else ""
     return f"registry={registry}\n" if registry.startswith("http") else ""
 

@@ -1,8 +1,7 @@
-"""Installs the programs that Towpath needs on this machine, by apt, and nothing else: no daemon of theirs is
-started and no setting changed.
+"""Installs the programs that Towpath needs with apt. It starts no daemons and changes no settings.
 
-Invariant: the file that keeps daemons from starting during the installation is removed afterwards, also on an
-error; one that was there before stays.
+A policy file prevents packages from starting their daemons. It is removed after the installation, also after
+an error. A policy file that existed before is kept.
 """
 
 import contextlib
@@ -30,9 +29,9 @@ PROGRESS_SECONDS = 10
 
 @dataclass(frozen=True)
 class Program:
-    """A program, how to see that it is there, and the Debian package it comes from.
+    """A program, a check for its presence, and its Debian package.
 
-    `server`: Docker can run it instead; `optional`: Towpath runs without.
+    `server`: Docker can run it instead. `optional`: Towpath runs without it.
     """
 
     title: str
@@ -72,10 +71,10 @@ def missing_servers() -> list[Program]:
 
 
 def install_missing(say: Callable[[str], None]) -> None:
-    """Install what is not there, a line for each program. Safe to repeat; takes no time when all is there.
+    """Install missing programs, with a line of output for each. Safe to repeat.
 
-    Raises DevstackError, which says what to install by hand, where neither apt nor (for the servers) Docker
-    can do it.
+    It takes no time if nothing is missing. Raises DevstackError with the packages to install by hand if
+    neither apt nor, for the servers, Docker can provide them.
     """
     missing = [program for program in PROGRAMS if not program.present()]
     if not missing:
@@ -96,7 +95,7 @@ def install_missing(say: Callable[[str], None]) -> None:
 
 
 class Apt:
-    """apt-get as root, its output in a log that is shown when it fails."""
+    """Runs apt-get as root. Its output goes to a log that is shown if it fails."""
 
     def __init__(self, become_root: list[str], say: Callable[[str], None]) -> None:
         self._become_root = become_root
@@ -105,9 +104,10 @@ class Apt:
         self._updated = False
 
     def install(self, program: Program) -> None:
-        """One package with what it depends on.
+        """Install one package with its dependencies.
 
-        Old package lists are a usual cause of failure, so it is tried once more with new ones.
+        Old package lists are a usual cause of failures, so a failed installation is repeated once with new
+        lists.
         """
         started_at = time.monotonic()
         self._say(f"installing {program.title} (package {program.package}; log: {self._log})")
@@ -130,7 +130,7 @@ class Apt:
             self._updated = self._run("update")
 
     def _run(self, *arguments: str) -> bool:
-        """Whether apt-get succeeded; says every few seconds that it still works."""
+        """Return True if apt-get succeeded. Print the elapsed time every few seconds."""
         environment = ["env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1"]
         argv = [
             *self._become_root,
@@ -157,7 +157,7 @@ class Apt:
 
 
 def _become_root() -> list[str] | None:
-    """What stands before a command to run it as root; None where that is not possible."""
+    """Return the words that run a command as root, or None if that is not possible."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo") is None:
@@ -189,8 +189,9 @@ def _manage_without_apt(missing: list[Program], say: Callable[[str], None]) -> N
 
 @contextlib.contextmanager
 def _no_daemons(become_root: list[str]) -> Iterator[None]:
-    """Keep packages from starting their daemons (invoke-rc.d asks policy-rc.d, and 101 means: not
-    allowed).
+    """Prevent packages from starting their daemons.
+
+    invoke-rc.d calls policy-rc.d; its exit code 101 forbids the start.
     """
     if POLICY.exists():
         yield

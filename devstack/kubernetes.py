@@ -1,7 +1,7 @@
-"""`make up CLUSTER=kubernetes`: the services of this machine with jobs in the cluster of a kubeconfig.
+"""`make up CLUSTER=kubernetes`: services on this machine, with jobs in the cluster of a kubeconfig.
 
-What is missing is said before anything is started: a kubeconfig, an answer, the image that jobs clone with.
-Only the namespace of jobs is made.
+Problems are reported before anything is started: no kubeconfig, no answer, or no image for the clone
+container. Only the namespace of jobs is created.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from shared.errors import Transient
 from shared.kubernetes import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
 
 CLUSTER = "kubernetes"
-"""The name that rows carry."""
+"""The name of the cluster in table rows."""
 ANSWER_SECONDS = 10
 _LISTED_IMAGES = 50
-"""A node names no more of its images than these (kubelet's `nodeStatusMaxImages`)."""
+"""A node lists at most this number of its images (kubelet's `nodeStatusMaxImages`)."""
 _RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
 def kubernetes_environment(settings: DevstackSettings) -> dict[str, str]:
-    """What the services are told so that jobs run in the cluster.
+    """Return the variables with which the services run jobs in the cluster.
 
-    Raises DevstackError where nothing names one.
+    Raises DevstackError if no kubeconfig is found.
     """
     path = str(kubeconfig_of(system_variable("KUBECONFIG"), Path.home()))
     return {
@@ -38,7 +38,7 @@ def kubernetes_environment(settings: DevstackSettings) -> dict[str, str]:
 
 
 def kubeconfig_of(variable: str, home: Path) -> Path:
-    """The file that KUBECONFIG names, else the one in the home folder."""
+    """Return the file that KUBECONFIG names, or the one in the home folder. Raises DevstackError."""
     if ":" in variable:
         raise DevstackError(f"KUBECONFIG names several files ({variable}); name the one to use")
     path = Path(variable) if variable else home / ".kube" / "config"
@@ -53,9 +53,9 @@ def kubeconfig_of(variable: str, home: Path) -> Path:
 
 
 def prepare_cluster(settings: DevstackSettings, say: Callable[[str], None]) -> None:
-    """The namespace of jobs made where it is missing.
+    """Create the namespace of jobs if it does not exist.
 
-    Raises DevstackError where the cluster can't be used, and says what to do.
+    Raises DevstackError with the fix if the cluster cannot be used.
     """
     path = kubeconfig_of(system_variable("KUBECONFIG"), Path.home())
     try:
@@ -95,8 +95,9 @@ async def _make_namespace(api: KubernetesApi, name: str) -> None:
 
 
 def lacks_image(nodes: list[Object], image: str) -> bool:
-    """Whether it is sure that pods can't get an image: it is in no registry, and every node tells all its
-    images without naming it.
+    """Return True if pods certainly cannot get the image.
+
+    This is so if it is in no registry, and all nodes list all their images without this one.
     """
     if "/" in image:
         return False

@@ -1,4 +1,4 @@
-"""The packages that the lock files name: what `make audit` asks about, and what a bill of materials lists."""
+"""The packages in the lock files, for `make audit` and for the bill of materials."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[\w,.\s-]*\])?==(?P<version
 @dataclass(frozen=True, order=True)
 class Package:
     name: str
-    """Normalised: small letters, with hyphens."""
+    """Normalised: lower case, with hyphens."""
     version: str
 
 
@@ -21,9 +21,10 @@ def lock_files(checkout: Path) -> list[Path]:
 
 
 def locked(text: str, file: str) -> list[Package]:
-    """The packages of a lock file in its order, also those for other systems and other Pythons.
+    """Return the packages of a lock file in its order, including those for other systems and Pythons.
 
-    Raises DevstackError for a requirement without an exact version: nobody could say what it installs.
+    Raises DevstackError for a requirement without an exact version, because its installation is not
+    reproducible.
     """
     packages = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,8 +1,7 @@
-"""Where state is kept, and as whom servers run: PostgreSQL refuses to run as root, and a server needs no more
-rights than its own directory.
+"""The directories for state, and the accounts for servers.
 
-Invariant: a directory that another account must use can be reached by that account, whatever the modes of the
-folders above it.
+PostgreSQL refuses to run as root, and a server needs no rights outside its own directory. A directory that
+another account uses can always be reached by that account, for any modes of the folders above it.
 """
 
 import hashlib
@@ -20,8 +19,9 @@ OPEN_FOLDER = Path("/var/tmp")  # noqa: S108 - only a directory that we own is u
 
 
 def account_for(*preferred: str) -> str | None:
-    """The account that a server runs as: ours (None), or for root the first existing of those preferred and
-    `nobody`.
+    """Return the account that a server runs as. None means the current account.
+
+    For root it is the first existing account of `preferred` and `nobody`.
     """
     if os.geteuid() != 0:
         return None
@@ -33,7 +33,7 @@ def account_for(*preferred: str) -> str | None:
 
 
 def own_directory(path: Path, account: str | None) -> Path:
-    """Make a private directory of that account, and leave an existing one's contents as they are."""
+    """Create a private directory of that account. An existing directory keeps its contents."""
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     if account is not None:
@@ -43,25 +43,25 @@ def own_directory(path: Path, account: str | None) -> Path:
 
 
 def state_directory(checkout: Path) -> Path:
-    """`.towpath` of the checkout.
+    """Return the directory `.towpath` of the checkout.
 
-    Where root's checkout lies below a closed folder, it is a link to a directory of our own in /var/tmp.
+    If root's checkout is below a folder that other accounts cannot enter, it is a link to a directory of our
+    own in /var/tmp.
     """
     directory = checkout / ".towpath"
     if os.geteuid() == 0 and not directory.exists() and not reachable(checkout, "nobody"):
         digest = hashlib.sha256(str(checkout.resolve()).encode()).hexdigest()[:12]
-        directory.unlink(missing_ok=True)  # a link whose target was cleaned away
+        directory.unlink(missing_ok=True)  # a link whose target was deleted
         directory.symlink_to(_our_own(OPEN_FOLDER / f"towpath-{digest}"), target_is_directory=True)
     directory.mkdir(exist_ok=True)
     directory = directory.resolve()
-    directory.chmod(
-        0o711
-    )  # others walk through it to what is theirs; jobs, which may not list it, do not see it at all
+    # Other accounts pass through it to their own directories. Jobs may not list it, and do not see it at all.
+    directory.chmod(0o711)
     return directory
 
 
 def scratch_directory() -> Path:
-    """A fresh directory for a test's servers, which the accounts they run as can reach.
+    """Create a directory for a test's servers that the servers' accounts can reach.
 
     The caller deletes it.
     """
@@ -74,16 +74,16 @@ def scratch_directory() -> Path:
 
 
 def open_temporary_file(prefix: str, suffix: str) -> Path:
-    """An empty file that stays, for a log to be read after we ended."""
+    """Create an empty file that stays after this process has ended, such as a log."""
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=suffix)
     os.close(descriptor)
     return Path(name)
 
 
 def reachable(directory: Path, account: str) -> bool:
-    """Whether that account can walk into the directory.
+    """Return True if the account can enter the directory.
 
-    Asked of the kernel, which also knows access lists. Only root can ask.
+    The kernel decides, so access control lists are included. Only root can check this.
     """
     entry = pwd.getpwnam(account)
     asked = subprocess.run(
@@ -93,7 +93,7 @@ def reachable(directory: Path, account: str) -> bool:
 
 
 def kept_secret(path: Path) -> str:
-    """A random password made at first use, kept in a file that only its owner reads."""
+    """Return a random password. It is created at first use in a file that only its owner can read."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -102,7 +102,7 @@ def kept_secret(path: Path) -> str:
 
 
 def _our_own(directory: Path) -> Path:
-    """Make it, or take the one made before; one that somebody else put there is refused."""
+    """Create the directory, or return the existing one. Raises DevstackError if somebody else owns it."""
     directory.mkdir(mode=0o711, exist_ok=True)
     if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
         raise DevstackError(f"{directory} belongs to somebody else: remove it")

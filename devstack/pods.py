@@ -1,8 +1,7 @@
-"""The end of the local cluster's jobs: they outlive the executor on purpose, so stopping a stack has to stop
-them as well.
+"""Ends the jobs of the local cluster when a stack is stopped. They outlive the executor by design.
 
-Invariant: no job gets a verdict by being ended here. Its supervisor is held while its processes are killed,
-so that the next executor finds the job lost, which is true, and not failed or cancelled.
+Ending a job here does not give it a verdict. Its supervisor is suspended while its processes are killed, so
+the next executor finds the job lost, and not failed or cancelled.
 """
 
 import contextlib
@@ -14,13 +13,13 @@ from devstack.errors import DevstackError
 from devstack.processes import Process
 
 KILL_SECONDS = 20
-"""Killed processes go within milliseconds; one that forks all the time takes several rounds."""
+"""Killed processes end within milliseconds. A process that forks continuously takes several rounds."""
 
 
 def end_pods(pods: Path) -> int:
-    """Kill every job with its supervisor; how many there were.
+    """Kill every job with its supervisor, and return the number of jobs.
 
-    The executor must be down, or it would start others.
+    The executor must be down, or it would start more jobs.
     """
     supervisors = [process for process in map(_supervisor, pods.glob("*/supervisor.pid")) if process]
     for supervisor in supervisors:
@@ -32,9 +31,9 @@ def end_pods(pods: Path) -> int:
 
 
 def _kill_below(supervisors: list[Process]) -> bool:
-    """One round; whether there was anything.
+    """Kill the descendants of the supervisors once, and return True if there were any.
 
-    Orphans come to the supervisor, which is their subreaper, so none escapes the next round.
+    A supervisor is the subreaper of its orphans, so the next round finds all of them.
     """
     below = [process for supervisor in supervisors for process in processes.descendants(supervisor)]
     for process in below:
@@ -43,7 +42,7 @@ def _kill_below(supervisors: list[Process]) -> bool:
 
 
 def _supervisor(path: Path) -> Process | None:
-    """The file's text is `<pid> <start time>`; None where that process is gone."""
+    """Return the process in a file with `<pid> <start time>`, or None if it has ended."""
     with contextlib.suppress(OSError, ValueError):
         pid, started_ticks = path.read_text().split()
         process = Process(int(pid), int(started_ticks))

@@ -1,7 +1,7 @@
-"""Loopback ports, chosen once and kept in a file, so that addresses stay the same from one start to the next.
+"""Loopback ports that are chosen once and kept in a file, so that addresses stay the same after a restart.
 
-Ports come from below the range that the kernel gives to outgoing connections, which could take one between
-choosing and listening.
+The ports are below the kernel's range for outgoing connections. A port of that range could be taken before
+the server listens.
 """
 
 import contextlib
@@ -16,31 +16,32 @@ from devstack.errors import DevstackError
 from devstack.settings import port_range
 
 _given: deque[int] = deque(maxlen=200)
-"""What this process has chosen last: nobody may listen there yet."""
+"""Ports that this process has chosen recently. Their servers may not listen yet."""
 
 
 def kept_ports(path: Path, wanted: Mapping[str, int | None]) -> dict[str, int]:
-    """A port for each name: the configured one, else the one kept in the file, else a free one, which is then
-    kept.
+    """Return a port for each name: the configured port, or else the kept one, or else a free one.
+
+    A newly chosen port is written to the file.
     """
     kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     ports = dict(kept)
     for name, configured in wanted.items():
         ports[name] = configured or kept.get(name) or _free_port(set(ports.values()))
-    if ports != kept:  # most often nothing is new, and several may ask at once
+    if ports != kept:  # usually nothing is new, and there may be concurrent callers
         _write(path, ports)
     return {name: ports[name] for name in wanted}
 
 
 def prefer_port(path: Path, name: str, port: int) -> None:
-    """Keep this port for a name that has none yet, where nobody listens on it."""
+    """Keep this port for a name that has no port yet, if the port is free."""
     kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     if name not in kept and is_free(port):
         _write(path, {**kept, name: port})
 
 
 def forget_port(path: Path, name: str) -> None:
-    """Have the next `kept_ports` choose this one anew: somebody else listens on it."""
+    """Remove the port of this name, which another program uses. The next `kept_ports` chooses a new one."""
     kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     kept.pop(name, None)
     _write(path, kept)

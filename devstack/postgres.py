@@ -1,8 +1,7 @@
-"""A private PostgreSQL node on loopback: made by initdb, with a generated password, run as an unprivileged
-account.
+"""A private PostgreSQL node on loopback. It is created by initdb with a generated password.
 
-Everything of a node is below its directory, and every method may be repeated. Methods block; call them in a
-thread where a loop runs.
+The node runs as an unprivileged account. All its files are below its directory, and every method is safe to
+repeat. Methods block, so event loops must call them in a thread.
 """
 
 import contextlib
@@ -21,16 +20,16 @@ from devstack.settings import inherited_environment
 
 USER = "towpath"
 READY_SECONDS = 60
-"""A start after SIGKILL replays the log first; without one it takes about a second."""
+"""A start after SIGKILL replays the write-ahead log first. A clean start takes about a second."""
 
 STOP_SECONDS = 60
-"""The last checkpoint is written before the node ends."""
+"""The node writes a last checkpoint before it ends."""
 
 _STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 def find_binaries() -> Path | None:
-    """The folder of the newest PostgreSQL server on this machine; Debian keeps it off the PATH."""
+    """Return the folder of the newest PostgreSQL server on this machine. Debian's is not on the PATH."""
     folders = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
     folders += Path("/usr/lib/postgresql").glob("*/bin")
     usable = [folder for folder in folders if (folder / "postgres").exists() and (folder / "initdb").exists()]
@@ -42,9 +41,10 @@ def find_binaries() -> Path | None:
 
 
 class PostgresNode:
-    """One node.
+    """One PostgreSQL node.
 
-    `durable=False` gives up fsync, for tests alone: their data survives SIGKILL, but not the machine's end.
+    `durable=False` disables fsync and is for tests only. The data then survives SIGKILL but not a crash of
+    the machine.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, durable: bool = True) -> None:
@@ -65,7 +65,7 @@ class PostgresNode:
         return self._pid_file.read() is not None
 
     def start(self) -> None:
-        """Start it, or find it running; returns when it takes connections."""
+        """Start the node, or find it running. Return when it accepts connections."""
         process = self._pid_file.read() or self._launch()
         if (
             not processes.wait_until(lambda: self._ready(process) or not process.running(), READY_SECONDS)
@@ -74,8 +74,9 @@ class PostgresNode:
             raise DevstackError(f"PostgreSQL is not ready:\n{processes.tail(self._log)}")
 
     def stop(self, mode: str = "fast") -> None:
-        """End it: `smart` waits for clients, `fast` cuts them off, `immediate` leaves recovery to the next
-        start.
+        """Stop the node. `smart` waits for clients and `fast` disconnects them.
+
+        `immediate` ends without a checkpoint, so the next start needs recovery.
         """
         self.resume()
         process = self._pid_file.read()
@@ -86,14 +87,14 @@ class PostgresNode:
         self._pid_file.clear()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once, as when the machine's memory is gone."""
+        """Send SIGKILL to all its processes at once, as in a crash."""
         process = self._pid_file.read()
         if process:
             processes.kill([process, *processes.descendants(process)])
         self._pid_file.clear()
 
     def pause(self) -> None:
-        """Stop all its processes where they are: connections stay open and nothing answers."""
+        """Suspend all its processes with SIGSTOP. Connections stay open, and nothing answers."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -123,9 +124,8 @@ class PostgresNode:
             self._initialise(binaries, account)
         if not self._configured_port and not is_free(self.port):
             forget_port(self._ports_path, "postgres")
-        (self._data / "postmaster.pid").unlink(
-            missing_ok=True
-        )  # its node is known to be gone; a leftover of a kill may name a stranger's pid
+        # The node is known to be down. A file that is left after a kill may name the pid of another program.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
         argv = [str(binaries / "postgres"), "-D", str(self._data)]
         for name, value in self._settings().items():
             argv += ["-c", f"{name}={value}"]
@@ -139,9 +139,9 @@ class PostgresNode:
         return {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
-            # a socket's path has room for 107 bytes: TCP on loopback has no such limit
+            # The path of a Unix socket is limited to 107 bytes. TCP on loopback has no such limit.
             "unix_socket_directories": "",
-            "max_connections": 200 if self._durable else 600,  # tests run several installations at once
+            "max_connections": 200 if self._durable else 600,  # tests run several installations
             "shared_buffers": "256MB" if self._durable else "128MB",
             "max_wal_size": "2GB" if self._durable else "512MB",
             "fsync": durable,
@@ -189,8 +189,9 @@ class PostgresNode:
             raise DevstackError(f"initdb failed:\n{made.stdout}{made.stderr}")
 
     def _ready(self, process: Process) -> bool:
-        """The server writes its state as line 8 of postmaster.pid (PostgreSQL's storage documentation; pg_ctl
-        reads the same).
+        """Return True if the server is ready, according to line 8 of postmaster.pid.
+
+        PostgreSQL documents this file, and pg_ctl reads the same line.
         """
         with contextlib.suppress(OSError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()

@@ -1,8 +1,7 @@
-"""Processes that outlive the program that started them: started in a session of their own, known by pid and
-start time.
+"""Processes that outlive their parent. Each has its own session and is identified by pid and start time.
 
-Invariant: a signal goes only to a process whose start time is the recorded one, so a pid that was given to a
-stranger is never touched.
+A signal is sent only to a process whose start time matches the recorded one. A pid that the kernel has given
+to another process is therefore never signalled.
 """
 
 import contextlib
@@ -21,41 +20,38 @@ from devstack.settings import STACK_VARIABLE
 POLL_SECONDS = 0.02
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""Processes started by this one: they must be waited for, or they stay as zombies."""
+"""Child processes of this process. They must be waited for, or they stay as zombies."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A pid and the moment it was started at, in clock ticks since the machine's start (field 22 of proc(5)
-    `stat`).
-    """
+    """A pid and its start time, in clock ticks since the machine's start (field 22 of proc(5) `stat`)."""
 
     pid: int
     started_ticks: int
 
     @classmethod
     def of(cls, pid: int) -> "Process | None":
-        """The live process that has this pid at the moment; None for a zombie or nobody."""
+        """Return the live process with this pid, or None if there is none or only a zombie."""
         stat = _stat(pid)
         return None if stat is None else cls(pid, stat[1])
 
     def running(self) -> bool:
         is_live = Process.of(self.pid) == self
         child = _children.get(self.pid)
-        if (
-            child is not None and child.poll() is not None
-        ):  # after the look: what is found gone has been waited for
+        # After the check above, so that a process that is reported as gone has been waited for.
+        if child is not None and child.poll() is not None:
             del _children[self.pid]
         return is_live
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens where the process is gone."""
+        """Send a signal. Do nothing if the process has ended."""
         if self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def send_group(self, number: signal.Signals) -> None:
-        """Send a signal to the whole process group that this process leads."""
+        """Send a signal to the process group that this process leads."""
         if self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
@@ -63,9 +59,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Command:
-    """A process to be started.
+    """A command for a new process.
 
-    It runs as the user `account` (None: the present one), with the groups of that user.
+    It runs as the user `account`, with that user's primary group and no other groups. None means the current
+    user.
     """
 
     argv: Sequence[str]
@@ -77,8 +74,9 @@ class Command:
 
 @dataclass(frozen=True)
 class PidFile:
-    """A process kept on disk: `path` holds the pid alone, for people and scripts; the start time is in a file
-    beside it.
+    """A process recorded on disk. `path` holds only the pid, for people and scripts.
+
+    The start time is in a second file beside it.
     """
 
     path: Path
@@ -88,7 +86,7 @@ class PidFile:
         return self.path.with_suffix(".started")
 
     def read(self) -> Process | None:
-        """The recorded process if it still runs."""
+        """Return the recorded process if it is still running."""
         try:
             process = Process(int(self.path.read_text()), int(self._start_path.read_text()))
         except (FileNotFoundError, ValueError):
@@ -96,7 +94,7 @@ class PidFile:
         return process if process.running() else None
 
     def write(self, process: Process) -> None:
-        """The start time goes first: a pid without one is read as nobody."""
+        """Write the start time, then the pid. A pid without a start time counts as no process."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._start_path.write_text(f"{process.started_ticks}\n")
         self.path.write_text(f"{process.pid}\n")
@@ -107,7 +105,7 @@ class PidFile:
 
 
 def start(command: Command, pid_file: PidFile) -> Process:
-    """Start a process in a session of its own, its output appended to the log, its pid recorded."""
+    """Start a process in its own session. Append its output to the log, and record its pid."""
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         child = subprocess.Popen(
@@ -133,14 +131,14 @@ def start(command: Command, pid_file: PidFile) -> Process:
 def stop(
     processes: Iterable[Process], *, grace_seconds: float, first: signal.Signals = signal.SIGTERM
 ) -> list[Process]:
-    """Ask all at once to end, wait, then kill the groups of those that did not, which are returned.
+    """Send all processes the first signal, wait, kill the process groups of the rest, and return these.
 
-    Safe to repeat; returns when all are gone.
+    Safe to repeat. Returns when all have ended.
     """
     waiting = [process for process in processes if process.running()]
     for process in waiting:
         process.send(first)
-        process.send(signal.SIGCONT)  # a stopped process answers no other signal
+        process.send(signal.SIGCONT)  # a stopped process handles no other signal
     if wait_until(lambda: not any(process.running() for process in waiting), grace_seconds):
         return []
     late = [process for process in waiting if process.running()]
@@ -149,7 +147,7 @@ def stop(
 
 
 def kill(processes: Iterable[Process]) -> None:
-    """End at once, with the process groups they lead; returns when all are gone."""
+    """Kill the processes and the process groups they lead. Return when all have ended."""
     waiting = [process for process in processes if process.running()]
     for process in waiting:
         process.send_group(signal.SIGKILL)
@@ -162,7 +160,7 @@ def kill(processes: Iterable[Process]) -> None:
 
 
 def descendants(process: Process) -> list[Process]:
-    """The live descendants of this process, in any session."""
+    """Return the live descendants of this process, in any session."""
     parents: dict[int, list[int]] = {}
     for pid in _pids():
         stat = _stat(pid)
@@ -177,9 +175,9 @@ def descendants(process: Process) -> list[Process]:
 
 
 def of_stack(directory: Path) -> list[Process]:
-    """The live processes that were started for a stack in this directory or below it, with their descendants.
+    """Return the live processes of stacks in this directory or below it, with their descendants.
 
-    This process is not among them.
+    This process is not included.
     """
     found = []
     for pid in _pids():
@@ -191,7 +189,7 @@ def of_stack(directory: Path) -> list[Process]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true in time."""
+    """Return True if the condition became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -201,7 +199,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, indented for a message."""
+    """Return the last lines of a log, indented for a message."""
     try:
         text = log.read_text(errors="replace")
     except OSError:
@@ -214,10 +212,10 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> tuple[int, int] | None:
-    """(parent's pid, start time) of a process that is not dead: a zombie whose other threads still end holds
-    its sockets.
+    """Return (parent's pid, start time), or None if the process is dead.
 
-    The name in parentheses may hold anything, so fields count from the last one.
+    A zombie counts as live while its other threads are ending, because they hold its sockets. The name in
+    parentheses may contain any characters, so fields are counted from the last parenthesis.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -228,7 +226,7 @@ def _stat(pid: int) -> tuple[int, int] | None:
 
 
 def _variable(pid: int, name: str) -> str | None:
-    """A variable of the environment that a process was started with; None where it may not be read."""
+    """Return a variable of the environment with which a process was started, or None if it cannot be read."""
     try:
         entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

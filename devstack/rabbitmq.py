@@ -1,8 +1,8 @@
-"""A private RabbitMQ node on loopback, with an epmd of its own, from a distribution's packages (3.10 and
-newer, 4.x included).
+"""A private RabbitMQ node on loopback with its own epmd, for the packages of distributions.
 
-Everything of a node is below its directory, nothing of /etc/rabbitmq is read, and every method may be
-repeated. Methods block; call them in a thread where a loop runs.
+It works with RabbitMQ 3.10 and newer, including 4.x. All files of the node are below its directory, it reads
+nothing in /etc/rabbitmq, and every method is safe to repeat. Methods block, so event loops must call them in
+a thread.
 """
 
 import base64
@@ -24,21 +24,22 @@ from devstack.settings import inherited_environment
 
 USER = "towpath"
 VHOST = "towpath"
-"""The virtual host that a fresh node has."""
+"""The virtual host that a new node has."""
 
 READY_SECONDS = 120
-"""5 to 8 s on an idle machine; recovery of many queues on a busy one takes longer."""
+"""A start takes 5 to 8 s on an idle machine. Recovery of many queues on a busy one takes longer."""
 
 STOP_SECONDS = 30
-"""1 to 2 s usually."""
+"""A stop usually takes 1 to 2 s."""
 
 MANAGEMENT = "rabbitmq_management"
 _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
 def find_scripts() -> Path | None:
-    """The folder of the raw `rabbitmq-server` script: the one on the PATH of Debian insists on the system's
-    own node.
+    """Return the folder of the original `rabbitmq-server` script.
+
+    Debian's script on the PATH works only with the system's own node.
     """
     folders = [
         *Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"),
@@ -49,10 +50,10 @@ def find_scripts() -> Path | None:
 
 
 class RabbitNode:
-    """One node.
+    """One RabbitMQ node.
 
-    `management` loads the plugin with the HTTP API, for tests that make many virtual hosts: 15 ms each
-    instead of 0.4 to 2 s by rabbitmqctl; it makes every orderly stop 5 s longer.
+    `management` loads the plugin with the HTTP API, for tests that create many virtual hosts. One takes 15 ms
+    instead of 0.4 to 2 s with rabbitmqctl. Every clean stop then takes 5 s longer.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, management: bool = False) -> None:
@@ -75,7 +76,7 @@ class RabbitNode:
         return self._beam.read() is not None
 
     def start(self) -> None:
-        """Start it, or find it running; returns when it speaks AMQP, which it does last."""
+        """Start the node, or find it running. Return when it answers AMQP, which it does last."""
         server = self._server.read() or self._launch()
         if (
             not processes.wait_until(lambda: speaks_amqp(self.port) or not server.running(), READY_SECONDS)
@@ -87,7 +88,7 @@ class RabbitNode:
             self._beam.write(beam)
 
     def stop(self) -> None:
-        """End it, and its epmd."""
+        """Stop the node and its epmd."""
         self.resume()
         server, everything = self._server.read(), self._everything()
         processes.stop([server] if server else [], grace_seconds=STOP_SECONDS)
@@ -101,13 +102,13 @@ class RabbitNode:
             pid_file.clear()
 
     def kill(self) -> None:
-        """SIGKILL to the node; its epmd stays, as on a machine where only the broker crashes."""
+        """Send SIGKILL to the node. Its epmd continues, as if only the broker had crashed."""
         processes.kill(self._everything())
         self._beam.clear()
         self._server.clear()
 
     def pause(self) -> None:
-        """Stop the node where it is: connections stay open and nothing answers."""
+        """Suspend the node. Connections stay open, and nothing answers."""
         beam = self._beam.read()
         if beam:
             beam.send(signal.SIGSTOP)
@@ -118,7 +119,7 @@ class RabbitNode:
             beam.send(signal.SIGCONT)
 
     def add_vhost(self, name: str) -> None:
-        """Make a virtual host on which the node's user may do everything. Safe to repeat."""
+        """Create a virtual host on which the node's user has all permissions. Safe to repeat."""
         if self._has_management():
             self.manage("PUT", f"/vhosts/{quote(name, safe='')}")
             return
@@ -127,15 +128,16 @@ class RabbitNode:
         self.control("set_permissions", "-p", name, USER, ".*", ".*", ".*")
 
     def delete_vhost(self, name: str) -> None:
-        """Delete a virtual host with all that is in it; nothing happens where there is none."""
+        """Delete a virtual host and everything in it. Do nothing if it does not exist."""
         if self._has_management():
             self.manage("DELETE", f"/vhosts/{quote(name, safe='')}")
         elif name in self.control("list_vhosts", "--no-table-headers").splitlines():
             self.control("delete_vhost", name)
 
     def manage(self, method: str, path: str, body: object = None) -> object:
-        """One request to the management API, where the node has it; the decoded answer, None for an empty one
-        and for 404.
+        """Send a request to the management API of a node that has it. Return the decoded answer.
+
+        Return None for an empty answer and for 404.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self._ports()["management"], timeout=30)
         credentials = base64.b64encode(f"{USER}:{self._password()}".encode()).decode()
@@ -196,7 +198,7 @@ class RabbitNode:
         return self._wants_management and any(plugins.glob(f"{MANAGEMENT}-*"))
 
     def _everything(self) -> list[Process]:
-        """The start script, the node and its port programs."""
+        """Return the start script, the node and its port programs."""
         found = [process for process in (self._server.read(), self._beam.read()) if process]
         return list(
             dict.fromkeys([*found, *(below for process in found for below in processes.descendants(process))])
@@ -221,9 +223,9 @@ class RabbitNode:
         )
 
     def _free_the_ports(self) -> None:
-        """Choose again those ports that somebody took while the node was down.
+        """Choose new ports for those that another program took while the node was down.
 
-        The AMQP port stays: it is part of the data's name.
+        The AMQP port cannot change, because it is part of the name of the data.
         """
         names = (
             ["distribution", "management"] if self._epmd.read() else ["distribution", "management", "epmd"]
@@ -251,7 +253,7 @@ class RabbitNode:
             lines += [
                 "management.tcp.ip = 127.0.0.1",
                 f"management.tcp.port = {ports['management']}",
-                # the API is for virtual hosts; statistics would cost time in benchmarks
+                # The API is only for virtual hosts. Statistics would take time in benchmarks.
                 "management_agent.disable_metrics_collector = true",
             ]
         (node / "enabled_plugins").write_text(f"[{MANAGEMENT if self._has_management() else ''}].\n")
@@ -265,7 +267,7 @@ class RabbitNode:
     def _environment(self) -> dict[str, str]:
         node, ports = self.directory / "node", self._ports()
         values: dict[str, str | Path | int] = {
-            "HOME": node,  # Erlang keeps the node's cookie there
+            "HOME": node,  # for Erlang's cookie
             "ERL_EPMD_PORT": ports["epmd"],
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": self._node_name,
@@ -285,7 +287,7 @@ class RabbitNode:
 
 
 def speaks_amqp(port: int) -> bool:
-    """Whether a RabbitMQ on loopback takes connections: it answers the protocol's header."""
+    """Return True if a RabbitMQ on loopback accepts connections and answers the protocol's header."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(_AMQP_HEADER)

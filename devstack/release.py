@@ -1,8 +1,8 @@
-"""`make wheel` and `make release`: the wheel of the `towpath` command, and a whole release of this checkout.
+"""`make wheel` and `make release`: the wheel of the `towpath` command, and a release of this checkout.
 
-A release is made from a clean commit whose version has no tag yet: first the wheel in `dist/`, then the
-container image, then the tag `v<version>`. The tag comes last, so a release that failed can be repeated.
-Nothing is pushed.
+A release needs a clean commit and a version without a tag. It builds the wheel in `dist/`, then the container
+image, and then sets the tag `v<version>`. The tag is last, so a failed release can be repeated. Nothing is
+pushed.
 """
 
 import re
@@ -33,7 +33,7 @@ def build_wheel(directory: Path, say: Say, checkout: Path = CHECKOUT) -> Path:
     Raises DevstackError if the build fails or if the command has another version than `shared`.
     """
     with tempfile.TemporaryDirectory(prefix="towpath-wheel-") as scratch:
-        source = Path(scratch) / "source"  # a copy: setuptools writes into the folder that it builds
+        source = Path(scratch) / "source"  # a copy, because setuptools writes into the source folder
         shutil.copytree(checkout / "cli", source, ignore=_NOT_PACKED)
         shutil.copy(checkout / "LICENSE", source)
         pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -50,10 +50,10 @@ def build_wheel(directory: Path, say: Say, checkout: Path = CHECKOUT) -> Path:
 def release(
     settings: DevstackSettings, say: Say, checkout: Path = CHECKOUT, build_image: BuildImage = build_images
 ) -> None:
-    """Make the wheel, the image and the tag of `shared.VERSION`.
+    """Build the wheel and the image of `shared.VERSION`, and set the tag.
 
-    With `settings.dry_run` it only checks, and builds the wheel in a temporary folder.
-    Raises DevstackError with every obstacle, before anything is made.
+    With `settings.dry_run`, only check, and build the wheel in a temporary folder. Raises DevstackError with
+    all obstacles before anything is built.
     """
     found = obstacles(checkout)
     if found:
@@ -73,7 +73,7 @@ def release(
 
 
 def obstacles(checkout: Path) -> list[str]:
-    """Why `shared.VERSION` can't be released from this checkout; empty when it can."""
+    """Return the reasons why `shared.VERSION` cannot be released from this checkout, or an empty list."""
     found = changelog_obstacles((checkout / "CHANGELOG.md").read_text(encoding="utf-8"), VERSION)
     changed = _git(checkout, "status", "--porcelain").splitlines()
     if changed:
@@ -85,8 +85,9 @@ def obstacles(checkout: Path) -> list[str]:
 
 
 def changelog_obstacles(text: str, version: str) -> list[str]:
-    """Why this CHANGELOG is not that of the version, which must be the newest, with nothing left
-    unreleased.
+    """Return the reasons why this CHANGELOG does not fit the version, or an empty list.
+
+    The version must be the newest entry, and nothing may be unreleased.
     """
     parts = re.findall(r"^## (\S+)(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
     entries = {title: re.findall(r"^- ", part, flags=re.MULTILINE) for title, part in parts}
@@ -109,7 +110,7 @@ def _git(checkout: Path, *arguments: str) -> str:
 
 
 def _output(argv: list[str], directory: Path) -> str:
-    """What the program prints. Raises DevstackError with its error output if it fails."""
+    """Return what the program prints. Raises DevstackError with its error output if it fails."""
     done = subprocess.run(
         argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

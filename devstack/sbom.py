@@ -1,6 +1,6 @@
-"""The bill of materials (SBOM) of what the container image ships, as CycloneDX JSON.
+"""The bill of materials (SBOM) of the container image, as CycloneDX JSON.
 
-It lists the locked Python packages and Debian's. It is flat: it says what is there, not what needs what.
+It lists the locked Python packages and the Debian packages. It has no dependencies between them.
 """
 
 import re
@@ -19,7 +19,7 @@ QUERY = (
     "cat /etc/os-release && dpkg-query --show "
     r"--showformat '${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n'"
 )
-"""A command for a shell in the image. `debian_packages` reads its output."""
+"""A command for a shell in the image. `debian_packages` parses its output."""
 
 
 @dataclass(frozen=True, order=True)
@@ -28,12 +28,13 @@ class DebianPackage:
     version: str
     architecture: str
     distribution: str
-    """Such as `debian-12`."""
+    """For example `debian-12`."""
 
 
 def debian_packages(printed: str) -> list[DebianPackage]:
-    """The packages in the output of QUERY: installed ones, not those of which only the configuration is
-    left.
+    """Return the installed packages in the output of QUERY.
+
+    Packages of which only the configuration is left are not installed.
     """
     facts = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', printed, flags=re.MULTILINE))
     distribution = f"{facts.get('ID', 'unknown')}-{facts.get('VERSION_ID', 'unknown')}"
@@ -44,7 +45,7 @@ def debian_packages(printed: str) -> list[DebianPackage]:
 
 
 def bill_of_materials(packages: Sequence[Package], debian: Sequence[DebianPackage]) -> str:
-    """The document as JSON text."""
+    """Return the document as JSON text."""
     bom = Bom()
     image = Component(type=ComponentType.CONTAINER, name="towpath", version=VERSION, bom_ref="towpath")
     bom.metadata.component = image

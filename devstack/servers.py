@@ -1,6 +1,4 @@
-"""Chooses the PostgreSQL and RabbitMQ of a stack: private servers from the machine's programs, else
-containers.
-"""
+"""Chooses the PostgreSQL and RabbitMQ of a stack: private servers if they are installed, else containers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from devstack.settings import DevstackSettings
 
 
 class Server(Protocol):
-    """A private server on loopback. Every method may be repeated and blocks until it is done."""
+    """A private server on loopback. Every method is safe to repeat, and blocks until it is done."""
 
     directory: Path
 
@@ -22,16 +20,16 @@ class Server(Protocol):
     def port(self) -> int: ...
     def running(self) -> bool: ...
     def start(self) -> None:
-        """Start it, or find it running; returns when it takes connections."""
+        """Start the server, or find it running. Return when it accepts connections."""
 
     def stop(self) -> None:
-        """End it in order. Its data stays."""
+        """Stop the server cleanly. Its data stays."""
 
     def kill(self) -> None:
-        """End it at once, as a crash would. Its data stays."""
+        """End the server at once, as in a crash. Its data stays."""
 
     def pause(self) -> None:
-        """Stop it where it is: connections stay open and nothing answers."""
+        """Suspend the server. Connections stay open, and nothing answers."""
 
     def resume(self) -> None: ...
 
@@ -43,21 +41,21 @@ class Postgres(Server, Protocol):
 class Rabbit(Server, Protocol):
     def url(self, vhost: str = VHOST) -> str: ...
     def add_vhost(self, name: str) -> None:
-        """Make a virtual host on which the server's user may do everything."""
+        """Create a virtual host on which the server's user has all permissions."""
 
     def delete_vhost(self, name: str) -> None:
-        """Delete a virtual host with all that is in it."""
+        """Delete a virtual host and everything in it."""
 
 
 @dataclass(frozen=True)
 class Servers:
-    """A pair of servers that share a directory."""
+    """A PostgreSQL and a RabbitMQ."""
 
     postgres: Postgres
     rabbit: Rabbit
 
     def start(self) -> None:
-        """Both; safe to repeat."""
+        """Start both. Safe to repeat."""
         self.postgres.start()
         self.rabbit.start()
 
@@ -67,9 +65,9 @@ class Servers:
 
 
 def servers_for_use(directory: Path, settings: DevstackSettings) -> Servers:
-    """Durable servers for `make up`.
+    """Return durable servers for `make up`. Missing programs must be installed before.
 
-    Those of an earlier start are found again; what is missing must have been installed before.
+    Servers of an earlier start are found again.
     """
     if (directory / "postgres").exists() or not missing_servers():
         postgres = PostgresNode(directory / "postgres", port=settings.postgres_port)

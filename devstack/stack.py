@@ -1,9 +1,7 @@
-"""Towpath's services as processes on loopback: started, watched until ready, stopped, killed.
+"""Towpath's services as processes on loopback: starts, checks, stops and kills them.
 
-Used by `make up` and by the tests.
-
-It knows two addresses and a directory, and does not care whose servers are behind the addresses. Methods
-block; call them in a thread where a loop runs.
+`make up` and the tests use it. It needs the addresses of the servers and a directory, and works with any
+servers. Methods block, so event loops must call them in a thread.
 """
 
 import http.client
@@ -27,7 +25,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SERVICES = ("gateway", "scheduler", "executor", "logsink")
 GATEWAY_PORT = 8420
 STOP_SECONDS = 40
-"""A service gives itself 20 s to finish what it has begun."""
+"""A service takes up to 20 s to finish what it has begun."""
 
 _GATEWAY_ONLY = {"TOWPATH_GITHUB_WEBHOOK_SECRET", "TOWPATH_GITEA_WEBHOOK_SECRET"}
 
@@ -36,14 +34,17 @@ class Programs(Protocol):
     """Starts programs of Python modules (`python -m`)."""
 
     def start(self, command: Command, pid_file: PidFile) -> Process:
-        """As `devstack.processes.start`."""
+        """Do the same as `devstack.processes.start`."""
 
     def run(self, command: Command) -> str:
-        """Run it to its end; what it printed. Raises DevstackError with its output, where it fails."""
+        """Run a program to its end and return what it printed.
+
+        Raises DevstackError with its output if it fails.
+        """
 
 
 class NewPrograms:
-    """Each is a Python of its own."""
+    """Runs each program in a new Python process."""
 
     def start(self, command: Command, pid_file: PidFile) -> Process:
         return processes.start(command, pid_file)
@@ -67,9 +68,8 @@ class NewPrograms:
 class Stack:
     """The services of one installation.
 
-    `extra_env` goes to every service, webhook secrets to the gateway alone.
-
-    A replica is told from another by its number, from 1; each has its pid file, log and port.
+    Every service gets `extra_env`, but only the gateway gets webhook secrets. Replicas are numbered from 1.
+    Each has its own pid file, log and port.
     """
 
     directory: Path
@@ -77,11 +77,14 @@ class Stack:
     amqp_url: str
     extra_env: Mapping[str, str] = field(default_factory=dict)
     gateway_port: int | None = None
-    """None: a free one."""
+    """None selects a free port."""
     programs: Programs = field(default_factory=NewPrograms)
 
     def start(self, service: str, replica: int = 1, env: Mapping[str, str] | None = None) -> Process:
-        """Start a replica, or find it running. `env` is for this start alone. It may not be ready yet."""
+        """Start a replica, or find it running. It may not be ready yet.
+
+        `env` applies to this start only.
+        """
         name = _name(service, replica)
         running = self._pid_file(name).read()
         if running:
@@ -93,8 +96,9 @@ class Stack:
         return self.programs.start(command, self._pid_file(name))
 
     def wait_ready(self, service: str, replica: int = 1, seconds: float = 60) -> None:
-        """Return when `/readyz` answers 200; DevstackError with the log's end when the process ends or the
-        time is over.
+        """Return when `/readyz` answers 200.
+
+        Raises DevstackError with the end of the log if the process ends or the time is over.
         """
         pid_file = self._pid_file(_name(service, replica))
         processes.wait_until(lambda: self.ready(service, replica) or pid_file.read() is None, seconds)
@@ -116,13 +120,13 @@ class Stack:
             connection.close()
 
     def stop(self, service: str, replica: int = 1) -> None:
-        """SIGTERM, a bounded wait, then SIGKILL."""
+        """Send SIGTERM, wait for a limited time, then send SIGKILL."""
         process = self.process(service, replica)
         processes.stop([process] if process else [], grace_seconds=STOP_SECONDS)
         self._pid_file(_name(service, replica)).clear()
 
     def kill(self, service: str, replica: int = 1) -> None:
-        """SIGKILL, to the process itself alone: what it started goes on, as when it crashes."""
+        """Send SIGKILL to the process only. Its child processes continue, as after a crash."""
         process = self.process(service, replica)
         if process:
             process.send(signal.SIGKILL)
@@ -147,7 +151,7 @@ class Stack:
         processes.stop(processes.of_stack(self.directory / "services"), grace_seconds=5)
 
     def running(self) -> list[str]:
-        """Names of the running replicas: `gateway`, `gateway-2`, …"""
+        """Return the names of the running replicas: `gateway`, `gateway-2`, and so on."""
         names = sorted(path.stem for path in (self.directory / "pids").glob("*.pid"))
         return [name for name in names if self._read(name)]
 
@@ -166,11 +170,11 @@ class Stack:
 
     @property
     def local_directory(self) -> Path:
-        """Where the local cluster keeps its pods."""
+        """The directory in which the local cluster keeps its pods."""
         return self.directory / "local"
 
     def environment(self, service: str, replica: int = 1) -> dict[str, str]:
-        """All that a service is told; see the services' `settings` modules for what each means."""
+        """Return the environment of a service. The services' `settings` modules explain the variables."""
         values: dict[str, str | Path | int] = {
             "PYTHONUNBUFFERED": "1",
             "TOWPATH_DATABASE_URL": self.database_url,
@@ -180,7 +184,7 @@ class Stack:
             "TOWPATH_HTTP_PORT": self.port(service, replica),
             "TOWPATH_PUBLIC_URL": self.address(),
             "TOWPATH_LOCAL_DIR": self.local_directory,
-            # a server that somebody brought for a demo or a test may have one
+            # A server that a demo or a test connects to may have a default password.
             "TOWPATH_ALLOW_DEFAULT_PASSWORDS": "true",
         }
         own = {
@@ -191,8 +195,9 @@ class Stack:
         return inherited_environment(self.directory / "services", {**values, **own})
 
     def run_module(self, module: str) -> str:
-        """Run one of the one-time programs (`shared.migrate`, `services.gateway.bootstrap`) to its end; what
-        it printed.
+        """Run a one-time program to its end and return what it printed.
+
+        These are `shared.migrate` and `services.gateway.bootstrap`.
         """
         return self.programs.run(
             _python_m(module, self.directory / "logs" / f"{module}.log", self.environment("gateway"))

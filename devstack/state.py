@@ -1,7 +1,6 @@
-"""The files of a stack that people and programs read: the encryption key, and the addresses and tokens as
-shell variables.
+"""Files of a stack for people and programs: the encryption key, and addresses and tokens for the shell.
 
-Both are readable by their owner alone, and written whole or not at all.
+Only their owner can read them. They are replaced atomically.
 """
 
 import base64
@@ -12,9 +11,9 @@ from pathlib import Path
 
 
 def key_file(directory: Path) -> Path:
-    """The keys that secrets are encrypted with: lines `id:base64` of 32 random bytes.
+    """Return the file with the keys that encrypt secrets: lines `id:base64` of 32 random bytes.
 
-    Made once; without it no stored secret can be read again.
+    It is created once. Without it no stored secret can be decrypted.
     """
     path = directory / "key"
     if not path.exists():
@@ -23,7 +22,7 @@ def key_file(directory: Path) -> Path:
 
 
 def read_environment(path: Path) -> dict[str, str]:
-    """The variables of an environment file; none where there is no file."""
+    """Return the variables of an environment file, or none if there is no file."""
     if not path.exists():
         return {}
     pairs = (
@@ -35,7 +34,7 @@ def read_environment(path: Path) -> dict[str, str]:
 
 
 def write_environment(path: Path, values: Mapping[str, str]) -> None:
-    """For `. .towpath/env` in a shell: each variable is exported."""
+    """Write a file for `. .towpath/env` in a shell. It exports each variable."""
     write_private(path, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 

@@ -1,7 +1,7 @@
-"""`make up`, `make down` and `make status`: the stack of this checkout, all of it below `.towpath`.
+"""`make up`, `make down` and `make status`: the stack of this checkout, with all its files in `.towpath`.
 
-`up` may be repeated and starts only what is not running. After `down` no process of the stack remains, its
-epmd and its jobs included.
+`up` is safe to repeat and starts only what is not running. After `down` no process of the stack is left,
+including its epmd and its jobs.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Installation:
-    """The checkout's own servers and services."""
+    """The servers and services of the checkout."""
 
     directory: Path
     servers: Servers
@@ -44,9 +44,9 @@ class Installation:
 
 
 def installation(settings: DevstackSettings) -> Installation:
-    """What belongs to this checkout, running or not.
+    """Return the installation of this checkout, running or not.
 
-    Makes the directory, the key and the webhook secrets at first use.
+    At first use it creates the directory, the key and the webhook secrets.
     """
     directory = state_directory(CHECKOUT)
     servers = servers_for_use(directory, settings)
@@ -71,13 +71,13 @@ def installation(settings: DevstackSettings) -> Installation:
 
 
 def up(settings: DevstackSettings, say: Say) -> Installation:
-    """Everything running and ready, and `.towpath/env` written."""
+    """Start everything, wait until it is ready, and write `.towpath/env`."""
     install_missing(say)
     ours = installation(settings)
     if settings.backend == "kubernetes":
         prepare_cluster(settings, say)
     _settle_backend(ours, say)
-    with ThreadPoolExecutor(1) as beside:  # RabbitMQ takes longest
+    with ThreadPoolExecutor(1) as beside:  # RabbitMQ takes the longest time
         rabbit = beside.submit(ours.servers.rabbit.start)
         _timed(say, "PostgreSQL", ours.servers.postgres.start)
         _timed(say, "the database's schema", lambda: _prepare(ours))
@@ -87,15 +87,14 @@ def up(settings: DevstackSettings, say: Say) -> Installation:
     for service, replica in replicas:
         ours.stack.start(service, replica)
     _timed(say, f"services ({', '.join(SERVICES)})", lambda: _wait_for_all(ours, replicas))
-    _record(
-        ours, read_environment(ours.environment_path).get("TOWPATH_TOKEN", "")
-    )  # a service may have had to take another port
+    # The gateway may have chosen another port.
+    _record(ours, read_environment(ours.environment_path).get("TOWPATH_TOKEN", ""))
     say(_table(ours))
     return ours
 
 
 def _settle_backend(ours: Installation, say: Say) -> None:
-    """Services that run with another kind of cluster are stopped, to be started anew."""
+    """Stop services that run with another backend, so that `up` starts them again."""
     kept = ours.directory / "backend"
     before = kept.read_text() if kept.exists() else "local"
     if before != ours.settings.backend and ours.stack.running():
@@ -105,7 +104,7 @@ def _settle_backend(ours: Installation, say: Say) -> None:
 
 
 def down(settings: DevstackSettings, say: Say) -> None:
-    """Nothing of the stack running, which is checked. Jobs in a Kubernetes cluster go on without it."""
+    """Stop everything, and check that no process is left. Jobs in a Kubernetes cluster continue."""
     ours = installation(settings.model_copy(update={"backend": "local"}))
     ours.stack.stop_all()
     ours.servers.stop()
@@ -122,7 +121,7 @@ def down(settings: DevstackSettings, say: Say) -> None:
 
 
 def status(settings: DevstackSettings, say: Say) -> bool:
-    """Print what runs; whether that is everything."""
+    """Print what is running, and return True if that is everything."""
     ours = installation(settings.model_copy(update={"backend": "local"}))
     say(_table(ours))
     return (
@@ -138,9 +137,9 @@ def _wait_for_all(ours: Installation, replicas: list[tuple[str, int]]) -> None:
 
 
 def _prepare(ours: Installation) -> None:
-    """A migrated database and an administrator.
+    """Create the database, migrate it, and create an administrator.
 
-    Each is made once, so it takes little time when all is there.
+    Each of these happens once, so repeating it takes little time.
     """
     asyncio.run(create_database(ours.servers.postgres.url("postgres"), DATABASE))
     ours.stack.run_module("shared.migrate")
