@@ -1,3 +1,4 @@
-"""Measures the whole system on this machine, side by side with Buildbot, and reports ratios: `python -m bench
-[B1,B2,B4,B5]`.
+"""Benchmarks of the whole system against Buildbot on this machine: `python -m bench [B1,B2,B4,B5]`.
+
+They report ratios.
 """

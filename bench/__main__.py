@@ -1,8 +1,8 @@
-"""`make bench`: measures Buildbot, then Towpath, each alone on this machine; prints the table and writes
-`bench/results/`.
+"""`make bench`: measures Buildbot, then Towpath, prints the table and writes `bench/results/`.
 
-Each figure has a time limit of its own and the whole stays under a quarter of an hour. One that cannot be
-taken is recorded as failed with its reason, the others go on, and the exit code is 1.
+Only one system runs at a time. Each figure has its own time limit, and the whole takes less than a quarter of
+an hour. A figure that cannot be measured is recorded as failed with its reason. The others continue, and the
+exit code is 1.
 """
 
 import argparse
@@ -33,10 +33,10 @@ from devstack.stack import CHECKOUT
 from shared.errors import Transient
 
 START_SECONDS = 300
-"""For the start of a system; Buildbot's first one installs it."""
+"""For the start of a system. Buildbot's first start installs it."""
 
 WHOLE_SECONDS = 840
-"""What has not begun or not ended by then has failed."""
+"""Figures that have not started or not ended by then have failed."""
 
 Outcomes = dict[str, report.Outcome]
 _FAULTS = (BenchError, DevstackError, Transient, aiohttp.ClientError, TimeoutError, OSError)
@@ -49,16 +49,17 @@ class Side(Protocol):
 
     @property
     def figures(self) -> Mapping[str, Callable[[], Awaitable[Measured]]]:
-        """How each row's figure is taken, in the order in which that is to be done: from what leaves the
-        least behind to what leaves the most.
+        """A function for each row's figure, in the order of execution.
+
+        The figure that leaves the least data behind is first.
         """
 
     def services(self) -> Mapping[str, Process | None]:
-        """The processes worth sampling, by name."""
+        """The processes that the profiler samples, by name."""
 
 
 async def measure(rows: list[Row], *, with_profile: bool) -> int:
-    """The exit code."""
+    """Measure the rows, print and write the results, and return the exit code."""
     install_missing(say)
     directory = state_directory(CHECKOUT) / "bench"
     directory.mkdir(exist_ok=True)
@@ -82,9 +83,9 @@ async def measure(rows: list[Row], *, with_profile: bool) -> int:
 async def measure_system(
     name: str, opening: AbstractAsyncContextManager[Side], rows: list[Row], profiler: Profiler | None = None
 ) -> Outcomes:
-    """All figures of one system, which runs for that alone.
+    """Measure all figures of one system, which runs only for this.
 
-    Where it does not even start, each has failed for that reason.
+    If the system does not start, all figures have failed for that reason.
     """
     opened = contextlib.AsyncExitStack()
     try:
@@ -102,7 +103,7 @@ async def measure_system(
 
 
 async def take(name: str, side: Side, row: Row, profiler: Profiler | None) -> report.Outcome:
-    """One figure, within its time."""
+    """Measure one figure within its time limit."""
     say(f"{name} {row.key}: {row.title}")
     outcome: report.Outcome
     limit_seconds = max(0, min(row.limit_seconds, WHOLE_SECONDS - (time.monotonic() - _started_at)))

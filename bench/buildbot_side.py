@@ -1,8 +1,7 @@
-"""Buildbot measured: a fresh master and worker as processes, its GitHub change hook, and its own event stream
-as the clock's stop.
+"""Measures Buildbot: a new master and worker as processes, its GitHub change hook, and its event stream.
 
-`builds/*/finished` is sent by the master's `/sse` the moment a build is over and its log stored, so nothing
-is polled and the master has no work beside the builds.
+The master's `/sse` sends `builds/*/finished` when a build has ended and its log is stored, which stops the
+clock. Nothing is polled, so the master has no work beside the builds.
 """
 
 import asyncio
@@ -42,10 +41,10 @@ CONFIGURATION = Path(__file__).with_name("buildbot") / "master.cfg"
 ACCEPT_SECONDS = 20
 HELLO_BUILDS = 50
 HELLO_SECONDS = 40
-"""Fewer builds where these are over first."""
+"""No build is started after this time, so there may be fewer builds."""
 BURST_BUILDS = 150
 BURST_SECONDS = 80
-"""So that the whole fits into its time: Buildbot makes 2 to 3 builds a second."""
+"""Buildbot completes 2 to 3 builds a second, so the whole benchmark stays within its time."""
 LOUD_LINES = 200_000
 BUILDS_AT_ONCE = 4
 READY_SECONDS = 60
@@ -53,7 +52,7 @@ READY_SECONDS = 60
 
 @dataclass(frozen=True)
 class BuildbotSide:
-    """A running Buildbot with nothing in it."""
+    """A running Buildbot without any builds."""
 
     directory: Path
     port: int
@@ -72,14 +71,14 @@ class BuildbotSide:
         return {}
 
     async def is_ready(self) -> bool:
-        """The master answers and its worker is connected."""
+        """Return True if the master answers and its worker is connected."""
         try:
             return any(worker["connected_to"] for worker in (await self._get("/api/v2/workers"))["workers"])
         except (aiohttp.ClientConnectionError, TimeoutError):
             return False
 
     async def accept(self) -> Measured:
-        """B1: pushes of a repository that no scheduler wants."""
+        """B1: pushes of a repository that no scheduler handles."""
         load = await send_many(
             Job(
                 self.port,
@@ -92,7 +91,7 @@ class BuildbotSide:
         return accepted_per_second(load)
 
     async def hello(self) -> Measured:
-        """B2: a push at a time, from before it is sent until its build is over."""
+        """B2: one push at a time. The time counts from sending it until its build has ended."""
         series, taken = self._series("hello"), []
         async with self._finished_builds() as finished:
             last_start_at = time.perf_counter() + HELLO_SECONDS
@@ -107,7 +106,7 @@ class BuildbotSide:
         return median(taken, {"builds": len(taken)})
 
     async def burst(self) -> Measured:
-        """B4: all pushes as fast as they are accepted, until the last build is over, or until the time is."""
+        """B4: all pushes as fast as they are accepted, until the last build has ended or the time is over."""
         job = Job(
             self.port, "/change_hook/github", self._series("burst"), most=BURST_BUILDS, seconds=BURST_SECONDS
         )
@@ -128,7 +127,10 @@ class BuildbotSide:
         return Measured(built / seconds, {**details, "webhooks": load_details(load)})
 
     async def loud(self) -> Measured:
-        """B5: one build that prints many lines, until it is over; then its log is read back and proven."""
+        """B5: one build that prints many lines, until it has ended.
+
+        Its log is then read back and verified.
+        """
         async with self._finished_builds() as finished:
             started_at = time.perf_counter()
             await send_one(self.session, self.hook, self._series("loud"), 0)
@@ -139,9 +141,10 @@ class BuildbotSide:
         return megabytes(LOUD_LINES * loud.LINE_BYTES, seconds)
 
     async def _prove_log(self, build: dict[str, Json]) -> None:
-        """The stored log is what the job printed.
+        """Verify that the stored log is what the job printed.
 
-        Buildbot compresses it right after the build, and a read that falls into that shows lines twice.
+        Buildbot compresses a log right after the build. A read during the compression returns some lines
+        twice, so a failed check is repeated.
         """
         wanted = loud.proof(loud.content(LOUD_LINES))
         for _ in range(10):
@@ -164,7 +167,7 @@ class BuildbotSide:
 
     @asynccontextmanager
     async def _finished_builds(self) -> AsyncIterator[AsyncIterator[dict[str, Json]]]:
-        """Builds in the order in which they end, from now on."""
+        """Yield the builds that end from now on, in this order."""
         async with self.session.get(
             self._url("/sse/listen/builds/*/finished"), timeout=aiohttp.ClientTimeout(None)
         ) as response:
@@ -187,13 +190,13 @@ class BuildbotSide:
 
 @asynccontextmanager
 async def buildbot(directory: Path, say: Callable[[str], None]) -> AsyncIterator[BuildbotSide]:
-    """A fresh Buildbot while the block lasts; none of its processes is left.
+    """Run a new Buildbot for the duration of the block. No process is left afterwards.
 
-    Raises BenchError where it does not start.
+    Raises BenchError if it does not start.
     """
     programs = await asyncio.to_thread(buildbot_programs, directory, say)
     place = directory / "buildbot"
-    processes.stop(processes.of_stack(place), grace_seconds=10)  # of a run that was killed
+    processes.stop(processes.of_stack(place), grace_seconds=10)  # left by a killed benchmark
     shutil.rmtree(place, ignore_errors=True)
     ports = kept_ports(place / "ports.json", {"http": None, "worker": None})
     secret, password = secrets.token_hex(16), secrets.token_hex(16)

@@ -1,5 +1,6 @@
-"""Buildbot in a virtual environment of its own, from locked and hashed requirements; made once and again when
-they change.
+"""Installs Buildbot into a separate virtual environment, from locked requirements with hashes.
+
+It is installed once, and again after the requirements change.
 """
 
 import hashlib
@@ -15,9 +16,9 @@ INSTALL_SECONDS = 180
 
 
 def buildbot_programs(directory: Path, say: Callable[[str], None]) -> Path:
-    """The folder of `buildbot`, `buildbot-worker` and `twistd`.
+    """Return the folder of `buildbot`, `buildbot-worker` and `twistd`.
 
-    Raises BenchError where they can't be installed.
+    Raises BenchError if they cannot be installed.
     """
     environment = directory / "buildbot-venv"
     mark = environment / ".complete"

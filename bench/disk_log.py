@@ -1,6 +1,4 @@
-"""A pod's directory as the local cluster leaves it: a loud job's log in CRI format, and the mark that it has
-its last byte.
-"""
+"""Writes the directory of an ended local pod: a loud job's log in CRI format, and the mark of its end."""
 
 import hashlib
 import shutil
@@ -12,7 +10,7 @@ _LINES_A_SECOND = 1_000_000
 
 
 def write_pod(directory: Path, lines: int) -> str:
-    """Make the directory anew; the SHA-256 of the lines' content."""
+    """Write the directory, replacing an old one. Return the SHA-256 of the lines' content."""
     shutil.rmtree(directory, ignore_errors=True)
     for folder in ("log", "ended"):
         (directory / folder).mkdir(parents=True)

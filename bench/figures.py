@@ -1,4 +1,4 @@
-"""What is measured, what counts as reached, and how two systems' figures compare. Pure."""
+"""The figures that are measured, their goals, and how the figures of two systems are compared. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 @dataclass(frozen=True)
 class Measured:
-    """One figure of one system, and what else was seen while it was taken."""
+    """One figure of one system, with details of the measurement."""
 
     value: float
     details: Mapping[str, Json] = field(default_factory=dict)
@@ -18,14 +18,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Failed:
-    """A figure that could not be taken, and why."""
+    """A figure that could not be measured, with the reason."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a figure's key, what it says, and its goal in its own unit."""
+    """A row of the table: a figure's key, its meaning, and its goal in its unit."""
 
     key: str
     title: str
@@ -33,19 +33,19 @@ class Row:
     better: Literal["higher", "lower"]
     goal: float
     limit_seconds: float
-    """For one system, all waiting included."""
+    """Time limit for one system, including all waiting."""
     has_reference: bool = True
 
     @property
     def bench(self) -> str:
-        """The bench it belongs to: B5 of B5_files."""
+        """The benchmark that it belongs to, such as B5 for B5_files."""
         return self.key.split("_")[0]
 
     def reached(self, value: float) -> bool:
         return value >= self.goal if self.better == "higher" else value <= self.goal
 
     def ratio(self, value: float, reference: float) -> float | None:
-        """How many times better than the reference; None where one of them is 0."""
+        """Return how many times better than the reference the value is, or None if one of them is 0."""
         if not value or not reference:
             return None
         return value / reference if self.better == "higher" else reference / value
@@ -76,9 +76,9 @@ ROWS = (
 
 
 def rows_of(words: Sequence[str]) -> list[Row]:
-    """The rows of the benches named, as `B1,B2` or `B1 B2`; all of them where none is named.
+    """Return the rows of these benchmarks, given as `B1,B2` or `B1 B2`. Return all rows if none is given.
 
-    Raises ValueError for an unknown one.
+    Raises ValueError for an unknown name.
     """
     named = {name.upper() for word in words for name in word.split(",") if name}
     if unknown := named - {row.bench for row in ROWS}:
@@ -90,9 +90,9 @@ def rows_of(words: Sequence[str]) -> list[Row]:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the ordered values does not exceed.
+    """Return the smallest value that at least this share of the ordered values does not exceed.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there are no values.
     """
     if not ordered:
         raise ValueError("no values")
@@ -100,7 +100,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def median(seconds: Sequence[float], details: Mapping[str, Json]) -> Measured:
-    """The median of single times, with the quantiles that are worth a look."""
+    """Return the median of single times, with further quantiles as details."""
     ordered = sorted(seconds)
     spread: dict[str, Json] = {
         f"p{round(100 * share)}_seconds": round(quantile(ordered, share), 5) for share in (0.5, 0.9, 0.99)
@@ -109,7 +109,7 @@ def median(seconds: Sequence[float], details: Mapping[str, Json]) -> Measured:
 
 
 def megabytes(printed_bytes: int, seconds: float, details: Mapping[str, Json] | None = None) -> Measured:
-    """Bytes whose presence, order and content were proven, and how fast they came."""
+    """Return the rate of bytes whose presence, order and content were verified."""
     return Measured(
         printed_bytes / seconds / 1e6,
         {"proven_bytes": printed_bytes, "seconds": round(seconds, 3), **(details or {})},

@@ -1,9 +1,9 @@
-"""Sends signed webhooks to one address of this machine as fast as answers come, or at a steady rate; a
-process of its own: `python -m bench.load`.
+"""Sends signed webhooks to one local address, as fast as answers arrive or at a steady rate.
 
-It reads a `Job` as JSON from standard input and prints a `Load`. It shares the machine's cores with what it
-measures, so it is one loop over epoll and plain sockets, and all that can be made before the clock starts is.
-A request has the time limit of `ANSWER_SECONDS`, the whole a bound too.
+It runs as a separate process, `python -m bench.load`, which reads a `Job` as JSON from standard input and
+prints a `Load`. It shares the machine's cores with the measured system. It is therefore one loop over epoll
+and plain sockets, and everything possible is prepared before the clock starts. Each request may take
+`ANSWER_SECONDS`, and the total time is limited too.
 """
 
 import collections
@@ -24,8 +24,9 @@ RECEIVE_BYTES = 65536
 
 @dataclass(frozen=True)
 class Job:
-    """What to send: pushes `first` to `first + most - 1` of a series, for at most `seconds`; `per_second` 0
-    means: as fast as answers come.
+    """A job for the sender: pushes `first` to `first + most - 1` of a series, for at most `seconds`.
+
+    If `per_second` is 0, it sends as fast as answers arrive.
     """
 
     port: int
@@ -40,7 +41,7 @@ class Job:
 
 @dataclass
 class Load:
-    """What came of it. Latencies are from the moment a request was due to its whole answer."""
+    """The result. Latencies count from the time at which a request was due until its whole answer."""
 
     statuses: dict[str, int] = field(default_factory=dict)
     accepted: int = 0
@@ -51,7 +52,7 @@ class Load:
     p99_ms: float = 0
     longest_ms: float = 0
     cpu_seconds: float = 0
-    """The sender's own, on the cores that it shares with what it measures."""
+    """The sender's own time, on the cores that it shares with the measured system."""
 
     @property
     def seconds(self) -> float:
@@ -64,7 +65,7 @@ def job_from(text: str) -> Job:
 
 
 class Connection:
-    """A kept-alive connection with at most one request on its way."""
+    """A persistent connection with at most one open request."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -79,7 +80,7 @@ class Connection:
             self.socket.sendall(b"".join(parts)[sent:])
 
     def receive(self) -> str | None:
-        """The status once the answer is whole, `lost` where the connection broke, else None."""
+        """Return the status if the answer is complete, `lost` if the connection broke, or else None."""
         try:
             data = self.socket.recv(RECEIVE_BYTES)
         except OSError:
@@ -98,16 +99,16 @@ class Connection:
 
     def _connect(self) -> socket.socket:
         connected = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
-        connected.settimeout(
-            None
-        )  # blocking: epoll says when there is something, and a request fits into the socket's buffer
+        # Blocking: epoll reports when there is data, and a request fits into the socket's buffer.
+        connected.settimeout(None)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connected
 
 
 def status_of(received: bytes) -> str | None:
-    """The status of an HTTP/1.1 answer that is all there, with a length or in chunks; None while some of it
-    is missing.
+    """Return the status of a complete HTTP/1.1 answer, or None while a part is missing.
+
+    The answer has a content length or is chunked.
     """
     head, blank, body = received.partition(b"\r\n\r\n")
     if not blank:
@@ -121,7 +122,7 @@ def status_of(received: bytes) -> str | None:
 
 
 def requests(job: Job) -> list[tuple[bytes, bytes, bytes]]:
-    """Head, shared beginning and end of each request, ready to be sent."""
+    """Return head, common beginning and end of each request, ready to be sent."""
     beginning = job.series.beginning
     made = []
     for number in range(job.first, job.first + job.most):
@@ -166,7 +167,7 @@ class Sender:
                 break
             events = self._epoll.poll(self._pause(started_at) if sending else ANSWER_SECONDS)
             if not events and not sending:
-                break  # what is still on its way counts as unanswered
+                break  # open requests count as unanswered
             for number, _ in events:
                 last_at = time.perf_counter()
                 self._answered(self._connections[number], last_at)
@@ -176,7 +177,7 @@ class Sender:
         return load
 
     def _send_due(self, started_at: float) -> bool:
-        """Send what is due on the connections that wait; False when nothing is left to send."""
+        """Send the requests that are due on idle connections. Return False if there are no more requests."""
         pace = self._job.per_second
         while self._idle:
             due_at = started_at + self._sent / pace if pace else time.perf_counter()
@@ -191,8 +192,9 @@ class Sender:
         return True
 
     def _pause(self, started_at: float) -> float:
-        """Seconds until the next request is due; without a pace, or with no free connection, only an answer
-        ends the wait.
+        """Return the seconds until the next request is due.
+
+        Without a rate or an idle connection, only an answer can end the wait.
         """
         if not self._job.per_second or not self._idle:
             return ANSWER_SECONDS

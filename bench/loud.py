@@ -1,6 +1,4 @@
-"""A job that says much: numbered lines of exactly 100 bytes, so that what was stored can be proven to be what
-was printed. Pure.
-"""
+"""A job with much output: numbered lines of exactly 100 bytes, so that its log can be verified. Pure."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,19 +9,20 @@ _WORDS = _WORDS[: LINE_BYTES - 9]
 
 
 def command(lines: int) -> str:
-    """A shell command that prints them, several times faster than any of the systems stores them."""
+    """Return a shell command that prints these lines, several times faster than the systems store them."""
     return f"seq -f '%07.0f {_WORDS}' 1 {lines}"
 
 
 def content(lines: int) -> Iterable[bytes]:
-    """The lines themselves, with their line feeds."""
+    """Return the lines with their line feeds."""
     words = _WORDS.encode()
     return (b"%07d %b\n" % (number, words) for number in range(1, lines + 1))
 
 
 def proof(lines: Iterable[bytes]) -> tuple[int, str]:
-    """(bytes, SHA-256) of those lines that a loud job printed; what a system adds of its own, a heading or a
-    step's mark, is left out.
+    """Return (bytes, SHA-256) of the lines that a loud job printed.
+
+    Lines that a system adds, such as a heading or a step marker, are left out.
     """
     digest, count = hashlib.sha256(), 0
     for line in lines:

@@ -1,6 +1,6 @@
-"""What this machine is, and where its time went: processor seconds by process, from /proc.
+"""Facts about this machine, and the processor seconds of processes, from /proc.
 
-The figures of a bench are ratios; these two say under what they came about.
+The figures of a benchmark are ratios. These values show the conditions under which they were measured.
 """
 
 import os
@@ -16,7 +16,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def facts() -> dict[str, Json]:
-    """The machine, for the record."""
+    """Return the machine's properties."""
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
@@ -28,7 +28,7 @@ def facts() -> dict[str, Json]:
 
 
 def versions(buildbot_venv: Path) -> dict[str, Json]:
-    """What was measured with what; of Buildbot nothing where it is not installed."""
+    """Return the versions of the measured software. Buildbot is left out if it is not installed."""
     found: dict[str, Json] = {"python": platform.python_version()}
     found |= {name: metadata.version(name) for name in ("aiohttp", "aio-pika", "asyncpg")}
     installed = metadata.distributions(path=[str(path) for path in buildbot_venv.glob("lib/*/site-packages")])
@@ -40,8 +40,9 @@ def versions(buildbot_venv: Path) -> dict[str, Json]:
 
 
 class Clock:
-    """Processor seconds of processes, each with all that it started and that still runs or was waited for,
-    from the making of this on.
+    """Measures processor seconds of processes since its creation.
+
+    Each process includes its descendants that still run or that were waited for.
     """
 
     def __init__(self, roots: Mapping[str, Process | None]) -> None:
@@ -50,8 +51,9 @@ class Clock:
         self._machine_before = _machine_seconds()
 
     def spent(self) -> dict[str, Json]:
-        """By name, the most first, and of the whole machine; `other` is what no name accounts for: the
-        sender, the jobs, this program.
+        """Return the seconds by name, the largest first, and those of the whole machine.
+
+        `other` is the time without a name: the sender, the jobs, and this program.
         """
         spent = {name: _seconds_below(process) - self._before[name] for name, process in self._roots.items()}
         machine = _machine_seconds() - self._machine_before
@@ -71,21 +73,22 @@ def _processor() -> str:
 
 
 def _seconds_below(process: Process) -> float:
-    """proc(5) `stat`: fields 14 to 17 are the process' own time and that of the children it has waited
-    for.
+    """Return the processor seconds of the process and its descendants.
+
+    Fields 14 to 17 of proc(5) `stat` are a process' own time and that of the children it has waited for.
     """
     ticks = 0
     for each in [process, *descendants(process)]:
         try:
             fields = Path(f"/proc/{each.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended; its parent has its time
+            continue  # it ended, and its parent has its time
         ticks += sum(map(int, fields[11:15]))
     return ticks / _TICKS
 
 
 def _machine_seconds() -> float:
-    """All time that was not idle: user, nice, system, irq, softirq of the first line of /proc/stat."""
+    """Return all time that was not idle: user, nice, system, irq and softirq of /proc/stat's first line."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _iowait, irq, softirq = (int(value) for value in fields[:7])
     return (user + nice + system + irq + softirq) / _TICKS

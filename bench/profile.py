@@ -1,8 +1,7 @@
-"""`python -m bench B1 --profile`: where Towpath's services spend their time while a figure is taken, sampled
-by py-spy, a file for each service.
+"""`python -m bench B1 --profile`: samples Towpath's services with py-spy while a figure is measured.
 
-py-spy is no dependency of the project: `pip install py-spy` brings it. Figures taken under it are slower than
-without.
+There is a file for each service. py-spy is not a dependency of the project: install it with `pip install
+py-spy`. Figures measured with it are slower.
 """
 
 import asyncio
@@ -20,14 +19,14 @@ from devstack.processes import Process
 SAMPLES_PER_SECOND = 200
 SHOWN = 25
 _WAITING = ("EpollSelector.select ", "_worker (concurrent/futures/thread.py")
-"""Where an event loop and an idle thread wait; on some machines py-spy takes that for work."""
+"""Functions in which an event loop and an idle thread wait. On some machines py-spy counts that as work."""
 
 
 class Profiler:
-    """Samples processes while a block lasts."""
+    """Samples processes for the duration of a block."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises BenchError where py-spy is missing."""
+        """Raises BenchError if py-spy is missing."""
         found = shutil.which("py-spy", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
         if found is None:
             raise BenchError("--profile needs py-spy: .venv/bin/python -m pip install py-spy")
@@ -37,7 +36,7 @@ class Profiler:
 
     @asynccontextmanager
     async def of(self, key: str, processes: Mapping[str, Process | None]) -> AsyncIterator[None]:
-        """A sampler for each process; the summaries are `<directory>/<key>-<name>.txt`."""
+        """Start a sampler for each process. The summaries are `<directory>/<key>-<name>.txt`."""
         for old in self._directory.glob(f"{key}-*"):
             old.unlink()
         samplers = {
@@ -76,7 +75,7 @@ class Profiler:
 
 
 async def _end(sampler: asyncio.subprocess.Process) -> None:
-    """py-spy writes its samples when it is interrupted."""
+    """Interrupt py-spy, so that it writes its samples, and wait for it."""
     if sampler.returncode is None:
         sampler.send_signal(signal.SIGINT)
     try:
@@ -87,7 +86,7 @@ async def _end(sampler: asyncio.subprocess.Process) -> None:
 
 
 def summary(samples: Iterable[str]) -> str:
-    """Functions by their own time and by their time with all they call, in shares of the samples.
+    """Return functions by their own time, and by their time including calls, as shares of the samples.
 
     A sample is `outer;…;inner count`.
     """
@@ -103,9 +102,8 @@ def summary(samples: Iterable[str]) -> str:
         own[functions[-1]] += count
         whole.update(dict.fromkeys(functions, count))
     parts = [f"{total} samples at work"]
-    telling = collections.Counter(
-        {function: count for function, count in whole.items() if count < total}
-    )  # what is in every sample only frames the rest
+    # Functions that are in every sample carry no information.
+    telling = collections.Counter({function: count for function, count in whole.items() if count < total})
     for title, counter in (("own time", own), ("with what they call", telling)):
         parts += [
             "",

@@ -1,7 +1,7 @@
-"""Signed GitHub push webhooks, as many distinct ones as wanted, cheap to send.
+"""Signed GitHub push webhooks. A series has any number of distinct ones, which are cheap to send.
 
-Invariant: every body of a series has the same beginning and differs in its end (`pushed_at`, before, after,
-commit), so that signing one costs the hash of its end alone, and a sender keeps one copy of the beginning.
+All bodies of a series have the same beginning and differ in their ends (`pushed_at`, before, after, commit).
+Signing a body therefore only hashes its end, and a sender keeps one copy of the beginning.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 BODY_BYTES = 8192
-"""What GitHub sends for a push of one or two commits."""
+"""The size of GitHub's body for a push of one or two commits."""
 
 _FIRST_PUSHED_AT = 1_767_225_600
 _LINKS = """forks keys{/key_id} collaborators{/collaborator} teams hooks issues/events{/number} events
@@ -48,7 +48,7 @@ _END = ',"pushed_at":%(pushed_at)d},' + _VARIABLE[1:]
 class Series:
     """The pushes to one branch of one repository.
 
-    `seed` tells a series from every other: the same seed gives the same pushes.
+    `seed` distinguishes the series. The same seed gives the same pushes.
     """
 
     repository: str
@@ -60,14 +60,15 @@ class Series:
 
     @cached_property
     def beginning(self) -> bytes:
-        """What all bodies share, padded in the repository's description so that a whole body has
-        `body_bytes`.
+        """The common beginning of all bodies.
+
+        The repository's description is padded so that a whole body has `body_bytes`.
         """
         bare = self._beginning("")
         return self._beginning("x" * max(0, self.body_bytes - len(bare) - len(self.end(0))))
 
     def sha(self, number: int) -> str:
-        """The commit that push `number` leaves on the branch; push 0 follows commit -1."""
+        """Return the commit at which push `number` leaves the branch. Push 0 follows commit -1."""
         return hashlib.sha1(f"{self.seed}:{number}".encode(), usedforsecurity=False).hexdigest()
 
     def end(self, number: int) -> bytes:
@@ -87,7 +88,10 @@ class Series:
         return self.beginning + self.end(number)
 
     def headers(self, number: int, end: bytes) -> dict[str, str]:
-        """What GitHub sends with push `number`, whose end this is; both signatures, as GitHub does."""
+        """Return GitHub's headers for push `number` with this end.
+
+        As from GitHub, there are two signatures.
+        """
         return {
             "Content-Type": "application/json",
             "User-Agent": "GitHub-Hookshot/bench",
@@ -142,13 +146,12 @@ class Series:
                 "description": description,
             },
         }
-        return json.dumps(pushed, separators=(",", ":")).encode()[
-            :-2
-        ]  # open: `end` closes the repository and the whole
+        # Without the last two braces: `end` closes the repository and the document.
+        return json.dumps(pushed, separators=(",", ":")).encode()[:-2]
 
 
 def _finish(begun: "hmac.HMAC", end: bytes) -> str:
-    """The HMAC of the beginning that was hashed before, and this end."""
+    """Return the HMAC of the beginning, which is already hashed, and this end."""
     copy = begun.copy()
     copy.update(end)
     return copy.hexdigest()

@@ -1,6 +1,6 @@
-"""The results of a run of the benches: as JSON for programs and as a table for people.
+"""The results of the benchmarks, as JSON for programs and as a table for people.
 
-Pure, but for writing the files.
+Apart from `write`, all functions are pure.
 """
 
 import json
@@ -16,7 +16,7 @@ Outcome = Measured | Failed
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what both systems made of it; no reference where Buildbot has nothing alike."""
+    """One row with the results of both systems. `reference` is None if Buildbot has no equivalent."""
 
     row: Row
     ours: Outcome
@@ -37,7 +37,7 @@ class Line:
         return self.row.reached(self.ours.value) if isinstance(self.ours, Measured) else None
 
     def as_json(self) -> dict[str, Json]:
-        """A figure that could not be taken is null, with the reason beside it."""
+        """Return the line as JSON. A figure that could not be measured is null, with the reason beside it."""
         found: dict[str, Json] = {
             "title": self.row.title,
             "unit": self.row.unit,
@@ -65,7 +65,7 @@ class Line:
 def lines_of(
     rows: Sequence[Row], ours: Mapping[str, Outcome], reference: Mapping[str, Outcome]
 ) -> list[Line]:
-    """A row that a side said nothing about is a failure of its own, never left out."""
+    """Return the lines. A row without a result counts as failed and is never left out."""
     missing = Failed("not measured")
     return [
         Line(row, ours.get(row.key, missing), reference.get(row.key, missing) if row.has_reference else None)
@@ -74,7 +74,7 @@ def lines_of(
 
 
 def table(lines: Sequence[Line]) -> str:
-    """What `make bench` prints."""
+    """Return the table that `make bench` prints."""
     cells: list[tuple[str, ...]] = [("", "what", "Towpath", "Buildbot", "ratio", "goal", "")]
     cells += [_cells(line) for line in lines]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
@@ -94,7 +94,7 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def write(folder: Path, lines: Sequence[Line], about: Mapping[str, Json], at: datetime) -> list[Path]:
-    """`latest.json` and one named by the moment; what was written."""
+    """Write `latest.json` and a file named by the time. Return both paths."""
     text = (
         json.dumps(
             {

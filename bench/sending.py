@@ -1,6 +1,4 @@
-"""Sends webhooks from this process (one at a time) or from a process of its own (many), and says what came of
-it.
-"""
+"""Sends webhooks and returns the results: single ones from this process, many from a separate process."""
 
 import asyncio
 import json
@@ -16,15 +14,15 @@ from bench.load import ANSWER_SECONDS, Job, Load
 from bench.pushes import Series
 
 PAUSE_SECONDS = 0.1
-"""Between two runs that are timed one by one, so that the clearing up of one is no part of the next."""
+"""The pause between two runs that are timed one by one, so that cleanup of one does not slow the next."""
 
 
 class BenchError(Exception):
-    """A figure cannot be taken; the text says why."""
+    """A figure cannot be measured. The message gives the reason."""
 
 
 async def send_many(job: Job) -> Load:
-    """Run a job of load to its end. Raises BenchError where the sender fails or exceeds its time."""
+    """Run a load job to its end. Raises BenchError if the sender fails or exceeds its time."""
     sender = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -52,7 +50,10 @@ async def send_many(job: Job) -> Load:
 
 @asynccontextmanager
 async def sending(job: Job) -> AsyncIterator[asyncio.Task[Load]]:
-    """Send while the block lasts; its end waits for what came of it, and a failure of either ends both."""
+    """Send webhooks while the block runs. At its end, wait for the result.
+
+    If the block fails, the sender is stopped. If the sender fails, the end of the block raises its error.
+    """
     task = asyncio.create_task(send_many(job))
     try:
         yield task
@@ -63,7 +64,7 @@ async def sending(job: Job) -> AsyncIterator[asyncio.Task[Load]]:
 
 
 async def send_one(session: aiohttp.ClientSession, url: str, series: Series, number: int) -> None:
-    """Raises BenchError where it is not accepted."""
+    """Send one webhook. Raises BenchError if it is not accepted."""
     end = series.end(number)
     async with session.post(
         url, data=series.beginning + end, headers=series.headers(number, end)

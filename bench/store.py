@@ -1,7 +1,6 @@
-"""What the benches read of Towpath's tables: by a connection of their own, from outside, so that no service
-tells its own time.
+"""Reads Towpath's tables for the benchmarks over a separate connection, so no service measures its own time.
 
-It writes one row, an attempt whose log lies on disk.
+It writes one row: an attempt whose log is on disk.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ POLL_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is waited for: a query, when its row is as wanted, and for how long to look how often."""
+    """A condition to wait for: a query, a test of its row, a time limit and a poll interval."""
 
     title: str
     query: str
@@ -31,14 +30,14 @@ class Wanted:
 
 
 class Watch:
-    """A connection on which tables are looked at until something is so."""
+    """A connection on which tables are polled until a condition is true."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
         self._queries = Queries.beside(__file__)
 
     async def row(self, name: str, *arguments: object) -> asyncpg.Record | None:
-        """The first row of a query of `queries.sql`."""
+        """Return the first row of a query of `queries.sql`."""
         return await self._connection.fetchrow(self._queries[name], *arguments)
 
     async def one(self, name: str, *arguments: object) -> asyncpg.Record:
@@ -48,7 +47,7 @@ class Watch:
         return row
 
     async def until(self, what: Wanted, *arguments: object) -> asyncpg.Record:
-        """Look until a row is as wanted. Raises BenchError with the last row when the time is over."""
+        """Poll until a row fulfils the condition. Raises BenchError with the last row if the time is over."""
         deadline = time.monotonic() + what.seconds
         while True:
             row = await self.row(what.query, *arguments)

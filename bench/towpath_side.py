@@ -1,5 +1,6 @@
-"""Towpath measured: pushes go in over HTTP as GitHub's do, and what became of them is read from the tables by
-an outsider.
+"""Measures Towpath: pushes are sent over HTTP in GitHub's form, and the results are read from the tables.
+
+The tables are read over a separate connection, so no service measures itself.
 """
 
 import asyncio
@@ -36,12 +37,18 @@ from shared.settings import BusSettings
 FORGE_IDS = {"quiet": 101, "hello": 102, "burst": 103, "loud": 104}
 ACCEPT_SECONDS = 30
 MOST_PER_SECOND = 6000
-"""More than this machine's cores can send and accept: the sender makes so many before its clock starts."""
+"""More than this machine can send and accept.
+
+The sender prepares webhooks for this rate before its clock starts.
+"""
 DECIDE_SECONDS = 60
 STEADY_PER_SECOND = 500
 STEADY_SECONDS = 10
 BEHIND_SECONDS = 1
-"""Decided as fast as accepted: this long after the last one was accepted, none waits."""
+"""Deliveries must be decided as fast as they are accepted.
+
+No delivery may be undecided this long after the last one was accepted.
+"""
 HELLO_RUNS = 200
 BURST_RUNS = 2000
 BURST_SECONDS = 120
@@ -53,7 +60,7 @@ LOUD_POLL_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class TowpathSide:
-    """A running Towpath, and where log files for it may be put."""
+    """A running Towpath, and a directory for log files that it reads."""
 
     running: Running
     directory: Path
@@ -74,9 +81,7 @@ class TowpathSide:
         return self.running.services()
 
     async def accept(self) -> Measured:
-        """B1: pushes of a registered repository without a pipeline; all of them are to be decided soon
-        after.
-        """
+        """B1: pushes of a registered repository without a pipeline. All must be decided soon afterwards."""
         await self.running.register("quiet", FORGE_IDS["quiet"])
         before, clock = await self._stored(), self._clock()
         load = await send_many(self._job("quiet", MOST_PER_SECOND * ACCEPT_SECONDS, ACCEPT_SECONDS))
@@ -93,9 +98,9 @@ class TowpathSide:
         return accepted_per_second(load, details)
 
     async def steady(self) -> Measured:
-        """B1_steady: the same at a pace, decided as fast as accepted.
+        """B1_steady: the same at a steady rate. Webhooks must be decided as fast as they are accepted.
 
-        Latencies count from the moment a webhook was due.
+        Latencies count from the time at which a webhook was due.
         """
         most = STEADY_PER_SECOND * STEADY_SECONDS
         job = replace(
@@ -114,7 +119,10 @@ class TowpathSide:
         )
 
     async def hello(self) -> Measured:
-        """B2: a push at a time, from before it is sent until its run is a success and its log sealed."""
+        """B2: one push at a time.
+
+        The time counts from sending it until its run has succeeded and its log is sealed.
+        """
         await self.running.register("hello", FORGE_IDS["hello"], "echo hi")
         series, taken = self._series("hello"), []
         wanted = Wanted(
@@ -133,8 +141,9 @@ class TowpathSide:
         return median(taken, {"runs": len(taken), "cpu_seconds": clock.spent()})
 
     async def burst(self) -> Measured:
-        """B4: all pushes as fast as they are accepted, until the last run is over; none may be missing and
-        none too many.
+        """B4: all pushes as fast as they are accepted, until the last run has ended.
+
+        Every push must have exactly one run.
         """
         pipeline = await self.running.register("burst", FORGE_IDS["burst"], "echo hi")
         clock = self._clock()
@@ -176,8 +185,9 @@ class TowpathSide:
         )
 
     async def loud(self) -> Measured:
-        """B5: a job that prints much, through the local supervisor; the log is then read back through the API
-        and proven.
+        """B5: a job with much output, run by the local supervisor.
+
+        Its log is then read from the API and verified.
         """
         await self.running.register("loud", FORGE_IDS["loud"], loud.command(LOUD_LINES))
         series, clock = self._series("loud"), self._clock()
@@ -199,8 +209,9 @@ class TowpathSide:
         return megabytes(LOUD_LINES * loud.LINE_BYTES, seconds, {"cpu_seconds": spent})
 
     async def files(self) -> Measured:
-        """B5_files: the same lines from a file that lies on disk, as a second attempt of the loud job that no
-        executor knows.
+        """B5_files: the same lines from a file on disk.
+
+        The file belongs to a second attempt of the loud job, which no executor knows.
         """
         job = await self.running.watch.one("stream_of_commit", self._series("loud").sha(0))
         pod = self.directory / "pod"
@@ -234,9 +245,9 @@ class TowpathSide:
         return int((await self.running.watch.one("waiting_deliveries"))["stored"])
 
     async def _decided(self, stored: int, seconds: float) -> float:
-        """Wait until every delivery has its outcome; how long that took.
+        """Wait until every delivery has its outcome, and return the seconds that this took.
 
-        Raises BenchError where fewer are stored than were accepted.
+        Raises BenchError if fewer deliveries are stored than were accepted.
         """
         started_at = time.perf_counter()
         decided = Wanted(
@@ -252,7 +263,7 @@ class TowpathSide:
         return round(time.perf_counter() - started_at, 3)
 
     async def _log_of(self, run_id: int) -> tuple[int, str]:
-        """What the API serves of the run's only log, proven."""
+        """Return the proof of the run's only log as the API serves it."""
         url = f"{self.running.stack.address()}/runs/{run_id}/logs?job=job&attempt=1&container=job"
         async with self.running.session.get(url, timeout=aiohttp.ClientTimeout(120)) as response:
             if response.status != 200:
@@ -271,6 +282,6 @@ class TowpathSide:
 
 @asynccontextmanager
 async def towpath(directory: Path, say: Callable[[str], None]) -> AsyncIterator[TowpathSide]:
-    """A fresh Towpath while the block lasts."""
+    """Run a new Towpath for the duration of the block."""
     async with running_towpath(directory, say) as running:
         yield TowpathSide(running, directory)

@@ -1,7 +1,7 @@
-"""A fresh Towpath as `make up` starts it, below the bench's own directory: durable servers, one process of
-each service, the local cluster.
+"""A new Towpath as `make up` starts it: durable servers, one process of each service, the local cluster.
 
-Users of it speak to the API; its tables are looked at for the clock alone.
+Its files are below the benchmark's directory. The benchmarks use its API and read its tables only to measure
+time.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ DATABASE = "towpath"
 
 @dataclass(frozen=True)
 class Running:
-    """A Towpath that runs, with an administrator's session at its API."""
+    """A running Towpath, with an administrator's session at its API."""
 
     stack: Stack
     secret: str
@@ -40,7 +40,7 @@ class Running:
         return self.stack.address() + "/webhooks/github"
 
     async def create(self, path: str, **body: object) -> int:
-        """POST to the API; the new object's id."""
+        """Send a POST to the API and return the new object's id."""
         async with self.session.post(self.stack.address() + path, json=body) as response:
             if response.status != 201:
                 raise BenchError(
@@ -52,7 +52,7 @@ class Running:
         return {service: self.stack.process(service) for service in SERVICES}
 
     def servers(self) -> dict[str, Process | None]:
-        """PostgreSQL and RabbitMQ; None for one that runs in a container."""
+        """Return PostgreSQL and RabbitMQ. None for a server that runs in a container."""
         place = self.stack.directory
         pid_files = {
             "postgres": place / "postgres" / "postgres.pid",
@@ -61,8 +61,9 @@ class Running:
         return {name: PidFile(path).read() for name, path in pid_files.items()}
 
     async def register(self, name: str, forge_id: int, command: str | None = None) -> int:
-        """The repository `bench/<name>`, and a pipeline of one step for it unless there is no command; the
-        pipeline's id, else 0.
+        """Create the repository `bench/<name>`, and a pipeline with one step if there is a command.
+
+        Return the pipeline's id, or 0 without a pipeline.
         """
         repository = f"bench/{name}"
         await self.create(
@@ -80,7 +81,7 @@ class Running:
 
 
 def pipeline(repository: str, command: str) -> str:
-    """One job of one step, without a checkout."""
+    """Return a pipeline with one job of one step, without a checkout."""
     lines = [
         "version: 1",
         f"repository: {repository}",
@@ -98,11 +99,12 @@ def pipeline(repository: str, command: str) -> str:
 
 @asynccontextmanager
 async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncIterator[Running]:
-    """A Towpath with nothing in it while the block lasts; none of its processes is left, and its data stays
-    to be looked at.
+    """Run an empty Towpath for the duration of the block.
+
+    No process is left afterwards. Its data stays for inspection.
     """
     place = directory / "towpath"
-    processes.stop(processes.of_stack(place), grace_seconds=10)  # of a run that was killed
+    processes.stop(processes.of_stack(place), grace_seconds=10)  # left by a killed benchmark
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     servers = servers_for_use(
@@ -128,7 +130,7 @@ async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncI
 
 
 async def _prepare(stack: Stack, servers: Servers) -> str:
-    """A migrated database and an administrator, whose token is answered."""
+    """Create a migrated database and an administrator, and return the administrator's token."""
     await create_database(servers.postgres.url("postgres"), DATABASE)
     await asyncio.to_thread(stack.run_module, "shared.migrate")
     printed = await asyncio.to_thread(stack.run_module, "services.gateway.bootstrap")

@@ -140,8 +140,9 @@ class Stack:
         self._send(service, replica, signal.SIGCONT)
 
     def stop_all(self) -> None:
-        """Stop every service at once, then the jobs that the local cluster has going, then whatever else
-        carries this stack's mark.
+        """Stop all services at once, then the local cluster's jobs, then the other processes of this stack.
+
+        They are found by this stack's mark in their environment.
         """
         names = self.running()
         processes.stop([process for process in map(self._read, names) if process], grace_seconds=STOP_SECONDS)
