@@ -33,7 +33,7 @@ from devstack.stack import CHECKOUT
 from shared.errors import Transient
 
 START_SECONDS = 300
-"""For the start of a system. Buildbot's first start installs it."""
+"""Limit for the start of a system. Buildbot's first start installs it."""
 
 WHOLE_SECONDS = 840
 """Figures that have not started or not ended by then have failed."""

@@ -32,7 +32,7 @@ def _towpath(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
     ] = False,
 ) -> None:
-    """What holds for all commands."""
+    """Handle the options of `towpath` itself."""
 
 
 def build() -> typer.Typer:

@@ -23,7 +23,7 @@ def is_placed(fault: Fault) -> bool:
 
 def render(faults: Iterable[Fault], text: str, filename: str) -> str:
     """Return one paragraph for each fault. All faults must have a position in `text`."""
-    # The API refuses every line separator of str.splitlines() at which YAML does not break a line.
+    # str.splitlines() also splits at separators that are not line breaks in YAML. The API refuses these.
     lines = text.removeprefix("\ufeff").splitlines()
     return "\n".join(_rendered(fault, lines, filename) for fault in faults)
 

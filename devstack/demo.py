@@ -25,10 +25,10 @@ from devstack.state import read_environment, write_private
 from devstack.up import Installation, Say, up
 
 RUN_SECONDS = 20
-"""From the webhook to the run's row. It takes tens of milliseconds on an idle machine."""
+"""Limit from the webhook to the run's row. It takes tens of milliseconds on an idle machine."""
 
 STREAM_SECONDS = 300
-"""For the whole run, which takes about a second."""
+"""Limit for the whole run, which takes about a second."""
 
 
 @dataclass(frozen=True)

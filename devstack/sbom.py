@@ -28,7 +28,7 @@ class DebianPackage:
     version: str
     architecture: str
     distribution: str
-    """For example `debian-12`."""
+    """The distribution and its version, such as `debian-12`."""
 
 
 def debian_packages(printed: str) -> list[DebianPackage]:

@@ -16,8 +16,10 @@ Failures:
   goes to the dead-letter queue.
 - A batch fails, but not with Transient: each of its messages is handled alone, so that one bad message does
   not affect the others.
+- The message's type is unknown to this release: the message is acknowledged, and reconcilers do its work.
 - The connection is lost: the broker delivers the unacknowledged messages again, and the consumer opens a new
   channel with backoff.
+- An operator deletes the queue or a binding: a check every 10 seconds declares it again.
 - The service stops: the consumer finishes the messages that its workers hold. Closing the channel returns the
   others.
 """
@@ -192,8 +194,7 @@ class Consumer:
     async def _settle(self, taken: list[AbstractIncomingMessage]) -> None:
         """Decode the messages and handle them.
 
-        Bodies that are not messages become dead letters. Messages of unknown types are acknowledged;
-        reconcilers do their work.
+        Bodies that are not messages become dead letters. Messages of unknown types are acknowledged.
         """
         known: list[tuple[AbstractIncomingMessage, Message]] = []
         for incoming in taken:

@@ -19,7 +19,7 @@ class _Message(BaseModel):
     must_route: ClassVar[bool] = True
     """True if a publish without any matching queue is an error.
 
-    False for messages that only open requests and live views use. These also check the tables periodically.
+    False for messages that only open requests and live views use. Those also check the tables periodically.
     """
     ids_field: ClassVar[str] = ""
     """The field that holds the message's ids, or empty.

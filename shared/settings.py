@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PLACEHOLDER = "CHANGE_ME"
-"""Marks a value that must be filled in in the files of a deployment."""
+"""Marks a value in the files of a deployment that an administrator must replace."""
 WELL_KNOWN_PASSWORDS = frozenset(
     {"admin", "changeme", "guest", "password", "postgres", "rabbitmq", "secret", "towpath"}
 )
@@ -67,11 +67,11 @@ class DatabaseSettings(Settings):
     database_url: SecretStr
     """postgresql://user:password@host:port/database"""
     database_pool_size: PositiveInt = 10
-    """Connections of each process. Five services with two replicas each stay at Postgres' default of 100."""
+    """Connections of each process. Four services with two replicas each stay below Postgres' limit of 100."""
     database_connect_seconds: PositiveFloat = 5
     """A new connection on a loaded machine takes well under one second."""
     database_acquire_seconds: PositiveFloat = 5
-    """How long a handler waits for a free connection before the database counts as unavailable."""
+    """The time a handler waits for a free connection before the database counts as unavailable."""
     database_command_seconds: PositiveFloat = 20
     """No statement of ours takes longer. A half-open connection is noticed after this time."""
     database_idle_transaction_seconds: PositiveFloat = 30
@@ -83,8 +83,8 @@ class DatabaseSettings(Settings):
     database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "auto"
     """`force_generic_plan` plans each statement once per connection.
 
-    It is for services whose best plans do not depend on the arguments. Planning took a fifth of Postgres'
-    work.
+    It is for services whose best plans do not depend on the arguments. Without it, planning took a fifth of
+    Postgres' work.
     """
 
 
@@ -115,7 +115,7 @@ class LogSettings(Settings):
 
 
 class CrashpointSettings(Settings):
-    """For tests only. See `shared.crashpoint`."""
+    """Settings for tests only. See `shared.crashpoint`."""
 
     crashpoint: str = Field(default="", pattern=r"^([a-z_.]+(:[1-9][0-9]*)?)?$")
     """`name:n` ends the process when it passes this point for the n-th time. An empty value never does."""
@@ -125,10 +125,10 @@ class ServiceSettings(DatabaseSettings, BusSettings, HttpSettings, LogSettings):
     """The settings that every service needs. Services add their own fields."""
 
     reconcile_seconds: PositiveFloat = Field(default=10, le=10)
-    """The interval of the reconcilers. This bound ensures that a wiped queue delays work by at most 30 s."""
+    """The interval of the reconcilers. The guarantee that a wiped queue costs at most 30 s depends on it."""
     reconcile_age_seconds: PositiveFloat = 5
     """Reconcilers leave younger rows to the message path."""
     shutdown_seconds: PositiveFloat = 20
-    """How long a service that is stopping may finish the work that it has begun."""
+    """The time in which a service that is stopping may finish the work that it has begun."""
     encryption_key_file: Path | None = None
     """A file with lines `id:base64` of 32-byte keys. The first key encrypts; all keys decrypt."""

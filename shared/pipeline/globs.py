@@ -37,7 +37,7 @@ class _Glob:
     length: int
     """The number of tokens."""
     literals: dict[str, int]
-    """For each character, the positions at which the pattern has this character."""
+    """The positions at which the pattern has each literal character."""
     sets: tuple[tuple[int, Accepts], ...]
     """Positions at which one of several characters may follow."""
     star: int

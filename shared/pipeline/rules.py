@@ -2,7 +2,7 @@
 
 Each rule reads a node and describes itself as JSON Schema, so that both stay consistent. Reading does not
 stop at the first problem. A value that cannot be read becomes None, and its problem is recorded with its
-position. None is safe for this, because no value of a pipeline may be null.
+position. This is unambiguous, because no value of a pipeline may be null.
 """
 
 import re

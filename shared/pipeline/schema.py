@@ -1,8 +1,8 @@
 """The grammar as JSON Schema, for editors and for the API's documentation.
 
-Every document that loads is valid. A document with an unknown or missing key, a wrong type or too many items
-is invalid and does not load. Rules between several values (a cycle, an unknown job) are checked only when it
-is loaded.
+Every document that `load` accepts is valid against the schema. A document with an unknown or missing key, a
+wrong type or too many items is refused by both. Rules between several values (a cycle, an unknown job) are
+checked only by `load`.
 """
 
 from shared.pipeline.grammar import PIPELINE
