@@ -1,8 +1,8 @@
 r"""Makes text from other people harmless for a terminal. Pure.
 
-Everybody who can push controls logs, branch names and commit messages. The colours of a log (SGR, `ESC [ …
-m`) are kept. All other control sequences, C0, C1 and DEL are removed, so they cannot move the cursor, set the
-title, write to the clipboard or hide text. Invisible characters that change how text is read (writing
+Everybody who can push controls logs, branch names and commit messages. The colours of a log (SGR sequences,
+`ESC[…m`) are kept. All other control sequences, C0, C1 and DEL are removed, so they cannot move the cursor,
+set the title, write to the clipboard or hide text. Invisible characters that change how text is read (writing
 direction, line separators, zero-width spaces, tags) are shown as escapes such as `\u202e`. Joiners are kept,
 because scripts and emoji need them.
 """

@@ -6,7 +6,7 @@ Each service process runs one relay. `shared.db.Store` stores the messages and h
    claim.
 2. After COMMIT, the store passes the rows to the relay of its process (`hand_over`).
 3. The relay publishes them at once, up to 256 rows concurrently. Rows that wait meanwhile are published next;
-   those with the same routing key become one message with the ids of all.
+   those with the same routing key and an `ids_field` become one message with the ids of all.
 4. Every 0.25 s the relay marks confirmed rows as sent. Rows that were sent over an hour ago are deleted.
 
 Failures:
