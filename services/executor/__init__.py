@@ -1,1 +1,1 @@
-"""The executor: runs attempts on one cluster and says what became of them."""
+"""The executor: runs attempts on one named cluster and decides their verdicts."""

@@ -1,7 +1,7 @@
-"""The executor: runs attempts on one named cluster and says what became of them.
+"""The executor: runs attempts on one named cluster and decides their verdicts.
 
-It is the only writer of attempts and attempt_transitions. It may be killed at any moment and run in several
-replicas; jobs go on without it.
+It is the only writer of `attempts` and `attempt_transitions`. It may run in several replicas, and each may be
+killed at any moment: jobs continue without it.
 """
 
 import asyncio

@@ -1,9 +1,7 @@
-"""The life of attempts on one cluster: started, followed, stopped, removed.
+"""The operations on attempts of one cluster: start, follow, stop and remove.
 
-Messages and reconcilers call the same functions.
-
-Everything may be repeated, late, and by several executors at once: rows are changed by compare-and-set, the
-cluster adopts what is there.
+Message handlers and reconcilers call the same functions. Every call may be repeated, arrive late, and run in
+several executors at once: rows change by compare-and-set, and the cluster adopts objects that already exist.
 """
 
 import asyncio
@@ -29,7 +27,7 @@ T = TypeVar("T")
 
 
 class Attempts:
-    """What can be done with attempts. Safe for concurrent use."""
+    """The operations on attempts. Safe for concurrent use."""
 
     def __init__(
         self,
@@ -59,8 +57,10 @@ class Attempts:
         self.remove, self.sweep = removing.remove, removing.sweep
 
     async def stop(self, wanted: Sequence[Wanted]) -> None:
-        """Ends attempts whose stop was asked for: at once where nothing may have run, else by asking their
-        pods.
+        """Stop attempts whose stop was requested.
+
+        An attempt without a claim finishes at once, because its user code cannot have started. The pod of a
+        claimed attempt is asked to end.
         """
         stopping, over = await self._ledger.stop(wanted)
         await asyncio.gather(
@@ -74,7 +74,7 @@ class Attempts:
 
 
 class Watching:
-    """Turns what happens in the cluster into claims and verdicts."""
+    """The task that handles changes in the cluster: it claims new pods and stores verdicts."""
 
     name = "watching"
     wait_seconds = 0.5
@@ -97,10 +97,11 @@ class Watching:
 
 
 async def each_its_own(do: Callable[[list[T]], Awaitable[int | None]], them: Sequence[T]) -> int:
-    """Does it for all at once, and where that fails, which the database or the cluster is not to blame for,
-    for each alone: one bad row harms itself only.
+    """Call `do` once with all items; if that fails, call it for each item alone.
 
-    Raises Transient.
+    This way a bad row affects only itself: its exception is logged. Returns the sum of the results.
+
+    Raises Transient if the database or the cluster is unavailable.
     """
     if not them:
         return 0

@@ -1,11 +1,11 @@
-"""How exactly one commit comes into a workspace, by git without a shell.
+"""Checks out exactly one commit into a workspace, by running git without a shell.
 
-Who runs git, and as whom, is handed in.
+The caller passes the function that runs git, and so decides as which user git runs.
 
-Credentials exist only in the environment of git's own processes. What a server or a repository says never
+Credentials exist only in the environment of git's own processes. Text from a server or a repository never
 becomes an option or a command: revisions are hexadecimal, a ref must look like one, hooks and submodules are
-off, and git speaks only the protocols that were allowed. Processes that clone start with this module, so it
-asks for little of the standard library and nothing else.
+off, and git uses only the allowed protocols. Processes that clone start with this module, so it imports only
+a small part of the standard library.
 """
 
 import base64
@@ -30,31 +30,33 @@ _SETTINGS = {
 
 Sink = Callable[[bytes], object]
 Git = Callable[[Sequence[str], Mapping[str, str], Sink], int]
-"""Runs git in the workspace with these arguments, and these variables beside PATH and HOME; its output, of
-both kinds, goes to the sink. Returns its exit code. Raises GaveUp when it was ended before its time.
+"""Runs git in the workspace with these arguments and variables. The caller adds PATH and HOME.
+
+All output, of stdout and stderr, goes to the sink. Returns git's exit code. Raises GaveUp if git was ended
+early.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Which commit, and from where. `sha` and `merge_sha` are hexadecimal, else nothing is fetched."""
+    """The commit, and its source. `sha` and `merge_sha` must be hexadecimal, else they are not fetched."""
 
     url: str
     sha: str
     ref: str | None
     merge_sha: str | None
-    """Built instead where `sha` is among its parents."""
+    """Built instead of `sha` if `sha` is one of its parents."""
     depth: int
-    """0: all of the history."""
+    """Number of commits to fetch; 0 fetches the whole history."""
     token: str | None = field(repr=False)
     protocols: str
-    """What git may speak, as in GIT_ALLOW_PROTOCOL: https:file"""
+    """The protocols that git may use, in the format of GIT_ALLOW_PROTOCOL, such as https:file."""
     tags: bool = False
-    """Whether all tags are fetched too. Otherwise only the tag that `ref` names is."""
+    """True to fetch all tags. Otherwise only the tag that `ref` names is fetched."""
 
 
 class GaveUp(Exception):
-    """A git command that had to work did not."""
+    """A git command that had to succeed failed, was stopped, or ran out of time."""
 
     def __init__(self, exit_code: int, *, stopped: bool = False, timed_out: bool = False) -> None:
         super().__init__(exit_code)
@@ -64,28 +66,29 @@ class GaveUp(Exception):
 
 
 class Checkout:
-    """One checkout, run once. `complaint` says what git said last."""
+    """One checkout, run once. `complaint` is git's last error message."""
 
     def __init__(self, commit: Commit, git: Git, log: Sink) -> None:
         self._commit = commit
         self._run_git = git
         self._write = log
-        self._tail = b""  # of what the last command said
+        self._tail = b""  # the end of the last command's output
 
     def run(self) -> None:
-        """Into a repository that `make_repository` made. Raises GaveUp."""
+        """Check out the commit into a repository that `make_repository` created. Raises GaveUp."""
         self._must("checkout", "--quiet", "--force", "--detach", self._fetch())
 
     @property
     def complaint(self) -> str:
-        """Git's first fatal line: those behind it are advice."""
+        """Return git's first fatal line; the lines after it are advice."""
         lines = [line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()]
         fatal = [line for line in lines if line.startswith("fatal: ")]
         return (fatal or lines[-1:] or ["git ended without a word"])[0][:500]
 
     def _fetch(self) -> str:
-        """The commit to build: the merge of a pull request only where it merges the very head of the
-        event.
+        """Fetch and return the commit to build.
+
+        The merge commit of a pull request is built only if it merges exactly the event's head commit.
         """
         commit = self._commit
         if commit.merge_sha is not None and self._fetch_revision(commit.merge_sha) == 0:
@@ -107,7 +110,7 @@ class Checkout:
     def _fetch_tag(self, ref: str) -> bool:
         """Fetch the tag under its name, so that `git describe` finds it, and with it the commit.
 
-        Returns False, and keeps no tag, where the server has none of this name or it names another commit.
+        Returns False and keeps no tag if the server has no such tag or the tag names another commit.
         """
         exit_code = self._fetch_from_server(f"+{ref}:{ref}", depth=self._commit.depth)
         if exit_code != 0:
@@ -136,7 +139,7 @@ class Checkout:
         return self._git(self._log, "fetch", *options, "--end-of-options", self._commit.url, wanted)
 
     def _parents(self, revision: str) -> list[str]:
-        """From the raw object: what a shallow repository shows as parents are those it has."""
+        """Return the parents from the raw object: in a shallow repository, git shows only those it has."""
         raw = bytearray()
         exit_code = self._git(raw.extend, "cat-file", "commit", revision)
         if exit_code != 0:
@@ -162,9 +165,9 @@ class Checkout:
 
 
 def make_repository(workspace: Path, commit: Commit) -> None:
-    """What `git init` and `git remote add` would make in an empty folder, without two processes.
+    """Create the files that `git init` and `git remote add` would create in an empty folder.
 
-    A URL is written as a quoted value.
+    This saves two processes. The URL is written as a quoted value.
     """
     git = workspace / ".git"
     quoted = commit.url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
@@ -184,9 +187,10 @@ def make_repository(workspace: Path, commit: Commit) -> None:
 
 
 def _variables(commit: Commit, *, secret: bool) -> dict[str, str]:
-    """Of a git process.
+    """Return the environment variables of a git process.
 
-    The token is bound to the server of the clone URL, and goes nowhere else: with it, redirects are refused.
+    The token is bound to the server of the clone URL. With a token, redirects are refused, so that it goes
+    nowhere else.
     """
     settings = dict(_SETTINGS)
     if secret and commit.token is not None:

@@ -1,12 +1,12 @@
-"""The program of the container `clone`: fetches exactly one commit into an attempt's workspace, as its order
-says, and ends.
+"""The program of the container `clone`: fetches exactly one commit into an attempt's workspace and exits.
 
     python -m services.executor.clone FILE
 
-Its order, credentials and all, is a JSON file that no other container sees. Git's words go to stdout; why it
-failed goes, as a sentence, to the file that a kubelet reads. It needs no home, no user's name and no place to
-write but the workspace. Where user code has begun it touches nothing: what lies there is not to be trusted
-with credentials. It waits for the start of a pod, so it imports little.
+FILE is the order as JSON, including credentials; no other container can read it. Git's output goes to stdout.
+If the clone fails, one sentence with the reason goes to the termination file, which the kubelet reads. The
+program needs no home folder, no user name, and no writable folder except the workspace. If user code has
+already started, it changes nothing and fails, because the workspace is then not trusted with credentials. The
+pod's start waits for this program, so it imports few modules.
 """
 
 import os
@@ -34,9 +34,9 @@ def main() -> int:
 
 
 def clone(order: Order) -> tuple[int, str]:
-    """The program's exit code, and the sentence that says why where it failed.
+    """Run the clone. Return the exit code and, on failure, a sentence with the reason.
 
-    All that it says stands in the log too.
+    The sentence is also written to the log.
     """
     if os.path.lexists(order.started):
         return _failed(STARTED_CODE, "The job has begun: its workspace is not cloned a second time.")
@@ -68,7 +68,7 @@ def _failed(exit_code: int, failure: str) -> tuple[int, str]:
 
 
 class _Git:
-    """Runs git in a workspace. Whatever ends this, its processes end with it."""
+    """Runs git in a workspace. If the call is interrupted, all processes of git are killed."""
 
     def __init__(self, workspace: str) -> None:
         self._workspace = workspace
@@ -88,8 +88,9 @@ class _Git:
         return exit_code if exit_code >= 0 else 128 - exit_code
 
     def _started(self, arguments: Sequence[str], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-        """Until the caller lets them through, no signal ends this program: one that came while git is being
-        started would leave it behind.
+        """Start git. Returns with the signals that end this program blocked; the caller unblocks them.
+
+        A signal that ended this program while git starts would leave git running.
         """
         own = {"PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null"}
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
@@ -109,7 +110,7 @@ class _Git:
 
 
 def _make_workspace(workspace: Path, commit: Commit) -> None:
-    """Another try, before this one, may have left something there."""
+    """Create the repository, after removing what an earlier try may have left there."""
     if workspace.is_symlink():
         workspace.unlink()
     elif workspace.exists():

@@ -1,4 +1,4 @@
-"""What the program of the container `clone` is told, once, in a file that only it can see. Pure."""
+"""The order for the program of the container `clone`: a file that only this container can read. Pure."""
 
 import json
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from services.executor.checkout import Commit
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A commit, and where everything is."""
+    """A commit to clone, and the paths and the time limit of the clone."""
 
     commit: Commit
     workspace: str
-    """Made anew."""
+    """The folder to clone into. The clone removes what an earlier try left there."""
     started: str
-    """A folder whose existence says that user code has begun."""
+    """A folder whose existence means that user code has started."""
     termination: str
     seconds: float
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
-        """What `encode` wrote."""
+        """Return the order that `encode` wrote."""
         values = json.loads(data)
         return cls(**{**values, "commit": Commit(**values["commit"])})
 

@@ -1,8 +1,8 @@
-"""What the executor asks of a cluster, and the values they exchange.
+"""The interface that every cluster backend implements, and the values that it exchanges with the executor.
 
-A cluster keeps attempts as pods that begin gated: user code of a pod runs only after `release`. Everything
-here may be repeated, by several executors at once, and after a crash at any place; the cluster's own objects
-are the memory. No answer is never an answer: what can't be asked raises Transient.
+A cluster runs each attempt as a pod that starts gated: its user code starts only after `release`. Every call
+may be repeated, by several executors at once and after a crash at any point; the only state is in the
+cluster's own objects. A missing answer is never interpreted: a call that gets no answer raises Transient.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,15 +16,15 @@ from shared.statuses import Reason, WaitingFor
 
 
 class NameTaken(Exception):
-    """An object with the attempt's name is not the attempt's: its creation token is another."""
+    """An object with the attempt's name has another creation token, so it does not belong to the attempt."""
 
 
 class Refused(Exception):
-    """This cluster will never run such a job; the text says why, for people."""
+    """This cluster will never run such a job. The text gives users the reason."""
 
 
 class MustWait(Exception):
-    """The cluster takes nothing more for the moment; nothing was made."""
+    """The cluster accepts no more objects at the moment. The attempt has to wait."""
 
     def __init__(self, waiting: "Waiting") -> None:
         super().__init__(waiting.message)
@@ -33,17 +33,17 @@ class MustWait(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why user code has not begun, in the cluster's own words. `what` None: it is being started."""
+    """The reason why user code has not started, in the cluster's words. `what` is None during startup."""
 
     what: WaitingFor | None
     message: str
     seconds: float = field(default=0.0, compare=False)
-    """For how long at least it has waited for just this."""
+    """Lower bound of how long the attempt has waited for exactly this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What the cluster itself says ended a pod, or keeps it from ever beginning."""
+    """The cluster's own reason why a pod ended, or why a pod can never start."""
 
     reason: Reason
     message: str
@@ -54,71 +54,71 @@ OUT_OF_MEMORY = Cause(Reason.OOM_KILLED, "The job used more memory than it was g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
-    """Exactly one commit, from the clone URL that was registered. `sha` and `merge_sha` are hexadecimal."""
+    """Exactly one commit, from the registered clone URL. `sha` and `merge_sha` are hexadecimal."""
 
     url: str
     sha: str
     ref: str | None
-    """Where the commit was seen, for servers that give out no commit by its SHA; starts with refs/."""
+    """The ref that had the commit, for servers that do not serve commits by SHA; starts with `refs/`."""
     merge_sha: str | None
-    """Built instead where `sha` is among its parents."""
+    """Built instead of `sha` if `sha` is one of its parents."""
     depth: int
     token: str | None = field(default=None, repr=False)
     tags: bool = False
-    """Whether all tags are fetched too."""
+    """True to fetch all tags too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSpec:
-    """All that a cluster needs to run an attempt."""
+    """Everything that a cluster needs to run an attempt."""
 
     name: str
-    """`tp-<installation>-<attempt id>`, of every object made for it."""
+    """The name of every object that is created for the attempt: `tp-<installation>-<attempt id>`."""
     attempt_id: int
     job_id: int
     run_id: int
     creation_token: str = field(repr=False)
     job: Job
     environment: Mapping[str, str] = field(repr=False)
-    """What user code sees, beside HOME and PATH, which are the cluster's."""
+    """Variables that user code sees, in addition to HOME and PATH, which the cluster provides."""
     clone: Clone | None
     trusted: bool
-    """False: what runs may come from somebody who may not write to the repository."""
+    """False if the code may come from a person without write access to the repository."""
     run_seconds_left: float
-    """Of the run's own time limit, counted from now."""
+    """Seconds left of the run's own time limit, counted from now."""
 
 
 class Phase(StrEnum):
     GATED = "gated"
-    """Waits for its release; has run nothing."""
+    """The pod waits for its release and has run nothing."""
     RELEASED = "released"
     ENDED = "ended"
     LOST = "lost"
-    """Is there no more, or its supervisor is not, and nothing says how it ended.
+    """The pod or its supervisor is gone, and nothing shows how it ended.
 
-    None of its processes lives.
+    None of its processes is alive.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodEnd:
-    """How a pod ended, from its supervisor or kubelet."""
+    """The end of a pod, as its supervisor or kubelet reports it."""
 
     exit_code: int | None = None
-    """Of the container `job`; None: it never began."""
+    """Exit code of the container `job`; None if it never started."""
     started_at: datetime | None = None
-    """When user code began."""
+    """The time at which user code started."""
     finished_at: datetime | None = None
     stopped: bool = False
-    """By `stop`, before it had ended by itself."""
+    """True if `stop` ended the pod before it had ended by itself."""
     time_limit: Literal["job", "run"] | None = None
-    """The limit that ended it."""
+    """The time limit that ended the pod."""
     clone_failure: str | None = None
     cause: Cause | None = None
     fault: str | None = None
-    """Why its supervisor could not run it."""
+    """The error that kept the supervisor from running the pod."""
     termination: str = ""
-    """The step driver's facts; for display only."""
+    """The contents of the step driver's termination file; for display only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,99 +126,104 @@ class Pod:
     uid: str
     phase: Phase
     end: PodEnd | None = None
-    """With ENDED only."""
+    """Set only in phase ENDED."""
     lingers: bool = False
-    """With ENDED: nobody can say that its processes are gone, for its node does not answer."""
+    """True if, in phase ENDED, its processes may still be alive because its node does not answer."""
     started_at: datetime | None = None
-    """When user code began; told by clusters that do not keep a job's time limit to the end themselves."""
+    """The time at which user code started. Set by clusters that rely on the executor for time limits."""
     waiting: Waiting | None = None
-    """With RELEASED, while user code waits to begin and nothing that comes before it is running."""
+    """Set in phase RELEASED while user code waits to start and no earlier container is at work."""
     obstacle: Cause | None = None
-    """With RELEASED: why user code will never begin. The pod is to be abandoned for it."""
+    """The cause for which the pod has to be abandoned: user code can never start, or its node is lost.
+
+    Set only in phase RELEASED.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A fresh look at the objects of one attempt."""
+    """The objects of one attempt, as the cluster showed them at one moment."""
 
     name: str
     attempt_id: int
     object_uid: str
     creation_token: str = field(repr=False)
     pods: tuple[Pod, ...]
-    """The oldest first; none where the cluster has not made one yet."""
+    """Oldest first; empty if the cluster has not created a pod yet."""
     log_location: str
-    """Of the first pod."""
+    """The location of the first pod's logs."""
     containers: tuple[str, ...]
-    """Whose logs are kept, in order."""
+    """The containers whose logs are kept, in order."""
     waiting: Waiting | None = None
-    """Why there is no pod yet."""
+    """The reason why there is no pod yet."""
     refusal: str | None = None
-    """Why there never will be one."""
+    """The reason why there will never be a pod."""
     warnings: tuple[str, ...] = ()
-    """For people, about how the job runs here: one line each."""
+    """Warnings for users about how the job runs on this cluster: one line each."""
 
 
 class Cluster(Protocol):
-    """One named cluster, seen through one installation's objects; others' objects are never shown and never
-    touched.
+    """One named cluster, limited to the objects of one installation.
+
+    Objects of other installations are never returned and never changed.
     """
 
     async def create(self, spec: AttemptSpec) -> Observation:
-        """Make the attempt's objects, its pod gated; or adopt those that are there with the same creation
-        token. Call it only while nobody holds the claim: a pod that ended without ever having been released
-        is made anew. Where the pod is not there yet, `changed` tells when it is.
+        """Create the attempt's objects with a gated pod, or adopt objects with the same creation token.
 
-        Raises NameTaken, Refused, MustWait, Transient.
+        Call it only while the attempt has no claim: a pod that ended without a release is replaced. If the
+        pod does not exist yet, `changed` reports it later.
+
+        Raises NameTaken, Refused, MustWait or Transient.
         """
 
     async def observe(self, names: Collection[str]) -> dict[str, Observation]:
-        """What is there of these attempts; one that is missing has no objects.
+        """Return the current objects of these attempts. An attempt that is missing has no objects.
 
-        The end of every pod shown will come up in `changed`. Raises Transient.
+        `changed` will report the end of every pod in the result. Raises Transient.
         """
 
     async def known(self, names: Collection[str]) -> dict[str, Observation]:
-        """What this process has been told of these attempts already.
+        """Return the objects of these attempts that this process already knows about.
 
-        It may be old, and says nothing of those that are missing: to claim by, not to judge.
+        The result may be old, and a missing attempt may have objects. It is good enough for a claim, but not
+        for a verdict.
         """
 
     async def everything(self) -> list[Observation]:
-        """All of this installation's objects. Raises Transient."""
+        """Return all objects of this installation. Raises Transient."""
 
     async def release(self, name: str, pod_uid: str) -> None:
-        """Open the gate of this pod and no other.
+        """Open the gate of this pod and of no other.
 
-        Call it after the claim has committed. A pod that is gone or has ended is left alone. Raises
+        Call it only after the claim has committed. Does nothing if the pod is gone or has ended. Raises
         Transient.
         """
 
     async def stop(self, name: str, pod_uid: str) -> None:
-        """Ask the pod to end: SIGTERM, the grace period, SIGKILL.
+        """Ask the pod to end: SIGTERM, and after the grace period SIGKILL.
 
-        Returns at once; the end comes up in `changed`. Raises Transient.
+        Returns at once; `changed` reports the end. Raises Transient.
         """
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
-        """End a pod for this cause, which its end will tell.
+        """End the pod for this cause, which its `PodEnd` then reports.
 
-        Where a fresh look shows that user code has begun, or that the pod has ended, nothing happens.
-
-        Raises Transient.
+        Does nothing if a fresh observation shows that user code has started on a node that answers, or that
+        the pod has ended. Raises Transient.
         """
 
     async def drop_workspace(self, name: str, object_uid: str) -> None:
-        """The verdict is stored: what only user code needed may go. Logs stay."""
+        """Delete what only user code needed. Called once the verdict is stored. Logs are kept."""
 
     async def remove(self, name: str, object_uid: str) -> None:
-        """Remove the attempt's objects, logs and all; processes are killed first.
+        """Kill the attempt's processes, then remove its objects, including logs.
 
-        Objects of that name with another uid are left alone. Raises Transient.
+        Does nothing if the object with this name has another uid. Raises Transient.
         """
 
     async def changed(self) -> frozenset[int]:
-        """Waits until something happened; the attempts it happened to.
+        """Wait until something has happened, and return the attempts that it affects.
 
-        It only wakes: truth is a fresh `observe`. For one reader.
+        The result is only a reason to call `observe`. Only one task may call this function.
         """

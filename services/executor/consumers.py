@@ -1,6 +1,6 @@
-"""The executor's message handlers.
+"""The executor's message handler.
 
-All may be called twice, late, out of order, and for many messages at once.
+It may be called twice, late and out of order, and each call handles a batch of messages.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from services.executor.attempts import Attempts
 from shared.messages import AttemptCancelRequested, AttemptReady, LogSealed
 
 _STARTS_AT_ONCE = 16
-"""The first of many is not to wait for the last."""
+"""Attempts started together. A small number keeps the first of many from waiting for the last."""
 
 
 class Consumers:
@@ -19,7 +19,7 @@ class Consumers:
     async def on_messages(
         self, messages: Sequence[AttemptReady | AttemptCancelRequested | LogSealed]
     ) -> None:
-        """Stops come first, so that what is to be stopped need not be started."""
+        """Handle stops first, so that an attempt to be stopped is not started; then starts, then removals."""
         stops = sorted(
             {
                 job

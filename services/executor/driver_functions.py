@@ -1,4 +1,4 @@
-"""The shell functions of the step driver, in POSIX `sh`. `step_driver` says what they do together.
+"""The shell functions of the step driver, in POSIX `sh`. `step_driver` describes how they work together.
 
 They read variables that `step_driver` sets before them, and call functions that it writes for each job:
 `towpath_environment`, `towpath_script_<index>` and `towpath_step_<index>`.

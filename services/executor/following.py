@@ -1,8 +1,7 @@
-"""What happens to attempts in the cluster, followed: pods that come are claimed and released, pods that are
-held up are given up in time, ends become verdicts.
+"""Handles changes of attempts in the cluster: claims new pods, abandons stuck ones, and stores verdicts.
 
-Messages from the cluster and reconcilers call the same functions; a look at the cluster counts, never the
-message.
+Notifications from the cluster and reconcilers call the same functions. Decisions use an observation of the
+cluster, never the content of a notification.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ from shared.crashpoint import crashpoint
 
 
 class Following:
-    """Safe for concurrent use, by several processes."""
+    """Follows attempts. Safe for concurrent use, by several processes."""
 
     def __init__(
         self,
@@ -27,8 +26,9 @@ class Following:
         limits: StartLimits,
         release_again_seconds: float,
     ) -> None:
-        """`release_again_seconds`: how long after its claim a pod that is still gated was forgotten, and not
-        just claimed by somebody else.
+        """`release_again_seconds`: age of a claim after which a pod that is still gated is released again.
+
+        The executor that won a younger claim may still be about to release the pod.
         """
         self._ledger = ledger
         self._cluster = cluster
@@ -37,9 +37,7 @@ class Following:
         self._release_again_seconds = release_again_seconds
 
     async def follow(self, attempts: Collection[int]) -> int:
-        """Looks at these attempts in the cluster and does what follows from it; for how many something
-        did.
-        """
+        """Check these attempts in the cluster and act on the result. Returns how many needed an action."""
         if not attempts:
             return 0
         async with self._ledger.store.reading() as work:
@@ -79,9 +77,9 @@ class Following:
         )
 
     async def look_after(self, claims: Mapping[int, str]) -> int:
-        """Follows those of these claimed attempts that do not just run; for how many something was done.
+        """Follow those of these claimed attempts that are not simply running. Returns how many did something.
 
-        Attempts with the pods that hold their claims.
+        `claims` maps each attempt to the pod that holds its claim.
         """
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in claims])
         return await self.follow(
@@ -93,7 +91,7 @@ class Following:
         )
 
     async def end_overlong(self, running: Mapping[int, Running]) -> int:
-        """Stops jobs that are past their time limit, where nobody nearer to them has; how many."""
+        """Stop jobs that still run after their time limit, which their pods should enforce. Returns how many."""
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in running])
         over = [
             look
@@ -106,7 +104,7 @@ class Following:
         return len(over)
 
     async def _tend(self, held_up: Collection[tuple[UnderWay, Pod]]) -> int:
-        """Pods that have not ended: how many were released or given up."""
+        """Handle pods that have not ended. Returns how many were released again or abandoned."""
         forgotten = {
             row.attempt_id: pod.uid
             for row, pod in held_up

@@ -1,4 +1,4 @@
-"""What is written about attempts, each time with the messages that go with it in one transaction."""
+"""Database writes about attempts. Each transaction also stores the messages that announce its changes."""
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -21,14 +21,14 @@ _verdicts = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which cluster, of which installation."""
+    """A cluster's name and the installation whose attempts it runs."""
 
     cluster_name: str
     installation: str
 
 
 class Ledger:
-    """The rows of attempts on one cluster. Everything may be repeated; what was written before stays."""
+    """The rows of attempts on one cluster. Every call may be repeated; it does not overwrite earlier results."""
 
     def __init__(self, store: ExecutorStore, place: Place) -> None:
         self.store = store
@@ -39,7 +39,7 @@ class Ledger:
         return name_of(self.installation, attempt_id)
 
     async def insert(self, wanted: Sequence[Wanted]) -> list[Candidate]:
-        """Makes the rows that are not there yet; those that are under way."""
+        """Insert the rows that do not exist yet, and return the attempts that are not finished."""
         async with self.store.transaction() as work:
             over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
             if over:
@@ -49,8 +49,10 @@ class Ledger:
     async def claim(
         self, made: Sequence[Observation], judged: Sequence[Judged]
     ) -> tuple[dict[int, str], list[int]]:
-        """Claims for the first pods of these, verdicts for others: the attempts that won, each with its pod,
-        and those that are finished.
+        """Claim the first pods of `made` and store the verdicts `judged` in one transaction.
+
+        Returns the attempts that won their claim, each with its pod's uid, and the attempts that are now
+        finished.
         """
         if not made and not judged:
             return {}, []
@@ -68,12 +70,13 @@ class Ledger:
         return {look.attempt_id: look.pods[0].uid for look in made if look.attempt_id in won}, finished
 
     async def finish(self, judged: Sequence[Judged]) -> list[int]:
-        """Those whose verdict this is."""
+        """Store verdicts and return the attempts that they finished."""
         return (await self.claim([], judged))[1]
 
     async def stop(self, wanted: Sequence[Wanted]) -> tuple[list[Stopping], list[int]]:
-        """From here on none of these is claimed: those whose pods are to be stopped, and those that are over
-        with this.
+        """Record that these attempts must stop; after the commit none of them can be claimed.
+
+        Returns the claimed attempts, whose pods have to be stopped, and the attempts that this call finished.
         """
         async with self.store.transaction() as work:
             over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
@@ -90,13 +93,13 @@ class Ledger:
         return [one for one in stopping if one.pod_uid is not None], over
 
     async def note_created(self, made: Collection[Observation]) -> None:
-        """All that these need is in the cluster, but for a pod."""
+        """Record that the objects of these attempts are in the cluster. Only the pod may be missing."""
         if made:
             async with self.store.reading() as work:
                 await work.note_created(made)
 
     async def note_waiting(self, waiting: Mapping[int, Waiting | None]) -> None:
-        """What these wait for; written only where it has changed."""
+        """Record what these attempts wait for. A row is written only if the value has changed."""
         if waiting:
             async with self.store.reading() as work:
                 await work.note_waiting(waiting)

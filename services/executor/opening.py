@@ -1,4 +1,4 @@
-"""The cluster that this executor serves."""
+"""Opens the backend of the cluster that this executor serves."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,10 @@ from services.executor.settings import ExecutorSettings
 
 @asynccontextmanager
 async def open_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[Cluster]:
-    """As the settings want it. Raises SandboxUnusable, FolderTaken, ClusterUnusable."""
+    """Open the backend that the settings select.
+
+    Raises SandboxUnusable, FolderTaken or ClusterUnusable if it cannot be used.
+    """
     if settings.backend == "local":
         async with open_local_cluster(settings, installation) as local:
             yield local

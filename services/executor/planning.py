@@ -1,6 +1,6 @@
-"""What an attempt is to run: from the rows that say it to the order for a cluster.
+"""Builds the specification of an attempt for the cluster from the stored rows.
 
-Pure, but for the key that opens the clone token, which is handed in.
+Pure, except that the caller passes the function that decrypts the clone token.
 """
 
 from collections.abc import Callable
@@ -19,22 +19,22 @@ OpenToken = Callable[[bytes, int], str]
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The attempt before, whose pod was claimed and whose objects may be there."""
+    """The previous attempt of the job, whose pod was claimed and whose objects may still exist."""
 
     attempt_id: int
     pod_uid: str
     claimed_seconds: float
-    """Since its claim."""
+    """Seconds since its claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An attempt that is to start, with all that was stored about it."""
+    """An attempt to start, with everything that is stored about it."""
 
     attempt_id: int
     creation_token: str = field(repr=False)
     claimed_by: str | None
-    """The uid of the pod that holds the claim."""
+    """The uid of the pod that holds the claim; None before a claim."""
     execution: Execution
     job_id: int
     job: Job
@@ -48,7 +48,7 @@ class Candidate:
 
 
 def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> AttemptSpec | Verdict:
-    """The order for the cluster, or the verdict where the attempt can't begin."""
+    """Return the specification for the cluster, or a verdict if the attempt cannot start."""
     if candidate.run_seconds_left <= 0:
         return Verdict(
             outcome=Status.FAILED,
@@ -82,12 +82,12 @@ def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> Atte
 
 
 def name_of(installation: str, attempt_id: int) -> str:
-    """Of every object made for an attempt."""
+    """Return the name of every object that is created for an attempt."""
     return f"tp-{installation}-{attempt_id}"
 
 
 def refused(message: str) -> Verdict:
-    """The cluster will never run this job."""
+    """Return the verdict of a job that the cluster will never run."""
     return _invalid(message)
 
 

@@ -1,7 +1,7 @@
-"""What messages did not finish: each check reads tables and cluster anew and calls what the message path
-calls.
+"""The executor's reconciler: finishes the work that messages did not finish.
 
-No verdict comes from a row's age alone: being old is only a reason to look at the cluster.
+Each check reads the tables and the cluster again and calls the same functions as the message handler. A row's
+age alone never causes a verdict: it is only a reason to check the cluster.
 """
 
 from services.executor.attempts import Attempts, each_its_own
@@ -13,7 +13,7 @@ _STARTS_A_LOOK = 200
 
 
 class Looks:
-    """The executor's checks. Each returns how many attempts it did something for."""
+    """The executor's checks. Each returns the number of attempts for which it did something."""
 
     def __init__(self, store: ExecutorStore, attempts: Attempts, settings: ExecutorSettings) -> None:
         self._store = store
@@ -53,14 +53,21 @@ class Looks:
         )
 
     async def starts_past_limit(self) -> int:
-        """Only those that were past it at the look before too: after an outage each has its chance first."""
+        """Give up attempts that the previous check also found past their limit.
+
+        After an outage, each attempt thus has another chance to start.
+        """
         async with self._store.reading() as work:
             overdue = await work.overdue_starts(self._cluster, self._start_seconds)
         still, self._overdue = overdue.keys() & self._overdue, set(overdue)
         return await self._attempts.give_up([overdue[attempt] for attempt in still])
 
     async def claimed_attempts(self) -> int:
-        """Also makes the ends of all of them known to this process, whoever started them."""
+        """Follow all claimed attempts.
+
+        The observation also makes this process learn of the end of every pod, including pods that another
+        process started.
+        """
         async with self._store.reading() as work:
             claims = await work.claimed(self._cluster, 0)
         return await each_its_own(lambda some: self._attempts.look_after(dict(some)), list(claims.items()))

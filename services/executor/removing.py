@@ -1,4 +1,4 @@
-"""What is left of attempts in the cluster goes when nobody needs it any more."""
+"""Removes the objects of attempts from the cluster when they are no longer needed."""
 
 import asyncio
 from collections.abc import Collection
@@ -13,16 +13,16 @@ _log = structlog.get_logger()
 
 
 class Removing:
-    """Safe for concurrent use."""
+    """Removes objects. Safe for concurrent use."""
 
     def __init__(self, ledger: Ledger, cluster: Cluster) -> None:
         self._ledger = ledger
         self._cluster = cluster
 
     async def remove(self, attempts: Collection[int] | None) -> int:
-        """Removes the objects of those that are finished and whose logs are sealed; how many.
+        """Remove the objects of finished attempts whose logs are sealed. Returns how many attempts.
 
-        None: of all such.
+        None selects all such attempts.
         """
         if attempts is not None and not attempts:
             return 0
@@ -43,17 +43,17 @@ class Removing:
         }
         crashpoint("executor.removed_not_marked")
         async with self._ledger.store.reading() as work:
-            await work.mark_removed(
-                [attempt for attempt in gone if attempt not in failed]
-            )  # one that can't be removed yet holds up no other
+            # An attempt whose removal failed does not delay the others.
+            await work.mark_removed([attempt for attempt in gone if attempt not in failed])
         for answer in failed.values():
             raise answer
         return len(gone)
 
     async def sweep(self) -> int:
-        """Removes objects that no attempt needs; how many.
+        """Remove objects that no attempt needs. Returns how many.
 
-        The cluster is read first: every object's row was committed before it was made.
+        The cluster is read before the table. The row of every object was committed before the object was
+        created, so an object of a new attempt is never removed.
         """
         everything = await self._cluster.everything()
         async with self._ledger.store.reading() as work:

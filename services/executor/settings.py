@@ -15,53 +15,56 @@ Names = Annotated[tuple[str, ...], NoDecode]
 Cpu = Annotated[
     PositiveInt, BeforeValidator(lambda value: cpu_millis(value) if isinstance(value, str) else value)
 ]
-"""In thousandths of a core."""
+"""Thousandths of a core."""
 Bytes = Annotated[
     PositiveInt, BeforeValidator(lambda value: memory_bytes(value) if isinstance(value, str) else value)
 ]
 
 
 class KubernetesSettings(Settings):
-    """What a Kubernetes cluster needs; of no use to the local one."""
+    """Settings for a Kubernetes cluster. The local cluster does not use them."""
 
     kubeconfig: Path | None = None
-    """Its current context is used. Empty: the cluster that this process runs in, by its service account."""
+    """Path of a kubeconfig, whose current context is used.
+
+    Empty: the cluster in which this process runs, with its service account.
+    """
     kubernetes_namespace: str = Field(
         default="towpath-builds", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
     )
-    """Where attempts run; nothing else should."""
+    """The namespace in which attempts run. Nothing else should run there."""
     kubernetes_towpath_image: str = "towpath:latest"
-    """Our own image, of the container `clone`."""
+    """Towpath's own image, for the container `clone`."""
     kubernetes_default_image: str = "debian:bookworm-slim"
-    """Of jobs without `image`."""
+    """The image of jobs without `image`."""
     kubernetes_cpu: Cpu = 500
-    """Requested, and granted at most, where a job asks for nothing else: cores or thousandths, such as 2 or
-    500m.
-    """
+    """CPU request and limit of jobs without their own: cores or thousandths, such as 2 or 500m."""
     kubernetes_memory: Bytes = 512 << 20
-    """Of a job that asks for nothing else, and of each service: bytes, or with a unit, such as 1Gi."""
+    """Memory of jobs without their own value, and of each service: bytes, or with a unit, such as 1Gi."""
     kubernetes_ephemeral_storage: Bytes = 4 << 30
-    """Workspace and logs of a job; one that writes more is evicted."""
+    """Limit for the workspace and the logs of a job. A job that writes more is evicted."""
     kubernetes_unscheduled_seconds: PositiveFloat = 300
-    """A node that fits may have to be started: cluster autoscalers take 2 to 4 minutes."""
+    """Limit for finding a node. A cluster autoscaler takes 2 to 4 minutes to add one."""
     kubernetes_image_pull_seconds: PositiveFloat = 600
-    """Large images on slow registries; the registry's own errors end the wait earlier."""
+    """Limit for large images on slow registries. An error of the registry ends the wait earlier."""
     kubernetes_start_seconds: PositiveFloat = 300
-    """What else a pod needs on its node, a volume for example, takes seconds."""
+    """Limit for all other preparation on the node, such as mounting a volume, which takes seconds."""
     kubernetes_quota_seconds: PositiveFloat = 3600
-    """Until a quota gives way: as long as a job may run by default."""
+    """Limit for waiting for a quota. The default is a job's default time limit."""
     kubernetes_node_lost_seconds: NonNegativeInt = 300
-    """How long a node may not answer before its pods are given up; Kubernetes' own default."""
+    """How long a node may not answer before its pods are given up. The default is that of Kubernetes."""
     kubernetes_allow_root: Literal["never", "trusted"] = "never"
-    """Whether jobs with `user: root` run. trusted: those of people who may write to the repository, in a
-    namespace that enforces `baseline` alone.
+    """Whether jobs with `user: root` may run.
+
+    `trusted` allows them for people who may write to the repository. The namespace must then enforce only the
+    level `baseline`.
     """
     kubernetes_allow_node_selector: Names = ()
-    """Labels of nodes that `kubernetes.node_selector` may name, separated by commas."""
+    """Node labels that `kubernetes.node_selector` may use, separated by commas."""
     kubernetes_logs: Literal["api", "agent"] = "api"
-    """How logs are read: followed through the API server, or by an agent on each node."""
+    """How logs are read: through the API server (`api`), or by an agent on each node (`agent`)."""
     kubernetes_watch_seconds: PositiveFloat = Field(default=100, le=115)
-    """How long a watch lasts before everything is listed anew: a silent one is noticed in under 120 s."""
+    """How long a watch lasts before all objects are listed again. A silent watch is noticed in under 120 s."""
 
     @field_validator("kubeconfig", mode="before")
     @classmethod
@@ -79,62 +82,67 @@ class KubernetesSettings(Settings):
 
 
 class ExecutorSettings(ServiceSettings, KubernetesSettings):
-    """Read from the environment as TOWPATH_ + the field's name."""
+    """The executor's settings, read from the environment as TOWPATH_ + the field's name."""
 
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    """The cluster that this executor serves."""
+    """The name of the cluster that this executor serves."""
     database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "force_generic_plan"
     message_batch: PositiveInt = 32
-    """Messages handled in one transaction."""
+    """Maximum number of messages that are handled together."""
     grace_seconds: PositiveFloat = 10
-    """Between SIGTERM and SIGKILL. Steps with `always()` run in what is left of it."""
+    """Seconds between SIGTERM and SIGKILL. Steps with `always()` run in the rest of this time."""
     gate_seconds: PositiveFloat = 300
     """How long a pod waits for its claim.
 
-    A claim takes milliseconds; the rest is for a database that is away.
+    A claim takes milliseconds; the rest allows for an outage of the database.
     """
     backend: Literal["local", "kubernetes"] = "local"
-    """What the cluster is: processes of this machine, or Kubernetes."""
+    """The kind of cluster: processes of this machine, or Kubernetes."""
     start_seconds: PositiveFloat = 300
-    """How long an attempt may wait for its start, on a full disk for example, before its slot goes to
-    another.
+    """How long an attempt may wait for its start, for example on a full disk.
+
+    After that, its slot goes to another attempt.
     """
     clone_seconds: PositiveFloat = 600
-    """A clone that takes longer hangs."""
+    """Time limit of a clone. A clone that takes longer is considered hung."""
     allow_local_clone_urls: bool = False
-    """Whether file:// and http:// may be cloned: for demos and tests. https always may."""
+    """Whether file:// and http:// URLs may be cloned, for demos and tests. https:// is always allowed."""
     local_dir: Path = Path("/var/lib/towpath/local")
-    """Where pods are. One folder for all executors of this machine and installation."""
+    """The folder that holds the pods. All executors of this machine and installation use the same folder."""
     local_free_bytes: NonNegativeInt = 1 << 30
-    """With less free disk no job begins: those that run need the rest for their logs."""
+    """Free disk space below which no job starts. The rest is left for the logs of running jobs."""
     local_mounts: Folders = ()
-    """Folders outside its own that every job may write, where its user may."""
+    """Folders outside its own that every job may write, if its user may."""
     local_hidden: Folders = ()
-    """Folders that jobs in the sandbox see empty, beside those that are hidden anyway: pods, keys, home
-    folders.
-    """
+    """Folders that jobs in the sandbox see empty, in addition to pods, keys and home folders."""
     local_sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
-    """auto: bubblewrap where it works, else a warning."""
+    """`auto` uses bubblewrap if it works, and otherwise logs a warning."""
     local_network: Literal["auto", "own", "shared"] = "auto"
-    """own: jobs have loopback and a network of their own, and slirp4netns connects it with the world. shared:
-    they have the machine's. auto: own where it works, else shared with a warning in each run.
+    """The network of jobs.
+
+    `own`: jobs have a loopback and a network of their own, which slirp4netns connects to other machines.
+    `shared`: jobs use the machine's network. `auto`: `own` if it works, else `shared` with a warning in each
+    run.
     """
     local_shm: Bytes = 64 << 20
-    """Size of a job's own /dev/shm in bubblewrap, which is memory: bytes, or with a unit, such as 1Gi.
+    """Size of a job's own /dev/shm in bubblewrap, which uses memory: bytes, or with a unit, such as 1Gi.
 
-    Containers have the same size by default."""
+    Containers have the same size by default.
+    """
     local_tmp: Bytes = 1 << 30
-    """Size of a job's own /tmp in bubblewrap, and of its /var/tmp: each is memory too."""
+    """Size of a job's own /tmp in bubblewrap, and of its /var/tmp. Each uses memory."""
     local_processes: PositiveInt = 4096
-    """How many processes and threads all jobs of this machine may have together, where the executor runs as
-    root: they are one user.
+    """Maximum number of processes and threads of all jobs of this machine together.
+
+    Applies only if the executor runs as root, because all jobs are then one user.
     """
     local_job_uid: int = Field(default=65530, ge=1, lt=2**31)
-    """uid and gid of user code where the executor runs as root; the default belongs to nobody on systems of
-    the systemd family.
+    """uid and gid of user code if the executor runs as root.
+
+    Systems of the systemd family assign the default to no user.
     """
     local_clone_uid: int = Field(default=65531, ge=1, lt=2**31)
-    """uid and gid of clones, which hold credentials: not the jobs'."""
+    """uid and gid of clones if the executor runs as root. Clones hold credentials, so jobs use another uid."""
 
     @field_validator("local_mounts", "local_hidden", mode="before")
     @classmethod

@@ -1,6 +1,21 @@
-"""From an admitted job to running user code: the row, the objects, the claim, the release, in this order.
+"""Starts attempts: from an admitted job to running user code.
 
-An attempt's row is committed before anything is made for it, and its claim before user code may start.
+1. `start` inserts the attempt's row and commits it.
+2. The cluster creates the attempt's objects, with a gated pod.
+3. The claim names one pod in the row, by compare-and-set. The messages are stored in the same transaction.
+4. After the commit, the cluster opens the gate of this pod, and its user code starts.
+
+If the pod appears later than the other objects, the row becomes `created`, and the pod is claimed once the
+cluster reports it or a reconciler finds it.
+
+Failures:
+- The executor dies after step 1 or 2: a redelivered message or a reconciler calls `start` again, and the
+  cluster adopts the objects with the same creation token.
+- The executor dies after step 3: the claimed pod stays gated until `start` or `Following` releases it again.
+- Two executors start the same attempt: the second adopts the objects of the first. Both may claim and release
+  the same pod, which is safe to repeat; a claim for another pod fails.
+- A stop is requested: from then on no claim succeeds.
+- The cluster has no room: the reason is recorded, and a reconciler calls `start` again.
 """
 
 import asyncio
@@ -26,7 +41,7 @@ from shared.statuses import WaitingFor
 
 
 class Starting:
-    """Safe for concurrent use, by several processes."""
+    """Starts attempts. Safe for concurrent use, by several processes."""
 
     def __init__(
         self, ledger: Ledger, cluster: Cluster, removing: Removing, open_token: OpenToken, limits: StartLimits
@@ -38,9 +53,9 @@ class Starting:
         self._limits = limits
 
     async def start(self, wanted: Sequence[Wanted]) -> None:
-        """Brings attempts from wherever they are to running user code.
+        """Start these attempts, from any step that they have reached.
 
-        Raises Transient when some could not be brought there; the others are.
+        Raises Transient if some could not be started; the others are.
         """
         candidates = await self._ledger.insert(wanted)
         crashpoint("executor.inserted_not_created")
@@ -69,8 +84,9 @@ class Starting:
                 raise answer
 
     async def claim_known(self, attempts: Collection[int]) -> int:
-        """Claims and releases the pods of attempts whose objects are complete, as far as they are known here;
-        how many.
+        """Claim and release the gated pods of these attempts that this process knows about.
+
+        The objects of the attempts must be complete. Returns the number of gated pods.
         """
         if not attempts:
             return 0
@@ -80,8 +96,10 @@ class Starting:
         return len(gated)
 
     async def look_after_created(self, created: Mapping[int, Wanted]) -> int:
-        """Attempts whose objects are complete and that are not claimed: claims those that can be, and says
-        why the others wait; how many changed.
+        """Check attempts whose objects are complete and that are not claimed.
+
+        Claims gated pods, records why others wait, finishes attempts that the cluster refuses, and starts
+        attempts again whose objects or pods are gone. Returns how many attempts changed.
         """
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in created])
         looks = {attempt: seen.get(self._ledger.name(attempt)) for attempt in created}
@@ -105,9 +123,9 @@ class Starting:
         return len(gated) + len(hopeless) + len(lost)
 
     async def give_up(self, overdue: Sequence[Overdue]) -> int:
-        """Ends attempts that could not be started in time; how many.
+        """Finish attempts that could not be started in time. Returns how many.
 
-        No answer from the cluster: no verdict. One that can be claimed goes on.
+        If the cluster does not answer, no attempt is finished. An attempt with a pod is left alone.
         """
         if not overdue:
             return 0
@@ -122,13 +140,13 @@ class Starting:
         return len(finished)
 
     async def release(self, pods: Mapping[int, str]) -> None:
-        """Opens the gates of pods whose claims have committed."""
+        """Open the gates of pods whose claims have committed."""
         await asyncio.gather(
             *(self._cluster.release(self._ledger.name(attempt), uid) for attempt, uid in pods.items())
         )
 
     async def _create_alone(self, candidate: Candidate) -> Observation | Verdict | Waiting:
-        """Never beside a pod of the attempt before that may still run. Raises Transient."""
+        """Create the objects, unless a pod of the previous attempt may still run. Raises Transient."""
         before = candidate.before
         if before is not None and before.claimed_seconds < self._limits.pod_seconds(candidate.job):
             name = self._ledger.name(before.attempt_id)
@@ -140,7 +158,7 @@ class Starting:
         return await self._create(candidate)
 
     async def _create(self, candidate: Candidate) -> Observation | Verdict | Waiting:
-        """Raises Transient."""
+        """Create the objects, or return why that is not possible or has to wait. Raises Transient."""
         planned = plan(candidate, self._ledger.installation, self._open_token)
         if not isinstance(planned, AttemptSpec):
             return planned
@@ -154,7 +172,7 @@ class Starting:
             return error.waiting
 
     async def _claim(self, made: Sequence[Observation], judged: Sequence[Judged]) -> None:
-        """Those that win are released; what was made for the others goes."""
+        """Claim these pods, release those that won, and remove the objects of finished attempts."""
         won, finished = await self._ledger.claim(made, judged)
         crashpoint("executor.claimed_not_released")
         await self._removing.remove(
@@ -164,9 +182,10 @@ class Starting:
         crashpoint("executor.released_not_acked")
 
     async def _leave_to_the_cluster(self, made: Sequence[Observation]) -> None:
-        """The cluster makes their pods when it can.
+        """Record that the cluster creates the pods of these attempts when it can.
 
-        One that came before the row said so is claimed here, all others where they are heard of.
+        Also claims pods that appeared before this record was committed. Later pods are claimed when the
+        cluster reports them.
         """
         await self._ledger.note_created(made)
         await self.claim_known([look.attempt_id for look in made])
@@ -177,7 +196,7 @@ def _is_gated(look: Observation) -> bool:
 
 
 def _is_lost(look: Observation | None) -> bool:
-    """Whether the objects will never bring forth a pod to claim: they are gone, or their pod is."""
+    """Return whether there will be no pod to claim, because the objects or their pod are gone."""
     return look is None or (look.refusal is None and look.waiting is None and not _is_gated(look))
 
 
@@ -185,9 +204,8 @@ def _too_late(overdue: Overdue, look: Observation | None, limits: StartLimits) -
     if look is not None and look.pods:
         return None
     waiting = overdue.waiting if look is None or look.waiting is None else look.waiting
-    if (
-        waiting is not None and waiting.what is WaitingFor.NODE
-    ):  # for the attempt before, which has its own end
+    # A wait for the node of the previous attempt's pod has its own limit.
+    if waiting is not None and waiting.what is WaitingFor.NODE:
         return None
     if waiting is None or waiting.what is not WaitingFor.QUOTA:
         return not_started(limits.unclaimed_seconds, "" if waiting is None else waiting.message)

@@ -1,39 +1,36 @@
-"""The step driver: a job's steps as one POSIX `sh` script, the same on every cluster (tried with dash, bash
-and busybox ash).
+"""The step driver: renders the steps of a job as one POSIX `sh` script, the same on every cluster.
 
-Its exit code is the verdict: 0, or that of the first step whose failure counts. What it writes to its
-termination file is for display: user code can change it. Text of users enters the script only inside quotes;
-a step's script reaches its shell as a file, its variables through the environment. The driver itself may come
-as descriptor 3, which no step inherits, or as a file: its own environment then holds nothing of users, whose
-variables could disturb it.
+The script is tested with dash, bash and busybox ash. Its exit code decides the verdict: 0, or that of the
+first step whose failure counts. Its termination file is for display only, because user code can change it.
+Users' text enters the script only inside quotes. The script of a step reaches its shell as a file, and its
+variables through the environment. The driver itself is passed as descriptor 3, which no step inherits, or as
+a file. The driver's own environment then contains nothing of users, whose variables could disturb it.
 
-Each step runs in the foreground, for a shell makes its background processes ignore SIGINT, and scripts
-notice. So the driver hears SIGTERM only when the step has ended, and whoever stops a job sends it to every
-process. After SIGTERM, and after the end of the job's time, only steps with `always()` begin, in what is left
-of the grace. As the first process of a container it also reaps what others left: a shell that waits for a
-step takes every end that it is told of.
+Signals: each step runs in the foreground, because a shell makes its background processes ignore SIGINT, and
+scripts notice that. The driver therefore handles SIGTERM only after the step has ended, and a stop has to
+send SIGTERM to every process. After SIGTERM, and after the end of the job's time, only steps with `always()`
+start, in the rest of the grace period. As the first process of a container, the driver also reaps orphans: a
+shell that waits for a step reaps every other child that ends.
 
-Each step has a session and a process group of its own (`setsid`), so that `kill 0` in a script reaches the
-step alone. A process of the driver's own keeps the time limit of a step and signals its group. An image
-without `setsid` has its limits kept by `timeout`, and `kill 0` reaches the driver there.
+Time limits: each step has its own session and process group (`setsid`), so that `kill 0` in a script reaches
+only this step. A separate process of the driver enforces the time limit of a step and signals its group. In
+an image without `setsid`, `timeout` enforces the limits, and `kill 0` also reaches the driver.
 
-Of the termination file a kubelet keeps 4096 bytes, and fewer where there are many containers, so it is terse:
-a line `driver`, for each step that began `<index> <end> <outcome><exit code>`, of which the index is written
-when it begins, at last `over`, and `limit` where the job's time was. Ends are in hundredths of a second since
-the driver began (from `/proc/uptime`: readable without starting a process, unlike `date`; `-` where it is
-not), and a step begins where the one before it ended. A line feed stands before each line: behind what user
-code may have left.
+Termination file: a kubelet keeps 4096 bytes of it, and fewer if there are many containers, so the format is
+short. It has a line `driver`; a line `<index> <end> <outcome><exit code>` for each step that started, whose
+index is written when the step starts; a line `over`; and a line `limit` if the job's time was over. An end is
+in hundredths of a second since the driver started. The driver reads it from `/proc/uptime`, because unlike
+`date` this needs no process; `-` means that it is not readable. A step starts when the previous step ends. A
+line feed precedes each line, to separate it from text that user code may have left.
 
-A step has ended when its output is complete. What a script wrote to a filter (`exec > >(tee build.log)`) may
-still be on its way when the script's shell ends, so the driver waits for the processes that the step left and
-that have the job's output open: at most 2 seconds for one that reads from a pipe, half a second for another,
-and once for each.
+Output: a step has ended when its output is complete. Output that a script wrote to a filter
+(`exec > >(tee build.log)`) may arrive after the script's shell has ended. The driver therefore waits for the
+processes that the step left and that have the job's output open: at most 2 seconds for one that reads from a
+pipe, half a second for any other, and only once for each. The two outputs of a container are read separately,
+which loses the order between them, so an unsupervised driver uses one output for itself and all steps.
 
-A container's image may have no entry for the job's uid in its /etc/passwd. Where that file can be written the
-driver adds one; USER and LOGNAME are set in any case.
-
-A container's two outputs are read apart, and what comes by both at once loses its order, so where it is
-unsupervised the driver and all steps have one.
+User: the image of a container may have no entry for the job's uid in its /etc/passwd. If that file is
+writable, the driver adds one. It sets USER and LOGNAME in any case.
 """
 
 import shlex
@@ -52,35 +49,35 @@ GRACE_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class DriverPaths:
-    """Where the driver finds its folders when it runs."""
+    """The folders of the driver at run time."""
 
     workspace: str
     state: str
-    """Empty and writable; step scripts, variables, outputs and `termination` go there."""
+    """Empty and writable. Holds step scripts, variables, outputs and the file `termination`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsupervised:
-    """What the driver sees to itself in a container that nobody else prepares and watches from within."""
+    """Settings of a driver in a container that nothing else prepares or supervises from within."""
 
     started: str
-    """A folder that it makes before all else.
+    """A folder that the driver creates first of all.
 
-    Where that fails it ends with STARTED_TWICE_CODE and runs no step.
+    If this fails, the driver exits with STARTED_TWICE_CODE and runs no step.
     """
     home: str
-    """Made as well, like the folders of DriverPaths; its .local/bin is where PATH ends."""
+    """Created too, like the folders of DriverPaths. Its .local/bin is the last entry of PATH."""
     termination: str
-    """The termination file."""
+    """The path of the termination file."""
     limit_seconds: int
-    """Of the whole job, from the driver's start.
+    """The time limit of the whole job, counted from the driver's start.
 
-    When it is over only steps with `always()` begin, and the exit code is STEP_TIMED_OUT_CODE.
+    After it, only steps with `always()` start, and the exit code is STEP_TIMED_OUT_CODE.
     """
     grace_seconds: int = GRACE_SECONDS
-    """Between the SIGTERM and the SIGKILL of a step over its limit, or stopped.
+    """Seconds between SIGTERM and SIGKILL of a step that exceeded its limit or was stopped.
 
-    Steps with `always()` have as long after the job's limit.
+    Steps with `always()` have the same time after the job's limit.
     """
 
 
@@ -118,9 +115,9 @@ def render(
     environment: Mapping[str, str],
     unsupervised: Unsupervised | None = None,
 ) -> str:
-    """The driver of a job with these steps, each of which sees these variables.
+    """Return the driver of a job with these steps. Each step sees the variables of `environment`.
 
-    Raises ValueError for text with NUL, which no process can take.
+    Raises ValueError for text with NUL, which cannot be passed to a process.
     """
     grace = GRACE_SECONDS if unsupervised is None else unsupervised.grace_seconds
     definitions = [f"towpath_environment() {{\n:\n{_exports(environment)}}}"]
@@ -137,7 +134,7 @@ def render(
 def _head(paths: DriverPaths, marker_nonce: str, grace: int, unsupervised: Unsupervised | None) -> str:
     lines = [
         "towpath_stopped=no",
-        # first of all: the first process of a container would not hear it otherwise
+        # comes first: without a handler, the first process of a container does not receive SIGTERM
         "trap 'towpath_stopped=yes' TERM",
         f"towpath_state={_quoted(paths.state)}",
         f"towpath_workspace={_quoted(paths.workspace)}",
@@ -162,13 +159,13 @@ def _exports(environment: Mapping[str, str]) -> str:
 
 
 def _export(name: str, value: str) -> str:
-    """The merge of a pull request is exported only where it is what was checked out."""
+    """Export a variable; TOWPATH_MERGE_SHA only if that commit is the one that was checked out."""
     condition = f'[ "$towpath_head" != {_quoted(value)} ] || ' if name == "TOWPATH_MERGE_SHA" else ""
     return f"{condition}export {_quoted(f'{name}={value}')}\n"
 
 
 def name_of(step: Step) -> str:
-    """What people see: its name, its id, or the beginning of its script."""
+    """Return the name that users see: the step's name, its id, or the beginning of its script."""
     return step_markers.one_line(step.name or step.id or step.run.strip().partition("\n")[0][:60]) or "step"
 
 
@@ -185,7 +182,7 @@ def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
 
 
 def _enter(folder: str) -> str:
-    """The error is ours: a shell's names a line of the driver."""
+    """Enter the folder, or fail with our own message: the shell's message names a line of the driver."""
     error = _quoted(
         f"towpath: working_directory: the workspace has no folder {step_markers.one_line(folder)}"
     )

@@ -1,8 +1,7 @@
-"""What the step driver noted, read back: each step with its outcome and times.
+"""Parser for the step driver's termination file: returns the outcome and times of each step.
 
-For display only; see `step_driver` for the form.
-
-Any part of it may be missing: user code can write there, and clusters keep so many bytes of it and no more.
+`step_driver` describes the format. The result is for display only. Any part of the file may be missing: user
+code can write to it, and clusters keep only a limited number of bytes.
 """
 
 import re
@@ -21,7 +20,7 @@ _RECORD = re.compile(r"([1-9][0-9]{0,3}) (?:([0-9]{1,9}|-) ([sftx])([0-9]{1,3}))
 
 @dataclass(frozen=True, slots=True)
 class StepFact:
-    """A step of `attempts.steps`."""
+    """One step of `attempts.steps`."""
 
     name: str
     outcome: StepOutcome
@@ -32,31 +31,31 @@ class StepFact:
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """How the job was ended while a step may have been running."""
+    """The outcome and time that are assigned to a step that was running when the job was ended."""
 
     outcome: StepOutcome
     at: datetime | None
 
 
 def driver_began(termination: str) -> bool:
-    """Whether anything says so: any line of the driver's."""
+    """Return whether the file has any line of the driver, which proves that the driver started."""
     return any(line in {"driver", "over"} or _RECORD.fullmatch(line) for line in termination.split("\n"))
 
 
 def job_timed_out(exit_code: int, termination: str) -> bool:
-    """Whether the driver ended the job because the job's own limit was over."""
+    """Return whether the driver ended the job because the job's own time limit was over."""
     return exit_code == STEP_TIMED_OUT_CODE and "limit" in termination.split("\n")
 
 
 def started_twice(exit_code: int, termination: str) -> bool:
-    """Whether the driver ran no step because it had been started before."""
+    """Return whether the driver ran no step because it had been started before."""
     return exit_code == STARTED_TWICE_CODE and not driver_began(termination)
 
 
 def step_facts(
     termination: str, steps: Sequence[Step], started_at: datetime | None, interruption: Interruption
 ) -> list[StepFact]:
-    """One fact a step, in order. Lines that the driver would not have written are left out."""
+    """Return one fact for each step, in order. Lines that the driver would not have written are ignored."""
     facts = [StepFact(name_of(step), "skipped") for step in steps]
     began: datetime | None = started_at
     for line in termination.split("\n"):

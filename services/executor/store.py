@@ -1,4 +1,4 @@
-"""The executor's tables, attempts and attempt_transitions: named queries in, domain values out."""
+"""The executor's tables, `attempts` and `attempt_transitions`: named queries that return domain values."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,12 @@ from shared.pipeline.model import Job
 from shared.statuses import Reason, WaitingFor
 
 Wanted = tuple[int, int]
-"""A job and the number of one of its attempts."""
+"""A job's id and the number of one of its attempts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict and what it was passed on: the pod with the claim, or None for an attempt that never was
-    claimed.
-    """
+    """A verdict and the pod that it is about: the pod with the claim, or None before a claim."""
 
     attempt_id: int
     pod_uid: str | None
@@ -31,7 +29,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """An attempt under way that is to stop."""
+    """An unfinished attempt that must stop."""
 
     attempt_id: int
     pod_uid: str | None
@@ -44,37 +42,37 @@ class Overdue:
 
     attempt_id: int
     seconds: float
-    """Since it was made."""
+    """Seconds since the attempt's row was created."""
     waiting: Waiting | None
-    """What was last said of why."""
+    """The last recorded reason why the attempt waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A claimed attempt whose time may be over."""
+    """A claimed attempt whose time limit may have passed."""
 
     pod_uid: str
     over_since: datetime
-    """It is over when its user code began before this."""
+    """The limit has passed if user code started at or before this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """An attempt without a verdict, as far as its row goes."""
+    """An attempt without a verdict, as its row describes it."""
 
     attempt_id: int
     pod_uid: str | None
-    """None: it is not claimed."""
+    """None if the attempt is not claimed."""
     is_created: bool
-    """Not claimed, and all that it needs is in the cluster."""
+    """True if the attempt is not claimed and its objects are in the cluster."""
     claimed_seconds: float
-    """Since the claim."""
+    """Seconds since the claim; 0 if the attempt is not claimed."""
     waiting: Waiting | None
     _row: Any = field(repr=False)
 
     @property
     def claimed(self) -> Claimed:
-        """What its verdict needs. Raises ValueError for a definition that can't be read."""
+        """The values that the verdict needs. Raises ValueError for a definition that cannot be parsed."""
         assert self.pod_uid is not None  # noqa: S101 - asked of claimed attempts only
         reason = self._row["stop_reason"]
         return Claimed(
@@ -95,18 +93,18 @@ class ExecutorWork(Work):
     async def insert_attempts(
         self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]
     ) -> list[int]:
-        """Makes what is not there yet; those that were over at once, for their stop was asked for."""
+        """Insert the attempts that do not exist yet. Return those that a stop request finished at once."""
         jobs, numbers = _columns(wanted)
         return [row["id"] for row in await self._rows("insert_attempts", cluster, jobs, numbers, tokens)]
 
     async def to_start(self, cluster: str, wanted: Sequence[Wanted]) -> list[Candidate]:
-        """Those of these attempts that are under way, claimed or not."""
+        """Return those of these attempts that are not finished, claimed or not."""
         return [_candidate(row) for row in await self._rows("to_start", cluster, *_columns(wanted))]
 
     async def claim(self, pods: Sequence[Observation]) -> list[int]:
-        """Let the first pod of each of these run user code; those that may.
+        """Let the first pod of each of these run user code. Return the attempts that won the claim.
 
-        Repeating it for the same pod stays true (the answer may have been lost).
+        Repeating it for the same pod succeeds again, because the first answer may have been lost.
         """
         if not pods:
             return []
@@ -122,9 +120,9 @@ class ExecutorWork(Work):
         return [row["id"] for row in rows]
 
     async def finish(self, judged: Sequence[Judged]) -> list[int]:
-        """Stores verdicts; those that counted.
+        """Store verdicts and return the attempts that they finished.
 
-        A second verdict, and one on a pod that does not hold the claim, changes nothing.
+        A second verdict, or a verdict about a pod that does not hold the claim, changes nothing.
         """
         if not judged:
             return []
@@ -143,18 +141,18 @@ class ExecutorWork(Work):
         return [row["id"] for row in rows]
 
     async def request_stops(self, cluster: str, wanted: Sequence[Wanted]) -> list[Stopping]:
-        """From here on none of these can be claimed."""
+        """Record that these attempts must stop, so that none can be claimed. Return the unfinished ones."""
         rows = await self._rows("request_stops", cluster, *_columns(wanted))
         return [Stopping(row["id"], row["pod_uid"], Reason(row["cancel_reason"])) for row in rows]
 
     async def note_created(self, made: Collection[Observation]) -> None:
-        """The objects of these are complete."""
+        """Record that the objects of these attempts are complete."""
         await self._run(
             "note_created", [look.attempt_id for look in made], [look.object_uid for look in made]
         )
 
     async def note_waiting(self, waiting: Mapping[int, Waiting | None]) -> None:
-        """What these wait for; None: for nothing any more."""
+        """Record what these attempts wait for. None clears the value."""
         values = list(waiting.values())
         await self._run(
             "note_waiting",
@@ -164,8 +162,9 @@ class ExecutorWork(Work):
         )
 
     async def under_way(self, cluster: str, attempts: Collection[int]) -> list[UnderWay]:
-        """Those of these attempts that have no verdict and whose stop, where they are not claimed, was not
-        asked for.
+        """Return those of these attempts that have no verdict.
+
+        An attempt that is not claimed and whose stop was requested is left out.
         """
         return [_under_way(row) for row in await self._rows("under_way", cluster, list(attempts))]
 
@@ -173,11 +172,11 @@ class ExecutorWork(Work):
         return _wanted(await self._rows("admitted_without_attempt", cluster, age_seconds, most))
 
     async def not_created(self, cluster: str, age_seconds: float, most: int) -> list[Wanted]:
-        """Attempts whose objects may not be complete."""
+        """Return attempts whose objects may not be complete."""
         return _wanted(await self._rows("not_created", cluster, age_seconds, most))
 
     async def created(self, cluster: str, age_seconds: float, most: int) -> dict[int, Wanted]:
-        """Attempts whose objects are complete, and which are not claimed."""
+        """Return attempts whose objects are complete and that are not claimed."""
         return {
             row["id"]: (row["job_id"], row["number"])
             for row in await self._rows("created_attempts", cluster, age_seconds, most)
@@ -188,14 +187,14 @@ class ExecutorWork(Work):
         return {row["id"]: Overdue(row["id"], row["seconds"], _waiting(row)) for row in rows}
 
     async def overdue_runs(self, cluster: str, grace_seconds: float) -> dict[int, Running]:
-        """Claimed attempts whose job's time limit, and the grace period, have passed since the claim."""
+        """Return attempts whose claim is older than their job's time limit plus the grace period."""
         return {
             row["id"]: Running(row["pod_uid"], row["over_since"])
             for row in await self._rows("overdue_runs", cluster, grace_seconds)
         }
 
     async def claimed(self, cluster: str, age_seconds: float) -> dict[int, str]:
-        """Attempts without a verdict, and the pods that hold their claims."""
+        """Return claimed attempts without a verdict, with the pods that hold their claims."""
         return {
             row["id"]: row["pod_uid"] for row in await self._rows("claimed_attempts", cluster, age_seconds)
         }
@@ -204,7 +203,7 @@ class ExecutorWork(Work):
         return _wanted(await self._rows("stops_wanted", cluster, age_seconds))
 
     async def removable(self, cluster: str, attempts: Collection[int] | None) -> list[int]:
-        """Attempts whose objects nobody needs any more; None asks for all."""
+        """Return those of these attempts whose objects are no longer needed. None selects all attempts."""
         rows = await self._rows("removable", cluster, None if attempts is None else list(attempts))
         return [row["id"] for row in rows]
 
@@ -212,7 +211,7 @@ class ExecutorWork(Work):
         await self._run("mark_removed", list(attempts))
 
     async def still_wanted(self, attempts: Collection[int]) -> set[int]:
-        """Those of these attempts that exist and may still need their objects."""
+        """Return those of these attempts that exist and may still need their objects."""
         return {row["id"] for row in await self._rows("wanted_attempts", list(attempts))}
 
 
@@ -224,7 +223,7 @@ def open_store(database: Database, relay: Relay | None) -> ExecutorStore:
 
 
 async def installation_of(store: ExecutorStore) -> str:
-    """Raises Transient; RuntimeError where the database was never migrated."""
+    """Return the installation's name. Raises Transient, or RuntimeError if the database has no migrations."""
     async with store.reading() as work:
         name = await work.installation()
     if name is None:

@@ -1,4 +1,4 @@
-"""Opening the clone tokens that are stored sealed."""
+"""Decrypts the clone tokens in `repositories.clone_token`."""
 
 from pathlib import Path
 
@@ -7,7 +7,10 @@ from shared.crypto import DecryptionFailed, Keyring
 
 
 def clone_token_opener(key_file: Path | None) -> OpenToken:
-    """Without a key file no token can be opened. Raises KeyringInvalid."""
+    """Return a function that decrypts clone tokens. Raises KeyringInvalid.
+
+    Without a key file, every call of the function raises DecryptionFailed.
+    """
     keyring = None if key_file is None else Keyring.from_file(key_file)
 
     def open_token(sealed: bytes, repository_id: int) -> str:

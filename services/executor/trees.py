@@ -1,8 +1,9 @@
-"""Removes and gives away trees that user code made, of any depth and size.
+"""Removes trees that user code made, and changes their owner. The trees may have any depth and size.
 
-Both functions are iterative, follow no link, and use a bounded number of descriptors. A removal also uses
-bounded memory: a folder that lies too deep is moved to the top of its tree, so that no way back up has to be
-remembered. It never opens `..`, because a process that is still alive could have moved the folder elsewhere.
+Both functions are iterative, follow no symbolic link, and use a bounded number of descriptors. A removal also
+uses bounded memory: a folder that is nested too deeply is moved to the top of its tree, so that the way back
+up need not be stored. A removal never opens `..`, because a process that is still alive could have moved the
+folder elsewhere.
 """
 
 import errno
@@ -11,25 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _LEVELS = 16
-"""Folders open at once in a removal, two descriptors each. In flatter trees nothing is moved."""
+"""Folders that a removal has open at once, with two descriptors each. In flatter trees, nothing is moved."""
 _PART_ENTRIES = 10_000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FOLDER = (errno.ENOTDIR, errno.ELOOP)
 
 
 def remove_tree(tree: Path) -> None:
-    """Remove all of it. A tree that isn't there counts as removed.
+    """Remove the whole tree. A tree that does not exist counts as removed.
 
-    Raises OSError when something stays; the rest is removed even then.
+    Raises OSError if something cannot be removed; the rest is removed nevertheless.
     """
     while not remove_part(tree, _PART_ENTRIES):
         pass
 
 
 def remove_part(tree: Path, entries: int) -> bool:
-    """Remove about this many entries of the tree, and say whether it is gone.
+    """Remove about this many entries of the tree, and return whether the tree is gone.
 
-    Raises OSError when nothing of what is left can be removed.
+    Raises OSError if nothing that is left can be removed.
     """
     try:
         parent = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -61,7 +62,7 @@ class _Level:
 
 
 class _Pass:
-    """One walk over a tree. What was moved to the top during the walk is left for the next one."""
+    """One walk over a tree. Folders that it moves to the top are left for the next walk."""
 
     def __init__(self, parent: int, name: str) -> None:
         self._parent = parent
@@ -125,7 +126,7 @@ class _Pass:
 
 
 def _opened(above: int, name: str) -> int:
-    """A descriptor of this folder, whose owner can then read and change it."""
+    """Return a descriptor of this folder. Unless root, first give the owner full access to it."""
     if os.geteuid() != 0:
         handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
         try:
@@ -136,10 +137,10 @@ def _opened(above: int, name: str) -> int:
 
 
 def give_away(tree: Path, owner: tuple[int, int]) -> None:
-    """Give everything in the tree, and the tree itself, to this uid and gid.
+    """Change the owner of the tree and of everything in it to this uid and gid.
 
-    Raises OSError, also when a folder was moved meanwhile. Memory grows with the depth, which git bounds: no
-    path of its own is longer than 4096 bytes.
+    Raises OSError, also if a folder was moved meanwhile. Memory grows with the depth, which git bounds: no
+    path in a git repository is longer than 4096 bytes.
     """
     descriptor = os.open(tree, _FOLDER)
     try:
@@ -163,7 +164,7 @@ def give_away(tree: Path, owner: tuple[int, int]) -> None:
 
 
 def _give_entries(folder: int, owner: tuple[int, int]) -> list[str]:
-    """Give away what is in this folder. Returns the names of the folders in it."""
+    """Change the owner of the entries of this folder. Returns the names of the folders among them."""
     folders = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -174,7 +175,7 @@ def _give_entries(folder: int, owner: tuple[int, int]) -> list[str]:
 
 
 def _above(folder: int, expected: tuple[int, int]) -> int:
-    """A descriptor of the folder above. Raises OSError when it is not the expected one."""
+    """Return a descriptor of the parent folder. Raises OSError if it is not the expected one."""
     above = os.open("..", _FOLDER, dir_fd=folder)
     if _identity(above) == expected:
         return above

@@ -1,6 +1,6 @@
-"""What became of an attempt. Pure: a fresh look at the cluster in, a verdict out.
+"""Decides the verdict of an attempt from an observation of its pod. Pure.
 
-Nothing that is merely missing is ever a success, and every end has a reason and a sentence for people.
+Missing information never counts as success. Every verdict but success has a reason and a message for users.
 """
 
 import signal
@@ -17,7 +17,7 @@ from shared.statuses import REASONS_OF, Reason, Status, WaitingFor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How an attempt ends; final."""
+    """The final result of an attempt."""
 
     outcome: Status
     reason: Reason | None = None
@@ -35,29 +35,30 @@ class Claimed:
     job: Job
     run_timeout_seconds: int
     stop_reason: Reason | None
-    """What it means that the pod was stopped; None: nobody has asked for it, so that its time was over."""
+    """The reason of a requested stop, or None. A pod that stopped without a request exceeded its time limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartLimits:
-    """How long an attempt may wait before its user code begins, by what it waits for."""
+    """Limits on how long an attempt may wait before its user code starts, by what it waits for."""
 
     unclaimed_seconds: float
-    """For a pod that can be claimed, from the attempt's creation on.
+    """The limit for an attempt without a claim, counted from its creation.
 
-    The others but one count from the claim.
+    All other limits except `quota_seconds` count from the claim.
     """
     quota_seconds: float
-    """For a quota, from the attempt's creation on."""
+    """The limit for waiting for a quota, counted from the attempt's creation."""
     unscheduled_seconds: float
     image_pull_seconds: float
     start_seconds: float
-    """For anything else, as long as it is the same."""
+    """The limit for any other wait, counted from the time at which this wait began."""
     grace_seconds: float
 
     def pod_seconds(self, job: Job) -> float:
-        """After its claim a pod of this job runs no longer than this, even where nobody but its node can tell
-        it so.
+        """Return how long after its claim a pod of this job can run at most.
+
+        The bound holds even if only the pod's node can enforce it.
         """
         return (
             self.unscheduled_seconds
@@ -69,10 +70,10 @@ class StartLimits:
 
 
 def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None:
-    """What became of the attempt, or None while it still runs.
+    """Return the verdict of the attempt, or None while it runs.
 
-    Only the pod that holds the claim counts: another one, gated, says nothing. A claimed pod that is gone is
-    `lost`.
+    Only the pod that holds the claim counts; another, gated pod is ignored. If the claimed pod is gone, the
+    reason is `lost`, or the reason of the stop if one was requested.
     """
     pod = _claimed_pod(observation, claimed.pod_uid)
     if pod is None and claimed.stop_reason is not None:
@@ -89,8 +90,9 @@ def verdict(observation: Observation | None, claimed: Claimed) -> Verdict | None
 
 
 def stopped(reason: Reason, message: str) -> Verdict:
-    """The end of an attempt that was asked to stop: a run past its time failed, everything else was
-    cancelled.
+    """Return the verdict of an attempt that was asked to stop.
+
+    The outcome is `failed` if the run exceeded its time limit, else `cancelled`.
     """
     return Verdict(
         outcome=Status.FAILED if reason is Reason.TIMED_OUT else Status.CANCELLED,
@@ -100,7 +102,7 @@ def stopped(reason: Reason, message: str) -> Verdict:
 
 
 def not_started(seconds: float, why: str = "") -> Verdict:
-    """The end of an attempt that could not be started in time."""
+    """Return the verdict of an attempt that could not be started in time."""
     words = why or "the executor's log says what was in the way"
     return _error(
         Reason.START_TIMED_OUT, f"The job could not be started within {_duration(round(seconds))}: {words}"
@@ -108,13 +110,14 @@ def not_started(seconds: float, why: str = "") -> Verdict:
 
 
 def over_quota(seconds: float, why: str) -> Verdict:
-    """The end of an attempt that no quota had room for."""
+    """Return the verdict of an attempt for which a quota had no room in time."""
     return _error(Reason.QUOTA, f"There was no room for the job within {_duration(round(seconds))}: {why}")
 
 
 def too_slow(waiting: Waiting, seconds: float, limits: StartLimits) -> Cause | None:
-    """Why a pod that was released so long ago, and still waits for this, is to be given up; None: it may wait
-    on.
+    """Return the cause for abandoning a released pod that waits too long, or None if it may continue to wait.
+
+    `seconds` is the time since the claim.
     """
     if waiting.what is WaitingFor.NODE:
         reason, limit, what = Reason.UNSCHEDULABLE, limits.unscheduled_seconds, "No node took the pod"
@@ -122,7 +125,7 @@ def too_slow(waiting: Waiting, seconds: float, limits: StartLimits) -> Cause | N
         reason, limit, what = Reason.IMAGE_REGISTRY, limits.image_pull_seconds, "The image was not there"
     else:
         reason, limit, what = Reason.START_TIMED_OUT, limits.start_seconds, "The job did not begin"
-        seconds = min(seconds, waiting.seconds)  # what came before had its own limit
+        seconds = min(seconds, waiting.seconds)  # earlier waits had their own limits
     return (
         Cause(reason, f"{what} within {_duration(round(limit))}: {waiting.message}")
         if seconds >= limit
@@ -147,8 +150,10 @@ def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
 
 
 def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
-    """The evidence from the strongest to the weakest: a fault of ours, a stop, what the cluster did, a limit,
-    the clone, the exit code.
+    """Decide by the strongest fact.
+
+    The order is: a platform fault, a requested stop, a cause from the cluster, a time limit, the clone, the
+    exit code.
     """
     if end.fault is not None:
         return _error(
@@ -209,7 +214,7 @@ def _how(exit_code: int) -> str:
 
 
 def _duration(seconds: int) -> str:
-    """As it would be written in a pipeline: 90s, 20m, 2h."""
+    """Format a duration as in a pipeline: 90s, 20m, 2h."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds % length == 0:
             return f"{seconds // length}{unit}"
