@@ -1,1 +1,1 @@
-"""Attempts on Kubernetes: a Job each, with one gated pod and one Secret."""
+"""The Kubernetes backend: runs each attempt as a Job with one gated pod, and a Secret."""

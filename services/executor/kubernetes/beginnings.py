@@ -1,7 +1,7 @@
-"""What holds a released pod up before user code begins, from its object. Pure.
+"""Interprets the startup of a released pod: what it waits for before user code starts. Pure.
 
-The containers come up one after another; the one that is next says what is waited for, and whether there is
-any use in it.
+The containers start one after another. The next one to start shows what the pod waits for, and whether
+waiting is useless.
 """
 
 from services.executor.cluster import Cause, Waiting
@@ -10,7 +10,7 @@ from services.executor.kubernetes.objects import Container, PodSeen, Terminated
 from shared.statuses import Reason, WaitingFor
 
 REGISTRY_SECONDS = 60.0
-"""How long a registry may fail before that counts: kubelet has tried three times by then."""
+"""How long a registry may fail before it counts. By then, the kubelet has tried three times."""
 
 _IMAGE_TROUBLE = frozenset(
     {
@@ -37,7 +37,7 @@ def has_begun(seen: PodSeen) -> bool:
 
 
 def coming_up(seen: PodSeen) -> Container:
-    """The container that is to come up next: init containers in their order, the job's last."""
+    """Return the next container to start: the init containers in their order, then the job's."""
     for container in seen.init:
         done = (
             container.started
@@ -61,7 +61,7 @@ def waits_for(seen: PodSeen, current: Container) -> WaitingFor | None:
 
 
 def waiting_of(seen: PodSeen, current: Container, seconds: float) -> Waiting | None:
-    """None while the clone runs, which keeps its own time."""
+    """Return what the pod waits for, or None while the clone runs, which has its own time limit."""
     if current.running_since is not None and not current.sidecar:
         return None
     what = waits_for(seen, current)
@@ -102,7 +102,7 @@ def _image_trouble(message: str, seconds: float) -> Cause | None:
 
 
 def service_trouble(seen: PodSeen) -> Cause | None:
-    """A service that ended, or whose readiness never came, before the job began."""
+    """Return the cause if a service ended, or never became ready, before the job started."""
     for service in seen.init:
         ended = service.terminated or service.ended_before
         if service.sidecar and ended is not None and not service.started:

@@ -1,8 +1,8 @@
-"""Attempts on Kubernetes: a Job each, whose one pod waits at a scheduling gate for its claim.
+"""The Kubernetes backend: a Job for each attempt, whose one pod waits at a scheduling gate for its claim.
 
-The objects are the only memory; a mirror of them, kept by two watches, answers most questions without a
-request. What the mirror shows has been true and counts; what it does not show is read afresh before anybody
-draws a conclusion.
+The Kubernetes objects are the only lasting state. Two watches keep a copy of them in memory (`Mirror`), which
+answers most questions without a request. Everything that the copy shows has been true and is used. If it does
+not show an object, the API server is asked before any conclusion.
 """
 
 import asyncio
@@ -46,27 +46,28 @@ _LOOKS_AT_ONCE = 100
 _CHANCE_SECONDS = 30.0
 _POD_NOT_MADE = Waiting(None, "The cluster has not made the Job's pod yet.")
 _GOING_SECONDS = 60.0
-"""How long the garbage collector has to delete the pods of a Job that was deleted, before they count as left
-behind.
+"""How long the garbage collector may take to delete the pods of a deleted Job.
+
+Pods that exist longer count as left behind.
 """
 _TOLD_SECONDS = 30.0
-"""How long a watch may take to tell of a gate that was opened, before that is asked for again."""
+"""How long a watch may take to report an opened gate. After that, `release` opens the gate again."""
 _STOP_SECONDS = 15.0
-"""How long after its grace period a pod that was told to end may take until it is deleted."""
+"""How long after its grace period a pod that was asked to end may run. After that, it is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
-    """How this cluster is to be served."""
+    """Options of the Kubernetes backend."""
 
     watch_seconds: float
     log_scheme: str
-    """kubernetes: read through the API server; node: by an agent on each node."""
+    """`kubernetes`: logs are read through the API server; `node`: by an agent on each node."""
 
 
 @dataclass(slots=True)
 class _Ending:
-    """A pod that this process has told to end."""
+    """A pod that this process has asked to end."""
 
     asked_at: float
     stopped: bool = False
@@ -74,7 +75,7 @@ class _Ending:
 
 
 class KubernetesCluster:
-    """Use as `async with`. Leaving the block leaves every pod running."""
+    """The Kubernetes backend. Use it as `async with`; leaving the block leaves every pod running."""
 
     def __init__(self, api: KubernetesApi, place: Place, settings: PodSettings, conduct: Conduct) -> None:
         self._api = api
@@ -132,7 +133,7 @@ class KubernetesCluster:
         shown = {}
         for number, name in enumerate(names):
             if number % _LOOKS_AT_ONCE == _LOOKS_AT_ONCE - 1:
-                await asyncio.sleep(0)  # with thousands of pods others want their turn
+                await asyncio.sleep(0)  # with thousands of pods, let other tasks run
             attempt = self._attempt(name)
             if attempt is not None and (found := self._mirrored(attempt)) is not None:
                 shown[name] = found
@@ -153,10 +154,8 @@ class KubernetesCluster:
         held = self._held_as(name, pod_uid) or Held(pod, time.monotonic())
         if held.released_at is not None and time.monotonic() - held.released_at < _TOLD_SECONDS:
             return
-        held.released_at, is_open = (
-            time.monotonic(),
-            False,
-        )  # a message, the watch and a reconciler may ask at once
+        # A message, the watch and a reconciler may release the pod at the same time.
+        held.released_at, is_open = time.monotonic(), False
         gates = [{"$patch": "delete", "name": GATE}]
         try:
             crashpoint("kubernetes.gate_not_opened")
@@ -183,9 +182,9 @@ class KubernetesCluster:
             )
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
-        """Also where user code has begun on a node that does not answer.
+        """End a pod that cannot start, or whose user code has started on a node that does not answer.
 
-        After an outage everything has its chance first.
+        Does nothing for some seconds after an outage, so that every pod first has a chance to continue.
         """
         if time.monotonic() - max(self._job_watch.back_at, self._pod_watch.back_at) < _CHANCE_SECONDS:
             return
@@ -213,14 +212,14 @@ class KubernetesCluster:
                 ending.abandoned = None
 
     async def drop_workspace(self, name: str, object_uid: str) -> None:
-        """It goes with the pod."""
+        """Do nothing: the workspace is deleted with the pod."""
 
     async def remove(self, name: str, object_uid: str) -> None:
         attempt = self._attempt(name)
         if attempt is None:
             return
         pods = [held.seen for held in self._pods.of(attempt) if held.seen.job_uid == object_uid]
-        if object_uid in self._going:  # a message and a reconciler may ask at once
+        if object_uid in self._going:  # a message and a reconciler may remove it at the same time
             return
         self._going[object_uid] = time.monotonic()
         try:
@@ -229,7 +228,7 @@ class KubernetesCluster:
             del self._going[object_uid]
             raise
         if not deleted:
-            for pod in pods:  # left behind by a Job that somebody deleted without them
+            for pod in pods:  # left behind by a Job that was deleted without its pods
                 await self._delete(pod)
         for pod in pods:
             self._endings.pop(pod.uid, None)
@@ -242,14 +241,14 @@ class KubernetesCluster:
         self._woken.clear()
         for task in self._tasks:
             if task.done():
-                task.result()  # a watch never ends by itself: its fault is everybody's
+                task.result()  # raises: a watch only ends with an error
         changes, self._changes = frozenset(self._changes), set()
         return changes
 
-    # ------------------------------------------------ looks
+    # ------------------------------------------------ observations
 
     def _attempt(self, name: str) -> int | None:
-        """None: not a name of this installation."""
+        """Return the attempt with this name, or None if it is not a name of this installation."""
         number = name.rpartition("-")[2]
         return int(number) if number.isdecimal() and self._place.name(int(number)) == name else None
 
@@ -263,11 +262,11 @@ class KubernetesCluster:
 
     @staticmethod
     def _is_there(shown: Observation | None) -> bool:
-        """Whether what is shown can be relied on: a pod is."""
+        """Return whether the observation has a pod, so that no fresh read is needed."""
         return shown is not None and bool(shown.pods)
 
     async def _read(self, attempts: set[int]) -> dict[str, Observation]:
-        """Only what the API server says now, and what was seen of pods before they went."""
+        """Read these attempts from the API server, and add what was last seen of deleted pods."""
         try:
             found = await read(self._api, self._place, attempts)
             without = [one.job for one in found.values() if one.job is not None and not one.pods]
@@ -335,7 +334,7 @@ class KubernetesCluster:
     # ------------------------------------------------ changes
 
     async def _pod(self, name: str, pod_uid: str) -> PodSeen | None:
-        """As the mirror has it, which may be old, else as it is."""
+        """Return the pod from the mirror, which may be old, else from the API server."""
         held = self._held_as(name, pod_uid)
         if held is None:
             return await self._fresh_pod(name, pod_uid)
@@ -360,7 +359,7 @@ class KubernetesCluster:
         return next((pod for pod in found.pods if pod.uid == pod_uid), None)
 
     async def _change(self, pod: PodSeen, patch: Object) -> bool:
-        """A pod that is another by now is left alone."""
+        """Patch the pod. Returns False if it is gone or is no longer the same."""
         return await self._left_alone(
             self._api.patch(f"{self._place.pods}/{pod.name}", patch, kind="strategic")
         )
@@ -373,7 +372,7 @@ class KubernetesCluster:
         return await self._left_alone(self._api.delete(f"{self._place.pods}/{pod.name}", options))
 
     async def _left_alone(self, request: Coroutine[Any, Any, Object]) -> bool:
-        """False: the pod is gone, or not what it was."""
+        """Await the request. Returns False if the pod is gone or is no longer the same."""
         try:
             await request
         except ApiError as error:
@@ -382,7 +381,7 @@ class KubernetesCluster:
             return False
         return True
 
-    # ------------------------------------------------ what happens
+    # ------------------------------------------------ notifications
 
     def _note(self, attempts: frozenset[int]) -> None:
         if attempts:
@@ -394,9 +393,7 @@ class KubernetesCluster:
         loop = asyncio.get_running_loop()
         for attempt in attempts:
             for held in self._pods.of(attempt):
-                self._weighed(
-                    held
-                )  # an end that is certain is remembered, whatever becomes of the pod before somebody asks
+                self._weighed(held)  # stores a certain end before the pod can change or be deleted
             there = [held.seen for held in self._pods.of(attempt) if held.gone_at is None]
             for pod in there:
                 if (later := look_again_seconds(pod)) is not None:

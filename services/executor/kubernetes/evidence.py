@@ -1,10 +1,10 @@
-"""What a pod's object says of an attempt: gated, released, held up, or ended and why. Pure.
+"""Interprets a pod's status: gated, released, waiting, or ended and why. Pure.
 
-The container `job` is the nearest witness: its exit code counts at once where nothing else can have ended it.
-Else a pod's last word is waited for, for the reason of an eviction or a stop may show up later than the exit
-code, and then what the cluster says weighs more than the code.
+The exit code of the container `job` counts at once if nothing else can have ended it. Otherwise the pod's
+final status is awaited, because the reason of an eviction or a stop may appear later than the exit code. Then
+the cluster's reason counts more than the exit code.
 
-The words are kubelet's, of its scheduler and controllers: k8s.io/api core/v1 (ContainerState,
+The reasons are those of the kubelet, the scheduler and the controllers: k8s.io/api core/v1 (ContainerState,
 PodStatus.reason, DisruptionTarget).
 """
 
@@ -28,13 +28,13 @@ from services.executor.step_facts import job_timed_out, started_twice
 from shared.statuses import Reason
 
 SETTLING_SECONDS = 5.0
-"""How long after the end of a container the pod's own word is waited for."""
+"""How long the pod's final status is awaited after the end of its container."""
 SILENT_SECONDS = 30.0
-"""A kubelet that lives has killed a deleted pod this long after its grace period."""
+"""How long after the grace period a working kubelet has certainly killed a deleted pod."""
 _FIRST_SECONDS = 10.0
-"""What Kubernetes does by itself comes first."""
+"""Additional time that lets Kubernetes act first."""
 STOPPED_DEADLINE_SECONDS = 1
-"""`activeDeadlineSeconds` of a pod that is to stop; no pod begins with it."""
+"""`activeDeadlineSeconds` of a pod that has to stop. No pod is created with this value."""
 
 _DISRUPTIONS = {
     "PreemptionByScheduler": Reason.PREEMPTED,
@@ -50,8 +50,8 @@ _POD_REASONS = {
     "NodeLost": Reason.NODE_LOST,
     "NodeShutdown": Reason.NODE_LOST,
     "Shutdown": Reason.NODE_LOST,
-    "Terminated": Reason.NODE_LOST,  # a node that shuts down
-    "NodeAffinity": Reason.EVICTED,  # from here on: the node did not take the pod after all
+    "Terminated": Reason.NODE_LOST,  # the node shuts down
+    "NodeAffinity": Reason.EVICTED,  # this and the following: the node rejected the pod
     "OutOfcpu": Reason.EVICTED,
     "OutOfmemory": Reason.EVICTED,
     "OutOfpods": Reason.EVICTED,
@@ -65,22 +65,22 @@ _FORGOTTEN = Cause(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """What is known of a pod beside its object."""
+    """Facts about a pod that are not in its object."""
 
     seconds: float = 0.0
-    """For how long at least its stage has been what it is."""
+    """Lower bound of how long its stage has been the same."""
     gone: bool = False
-    """The object is the last that was seen of it; it is there no more."""
+    """True if the object no longer exists; it is the last version that was seen."""
     stopped: bool = False
-    """It was deleted here, by request, before it had a node."""
+    """True if this process deleted the pod because of a stop request."""
     abandoned: Cause | None = None
-    """It was deleted here, for this, before it had a node."""
+    """The cause for which this process deleted the pod."""
     node_lost_seconds: float = 300.0
-    """How long a node may be out of reach."""
+    """How long a node may not answer."""
 
 
 def pod_of(seen: PodSeen, beside: Beside) -> Pod:
-    """What the contract of a cluster says of this pod."""
+    """Return the pod in the terms of the cluster interface."""
     end = _end(seen, beside)
     if end is not None:
         return Pod(uid=seen.uid, phase=Phase.ENDED, end=end, lingers=lingers(seen, beside.gone))
@@ -103,13 +103,15 @@ def pod_of(seen: PodSeen, beside: Beside) -> Pod:
 
 
 def lingers(seen: PodSeen, gone: bool) -> bool:
-    """Whether its job's container may run, whatever was concluded."""
+    """Return whether the job's container may still run, regardless of any verdict."""
     return bool(seen.node) and not (gone or seen.is_over or seen.job.terminated is not None)
 
 
 def _lost_node(seen: PodSeen, beside: Beside) -> Cause | None:
-    """Where every node is out of reach, Kubernetes gives up none of their pods: it may be the control plane
-    that is cut off. A job can't wait for ever.
+    """Return the cause if the pod's node has not answered for too long.
+
+    If no node answers, Kubernetes evicts none of their pods, because its control plane may be cut off. A job
+    must not wait for that without a limit.
     """
     if (
         seen.unreachable
@@ -123,7 +125,7 @@ def _lost_node(seen: PodSeen, beside: Beside) -> Cause | None:
 
 
 def stage(seen: PodSeen) -> tuple[str, ...]:
-    """What must stay the same for time to count: see `Beside.seconds`."""
+    """Return the stage of the pod. `Beside.seconds` counts while it stays the same."""
     if seen.job.terminated is not None or seen.is_over:
         return ("ended",)
     if seen.deleted_at is not None:
@@ -140,7 +142,7 @@ def stage(seen: PodSeen) -> tuple[str, ...]:
 
 
 def look_again_seconds(seen: PodSeen) -> float | None:
-    """After so long in its stage the same object may say more; None: it will not."""
+    """Return after how many seconds in its stage the same object may mean more; None: it will not."""
     match stage(seen):
         case ("ended",) if not seen.is_over:
             return SETTLING_SECONDS
@@ -156,10 +158,10 @@ def look_again_seconds(seen: PodSeen) -> float | None:
 
 
 def _end(seen: PodSeen, beside: Beside) -> PodEnd | None:
-    """None while it is not certain, or there is none."""
+    """Return the end of the pod, or None if there is none or it is not certain yet."""
     ended = seen.job.terminated
     if ended is not None and ended.started_at is None:
-        ended = None  # the kubelet's word for a container that it never began
+        ended = None  # this is how the kubelet reports a container that it never started
     if ended is not None and _speaks_for_itself(seen, ended):
         return _of_exit(seen, ended)
     if not _is_final(seen, ended, beside):
@@ -168,8 +170,10 @@ def _end(seen: PodSeen, beside: Beside) -> PodEnd | None:
 
 
 def _weighed(seen: PodSeen, ended: Terminated | None, beside: Beside) -> PodEnd:
-    """What the cluster says weighs more than the exit code, and a word of its own more than a mark that
-    anything may have left.
+    """Combine all facts about the end of the pod, the strongest first.
+
+    A reason from the cluster counts more than the exit code. An explicit reason counts more than a trace that
+    several causes may leave, such as a deletion.
     """
     end = _of_exit(seen, ended) if ended is not None else PodEnd(clone_failure=_clone_failure(seen))
     cause = _cause(seen, ended, beside)
@@ -187,7 +191,7 @@ def _weighed(seen: PodSeen, ended: Terminated | None, beside: Beside) -> PodEnd:
 
 
 def _speaks_for_itself(seen: PodSeen, ended: Terminated) -> bool:
-    """Whether nothing but itself can have ended the container."""
+    """Return whether nothing but the container itself can have ended it."""
     if seen.deleted_at is not None:
         return _long_before_deletion(seen, ended)
     marked = (
@@ -200,7 +204,7 @@ def _speaks_for_itself(seen: PodSeen, ended: Terminated) -> bool:
 
 
 def _long_before_deletion(seen: PodSeen, ended: Terminated) -> bool:
-    """The node's clock and the API server's may differ a little."""
+    """Return whether the container ended clearly before the deletion. Clocks may differ a little."""
     if seen.deleted_at is None or ended.finished_at is None:
         return False
     return (seen.deleted_at - ended.finished_at).total_seconds() > seen.grace_seconds + SETTLING_SECONDS
@@ -227,9 +231,9 @@ def _of_exit(seen: PodSeen, ended: Terminated) -> PodEnd:
 
 
 def _of_failure(seen: PodSeen, ended: Terminated) -> Cause | None:
-    """What else than its script or its time may have made a job fail.
+    """Return the cause, other than its script or its time limit, that may have made a job fail.
 
-    A script that outlived a child without memory, and says all is well, is believed.
+    If the script exits with 0, the job succeeds, even if a child of the script ran out of memory.
     """
     if ended.exit_code == 0:
         return None
@@ -245,7 +249,7 @@ def _of_failure(seen: PodSeen, ended: Terminated) -> Cause | None:
 
 
 def _died_before(service: Container, ended: Terminated) -> Cause | None:
-    """A service that ended before the job did, when all of them are told to end."""
+    """Return the failure of a service that ended before the job. After the job, all services are stopped."""
     if not service.sidecar or not service.name.startswith(SERVICE_PREFIX):
         return None
     last = service.ended_before
@@ -267,7 +271,7 @@ def _earlier(one: Terminated, other: Terminated) -> bool:
 
 
 def _cause(seen: PodSeen, ended: Terminated | None, beside: Beside) -> Cause | None:
-    """What the cluster did to the pod, or we for a reason."""
+    """Return what the cluster did to the pod, or the cause for which the executor abandoned it."""
     abandoned = beside.abandoned or _abandoned(seen)
     if abandoned is not None and (ended is None or seen.reason == "DeadlineExceeded"):
         return abandoned
@@ -285,7 +289,7 @@ def _abandoned(seen: PodSeen) -> Cause | None:
 
 
 def mark_of(cause: Cause) -> str:
-    """As the annotation ENDED_BECAUSE says it."""
+    """Return the value of the annotation ENDED_BECAUSE."""
     return f"{cause.reason.value}: {cause.message}"
 
 
@@ -305,7 +309,7 @@ def _deleted(seen: PodSeen, ended: Terminated | None, beside: Beside) -> Cause:
 
 
 def _never_began(seen: PodSeen) -> Cause | None:
-    """The pod is over and the job's container never ran."""
+    """Return the cause for a pod that is over and whose job container never ran."""
     trouble = service_trouble(seen)
     if trouble is not None:
         return trouble

@@ -1,7 +1,8 @@
-"""Making an attempt's Job and Secret, in this order, and what each of the API server's answers means.
+"""Creates an attempt's Job and then its Secret, and interprets the answers of the API server.
 
-Nobody's answer is needed twice: a name that is taken is looked at and adopted, or it is not ours. An answer
-that was lost is found out the same way later.
+Every call is safe to repeat. If a name is taken, the existing object is read, and either adopted or rejected
+because it is not the attempt's. The same way, a later call finds out what a request whose answer was lost
+has done.
 """
 
 from dataclasses import dataclass
@@ -18,19 +19,19 @@ from shared.kubernetes import ApiError, KubernetesApi, Object
 from shared.statuses import WaitingFor
 
 BACKGROUND = "Background"
-"""A Job deleted without a propagation policy leaves its pods behind."""
+"""Propagation policy of deletions. A Job that is deleted without one leaves its pods behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes the objects of attempts in one place. Safe for concurrent use."""
+    """Creates the objects of attempts in one namespace. Safe for concurrent use."""
 
     api: KubernetesApi
     place: Place
     settings: PodSettings
 
     async def make(self, spec: AttemptSpec) -> JobSeen:
-        """The attempt's Job, made or adopted, with its Secret.
+        """Create or adopt the attempt's Job and its Secret, and return the Job.
 
         Raises NameTaken, Refused, MustWait, Transient.
         """
@@ -53,8 +54,9 @@ class Maker:
         return self._ours(made, spec)
 
     async def _adopted(self, spec: AttemptSpec) -> Object | None:
-        """The Job that has the name; None: it is out of the way now, for it made a pod that ended before
-        anybody had a claim on it.
+        """Return the existing Job with the attempt's name, or None if the name is free.
+
+        A Job whose pod ended before any claim is deleted first, so that it can be created again.
         """
         try:
             found = await job_named(self.api, self.place, spec.name)
@@ -85,7 +87,7 @@ class Maker:
                 return
             await self.api.delete(
                 f"{self.place.secrets}/{job.name}", {"preconditions": {"uid": found["metadata"]["uid"]}}
-            )  # of a Job that is no more
+            )  # it belonged to a Job that no longer exists
         except ApiError as error:
             if error.status not in (404, 409):
                 _say(error)
@@ -93,7 +95,7 @@ class Maker:
             raise Transient(f"Kubernetes: the Secret {job.name} is being replaced")
 
     async def delete_job(self, name: str, uid: str) -> bool:
-        """With its pods and its Secret. False: there is none with this uid. Raises Transient."""
+        """Delete the Job with its pods and its Secret. False: none has this uid. Raises Transient."""
         options = {"propagationPolicy": BACKGROUND, "preconditions": {"uid": uid}}
         crashpoint("kubernetes.job_not_deleted")
         try:
@@ -106,7 +108,7 @@ class Maker:
         return True
 
     async def _post(self, path: str, manifest: Manifest) -> Object | None:
-        """None: the name is taken."""
+        """Create an object. None: its name is taken. Raises Refused, MustWait, Transient."""
         try:
             return await self.api.post(path, manifest)
         except ApiError as error:
@@ -116,7 +118,7 @@ class Maker:
 
 
 def _say(error: ApiError) -> NoReturn:
-    """What an answer to a creation means. Raises Refused, MustWait, Transient."""
+    """Raise the error that this answer to a creation means: Refused, MustWait or Transient."""
     if error.status == 403 and "exceeded quota" in error.message:
         raise MustWait(Waiting(WaitingFor.QUOTA, error.message)) from error
     if error.status in (400, 413, 422):
@@ -125,5 +127,5 @@ def _say(error: ApiError) -> NoReturn:
 
 
 def refuse_for_now(error: ApiError) -> NoReturn:
-    """Rights or a namespace are missing, which an operator can mend. Raises Transient."""
+    """Raise Transient: an operator can fix the cause, such as missing rights or a missing namespace."""
     raise Transient(f"Kubernetes API: {error}") from error

@@ -1,11 +1,9 @@
-"""An attempt's Job and Secret, built by allow-list from the typed order and the administrator's settings.
+"""Builds an attempt's Job and Secret from its specification and the administrator's settings. Pure.
 
-Pure.
-
-Text of users goes into these places and no others: images, the services' names and variables, allowed node
-selectors, and the Secret's data. Every container is set up for the Pod Security level `restricted`; a job
-that may be root asks for `baseline`. The commit's credentials are in a key of the Secret that is mounted in
-`clone` alone. The Job makes one pod, which waits at its gate, and is never tried again.
+Users' text goes only into these places: images, the services' names and variables, allowed node selectors,
+and the Secret's data. Every container is set up for the Pod Security level `restricted`; a job that may run
+as root needs `baseline`. The credentials of the clone are in a key of the Secret that is mounted only in
+`clone`. The Job creates one pod, which waits at its gate, and the Job is never retried.
 """
 
 import base64
@@ -23,7 +21,7 @@ from shared import step_markers
 from shared.pipeline.model import Resources, Service
 
 SECRET_LIMIT_BYTES = 900 << 10
-"""What fits an API server and its etcd with room to spare."""
+"""Maximum size of the Secret's data. An API server and its etcd accept somewhat more."""
 UID = 1000
 
 _FOLDER = "/towpath"
@@ -33,9 +31,9 @@ _WORKSPACE, _STATE, _STARTED, _HOME = (
 _TERMINATION = "/dev/termination-log"
 _DRIVER_KEY, _CLONE_KEY = "driver", "clone"
 _DRIVER_FOLDER, _CLONE_FOLDER = "/towpath-driver", "/towpath-clone"
-# all of them, as far as signals reach: the first process, which is the driver, is not among "all"
+# SIGTERM to all processes. `kill -1` does not include process 1, which is the driver.
 _STOP = "kill -TERM 1; kill -TERM -1"
-_CLONE_MEMORY_BYTES = 256 << 20  # the least; python, git and its index of what was fetched
+_CLONE_MEMORY_BYTES = 256 << 20  # the minimum, for Python, git, and git's index of the fetched objects
 _NODE_TROUBLES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 Manifest = dict[str, Any]
@@ -43,30 +41,30 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSettings:
-    """What the administrator decides about every pod; see `services.executor.settings`."""
+    """The administrator's settings for every pod; see `services.executor.settings`."""
 
     installation: str
     namespace: str
     towpath_image: str
-    """Of the container `clone`."""
+    """The image of the container `clone`."""
     default_image: str
-    """Of jobs that name none."""
+    """The image of jobs without `image`."""
     cpu_millis: int
     memory_bytes: int
-    """Of a job that says nothing else, and of each of its services."""
+    """Memory of a job without its own value, and of each of its services."""
     ephemeral_storage_bytes: int
-    """Of the job's container and each service: image layers written to, logs, and the workspace."""
+    """Limit for the job's container and for each service: written image layers, logs, and the workspace."""
     node_lost_seconds: int
-    """How long a node may be out of reach before its pods are given up."""
+    """How long a node may not answer before its pods are given up."""
     image_pull_seconds: float
     start_seconds: float
     grace_seconds: float
     clone_seconds: float
     clone_protocols: str
-    """As in GIT_ALLOW_PROTOCOL."""
+    """The protocols that git may use, in the format of GIT_ALLOW_PROTOCOL."""
     allow_root: Literal["never", "trusted"]
     node_selector_keys: frozenset[str]
-    """The labels of nodes that jobs may ask for."""
+    """The node labels that jobs may select."""
 
     @property
     def whole_grace_seconds(self) -> int:
@@ -75,9 +73,9 @@ class PodSettings:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """What is made for an attempt.
+    """The manifests of an attempt.
 
-    The Secret's owner is not known before the Job is there: see `owned_by`.
+    The Secret has no owner until the Job exists: see `owned_by`.
     """
 
     job: Manifest
@@ -85,9 +83,9 @@ class Objects:
 
 
 def objects_of(spec: AttemptSpec, settings: PodSettings) -> Objects:
-    """The same for the same order.
+    """Build the manifests. The same specification always gives the same manifests.
 
-    Raises Refused for a wish that the settings do not allow, and for more text than fits.
+    Raises Refused if the job asks for something that the settings do not allow, or if its text is too long.
     """
     _check_wishes(spec, settings)
     labels = names.labels(settings.installation, spec.run_id, spec.job_id, spec.attempt_id)
@@ -95,7 +93,7 @@ def objects_of(spec: AttemptSpec, settings: PodSettings) -> Objects:
 
 
 def owned_by(secret: Manifest, job_name: str, job_uid: str) -> Manifest:
-    """The Secret, to go when this Job goes."""
+    """Return the Secret with this Job as owner, so that it is deleted with the Job."""
     owner = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -183,7 +181,7 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
 
 
 def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
-    """The last that ends a pod; whoever else keeps the time has done so before."""
+    """Return the pod's own deadline, a last resort: all other time limits take effect earlier."""
     return math.ceil(
         settings.image_pull_seconds
         + settings.start_seconds
@@ -196,7 +194,7 @@ def _job_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
     return {
         **_container(names.JOB_CONTAINER, spec.job.image or settings.default_image),
         "command": ["/bin/sh", f"{_DRIVER_FOLDER}/{_DRIVER_KEY}"],
-        "workingDir": _FOLDER,  # the image's own may be closed to this user
+        "workingDir": _FOLDER,  # this user may have no access to the image's own
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _STOP]}}},
         "resources": _resources(spec.job.resources, settings),
         "securityContext": _root_security() if spec.job.user == "root" else _security(),
@@ -210,7 +208,7 @@ def _job_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
 
 
 def _clone_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
-    """Its user is the job's, for git refuses to work in somebody else's folder."""
+    """Build the container `clone`. It has the job's user: git refuses to work in another user's folder."""
     wanted = spec.job.resources
     memory = max(wanted.memory_bytes or settings.memory_bytes, _CLONE_MEMORY_BYTES)
     return {
@@ -228,7 +226,7 @@ def _clone_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
 
 
 def _service_container(name: str, service: Service, settings: PodSettings) -> Manifest:
-    """A native sidecar: it starts before the job and gets SIGTERM when the job has ended."""
+    """Build a native sidecar, which starts before the job and gets SIGTERM when the job has ended."""
     container = {
         **_container(names.service_container(name), service.image),
         "restartPolicy": "Always",
@@ -247,7 +245,7 @@ def _container(name: str, image: str) -> Manifest:
 
 
 def _literal(value: str) -> str:
-    """A kubelet replaces $(NAME) in variables, and $$ by a dollar sign."""
+    """Escape a variable: a kubelet replaces $(NAME) by a value, and $$ by a dollar sign."""
     return value.replace("$", "$$")
 
 
@@ -261,7 +259,7 @@ def _resources(wanted: Resources, settings: PodSettings) -> Manifest:
 
 
 def _pod_security(spec: AttemptSpec) -> Manifest:
-    """Volumes belong to the group, so that all users of the pod may write there."""
+    """Build the pod's security context. Its volumes belong to the group, so all its users may write there."""
     common = {"fsGroup": UID, "seccompProfile": {"type": "RuntimeDefault"}}
     return (
         common
@@ -284,7 +282,7 @@ def _security(*, root: bool = False) -> Manifest:
 
 
 def _root_security() -> Manifest:
-    """With a runtime's usual capabilities: root that can't change owners installs no package."""
+    """Keep the runtime's usual capabilities: root needs them, as packages change owners when installed."""
     return {name: value for name, value in _security(root=True).items() if name != "capabilities"}
 
 
@@ -294,7 +292,7 @@ def _volumes(spec: AttemptSpec) -> list[Manifest]:
         {
             "name": key,
             "secret": {"secretName": spec.name, "defaultMode": 0o440, "items": [{"key": key, "path": key}]},
-        }  # for the group
+        }  # the group may read it
         for key in keys
     ]
     return [{"name": "towpath", "emptyDir": {}}, *secrets]

@@ -1,8 +1,8 @@
-"""What a watch has told of this installation's Jobs or pods: the last of each object, and since when its
-stage is what it is. Pure.
+"""In-memory copy of this installation's Jobs or pods, which a list and a watch fill. Pure.
 
-It may be old, so what is missing here proves nothing; what it shows has been true. An object that was deleted
-stays for a while as it was last seen: that may be the only evidence of why it went.
+It holds the last known version of each object, and since when its stage has been the same. The copy may be
+old: an object that it does not show may exist, but everything that it shows has been true. A deleted object
+is kept for a while as it was last seen, because it may be the only information about why it was deleted.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable
@@ -12,13 +12,13 @@ from typing import Generic, Literal, Protocol, TypeVar
 from services.executor.cluster import Pod
 
 KEPT_GONE_SECONDS = 900.0
-"""Long enough for a verdict to be reached while the database is away for a moment."""
+"""How long a deleted object is kept: long enough for a verdict even if the database is away for a moment."""
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
 class Seen(Protocol):
-    """What is kept of an object."""
+    """The part of an object that is kept."""
 
     @property
     def uid(self) -> str: ...
@@ -31,22 +31,22 @@ S = TypeVar("S", bound=Seen)
 
 @dataclass(slots=True)
 class Held(Generic[S]):
-    """An object as last told."""
+    """An object as it was last reported."""
 
     seen: S
     since: float
-    """When its stage began, by the mirror's clock."""
+    """When its current stage began, by the clock of the `Mirror`."""
     gone_at: float | None = None
     end: Pod | None = None
-    """Its end, once somebody was certain of it: what happens to the object later does not change it."""
+    """Its end, once the end was certain. Later changes of the object do not change it."""
     released_at: float | None = None
-    """When its gate was opened from here, or began to be, by the mirror's clock."""
+    """When this process opened its gate, or began to open it, by the clock of the `Mirror`."""
 
 
 class Mirror(Generic[S]):
     """The objects of one kind, by attempt and uid.
 
-    What changes it returns the attempts that look different now.
+    `told` and `listed` return the attempts whose objects have changed.
     """
 
     def __init__(self, stage: Callable[[S], Hashable], clock: Callable[[], float]) -> None:
@@ -55,11 +55,11 @@ class Mirror(Generic[S]):
         self._attempts: dict[int, dict[str, Held[S]]] = {}
 
     def of(self, attempt_id: int) -> Collection[Held[S]]:
-        """Also those that are gone."""
+        """Return all objects of this attempt, including deleted ones."""
         return self._attempts.get(attempt_id, {}).values()
 
     def attempts(self) -> set[int]:
-        """Those with an object that is there."""
+        """Return the attempts that have an object that is not deleted."""
         return {
             attempt
             for attempt, objects in self._attempts.items()
@@ -67,7 +67,7 @@ class Mirror(Generic[S]):
         }
 
     def told(self, event: EventType, seen: S) -> frozenset[int]:
-        """An event of a watch."""
+        """Apply an event of a watch. Returns the attempts whose objects have changed."""
         known = self._attempts.get(seen.attempt_id, {}).get(seen.uid)
         if event == "DELETED" and known is not None and known.gone_at is not None:
             return frozenset()
@@ -77,7 +77,7 @@ class Mirror(Generic[S]):
         return changed
 
     def listed(self, everything: Iterable[S]) -> frozenset[int]:
-        """A complete list: what is not in it is gone."""
+        """Apply a complete list: an object that is not in it is gone. Returns the attempts that changed."""
         changed: set[int] = set()
         there = set()
         for seen in everything:
@@ -91,7 +91,7 @@ class Mirror(Generic[S]):
         return frozenset(changed)
 
     def forget(self, attempt_id: int) -> None:
-        """Nobody will ask for what is gone of this attempt."""
+        """Drop the deleted objects of this attempt, which are no longer needed."""
         kept = {uid: held for uid, held in self._attempts.pop(attempt_id, {}).items() if held.gone_at is None}
         if kept:
             self._attempts[attempt_id] = kept

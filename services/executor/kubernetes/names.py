@@ -1,8 +1,9 @@
-"""Names, labels and marks of an attempt's objects, and how they are read back. Pure.
+"""Names, labels and annotations of an attempt's objects, and functions that read them back. Pure.
 
-An object is an attempt's only when its labels say so for this installation and its name is the one that
-follows from them: what another installation, or somebody by hand, put into the same namespace is never taken
-for ours. Values that no label can hold are replaced by a digest.
+An object belongs to an attempt only if its labels name this installation and the attempt, and its name (for a
+pod, the name of its Job) is the one that follows from them. So an object that another installation or a
+person created in the same namespace is never mistaken for ours. A value that a label cannot hold is replaced
+by a digest.
 """
 
 import hashlib
@@ -19,23 +20,23 @@ RUN_LABEL = "towpath.dev/run"
 JOB_LABEL = "towpath.dev/job"
 ATTEMPT_LABEL = "towpath.dev/attempt"
 CREATION_TOKEN = "towpath.dev/creation-token"  # noqa: S105 - the annotation's key
-"""Annotation of the Job: who made it. An object with another token is not adopted."""
+"""Annotation of the Job: the attempt's creation token. A Job with another token is not adopted."""
 GATE = "towpath.dev/claim"
-"""The scheduling gate that a pod waits at for its claim."""
+"""The scheduling gate at which a pod waits for its claim."""
 
 JOB_CONTAINER = "job"
 CLONE_CONTAINER = "clone"
 SERVICE_PREFIX = "service-"
 
 Object = Mapping[str, Any]
-"""A Kubernetes object as the API server gives it."""
+"""A Kubernetes object as the API server returns it."""
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}\Z")
 
 
 def labels(installation: str, run_id: int, job_id: int, attempt_id: int) -> dict[str, str]:
-    """On every object of an attempt."""
+    """Return the labels of every object of an attempt."""
     return {
         MANAGED_BY_LABEL: MANAGED_BY,
         INSTALLATION_LABEL: label_value(installation),
@@ -46,17 +47,17 @@ def labels(installation: str, run_id: int, job_id: int, attempt_id: int) -> dict
 
 
 def selector(installation: str) -> str:
-    """All objects of this installation, as the parameter `labelSelector` wants it."""
+    """Return the parameter `labelSelector` for all objects of this installation."""
     return f"{MANAGED_BY_LABEL}={MANAGED_BY},{INSTALLATION_LABEL}={label_value(installation)}"
 
 
 def attempt_selector(installation: str, attempt_id: int) -> str:
-    """The objects of one attempt."""
+    """Return the parameter `labelSelector` for the objects of one attempt."""
     return f"{selector(installation)},{ATTEMPT_LABEL}={attempt_id}"
 
 
 def label_value(text: str) -> str:
-    """The text where a label can hold it, else a digest of it."""
+    """Return the text if a label can hold it, else a digest of it."""
     return (
         text
         if _LABEL_VALUE.match(text)
@@ -65,7 +66,7 @@ def label_value(text: str) -> str:
 
 
 def attempt_of_job(job: Object, installation: str) -> int | None:
-    """The attempt that this Job (or Secret) was made for; None: it is not one of this installation's."""
+    """Return the attempt of this Job or Secret, or None if it is not of this installation."""
     attempt = _attempt(job, installation)
     return (
         attempt
@@ -75,13 +76,13 @@ def attempt_of_job(job: Object, installation: str) -> int | None:
 
 
 def attempt_of_pod(pod: Object, installation: str) -> int | None:
-    """The attempt that this pod belongs to, through its Job; None: it is not one of this installation's."""
+    """Return the attempt of this pod through its Job, or None if it is not of this installation."""
     attempt = _attempt(pod, installation)
     return attempt if attempt is not None and job_of_pod(pod)[0] == name_of(installation, attempt) else None
 
 
 def job_of_pod(pod: Object) -> tuple[str, str]:
-    """Name and uid of the Job that controls this pod; empty where none does."""
+    """Return name and uid of the Job that controls this pod. Both are empty if none does."""
     for owner in _metadata(pod).get("ownerReferences") or ():
         if owner.get("controller") and owner.get("kind") == "Job":
             return _text(owner, "name"), _text(owner, "uid")
@@ -89,22 +90,22 @@ def job_of_pod(pod: Object) -> tuple[str, str]:
 
 
 def creation_token_of(job: Object) -> str:
-    """Empty where it carries none."""
+    """Return the creation token of this Job; empty if it has none."""
     return _text(_metadata(job).get("annotations") or {}, CREATION_TOKEN)
 
 
 def is_gated(pod: Object) -> bool:
-    """Whether the pod waits for its claim."""
+    """Return whether the pod waits for its claim."""
     return any(gate.get("name") == GATE for gate in pod.get("spec", {}).get("schedulingGates") or ())
 
 
 def service_container(service: str) -> str:
-    """The container of the service with this name."""
+    """Return the name of this service's container."""
     return f"{SERVICE_PREFIX}{service}"
 
 
 def log_location(source: Literal["api", "agent"], namespace: str, pod: str, pod_uid: str) -> str:
-    """Where a pod's log is to be read: through the API server, or by the agent of its node."""
+    """Return where a pod's log is read: through the API server, or by the agent of its node."""
     return f"{'kubernetes' if source == 'api' else 'node'}:///{namespace}/{pod}/{pod_uid}"
 
 

@@ -1,6 +1,6 @@
-"""What the executor keeps of Jobs and pods: what it weighs, and no more. Pure.
+"""The parts of Jobs and pods that the executor needs. Pure.
 
-Thousands of pods are held in memory, so all else of an object is let go as soon as it is read.
+Thousands of pods are held in memory, so everything else is dropped as soon as an object is read.
 """
 
 import sys
@@ -14,14 +14,14 @@ from services.executor.kubernetes import names
 Object = Mapping[str, Any]
 
 ENDED_BECAUSE = "towpath.dev/ended-because"
-"""Annotation of a pod that was ended before user code began: reason, a colon, and a sentence for people."""
+"""Annotation of a pod that the executor abandoned: reason, a colon, and a message for users."""
 
 _LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """`started_at` None: it never ran."""
+    """The end of a container. `started_at` is None if it never ran."""
 
     exit_code: int
     reason: str
@@ -32,21 +32,21 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container's status; one that has none yet waits without a reason."""
+    """The status of a container. A container that has no status yet waits without a reason."""
 
     name: str
     image: str = ""
     sidecar: bool = False
     waiting: str = ""
-    """The reason, in kubelet's words."""
+    """The kubelet's reason why the container waits."""
     message: str = ""
     running_since: datetime | None = None
     terminated: Terminated | None = None
     ended_before: Terminated | None = None
-    """How it ended when it ran the time before."""
+    """The end of its previous run."""
     restarts: int = 0
     started: bool = False
-    """Its startup probe, where it has one, has passed."""
+    """True once it has started and its startup probe, if it has one, has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class PodSeen:
     job_uid: str
     created_at: datetime | None
     version: str = field(default="", compare=False)
-    """Its resourceVersion: changes with every write, so it says nothing of what has changed."""
+    """Its resourceVersion. Not compared, because it changes with every write."""
     gated: bool = False
     node: str = ""
     phase: str = ""
@@ -68,29 +68,30 @@ class PodSeen:
     active_deadline_seconds: int | None = None
     ended_because: str = ""
     deleted_at: datetime | None = None
-    """When its deletion was asked for."""
+    """Its deletionTimestamp: when its deletion was requested, plus the grace period."""
     grace_seconds: int = 0
-    """Of its deletion."""
+    """The grace period of its deletion."""
     disruption: tuple[str, str] | None = None
     """Reason and message of the condition DisruptionTarget."""
     unreachable: bool = False
-    """Its node has stopped answering, says the node controller: a kubelet gives a reason when it says that a
-    pod is not ready.
+    """True if the node controller reports that the pod's node has stopped answering.
+
+    The node controller gives no reason for a pod that is not ready; a kubelet does.
     """
     unschedulable: str = ""
     sandbox_ready: bool = False
     init: tuple[Container, ...] = ()
-    """In order, sidecars among them."""
+    """The init containers in order, including sidecars."""
     job: Container = Container(names.JOB_CONTAINER)
 
     @property
     def containers(self) -> tuple[str, ...]:
-        """Whose logs are kept, in order."""
+        """The containers whose logs are kept, in order."""
         return (*(container.name for container in self.init), self.job.name)
 
     @property
     def is_over(self) -> bool:
-        """The kubelet has said its last word on it."""
+        """True once the kubelet has reported the pod's final phase."""
         return self.phase in ("Succeeded", "Failed")
 
 
@@ -103,11 +104,11 @@ class JobSeen:
     attempt_id: int
     creation_token: str = field(repr=False)
     is_over: bool = False
-    """Makes no pod any more."""
+    """True if the Job creates no more pods."""
 
 
 def job_seen(job: Object, installation: str) -> JobSeen | None:
-    """None: not one of this installation's."""
+    """Reduce a Job. Returns None if it does not belong to this installation."""
     attempt = names.attempt_of_job(job, installation)
     if attempt is None:
         return None
@@ -124,7 +125,7 @@ def job_seen(job: Object, installation: str) -> JobSeen | None:
 
 
 def pod_seen(pod: Object, installation: str) -> PodSeen | None:
-    """None: not one of this installation's."""
+    """Reduce a pod. Returns None if it does not belong to this installation."""
     attempt = names.attempt_of_pod(pod, installation)
     if attempt is None:
         return None
@@ -217,6 +218,6 @@ def _conditions(found: Object) -> dict[str, Object]:
 
 
 def _instant(text: str | None) -> datetime | None:
-    """None also for the beginning of 1970, which the kubelet says of what never was."""
+    """Parse a time. Returns None also for 1970, with which the kubelet means that there is no time."""
     instant = datetime.fromisoformat(text) if text else None
     return instant if instant is not None and instant.year > 1970 else None

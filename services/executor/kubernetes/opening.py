@@ -1,4 +1,4 @@
-"""The Kubernetes cluster as the settings ask for it."""
+"""Opens the Kubernetes backend as the settings describe it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from shared.kubernetes import open_kubernetes
 async def open_kubernetes_cluster(
     settings: ExecutorSettings, installation: str
 ) -> AsyncIterator[KubernetesCluster]:
-    """Raises ClusterUnusable. Does not wait for the cluster to answer."""
+    """Open the Kubernetes backend. Does not wait for the cluster to answer. Raises ClusterUnusable."""
     place = Place(settings.kubernetes_namespace, installation)
     conduct = Conduct(
         watch_seconds=settings.kubernetes_watch_seconds,
@@ -28,7 +28,7 @@ async def open_kubernetes_cluster(
 
 
 def pod_settings(settings: ExecutorSettings, installation: str) -> PodSettings:
-    """What the administrator decided about pods."""
+    """Return the administrator's settings for pods."""
     return PodSettings(
         installation=installation,
         namespace=settings.kubernetes_namespace,

@@ -1,4 +1,4 @@
-"""Fresh reads of an installation's Jobs and pods: what counts where the mirror shows nothing."""
+"""Fresh reads of an installation's Jobs and pods, for questions that the mirror cannot answer."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -14,14 +14,14 @@ from shared.statuses import WaitingFor
 
 _PAGE = 250
 _ONE_BY_ONE = 20
-"""For more attempts than these one list of everything costs the API server less."""
+"""For more attempts than this, one list of all objects costs the API server less."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Found:
-    """What is there of one attempt."""
+    """The existing objects of one attempt."""
 
     job: JobSeen | None = None
     pods: list[PodSeen] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an installation's objects are."""
+    """The namespace, the API paths and the names of an installation's objects."""
 
     namespace: str
     installation: str
@@ -59,7 +59,7 @@ class Place:
 
 
 async def read(api: KubernetesApi, place: Place, attempts: Collection[int]) -> dict[int, Found]:
-    """Raises ApiError, ApiUnavailable."""
+    """Read the Jobs and pods of these attempts. Raises ApiError, ApiUnavailable."""
     found = {attempt: Found() for attempt in attempts}
     if len(attempts) > _ONE_BY_ONE:
         jobs, pods = await asyncio.gather(
@@ -80,7 +80,7 @@ async def read(api: KubernetesApi, place: Place, attempts: Collection[int]) -> d
 
 
 async def job_named(api: KubernetesApi, place: Place, name: str) -> Object | None:
-    """Raises ApiError, ApiUnavailable."""
+    """Return the Job with this name, or None. Raises ApiError, ApiUnavailable."""
     try:
         return await api.get(f"{place.jobs}/{name}")
     except ApiError as error:
@@ -90,7 +90,7 @@ async def job_named(api: KubernetesApi, place: Place, name: str) -> Object | Non
 
 
 async def complaints(api: KubernetesApi, place: Place) -> dict[str, str]:
-    """What the Job controller says of Jobs that it can't make a pod for, by the Job's uid.
+    """Return the Job controller's latest reason why it cannot create a pod, by the uid of the Job.
 
     Raises ApiError, ApiUnavailable.
     """
@@ -106,7 +106,7 @@ async def complaints(api: KubernetesApi, place: Place) -> dict[str, str]:
 
 
 def weigh_complaint(message: str) -> Waiting | str:
-    """What to wait for, or, as text, why there is no use in waiting."""
+    """Return what to wait for, or, as text, why waiting is useless."""
     words = message.removeprefix("Error creating: ")
     if "exceeded quota" in words:
         return Waiting(WaitingFor.QUOTA, words)
@@ -132,9 +132,9 @@ async def _all(
 async def list_all(
     api: KubernetesApi, path: str, selector: str | None, reduce: Callable[[Object], T | None], **query: object
 ) -> tuple[list[T], str]:
-    """All objects, as they are reduced, and the version of the list.
+    """Return all objects, reduced, and the version of the list.
 
-    Raises ApiError (410: it took so long that the server forgot), ApiUnavailable.
+    Raises ApiError (410: it took so long that the server dropped this version), ApiUnavailable.
     """
     found: list[T] = []
     onward: str | None = None

@@ -1,7 +1,13 @@
-"""Keeping a mirror true: one list and one watch of a kind of objects, for as long as the process lives.
+"""Keeps a `Mirror` up to date, with one list and one watch of a kind of objects, as long as the process lives.
 
-A watch can go silent, end, or fall behind what the server still remembers. So none lasts longer than a bound
-kept here, and then everything is listed anew.
+1. All objects are listed.
+2. A watch continues from the version of the list. If its connection is cut, another one continues from the
+   last version that was seen.
+3. After a bounded time, everything is listed again, because a watch can become silent without an error.
+
+Failures:
+- The server no longer has the version (status 410): everything is listed again, at first without a pause.
+- The server does not answer or refuses: everything is listed again after a backoff.
 """
 
 import asyncio
@@ -28,18 +34,18 @@ _heard = Gauge(
 )
 
 _LONGEST_LINE_BYTES = 8 << 20
-"""An object has at most 1.5 MiB in etcd."""
+"""Limit of one event. An object has at most 1.5 MiB in etcd."""
 
 S = TypeVar("S", bound=Seen)
 
 
 class TooOld(Exception):
-    """The server does not remember so far back: everything is to be listed anew."""
+    """The server no longer has this version, so everything must be listed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[S]):
-    """What is watched, and what is kept of it."""
+    """A kind of objects to watch, and the function that reduces an object to what is kept."""
 
     name: str
     path: str
@@ -48,7 +54,7 @@ class Kind(Generic[S]):
 
 
 class Watch(Generic[S]):
-    """Keeps one mirror true."""
+    """Keeps one mirror up to date."""
 
     def __init__(self, api: KubernetesApi, kind: Kind[S], mirror: Mirror[S], watch_seconds: float) -> None:
         self._api = api
@@ -57,12 +63,12 @@ class Watch(Generic[S]):
         self._watch_seconds = watch_seconds
         self._version = ""
         self.synced = asyncio.Event()
-        """There was a complete list."""
+        """Set once a complete list has been read."""
         self.back_at = -math.inf
-        """When the server answered again after it had not (monotonic)."""
+        """When the server answered again after a failure, by the monotonic clock."""
 
     async def run(self, changed: Callable[[frozenset[int]], None]) -> None:
-        """Until it is cancelled. `changed` hears of every attempt that looks different."""
+        """Run until cancelled. Calls `changed` with the attempts whose objects have changed."""
         failures = 0
         while True:
             try:
@@ -71,7 +77,7 @@ class Watch(Generic[S]):
                     self.back_at = time.monotonic()
                 await self._follow(changed, until=time.monotonic() + self._watch_seconds)
                 failures = 0
-            except TooOld:  # once in a while; at once again and again where something is wrong
+            except TooOld:  # list again at once, but with a backoff if it happens repeatedly
                 failures += 1
                 await asyncio.sleep(backoff(failures) if failures > 1 else 0)
             except (ApiError, ApiUnavailable) as error:
@@ -80,13 +86,13 @@ class Watch(Generic[S]):
                 await asyncio.sleep(_pause(error, failures))
 
     async def _list(self) -> frozenset[int]:
-        """Raises ApiError, ApiUnavailable, TooOld."""
+        """List all objects. Raises ApiError, ApiUnavailable, TooOld."""
         try:
             found, self._version = await list_all(
                 self._api, self._kind.path, self._kind.selector, self._kind.reduce
             )
         except ApiError as error:
-            if error.status == 410:  # in the middle of a list
+            if error.status == 410:  # the list expired between two of its pages
                 raise TooOld from error
             raise
         _lists.labels(self._kind.name).inc()
@@ -96,7 +102,7 @@ class Watch(Generic[S]):
         return changed
 
     async def _follow(self, changed: Callable[[frozenset[int]], None], until: float) -> None:
-        """Watches from where the list or the last watch ended; a connection that is cut is made again.
+        """Watch from the last version until `until`; reconnect if the connection is cut.
 
         Raises TooOld, ApiError.
         """
@@ -133,7 +139,7 @@ class Watch(Generic[S]):
             raise
 
     def _take(self, line: bytes) -> frozenset[int]:
-        """Raises TooOld, ApiUnavailable."""
+        """Apply one event, and return the attempts that have changed. Raises TooOld, ApiUnavailable."""
         kind, found = self._read(line)
         match kind:
             case "ADDED" | "MODIFIED" | "DELETED":
@@ -159,9 +165,9 @@ class Watch(Generic[S]):
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The lines of a stream; a last one that was cut off is left out.
+    """Yield the lines of a stream, without an incomplete last line.
 
-    Raises ApiUnavailable for one that never ends.
+    Raises ApiUnavailable for a line that is too long to be an event.
     """
     kept = b""
     async for chunk in chunks:
