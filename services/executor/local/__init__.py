@@ -1,1 +1,1 @@
-"""The local cluster: attempts as processes of this machine, each pod a directory with its own supervisor."""
+"""The local backend: attempts run as processes of this machine, in pod folders with a supervisor each."""

@@ -1,8 +1,8 @@
-"""Who a job is on its machine: the user and group files that it sees in the sandbox.
+"""Creates the passwd and group files that a job sees in the sandbox.
 
-Programs such as ssh and whoami refuse to work for a uid that has no entry. The files are the machine's, with
-an entry for the job's user. All jobs see the same two files: the entry's home folder is a link to that of the
-job.
+Programs such as ssh and whoami refuse to work for a uid that has no entry. The files are those of the
+machine, with an entry for the job's user. All jobs see the same two files: the home folder of the entry is a
+link to the home folder of the job.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from services.executor.local.pod_files import write_whole
 
 HOME = "/run/towpath-home"
-"""In the sandbox, where /run is empty."""
+"""The home folder of the entry, in /run, which is empty in the sandbox."""
 NAME = "towpath"
 _PASSWD, _GROUP = Path("/etc/passwd"), Path("/etc/group")
 
@@ -26,15 +26,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AccountFiles:
-    """What a job sees at these places instead of the machine's files."""
+    """The files that a job sees in place of the machine's files."""
 
     account: Account
     binds: tuple[tuple[Path, Path], ...]
-    """(file of ours, place)"""
+    """Pairs of our file and the path at which jobs see it."""
 
 
 def write_account_files(folder: Path, uid: int, gid: int) -> AccountFiles:
-    """Writes the files into a folder that jobs can't write. Safe to repeat, also in two executors at once."""
+    """Write the files into a folder that jobs can't write. Safe to repeat, also in two executors at once."""
     machine = _read(_PASSWD)
     who = account(machine, uid, gid)
     binds = []
@@ -48,7 +48,7 @@ def write_account_files(folder: Path, uid: int, gid: int) -> AccountFiles:
 
 
 def account(machine: str, uid: int, gid: int) -> Account:
-    """With the name that the uid has on the machine, else with one that nobody has there."""
+    """Return the account with the uid's name on the machine, else with a name that is unused there."""
     for line in machine.splitlines():
         fields = line.split(":")
         if len(fields) == 7 and fields[0] and fields[2] == str(uid):

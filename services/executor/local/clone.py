@@ -1,4 +1,4 @@
-"""The container `clone`: a checkout by processes of the pod, as the user that clones."""
+"""The container `clone` of a local pod: a checkout by processes of the pod, as the clone's user."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from services.executor.trees import give_away
 
 
 def clone(order: CloneOrder, files: PodFiles, uid: str, limits: Limits, wakes: Wakes) -> CloneStatus:
-    """Fetch and check out. The log is complete when this returns."""
+    """Fetch and check out the commit. The log is complete when this returns."""
     limits = replace(limits, deadline=min(limits.deadline, time.monotonic() + order.seconds))
     log = CriLog(os.open(files.log("clone"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
     try:
@@ -43,11 +43,10 @@ class _Git:
     wakes: Wakes
 
     def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], sink: Sink) -> int:
-        if (
-            self.limits.stop_requested()
-        ):  # its signal may have been heard together with the end of the command before
+        # The signal of a stop may have arrived together with the end of the previous command.
+        if self.limits.stop_requested():
             raise GaveUp(143, stopped=True)
-        home = str(self.files.git)  # holds .gitconfig, the only settings that a local upload-pack reads too
+        home = str(self.files.git)  # has .gitconfig, the only settings that a local upload-pack also reads
         environment = {**variables, "PATH": SYSTEM_PATH, "HOME": home, MARK: self.uid}
         command = Command(("git", *arguments), environment, str(self.files.workspace), self.order.runner)
         ended = run_container(command, self.limits, self.wakes, sink)

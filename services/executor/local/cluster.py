@@ -1,8 +1,19 @@
-"""The local cluster: pods are folders, each with a supervisor process.
+"""The local backend: each pod is a folder with a supervisor process.
 
-Any number of executors of one machine may serve one folder.
+Several executors of one machine may serve the same folder. The folders are the only state: an executor that
+starts finds every pod as its supervisor left it.
 
-The folders are the only memory: an executor that starts finds every pod as its supervisor left it.
+1. `create` asks the fork server for a supervisor. The pod's folder is put in place complete, by one rename.
+2. The supervisor waits at its gate. `release` writes the file `go` and sends it SIGUSR1.
+3. The supervisor creates `started`, runs the containers, and writes `status.json`.
+4. The kernel reports the supervisor's end to every executor that has observed the pod; `changed` returns it.
+5. `remove` renames the folder to a name that is no pod's, and deletes it.
+
+Failures:
+- The executor dies: the supervisors continue, and the next executor observes them.
+- The signal of `release` is lost: the pod counts as gated until `started` exists, so it is released again.
+- The supervisor dies without a status: its remaining processes are killed, and then the pod counts as lost.
+- The name is taken: a pod with the same creation token is adopted, or made again if it ended unreleased.
 """
 
 import asyncio
@@ -71,16 +82,16 @@ class LocalLimits:
     clone_protocols: str = "https"
     """As in GIT_ALLOW_PROTOCOL."""
     free_bytes: int = 0
-    """With less room than this no pod is made."""
+    """No pod is created with less free disk space."""
     processes: int | None = None
-    """Of the jobs' user, in all pods.
+    """Maximum number of processes and threads of the jobs' user, in all pods.
 
-    Only where jobs have a user of their own: it would count the developer's too.
+    Set only if jobs have a user of their own: it would count the developer's processes too.
     """
 
 
 class LocalCluster:
-    """Use as `async with`. Leaving the block leaves every pod running."""
+    """The local backend. Use it as `async with`; leaving the block leaves every pod running."""
 
     def __init__(
         self,
@@ -106,7 +117,7 @@ class LocalCluster:
     async def __aenter__(self) -> Self:
         self._pods.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._lock.touch()
-        self._lock.chmod(0o600)  # a job that opened it could hold it, and then no pod would be removed
+        self._lock.chmod(0o600)  # a job that can open it could hold the lock and so block all removals
         supervisors.allow_many_descriptors()
         keep_apart(self._pods)
         await self._removals.__aenter__()
@@ -154,7 +165,7 @@ class LocalCluster:
         found = {}
         for number, name in enumerate(names):
             if number % _LOOKS_AT_ONCE == 0:
-                await asyncio.sleep(0)  # with thousands of pods others want their turn
+                await asyncio.sleep(0)  # with thousands of pods, let other tasks run
             observation = await self._look(name)
             if observation is not None:
                 found[name] = observation
@@ -176,7 +187,7 @@ class LocalCluster:
         self._tell(name, pod_uid, "stop")
 
     async def abandon(self, name: str, pod_uid: str, cause: Cause) -> None:
-        """A pod here begins as soon as it is released."""
+        """Do nothing: a local pod starts as soon as it is released."""
 
     async def drop_workspace(self, name: str, object_uid: str) -> None:
         files = PodFiles(self._pods / name)
@@ -212,8 +223,9 @@ class LocalCluster:
         self._woken.set()
 
     async def _adopt(self, spec: AttemptSpec) -> Observation | None:
-        """The pod that has the name; None when it never was released and will not be, and is out of the way
-        now.
+        """Return the pod that has the attempt's name, or None if the name is free.
+
+        A pod that ended without a release is removed first.
         """
         found = await self._look(spec.name)
         if found is None:
@@ -242,7 +254,7 @@ class LocalCluster:
         status, alive = read_status(files), True
         if status is None:
             alive = supervisors.is_alive(identity)
-            status = read_status(files)  # after the look at its writer: what a dead one wrote is complete
+            status = read_status(files)  # again: now that its writer is dead, the file is complete
         if status is None and alive:
             self._watch.add(identity)
         elif status is None:
@@ -263,8 +275,9 @@ class LocalCluster:
         )
 
     def _tell(self, name: str, pod_uid: str, wish: Literal["go", "stop"]) -> None:
-        """A wish is a file that the supervisor looks at when it is woken; it is read as well by one that was
-        not awake yet.
+        """Write the request to a file, and wake the supervisor, which reads the file.
+
+        A supervisor that cannot be woken yet reads the file when it starts to wait.
         """
         files = PodFiles(self._pods / name)
         identity = read_identity(files)
@@ -335,8 +348,9 @@ class LocalCluster:
 
     @asynccontextmanager
     async def _removal(self) -> AsyncIterator[None]:
-        """One removal at a time on this machine: between the look at a name and its renaming nobody can put
-        another pod there. Raises Transient.
+        """Hold the lock on removals of this machine. Raises Transient.
+
+        The name of a pod then cannot pass to another pod between the check of its uid and its renaming.
         """
         deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
         with self._lock.open("a") as lock:
@@ -347,9 +361,9 @@ class LocalCluster:
             yield
 
     async def _end_orphans(self, identity: Identity) -> bool:
-        """Kills what a dead supervisor left.
+        """Kill the processes that a dead supervisor left. Returns False if one of them does not die.
 
-        False: something will not die (the kernel holds it), and as long as that lives the pod has not ended.
+        The kernel may hold such a process; while it lives, the pod has not ended.
         """
         deadline = asyncio.get_running_loop().time() + _ORPHANS_SECONDS
         while orphans := await asyncio.to_thread(marked, identity.uid):
@@ -362,7 +376,7 @@ class LocalCluster:
 
 
 def _wishes(job: Job) -> dict[str, object]:
-    """What only containers can give, by its key in a pipeline."""
+    """Return the requests of a job that only containers can fulfil, by their keys in a pipeline."""
     return {"services": job.services, "user": job.user, "kubernetes": job.node_selector}
 
 
@@ -379,9 +393,8 @@ def _phase(files: PodFiles, status: Status | None, alive: bool) -> Phase:
         return Phase.ENDED
     if not alive:
         return Phase.LOST
-    return (
-        Phase.RELEASED if files.started.exists() else Phase.GATED
-    )  # `go` alone: its signal may be lost, so it is to be released again
+    # `go` alone is not enough: its signal may be lost, and then the pod has to be released again.
+    return Phase.RELEASED if files.started.exists() else Phase.GATED
 
 
 def _end(status: Status) -> PodEnd:

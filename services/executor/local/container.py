@@ -1,7 +1,7 @@
-"""One container of a local pod: a process with all its descendants, its output, and its end.
+"""Runs one container of a local pod: a process with all its descendants, its output, and its end.
 
-When the main process has ended, no descendant is left alive; only then is the output complete. Time is kept
-on the monotonic clock.
+After the main process has ended, all its descendants are killed. Only then is the output complete. Times are
+those of the monotonic clock.
 """
 
 import contextlib
@@ -20,47 +20,46 @@ from services.executor.local.wakes import Wakes
 _CHUNK_BYTES = 64 << 10  # larger ones cost page faults instead of cache hits
 _PIPE_BYTES = 1 << 20
 _LOOK_SECONDS = 0.25
-"""Between two looks at how much memory a container uses."""
+"""Interval between two checks of the memory that a container uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Instants of the monotonic clock, and how the end is brought about."""
+    """The limits of a container. `deadline` is a time of the monotonic clock."""
 
     deadline: float
     grace_seconds: float
     stop_requested: Callable[[], bool]
     memory_bytes: int | None = None
-    """What all its processes may use together; None: it is not watched."""
+    """Memory that all its processes may use together; None: it is not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     exit_code: int
-    """128 + the signal, where one ended it."""
+    """128 + the signal's number if a signal ended it."""
     timed_out: bool
     stopped: bool
     out_of_memory: bool
 
 
 def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable[[bytes], object]) -> Ended:
-    """Run it to its end; every byte of its output goes to `sink` in order."""
+    """Run the container to its end. Every byte of its output goes to `sink`, in order."""
     readable, writable = os.pipe2(os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # over the user's allowance of pipe memory
+    with contextlib.suppress(OSError):  # more than the user's limit on pipe memory
         fcntl.fcntl(readable, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     os.set_blocking(readable, False)
-    os.fchmod(writable, 0o622)  # its user may open it anew by name (/dev/stdout), to write and not to read
+    os.fchmod(writable, 0o622)  # its user may reopen it by name (/dev/stdout), but only to write
     main = start(command, writable)
     os.close(writable)
     container = _Container(main, readable, limits, sink)
-    spared = (
-        {main} if command.runner.prefix else set()
-    )  # bubblewrap itself: it would take the namespace with it, and with that the grace
+    # Bubblewrap itself gets no SIGTERM: its end would end the namespace, and with it the grace period.
+    spared = {main} if command.runner.prefix else set()
     try:
         try:
             exit_code = container.watch(wakes, spared)
         finally:
-            # also where its output could not be kept (the disk is full): nothing runs on unseen
+            # also if its output could not be stored (the disk is full): nothing may run unobserved
             container.end_descendants()
         container.copy_rest()
     finally:
@@ -82,7 +81,7 @@ class _Container:
         self.stopped = False
 
     def watch(self, wakes: Wakes, spared: set[int]) -> int:
-        """Until the main process has ended; its exit code. `spared` get no SIGTERM."""
+        """Wait until the main process has ended, and return its exit code. `spared` get no SIGTERM."""
         poll = select.poll()
         poll.register(wakes.descriptor, select.POLLIN)
         poll.register(self._output, select.POLLIN)
@@ -102,9 +101,9 @@ class _Container:
         return self._exit_code
 
     def end_descendants(self) -> None:
-        """Kills until nothing is left: a process that was forking is met in the next round.
+        """Kill until no descendant is left. A process that was forking is found in the next round.
 
-        Without a child there is no descendant: orphans become children.
+        Without a child there is no descendant, because orphans become children of this process.
         """
         with contextlib.suppress(ChildProcessError):
             self._note(*os.waitpid(-1, os.WNOHANG))
@@ -113,14 +112,13 @@ class _Container:
                 self._note(*os.waitpid(-1, 0))
 
     def copy_rest(self) -> None:
-        with contextlib.suppress(
-            BlockingIOError
-        ):  # a descriptor given away to a process that is not ours: we don't wait for it
+        # A process outside the container may hold the descriptor. It is not waited for.
+        with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self._output, _CHUNK_BYTES):
                 self._sink(chunk)
 
     def _copy(self) -> bool:
-        """False: all writers have closed it."""
+        """Copy a chunk of the output. Returns False if all writers have closed it."""
         try:
             chunk = os.read(self._output, _CHUNK_BYTES)
         except BlockingIOError:
@@ -156,11 +154,12 @@ class _Container:
                 send([pid for pid in descendants(os.getpid()) if pid not in spared], signal.SIGTERM)
         elif now >= self._kill_at:
             send(descendants(os.getpid()), signal.SIGKILL)
-            self._kill_at = now + 1  # again, for a process that was forking
+            self._kill_at = now + 1  # repeat, for a process that was forking
 
     def _look_at_memory(self) -> None:
-        """Where it is too much, all is killed, as a container's kernel would: also what the main process
-        waits for.
+        """Check the memory, and kill all processes if they use too much, as the kernel does in a container.
+
+        This includes the processes that the main process waits for.
         """
         now = time.monotonic()
         if self._limits.memory_bytes is None or now < self._look_at:

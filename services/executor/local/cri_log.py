@@ -1,9 +1,8 @@
-"""The CRI log format, as the kubelet writes it: `<RFC 3339 with nanoseconds, UTC> stdout F|P <bytes>`, a line
-each.
+"""Writes the CRI log format as the kubelet does: lines of `<RFC 3339 time> stdout F|P <bytes>`.
 
-`F` ends a line; `P` is a part of one: of a line over 16 KiB, or bytes at the very end without a line feed.
-Joining parts and ending each `F` with a line feed gives back the container's bytes exactly. Output is handled
-by chunk, not by line: the lines of a chunk have one instant.
+The time is in UTC, with nanoseconds. `F` ends a line; `P` is a part of one: of a line over 16 KiB, or the
+bytes at the very end without a line feed. Joining the parts and ending each `F` with a line feed restores the
+container's bytes exactly. Output is handled by chunk, not by line, so the lines of a chunk have one time.
 """
 
 import os
@@ -14,7 +13,7 @@ _BLOCK = LONGEST_PART_BYTES // 2
 
 
 class CriLog:
-    """Writes what a container says to an open file. Not for concurrent use."""
+    """Writes the output of a container to an open file. Not for concurrent use."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -36,14 +35,14 @@ class CriLog:
         _write_all(self._descriptor, written)
 
     def close(self) -> None:
-        """Writes what has no line feed, and closes the file."""
+        """Write the rest that has no line feed, and close the file."""
         if self._rest:
             _write_all(self._descriptor, _parts(self._rest, _stamp()))
         os.close(self._descriptor)
 
 
 def _full_lines(data: bytes, stamp: bytes) -> bytes:
-    """`data` is lines without the last line feed."""
+    """Format lines. `data` has no line feed after the last line."""
     prefix = stamp + b" stdout F "
     if not _has_long_line(data):
         return prefix + data.replace(b"\n", b"\n" + prefix) + b"\n"
@@ -63,7 +62,7 @@ def _parts(data: bytes, stamp: bytes) -> bytes:
 
 
 def _has_long_line(data: bytes) -> bool:
-    """May say yes wrongly, never no: a line over the limit covers one aligned block of half its length."""
+    """Return False only if no line is too long: a long line covers an aligned block of half the limit."""
     return any(data.find(b"\n", at, at + _BLOCK) < 0 for at in range(0, len(data) - _BLOCK + 1, _BLOCK))
 
 

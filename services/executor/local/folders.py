@@ -1,4 +1,4 @@
-"""The folder of all pods: who may serve it, its pods kept apart on disk, and removals in bulk."""
+"""The folder of all pods: reserves it for one pid namespace, spreads pods on the disk, and removes trees."""
 
 import asyncio
 import contextlib
@@ -22,14 +22,12 @@ from services.executor.trees import remove_part
 _log = structlog.get_logger()
 _DEBRIS_SECONDS = 600.0
 _PART_ENTRIES = 2000
-"""Removed from a tree before it is the next one's turn; takes about 20 ms."""
+"""Entries that are removed from a tree before it is the next tree's turn; takes about 20 ms."""
 _TREES_AT_ONCE = 64
 _WAIT_SECONDS = 5.0
-"""A million files take longer; whoever removed them has other things to do."""
-_GET_FLAGS, _SET_FLAGS = (
-    0x80086601,
-    0x40086602,
-)  # linux/fs.h FS_IOC_*, as most architectures number them; elsewhere they are refused
+"""How long a caller waits for a removal. A million files take longer; their removal continues without it."""
+# linux/fs.h FS_IOC_*, as most architectures number them; other architectures refuse these numbers
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _UNRELATED = 0x20000  # FS_TOPDIR_FL
 
 
@@ -39,14 +37,15 @@ class FolderTaken(Exception):
 
 @contextmanager
 def one_pid_namespace(folder: Path) -> Iterator[None]:
-    """Holds the folder for executors of this pid namespace. Raises FolderTaken.
+    """Hold the folder for executors of this pid namespace. Raises FolderTaken.
 
-    To an executor in another one, such as a second container, every supervisor of ours would look dead.
+    To an executor in another pid namespace, such as a second container, every supervisor of ours would seem
+    dead.
     """
     ours = str(Path("/proc/self/ns/pid").readlink())
     descriptor = os.open(folder / "executors.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with contextlib.suppress(BlockingIOError):  # there are others: the file says where
+        with contextlib.suppress(BlockingIOError):  # other executors hold it; the file names their namespace
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, ours.encode(), 0)
@@ -60,10 +59,9 @@ def one_pid_namespace(folder: Path) -> Iterator[None]:
 
 
 class Removals:
-    """Removes trees in one thread at a time. Trees take turns, so that a huge one does not hold up the
-    others.
+    """Removes trees in one thread at a time. Trees take turns, so that a huge one does not delay the others.
 
-    Use as `async with`. What is left at the end of the block stays on disk.
+    Use it as `async with`. Trees that are left at the end of the block stay on disk.
     """
 
     def __init__(self) -> None:
@@ -86,9 +84,9 @@ class Removals:
             removal.cancel()
 
     async def remove(self, trees: Sequence[Path]) -> None:
-        """Returns when the trees are gone, or after some seconds: the removal of huge ones goes on.
+        """Remove trees. Returns when they are gone, or after some seconds, while the removal continues.
 
-        A tree that can't be removed is logged, and stops no caller.
+        A tree that can't be removed is logged; the caller gets no exception.
         """
         removals = [asyncio.get_running_loop().create_future() for _ in trees]
         self._trees.extend(zip(trees, removals, strict=True))
@@ -105,7 +103,7 @@ class Removals:
                 await self._turn([self._trees.popleft() for _ in range(count)])
 
     async def _turn(self, together: list[tuple[Path, "asyncio.Future[None]"]]) -> None:
-        """A part of each of these trees. Those that are not done yet go to the end of the queue."""
+        """Remove a part of each of these trees. Unfinished trees go to the end of the queue."""
         trees = [tree for tree, _ in together]
         parts = asyncio.get_running_loop().run_in_executor(None, _remove_parts, trees)
         try:
@@ -122,7 +120,7 @@ class Removals:
 
 
 def _remove_parts(trees: Sequence[Path]) -> list[bool]:
-    """Whether each of them is done with."""
+    """Remove a part of each tree. Returns for each of them whether it is finished."""
     return [_remove_part(tree) for tree in trees]
 
 
@@ -135,11 +133,11 @@ def _remove_part(tree: Path) -> bool:
 
 
 def keep_apart(pods: Path) -> None:
-    """Asks ext4 to spread the folders in this one over the disk: pods have nothing to do with each other.
+    """Ask ext4 to spread the folders of pods over the disk, because pods are unrelated to each other.
 
-    Side by side they would soon be made where many files were deleted within the last minute: without a
-    journal ext4 looks at every one of those and passes over it, for each file that it makes. Other file
-    systems refuse, and need it not.
+    Otherwise pods are soon created where many files were deleted within the last minute. Without a journal,
+    ext4 then checks and skips each of those for every file that it creates. Other file systems refuse the
+    flag, which is safe to ignore.
     """
     descriptor = os.open(pods, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -151,13 +149,13 @@ def keep_apart(pods: Path) -> None:
 
 
 def debris(pods: Path) -> list[Path]:
-    """What crashes left half made or half removed, of at least some minutes ago."""
+    """Return the folders that a crash left half made or half removed, at least some minutes ago."""
     old = time.time() - _DEBRIS_SECONDS
     return [path for path in pods.glob(f"{STAGED}*") if _changed_at(path) < old]
 
 
 def _changed_at(path: Path) -> float:
-    """The end of time for what another executor removed meanwhile."""
+    """Return when the folder changed; infinity if another executor has removed it meanwhile."""
     try:
         return path.lstat().st_mtime
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The executor's side of the fork server: starts it, asks it for supervisors, starts it again when it died.
+"""The executor's side of the fork server: starts it, asks it for supervisors, and restarts it if it has died.
 
-An answer that is lost with the server is no answer: the pod may have been made, and the caller looks.
+If the server dies before it answers, the pod may have been made, so the caller has to check.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _SOURCES = Path(__file__).resolve().parents[3]
 
 
 class ForkServer:
-    """Use as `async with`; the server ends with the block, the supervisors do not."""
+    """The client. Use it as `async with`; the server ends with the block, the supervisors do not."""
 
     def __init__(self) -> None:
         self._channel: socket.socket | None = None
@@ -50,16 +50,16 @@ class ForkServer:
             await self._process.wait()
 
     async def supervise(self, order: Order) -> str:
-        """The supervisor's answer: `made`, `taken`, or why it could not be made.
+        """Ask for a supervisor. Returns `made`, `taken`, or the reason why it could not be made.
 
-        Raises Transient when there was none.
+        Raises Transient if there was no answer.
         """
         return await self._ask(b"", orjson.dumps(order))
 
     async def prepare_network(self, order: NetworkOrder) -> str:
-        """Why jobs can't have a network of their own; empty where they can.
+        """Ask for a network for jobs. Returns why they can't have one of their own; empty if they can.
 
-        Raises Transient when there was no answer.
+        Raises Transient if there was no answer.
         """
         return await self._ask(NETWORK, orjson.dumps(order))
 

@@ -1,10 +1,10 @@
-"""The network namespace of an executor's jobs, and the program that connects it with the world.
+"""The network namespace of an executor's jobs, and the program that connects it with other machines.
 
-In the namespace, loopback is the jobs' own: what listens on the machine's loopback, the servers of the
-services too, can't be reached. slirp4netns carries IPv4 connections from the namespace to other addresses, as
-a user's program would. The namespace and its program belong to a fork server and to all supervisors that it
-has started. They last until the last of these has ended, because each holds the end of a pipe that the
-program waits for.
+In the namespace, loopback belongs to the jobs: servers on the machine's loopback, including those of the
+services, can't be reached. slirp4netns carries IPv4 connections from the namespace to other addresses, as the
+program of an ordinary user would. The namespace and its program belong to a fork server and to all
+supervisors that it has started. They last until the last of these has ended: each holds an end of a pipe, and
+the program ends when the pipe is closed.
 """
 
 import contextlib
@@ -42,13 +42,13 @@ class NetworkUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """All of them are descriptors. A copy of this process has copies of them."""
+    """Descriptors of the network. A fork of this process has copies of them."""
 
     namespace: int
     user_namespace: int | None
-    """To be entered first, where this process is not root."""
+    """To be entered first if this process is not root."""
     program: int
-    """A pidfd."""
+    """A pidfd of the program."""
     lifeline: int
     """The program ends when all copies of it are closed."""
 
@@ -58,7 +58,7 @@ class Network:
         return not poll.poll(0)
 
     def enter(self) -> None:
-        """This process and all that it starts from here on.
+        """Move this process, and everything that it starts from then on, into the network.
 
         Raises OSError. Only for a process with one thread.
         """
@@ -73,7 +73,7 @@ class Network:
 
 
 def make_network(program: str) -> Network:
-    """A namespace with the program at work. Raises NetworkUnusable.
+    """Make a namespace, and start the program for it. Raises NetworkUnusable.
 
     Only for a process with one thread, whose children the kernel reaps.
     """
@@ -100,7 +100,7 @@ def make_network(program: str) -> Network:
 
 
 def _hold(say: int, end: int) -> NoReturn:
-    """The process that the namespaces are taken from; it lasts until they were."""
+    """Make the namespaces in this process, and keep them until the parent has opened them."""
     try:
         _new_namespaces()
         os.write(say, b"!")
@@ -113,7 +113,7 @@ def _hold(say: int, end: int) -> NoReturn:
 
 
 def _new_namespaces() -> None:
-    """A process that is not root needs a user namespace too. It stays the same user in it."""
+    """Make the namespaces. Unless root, this process also needs a user namespace, as the same user."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         _unshare(_CLONE_NEWNET)
@@ -124,7 +124,7 @@ def _new_namespaces() -> None:
 
 
 def _connected(program: str, holder: int) -> Network:
-    """Raises NetworkUnusable, OSError."""
+    """Start the program for the holder's namespaces. Raises NetworkUnusable, OSError."""
     with contextlib.ExitStack() as undo:
         names = ("net",) if os.geteuid() == 0 else ("net", "user")
         spaces = {name: os.open(f"/proc/{holder}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names}
@@ -141,7 +141,7 @@ def _connected(program: str, holder: int) -> Network:
 
 
 def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -> int:
-    """The pidfd of the program, once it is at work. Raises NetworkUnusable, OSError."""
+    """Start the program, and return its pidfd when it is ready. Raises NetworkUnusable, OSError."""
     with contextlib.ExitStack() as undo:
         output = _bounded_memory()
         undo.callback(os.close, output)
@@ -165,14 +165,14 @@ def _start(program: str, holder: int, ended: int, *, has_user_namespace: bool) -
 
 
 def _command(program: str, holder: int, *, has_user_namespace: bool) -> list[str]:
-    """It waits for the end of its descriptor 3, and tells its descriptor 4 when it is ready.
+    """Return the program's command. Raises NetworkUnusable.
 
-    Raises NetworkUnusable.
+    The program ends when its descriptor 3 is closed, and reports on its descriptor 4 that it is ready.
 
-    Its sandbox takes root's rights from it. Without them it can't make one, and has nothing to give up. The
-    sandbox unmounts everything that it does not need, and version 1.2.0 makes only `/` private first. From
-    below a shared mount, as the folder of a kubelet is, the machine's own mounts would go too. So it gets
-    private mounts.
+    As root, the program makes a sandbox, which drops root's rights. Without these rights it can't make one,
+    and has none to drop. The sandbox unmounts everything that it does not need, but version 1.2.0 makes only
+    `/` private first. Below a shared mount, such as the folder of a kubelet, the machine's own mounts would
+    be unmounted too. The program therefore gets private mounts.
     """
     found = shutil.which(program)
     if found is None:
@@ -185,9 +185,9 @@ def _command(program: str, holder: int, *, has_user_namespace: bool) -> list[str
 
 
 def _spawn(argv: list[str], descriptors: Sequence[int]) -> int:
-    """These become 1, 2 and so on.
+    """Start a command with these descriptors as 1, 2 and so on.
 
-    They are copied to high numbers first, so that none is overwritten by another.
+    They are copied to high numbers first, so that none overwrites another.
     """
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
@@ -204,14 +204,14 @@ def _spawn(argv: list[str], descriptors: Sequence[int]) -> int:
 
 
 def _wait_for(ready: int) -> bool:
-    """Whether the program said that it is ready; False where it has ended, or takes too long."""
+    """Return whether the program reported that it is ready. False if it ended or takes too long."""
     poll = select.poll()
     poll.register(ready, select.POLLIN)
     return bool(poll.poll(_START_SECONDS * 1000)) and os.read(ready, 1) == b"1"
 
 
 def _bounded_memory() -> int:
-    """A file for what the program says as long as it runs: what does not fit is not kept."""
+    """Return a file for the program's output. Its size is fixed; output that does not fit is dropped."""
     memory = os.memfd_create("towpath-network", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(memory, _COMPLAINT_BYTES)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
@@ -219,13 +219,13 @@ def _bounded_memory() -> int:
 
 
 def _read_memory(memory: int) -> str:
-    """The first line that is a complaint."""
+    """Return the first line that is an error message."""
     text = os.pread(memory, _COMPLAINT_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")
     return next((line for line in text.splitlines() if not line.startswith(_NO_COMPLAINTS)), "")
 
 
 def try_command(network: Network, argv: Sequence[str], wanted: str) -> str:
-    """Why this command does not write `wanted` in the network; empty where it does."""
+    """Run a command in the network. Returns why it does not write `wanted`; empty if it does."""
     said, say = os.pipe2(os.O_CLOEXEC)
     if os.fork() == 0:
         _become(network, argv, say)
@@ -262,21 +262,21 @@ def _become(network: Network, argv: Sequence[str], say: int) -> NoReturn:
 
 
 def name_servers_are_local(text: str) -> bool:
-    """Whether a resolv.conf(5) names servers of the machine's loopback alone; none at all means that too."""
+    """Return whether a resolv.conf(5) names only servers on the machine's loopback, or no servers."""
     fields = [line.split() for line in text.splitlines()]
     servers = [field[1] for field in fields if len(field) > 1 and field[0] == "nameserver"]
     return all(server.startswith("127.") or server == "::1" for server in servers)
 
 
 def machines_resolv_conf() -> str:
-    """Empty where there is none."""
+    """Return the machine's resolv.conf; empty if there is none."""
     with contextlib.suppress(OSError):
         return _RESOLV_CONF.read_text(encoding="utf-8", errors="replace")
     return ""
 
 
 def resolv_conf(machine: str) -> str:
-    """For the namespace: the machine's, with the program as name server."""
+    """Return the resolv.conf of the namespace: the machine's, with the program as name server."""
     kept = [
         line for line in machine.splitlines() if line.split()[:1] in (["search"], ["options"], ["domain"])
     ]
@@ -284,7 +284,7 @@ def resolv_conf(machine: str) -> str:
 
 
 def resolv_conf_place() -> Path:
-    """The file itself, where its usual name is a link."""
+    """Return the path of the file itself, because its usual name may be a link."""
     return _RESOLV_CONF.resolve()
 
 

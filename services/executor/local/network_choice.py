@@ -1,4 +1,4 @@
-"""Whether the jobs of an executor get a network of their own, and what they need for it."""
+"""Decides whether the jobs of an executor get a network of their own, and prepares what they need for it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +31,14 @@ class Isolation:
     sandbox: Sandbox
     own_network: bool = False
     warnings: tuple[str, ...] = ()
-    """For each of their runs."""
+    """Warnings for each run."""
 
 
 async def isolate(wish: NetworkWish, sandbox: Sandbox, server: ForkServer, folder: Path) -> Isolation:
-    """Raises SandboxUnusable where jobs must have a network of their own and can't; Transient."""
+    """Return the isolation of jobs, with a network of their own if that is wanted and works.
+
+    Raises SandboxUnusable if they must have a network of their own but can't; Transient.
+    """
     if wish.choice == "shared":
         return Isolation(sandbox)
     resolver, complaint = _resolver(sandbox, folder)
@@ -53,7 +56,7 @@ async def isolate(wish: NetworkWish, sandbox: Sandbox, server: ForkServer, folde
 
 
 def _resolver(sandbox: Sandbox, folder: Path) -> tuple[tuple[Path, Path] | None, str]:
-    """(file, place) where jobs need a resolv.conf of ours, and why they can't have it."""
+    """Return (file, path) of the resolv.conf that jobs need, if any, and why they can't have it, if so."""
     machine = network.machines_resolv_conf()
     if not network.name_servers_are_local(machine):
         return None, ""

@@ -1,4 +1,4 @@
-"""The local cluster as the settings ask for it."""
+"""Opens the local backend as the settings describe it."""
 
 import os
 from collections.abc import AsyncIterator
@@ -13,9 +13,10 @@ from services.executor.settings import ExecutorSettings
 
 @asynccontextmanager
 async def open_local_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[LocalCluster]:
-    """Raises SandboxUnusable when jobs could not be run as the settings want.
+    """Open the local backend.
 
-    Raises FolderTaken when executors in another pid namespace serve the folder.
+    Raises SandboxUnusable if jobs cannot be run as the settings require, and FolderTaken if executors in
+    another pid namespace serve the folder.
     """
     folder = settings.local_dir.absolute()
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)

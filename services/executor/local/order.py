@@ -1,6 +1,6 @@
-"""What an executor tells a supervisor: everything, once, through inherited memory.
+"""The order that an executor passes to a supervisor: all data, once, through inherited memory.
 
-No part of it is ever a file or on a command line.
+It is never passed through a file or on a command line.
 """
 
 import json
@@ -11,14 +11,14 @@ from services.executor.checkout import Commit
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """How a process of a pod is started."""
+    """The way in which a process of a pod is started."""
 
     prefix: tuple[str, ...] = ()
-    """The sandbox: a command that runs the command behind it, as its user. Empty: none."""
+    """The sandbox: a command that runs the command after it as its user. Empty: no sandbox."""
     user: tuple[int, int] | None = None
-    """uid and gid to take on without a sandbox; None: the supervisor's own."""
+    """uid and gid to switch to if there is no sandbox; None: those of the supervisor."""
     owner: tuple[int, int] | None = None
-    """Who owns what such a process may write; None: the supervisor's user."""
+    """The owner of everything that the process may write; None: the supervisor's user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class CloneOrder(Commit):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A pod to be."""
+    """The specification of a pod that is to be created."""
 
     pods: str
     name: str
@@ -37,26 +37,26 @@ class Order:
     attempt_id: int
     creation_token: str
     driver: str
-    """The step driver, with all that the job's variables hold."""
+    """The step driver, including the values of the job's variables."""
     clone: CloneOrder | None
     runner: Runner
     job_seconds: float
     run_seconds: float
-    """Counted from the release, clone and all."""
+    """Time limit of clone and job together, counted from the release."""
     grace_seconds: float
     gate_seconds: float
     memory_bytes: int | None = None
-    """What the job's processes may use together."""
+    """Memory that the job's processes may use together."""
     processes: int | None = None
-    """How many processes and threads the job's user may have, in all of its pods."""
+    """Number of processes and threads that the job's user may have, in all of its pods."""
     own_network: bool = False
-    """Whether user code runs in the network namespace of the fork server's jobs. The clone never does."""
+    """True if user code runs in the fork server's network namespace for jobs. The clone never does."""
     warnings: tuple[str, ...] = ()
-    """For people, about how the job runs here: one line each."""
+    """Warnings for users about how the job runs here: one line each."""
 
     @classmethod
     def decode(cls, data: bytes) -> "Order":
-        """What `orjson.dumps(order)` wrote: a supervisor has only the standard library in memory."""
+        """Parse the result of `orjson.dumps(order)`. A supervisor has only the standard library in memory."""
         values = json.loads(data)
         clone = values["clone"]
         if clone is not None:
@@ -67,17 +67,17 @@ class Order:
 
 
 NETWORK = b"network"
-"""In a request to the fork server: its content is a NetworkOrder."""
+"""Marks a request to the fork server whose content is a NetworkOrder."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOrder:
-    """The network that jobs are to have."""
+    """The network that jobs should have."""
 
     program: str
-    """Connects it with the world."""
+    """The program that connects the network with other machines."""
     prefix: tuple[str, ...]
-    """A sandbox that has to work in it, as in `Runner`."""
+    """A sandbox that must work in the network, as in `Runner`."""
 
     @classmethod
     def decode(cls, data: bytes) -> "NetworkOrder":

@@ -1,13 +1,20 @@
-"""The folder of a pod: its files' names, who writes each, and how they are read.
+"""The files in the folder of a local pod, and functions that read and write them.
 
-A pod is put in place complete, by one rename(2) that fails where the name is taken: nobody ever sees half of
-one. Every file in it that is read while it may be written is put in place by a rename as well.
+A pod's folder is put in place complete, by one rename(2) that fails if the name is taken, so no process sees
+an incomplete pod. Every file in it that may be read while it is written is also put in place by a rename.
 
-`pod.json` who it is and who supervises it · `warnings` what to know about how its job runs, a line each, if
-anything · `supervisor.pid` · `supervisor.lock` locked while that lives · `go` the uid that may run · `stop`
-its end was asked for · `started` user code may have begun · `log/<container>.log` · `ended/<container>` no
-byte of that log follows · `status.json` how all of it ended · `job` the only folder that the job sees, with
-`workspace`, `home` and `state`, its own · `git` settings of the clone
+- `pod.json`: the pod's identity and its supervisor
+- `warnings`: notes about how the job runs, one line each; missing if there are none
+- `supervisor.pid`: pid and start time of the supervisor
+- `supervisor.lock`: locked while the supervisor lives
+- `go`: the uid of the pod that may run
+- `stop`: exists if the pod has been asked to end
+- `started`: exists if user code may have started
+- `log/<container>.log`: the log of a container
+- `ended/<container>`: exists if this log is complete
+- `status.json`: how the pod ended
+- `job`: the only folder that the job sees, with its own `workspace`, `home` and `state`
+- `git`: settings of the clone
 """
 
 import contextlib
@@ -18,9 +25,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 STAGED = ".staged-"
-"""Folders with this prefix are no pods: being made, or being removed."""
+"""Prefix of folders that are not pods: they are being made or removed."""
 MARK = "TOWPATH_POD"
-"""The variable that holds a pod's uid in each of its processes, by which orphans are found."""
+"""The variable with the pod's uid in each of its processes. Orphans are found by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ class PodFiles:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`pod.json`."""
+    """The content of `pod.json`."""
 
     uid: str
     attempt_id: int
@@ -99,7 +106,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class CloneStatus:
-    """`message` is git's complaint when it failed."""
+    """The end of the clone. `message` is git's error message if it failed."""
 
     exit_code: int
     message: str
@@ -109,7 +116,7 @@ class CloneStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`status.json`. Instants are Unix time in seconds."""
+    """The content of `status.json`. Times are Unix time in seconds."""
 
     uid: str
     released: bool
@@ -125,20 +132,20 @@ class Status:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put a file in place at once; another writer's is replaced by ours."""
+    """Put a file in place atomically. It replaces the file of another writer."""
     beside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     beside.write_text(text, encoding="utf-8")
     beside.rename(path)
 
 
 def read_identity(files: PodFiles) -> Identity | None:
-    """None: there is no such pod."""
+    """Return the identity of the pod; None if there is no such pod."""
     values = _read_json(files.identity)
     return None if values is None else Identity(**values)
 
 
 def read_status(files: PodFiles) -> Status | None:
-    """None: it has not ended, or nobody is left to say so."""
+    """Return how the pod ended; None if it has not ended, or its supervisor died before recording that."""
     values = _read_json(files.status)
     if values is None:
         return None
@@ -153,14 +160,14 @@ def read_warnings(files: PodFiles) -> tuple[str, ...]:
 
 
 def read_go(files: PodFiles) -> str | None:
-    """The uid that was released."""
+    """Return the uid of the pod that was released."""
     with contextlib.suppress(FileNotFoundError):
         return files.go.read_text(encoding="utf-8")
     return None
 
 
 def _read_json(path: Path) -> Any:
-    """None also for what a crash of the machine left half: nobody vouches for it."""
+    """Read a JSON file. None if it is missing, or incomplete after a crash of the machine."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,6 +1,6 @@
-"""Processes as Linux shows them: identity, descendants, orphans, and how a pod's process is started.
+"""Linux processes: their identity, descendants and orphans, and the start of a pod's processes.
 
-A process is named by (pid, start time), for pids come again.
+A process is identified by (pid, start time), because pids are reused.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from services.executor.local.pod_files import MARK
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MEMORY = "/dev/fd/3"
-"""Where a process finds the memory it was started with."""
+"""The path at which a process finds the memory that it was started with."""
 LIKELY_VICTIM = 500
-"""Of a job in proc(5) `oom_score_adj`, as if it used half of the machine's memory more than it does."""
+"""The `oom_score_adj` (proc(5)) of a job: as if it used half of the machine's memory more than it does."""
 _PROC = Path("/proc")
 _CLONE_NEWNS = 0x20000
 _MS_REC = 0x4000
@@ -27,42 +27,41 @@ _MS_PRIVATE = 0x40000
 _MNT_DETACH = 2
 _FLEETING = ("/run/", "/var/lib/containerd/", "/var/lib/docker/", "/var/lib/kubelet/")
 _VOLUME = "/volumes/kubernetes.io~"
-"""Part of the mount point of every volume of a pod, wherever its kubelet keeps its files."""
+"""Part of the mount point of every volume of a pod, regardless of the folder of its kubelet."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 SIGNALS_TO_RESET = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
-"""Signals that Python, or the fork server, treats in its own way."""
+"""Signals for which Python or the fork server changes the default action."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def start_time(pid: int) -> int | None:
-    """In clock ticks since boot; None: there is no such process, or only its zombie."""
+    """Return the start time in clock ticks since boot; None if the process is gone or only a zombie."""
     try:
         stat = (_PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(b")")[2].split()  # the name before it may hold anything
+    fields = stat.rpartition(b")")[2].split()  # the name before it may contain any character
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def become_subreaper() -> None:
-    """Orphaned descendants become this process' children instead of init's."""
+    """Make orphaned descendants children of this process instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def become_likely_victim() -> None:
-    """Where memory runs out, the kernel ends this process and what it starts before a service."""
+    """Let the kernel end this process and what it starts before a service if memory runs out."""
     (_PROC / "self/oom_score_adj").write_text(str(LIKELY_VICTIM))
 
 
 def settle_mounts(needed: Sequence[str]) -> None:
-    """From here on this process sees no mount come or go, and none of those that container runtimes make:
-    bubblewrap fails on one that goes while it binds it.
+    """Detach this process from later changes of mounts, and unmount those that container runtimes make.
 
-    `needed`: paths that stay as they are. Only root can do this; for others, and where there are no such
-    mounts, nothing changes.
+    Bubblewrap fails if a mount disappears while it binds the mount. The paths in `needed` stay as they are.
+    Only root can do this; for other users, and if there are no such mounts, nothing changes.
     """
     mounted = [
         line.split(" ")[4]
@@ -85,14 +84,14 @@ def _is_fleeting(mount_point: str) -> bool:
 
 
 def set_name(name: str) -> None:
-    """What `ps` shows as this process' command; at most 15 bytes."""
+    """Set the command that `ps` shows for this process; at most 15 bytes."""
     _prctl(_PR_SET_NAME, ctypes.cast(ctypes.create_string_buffer(name.encode()), ctypes.c_void_p).value or 0)
 
 
 def descendants(root: int) -> list[int]:
-    """All living processes below this one.
+    """Return all living processes below this one.
 
-    It sees one moment after the other: a process that is forking may be missed once.
+    The result is not a snapshot: a process that is forking may be missing.
     """
     found: list[int] = []
     waiting = [root]
@@ -117,9 +116,9 @@ def send(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def marked(pod_uid: str) -> list[int]:
-    """The processes of a pod, found by their environment: for pods whose supervisor is gone.
+    """Find the processes of a pod by their environment, for pods whose supervisor is gone.
 
-    Those of other users are not seen.
+    Processes of other users are not found.
     """
     mark = f"{MARK}={pod_uid}".encode()
     found = []
@@ -132,21 +131,21 @@ def marked(pod_uid: str) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is to run, as whom."""
+    """A command to run, with its environment and its user."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
-    """Of the sandbox too, which may begin as root: nothing of a user's."""
+    """Also the sandbox's, which may start as root, so it contains nothing from a user."""
     folder: str
     runner: Runner
     memory: bytes | None = None
-    """What it can read from MEMORY, until it closes descriptor 3."""
+    """Content that it can read from MEMORY until it closes descriptor 3."""
 
 
 def start(command: Command, output: int) -> int:
-    """Start it in a session of its own, both its outputs one descriptor.
+    """Start the command in a session of its own, with one descriptor for both outputs. Returns its pid.
 
-    It dies with this process. Returns its pid.
+    It dies with this process.
     """
     memory = None if command.memory is None else _memory_file(command.memory)
     try:
@@ -157,9 +156,7 @@ def start(command: Command, output: int) -> int:
 
 
 def _spawn(command: Command, output: int, memory: int | None) -> int:
-    """The sandbox sees to folder, user, and dying with its parent, so that this process need not be
-    copied.
-    """
+    """Start the sandbox. It sets folder and user and dies with its parent, so no fork of this is needed."""
     argv = (*command.runner.prefix, *command.argv)
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
@@ -218,7 +215,7 @@ def _become(command: Command, output: int, memory: int | None, parent: int) -> N
 
 def _memory_file(content: bytes) -> int:
     descriptor = os.memfd_create("towpath")
-    os.fchmod(descriptor, 0o444)  # it is opened anew as /dev/fd/3, by another user
+    os.fchmod(descriptor, 0o444)  # another user reopens it as /dev/fd/3
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(content)
     return descriptor

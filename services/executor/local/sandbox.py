@@ -1,9 +1,8 @@
-"""How jobs are kept apart from the machine and from each other: as a user of their own, in bubblewrap where a
-probe shows that it works.
+"""Isolates jobs from the machine and from each other: by a user of their own, and by bubblewrap if it works.
 
-In the sandbox the system is read-only, and what belongs to people or to this installation is hidden; a job
-writes in its own folders, in /tmp and /dev/shm (its own) and in the folders that were mounted for all jobs.
-Without the sandbox a job can read what its user can read.
+In the sandbox, the system is read-only, and the files of people and of this installation are hidden. A job
+can write to its own folders, to /tmp and /dev/shm (its own), and to the folders that are mounted for all
+jobs. Without the sandbox, a job can read everything that its user can read.
 """
 
 import asyncio
@@ -26,11 +25,10 @@ from services.executor.trees import remove_tree
 _log = structlog.get_logger()
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - to be replaced by empty ones
 _EMPTY = ("/home", "/root", "/run")
-_KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # names would not be resolved without them
+_KEPT = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")  # needed to resolve host names
 
 _PROBES = 5
-"""A mount of the machine that goes while bubblewrap binds it makes one fail; that is no reason to do without.
-"""
+"""Number of tries. One fails if a mount of the machine disappears while bubblewrap binds the mount."""
 _PROBE_SECONDS = 10
 _TRIAL = (
     'cd -- "$0" && mkdir of-all && chmod 1777 of-all && : > of-all/made && '
@@ -48,7 +46,7 @@ _NEEDS = (
 
 
 class SandboxUnusable(Exception):
-    """Jobs can't be run as the settings ask; the text says why and what would help."""
+    """Jobs can't be run as the settings require. The text says why, and what would help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +57,46 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """`user` None: the service's own, which is not root."""
+    """The isolation of jobs and clones. A user that is None is the service's own, which is not root."""
 
     job_user: User | None
     clone_user: User | None
     mounts: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
     masked: tuple[Path, ...] = field(default=())
-    """Files that read as empty."""
+    """Files that appear empty."""
     bubblewrap: bool = False
     shm_bytes: int | None = 64 << 20
     """Size of the job's /dev/shm in bubblewrap. None: half of the machine's memory, the kernel's limit."""
     tmp_bytes: int | None = 1 << 30
-    """Size of each other folder in memory that the job may write, /tmp and /var/tmp; None: as above."""
+    """Size of each other folder in memory that the job may write, /tmp and /var/tmp. None: as above."""
     resolv_conf: tuple[Path, Path] | None = None
-    """(file, place) of a resolv.conf(5) that jobs in bubblewrap see instead of the machine's."""
+    """(file, path) of a resolv.conf(5) that jobs in bubblewrap see instead of the machine's."""
     account_files: accounts.AccountFiles | None = None
-    """What says in bubblewrap who the job's user is. None: the machine's files."""
+    """Files that define the job's user in bubblewrap. None: the machine's files."""
 
     @property
     def job_name(self) -> str:
-        """Of the job's user."""
+        """The name of the job's user."""
         return accounts.NAME if self.account_files is None else self.account_files.account.name
 
     def job(self, folder: Path, workspace: Path) -> Runner:
-        """For user code: all of its own is in one folder, for each that bubblewrap binds takes it most of a
-        millisecond. It begins in its workspace.
+        """Return the runner for user code, which starts in its workspace.
+
+        All files of the job are in one folder, because bubblewrap takes most of a millisecond to bind each.
         """
         ours = [*self._account(folder / "home"), *self._resolver()]
         return self._runner(self.job_user, [*self.mounts, folder], [], workspace, ours)
 
     def clone(self, workspace: Path, readable: Sequence[Path]) -> Runner:
-        """For git, which is another user than user code: no process of a job can look at its environment."""
+        """Return the runner for git. Its user is not the jobs', so no job can read git's environment."""
         return self._runner(self.clone_user, [workspace], readable, workspace)
 
     def _resolver(self) -> list[str]:
         return [] if self.resolv_conf is None else ["--ro-bind", *map(str, self.resolv_conf)]
 
     def _account(self, home: Path) -> list[str]:
-        """The job's user and its home folder, by the name that the user's entry gives it."""
+        """Return arguments for the files that define the job's user, and for the home folder in them."""
         if self.account_files is None or "/run" not in _existing(_EMPTY):
             return []
         binds = [
@@ -124,8 +123,9 @@ class Sandbox:
         return Runner(tuple(prefix), None, ids)
 
     def _ways(self, paths: Sequence[Path]) -> list[str]:
-        """The folders above these in what is hidden, outermost first: bubblewrap would make them for root
-        alone.
+        """Return arguments that make the parents of these paths in hidden folders, outermost first.
+
+        Bubblewrap would make them accessible only to root.
         """
         emptied = frozenset((*_PRIVATE, *_EMPTY, *map(str, self.hidden)))
         ways = dict.fromkeys(way for path in paths for way in _way(str(path).rpartition("/")[0], emptied))
@@ -168,10 +168,11 @@ def _size(wanted: int | None) -> list[str]:
 
 
 def _change_user(user: User | None) -> list[str]:
-    """Root starts bubblewrap without a user namespace, keeps what it takes to become another user, and loses
-    it by that.
+    """Return the arguments that run a command as this user.
 
-    `chroot` of the same root is the cheapest program that does it; ids with a plus are not looked up.
+    Root starts bubblewrap without a user namespace, keeps the capabilities that it needs to become another
+    user, and loses them by becoming that user. `chroot` to the same root is the cheapest program that does
+    this; ids with a plus are not looked up.
     """
     if user is None:
         return ["--"]
@@ -181,7 +182,7 @@ def _change_user(user: User | None) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _way(folder: str, emptied: frozenset[str]) -> tuple[str, ...]:
-    """The folders from below an emptied one down to this one; none where it is not in an emptied one."""
+    """Return the folders from below an emptied folder down to this one; none if it is not in one."""
     if not folder or folder in emptied:
         return ()
     above = folder.rpartition("/")[0]
@@ -195,8 +196,10 @@ def _existing(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def private_folders(secrets: Path | None, local: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """What to hide and what to mask: the pods' folder, its parents that are closed to others, and the key
-    file with its folder where that is closed.
+    """Return the folders to hide and the files to mask.
+
+    Hidden are the folder of the pods, its parents that are closed to others, and the folder of the key file
+    if it is closed. If it is not closed, the key file is masked.
     """
     hidden = {local, *(parent for parent in local.parents if _is_closed(parent))}
     masked = []
@@ -218,12 +221,12 @@ def private_folders(secrets: Path | None, local: Path) -> tuple[tuple[Path, ...]
 
 
 def _is_closed(folder: Path) -> bool:
-    """Whether others may not look into it: then nobody meant jobs to."""
+    """Return whether others may not list and enter the folder, so that it is not meant for jobs."""
     return folder != Path("/") and folder.stat().st_mode & _FOR_OTHERS != _FOR_OTHERS
 
 
 async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
-    """The sandbox with bubblewrap where that is wanted and works. Raises SandboxUnusable."""
+    """Return the sandbox, with bubblewrap if that is wanted and works. Raises SandboxUnusable."""
     user = sandbox.job_user or User(os.getuid(), os.getgid())
     sandbox = replace(sandbox, account_files=accounts.write_account_files(local, user.uid, user.gid))
     wrapped = replace(sandbox, bubblewrap=True)
@@ -248,7 +251,7 @@ async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
 
 
 async def _probe(sandbox: Sandbox, local: Path) -> str:
-    """Why user code could not run this way; empty when it could."""
+    """Return why user code could not run in this sandbox; empty if it could."""
     trial = local / f".probe-{os.urandom(4).hex()}"
     trial.mkdir(mode=0o711)
     workspace = trial / "workspace"
@@ -296,9 +299,9 @@ async def _try(argv: list[str], runner: Runner, mark: str) -> str:
 
 
 def _out_of_reach(pid: int, mark: str) -> str:
-    """Why a job's process could not be ended, or not found once its supervisor is gone; else empty.
+    """Return why a job's process can't be ended, or not be found once its supervisor is gone; else empty.
 
-    Not asked with bubblewrap, whose processes the kernel ends.
+    Not checked with bubblewrap, because the kernel ends its processes.
     """
     try:
         os.kill(pid, 0)

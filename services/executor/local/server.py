@@ -1,11 +1,12 @@
-"""The fork server: a small process with everything a supervisor needs already in memory, so that a pod's
-supervisor costs a fork and no start of Python.
+"""The fork server: a small process that has everything in memory that a supervisor needs.
+
+Thus the supervisor of a pod costs a fork, but no start of Python.
 
 `python -m services.executor.local.server <descriptor>`: the descriptor is a sequenced-packet socket to the
-executor. Each packet is a request number, with an `Order` in the memory file that comes along; the answer is
-`made`, `taken`, or why it could not be made. A request number followed by `network` comes with a
-`NetworkOrder` before the first order of a job with a network of its own; the answer is empty, or why jobs
-can't have one. The server ends with its executor; supervisors are independent of both.
+executor. Each packet is a request number and comes with a memory file that holds an `Order`. The answer is
+`made`, `taken`, or the reason why the pod could not be made. A request number followed by `network` comes
+with a `NetworkOrder`, before the first order of a job with a network of its own. Its answer is empty, or the
+reason why jobs can't have one. The server ends with its executor; the supervisors continue without both.
 """
 
 import contextlib
@@ -33,12 +34,12 @@ _NAME = "towpath-forks"
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
-    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # a supervisor hears what came before it could listen
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # keeps a supervisor's signals until it can handle them
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps supervisors
     set_name(_NAME)
     os.chdir("/")
     os.umask(0o022)
-    gc.disable()  # supervisors make no garbage worth a collection, which would copy every page they share
+    gc.disable()  # a collection would copy every shared page, and supervisors make little garbage
     gc.freeze()
     channel.send(READY)
     networks = _Networks()
@@ -50,9 +51,9 @@ def main() -> None:
 
 
 class _Networks:
-    """The network that new pods get.
+    """The network of new pods.
 
-    One whose program has ended stays with the pods that it had, and is replaced.
+    A network whose program has ended stays with the pods that have it, and is replaced for new ones.
     """
 
     def __init__(self) -> None:
@@ -60,14 +61,14 @@ class _Networks:
         self._network: Network | None = None
 
     def prepare(self, order: NetworkOrder) -> None:
-        """Raises NetworkUnusable."""
+        """Make the network, and test it with a command. Raises NetworkUnusable."""
         self._order = order
         complaint = try_command(self.get(), (*order.prefix, "/bin/sh", "-c", "echo entered"), "entered")
         if complaint:
             raise NetworkUnusable(complaint)
 
     def get(self) -> Network:
-        """Raises NetworkUnusable."""
+        """Return the network. Makes another one if its program has ended. Raises NetworkUnusable."""
         if self._network is not None and not self._network.lives():
             self._network.close()
             self._network = None
@@ -77,10 +78,10 @@ class _Networks:
 
 
 def _serve(channel: socket.socket, request: bytes, descriptor: int, networks: _Networks) -> None:
-    """An executor that is gone hears nothing; the pod is there for the next one."""
+    """Answer one request. If the executor is gone, the answer is lost and the next one finds the pod."""
     number, _, what = request.partition(b" ")
     try:
-        with os.fdopen(descriptor, "rb") as memory:  # its offset is shared with the executor: rewound there
+        with os.fdopen(descriptor, "rb") as memory:  # the executor has rewound it; the offset is shared
             content = memory.read()
         if what == NETWORK:
             networks.prepare(NetworkOrder.decode(content))
@@ -96,16 +97,16 @@ def _serve(channel: socket.socket, request: bytes, descriptor: int, networks: _N
 
 
 def _supervised(order: Order, channel: socket.socket, networks: _Networks) -> str:
-    """Raises NetworkUnusable, OSError."""
+    """Make the pod, and return the answer. Raises NetworkUnusable, OSError."""
     network = networks.get() if order.own_network else None
     return "made" if _make(order, channel, network) else "taken"
 
 
 def _make(order: Order, channel: socket.socket, network: Network | None) -> bool:
-    """False: another pod has the name.
+    """Make the pod. Returns False if another pod has its name.
 
-    What can be done here is not done by the child, which would pay for each page of memory that it touches
-    first.
+    The child does as little as possible, because it pays for each page of memory that it is the first to
+    touch.
     """
     staged = stage(order)
     held = lock(staged)
@@ -124,7 +125,7 @@ def _make(order: Order, channel: socket.socket, network: Network | None) -> bool
 
 
 def _fork(staged: PodFiles) -> int:
-    """The child begins with its own name: to change it there would cost more."""
+    """Fork. The child starts with its own name, because changing it in the child costs more."""
     set_name("towpath-pod")
     try:
         child = os.fork()

@@ -1,4 +1,4 @@
-"""How a pod's folder comes to be: made under a name that is no pod's, and put in place complete."""
+"""Makes the folder of a pod under a name that is no pod's, and puts it in place when it is complete."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from services.executor.trees import remove_tree
 
 
 def stage(order: Order) -> PodFiles:
-    """All of it but who supervises it. Raises OSError."""
+    """Make the folder with everything except the supervisor's identity. Raises OSError."""
     files = PodFiles(Path(order.pods) / f"{STAGED}{order.uid}")
     _make_folders(order, files)
     _make_files(order, files)
@@ -21,11 +21,10 @@ def stage(order: Order) -> PodFiles:
 
 
 def lock(staged: PodFiles) -> int:
-    """A descriptor that holds the pod's lock until its last copy, the supervisor's, is closed.
+    """Return a descriptor that holds the pod's lock until its last copy, the supervisor's, is closed.
 
-    Raises OSError.
-
-    Only the executor's user can open the file: a job that could would be able to hold the lock.
+    Only the executor's user can open the file, because a job that can open it could hold the lock. Raises
+    OSError.
     """
     descriptor = os.open(staged.lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -33,7 +32,7 @@ def lock(staged: PodFiles) -> int:
 
 
 def put_in_place(order: Order, staged: PodFiles, supervisor_pid: int) -> bool:
-    """False: another pod has the name. Raises OSError."""
+    """Rename the folder to the pod's name. Returns False if another pod has the name. Raises OSError."""
     _identify(order, staged, supervisor_pid)
     place = Path(order.pods) / order.name
     try:
@@ -48,7 +47,7 @@ def put_in_place(order: Order, staged: PodFiles, supervisor_pid: int) -> bool:
 
 def _make_folders(order: Order, files: PodFiles) -> None:
     for folder in (files.folder, files.job):
-        folder.mkdir(mode=0o711)  # the job's user may pass, not look
+        folder.mkdir(mode=0o711)  # the job's user may enter, but not list
     for folder in (files.log("job").parent, files.ended("job").parent):
         folder.mkdir(mode=0o700)
     for folder in (files.workspace, files.home, files.state):

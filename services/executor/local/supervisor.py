@@ -1,8 +1,8 @@
-"""The supervisor of one local pod: a process that outlives its executor, keeps the gate and the time, runs
-the containers, and writes down how they ended.
+"""The supervisor of one local pod: a process that outlives its executor.
 
-It runs nothing until `go` holds its uid, and user code at most once: making `started` is its first act then,
-and where that fails it exits 97.
+It keeps the gate and the time limits, runs the containers, and records how they ended. It runs nothing until
+the file `go` holds its uid. It runs user code at most once: it first creates the file `started`, and if that
+file exists already it exits with code 97.
 """
 
 import contextlib
@@ -38,11 +38,10 @@ _TERMINATION_BYTES = 64 * 1024
 
 
 def supervise(order: Order, in_place: int, network: Network | None) -> int:
-    """The whole life of a pod; the exit code of its supervisor.
+    """Run the whole life of a pod, and return the exit code of its supervisor.
 
-    A byte comes from `in_place` when the pod's folder is there, none when it will not be.
-
-    `network`: what user code runs in; None: the machine's.
+    `in_place` provides a byte when the pod's folder is in place, and only its end if it will not be. User
+    code runs in `network`, or in the machine's network if that is None.
     """
     os.setsid()
     become_subreaper()
@@ -51,9 +50,8 @@ def supervise(order: Order, in_place: int, network: Network | None) -> int:
     if not os.read(in_place, 1):
         return 1
     os.close(in_place)
-    os.dup2(
-        0, 2
-    )  # nobody reads there any more when the executor is gone, and its log should not be held open
+    # Nobody reads stderr when the executor is gone, and the executor's log should not be kept open.
+    os.dup2(0, 2)
     return _live(order, PodFiles(Path(order.pods) / order.name), wakes, network)
 
 
@@ -89,9 +87,8 @@ def _wait_at_the_gate(order: Order, files: PodFiles, wakes: Wakes) -> Literal["g
             return "go"
         if time.monotonic() >= closes_at:
             return "ungated"
-        wakes.wait(
-            closes_at - time.monotonic()
-        )  # then one more look: whoever wrote `go` may have died before the signal
+        # The files are checked once more after the time: the writer of `go` may have died before its signal.
+        wakes.wait(closes_at - time.monotonic())
 
 
 def _end(files: PodFiles, status: Status) -> None:
@@ -125,7 +122,7 @@ class _Pod:
                     time_limit="run" if over else None,
                     finished_at=time.time(),
                 )
-        if limits.stop_requested():  # its signal may have been heard together with the end of the clone
+        if limits.stop_requested():  # its signal may have arrived together with the end of the clone
             return replace(status, stopped=True, finished_at=time.time())
         return self._job(status, limits)
 
@@ -174,7 +171,7 @@ class _Pod:
 
 
 def _read_termination(path: Path) -> str:
-    """The job's user wrote it: it may be anything, or not there."""
+    """Read the termination file. The job's user wrote it, so it may be anything, or missing."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

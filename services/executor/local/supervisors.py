@@ -1,9 +1,7 @@
-"""Supervisors as an executor sees them: alive or not, exactly, and told of their end by the kernel.
+"""Supervisors from an executor's view: checks that they are alive, and reports their end. Nothing is polled.
 
-Nothing is polled.
-
-A supervisor is (pid, start time); its pidfd is opened first and the start time compared then, so that the
-descriptor can only be its own.
+A supervisor is identified by (pid, start time). Its pidfd is opened before the start time is compared, so
+that the descriptor can only be that of the supervisor. The kernel then reports the supervisor's end.
 """
 
 import asyncio
@@ -19,35 +17,31 @@ from services.executor.local.processes import start_time
 
 def is_alive(identity: Identity) -> bool:
     try:
-        os.kill(
-            identity.supervisor_pid, 0
-        )  # of the dead the kernel knows this at once; looking for them in /proc costs it a millisecond
+        # For a dead process, the kernel answers at once; to find it missing in /proc takes a millisecond.
+        os.kill(identity.supervisor_pid, 0)
     except ProcessLookupError:
         return False
-    except (
-        PermissionError
-    ):  # somebody else's: it has the pid again, or it is a supervisor of an executor with more rights
+    except PermissionError:
+        # Another user's process has the pid, or an executor with more rights started the supervisor.
         pass
     return start_time(identity.supervisor_pid) == identity.supervisor_start_time
 
 
 def allow_many_descriptors() -> None:
-    """One for each live pod: raises the soft limit to the hard one."""
+    """Raise the soft limit of descriptors to the hard one: each live pod takes a descriptor."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Watch:
-    """The line to supervisors: signals go there, and `ended` is called once for each that was added, when it
-    is gone.
-    """
+    """Sends signals to supervisors, and calls `ended` once for each that was added, when it has ended."""
 
     def __init__(self, ended: Callable[[int], None]) -> None:
         self._ended = ended
         self._descriptors: dict[str, int] = {}
 
     def add(self, identity: Identity) -> None:
-        """Safe to repeat."""
+        """Watch this supervisor. Safe to repeat."""
         if identity.uid in self._descriptors:
             return
         descriptor = _open(identity)
@@ -58,7 +52,7 @@ class Watch:
         asyncio.get_running_loop().add_reader(descriptor, self._hear, identity)
 
     def tell(self, identity: Identity, number: signal.Signals) -> None:
-        """Send this supervisor a signal; nobody else can get it, and one that is gone needs none."""
+        """Send this supervisor a signal. No other process can get it. An ended supervisor is ignored."""
         watched = self._descriptors.get(identity.uid)
         descriptor = _open(identity) if watched is None else watched
         if descriptor is None:

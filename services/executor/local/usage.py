@@ -1,4 +1,4 @@
-"""The memory that processes use together. Each page counts once, as for a container."""
+"""Measures the memory that processes use together. Each page counts once, as for a container."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ _KIB = 1024
 
 
 def uses_more(pids: Sequence[int], limit_bytes: int) -> bool:
-    """Whether these processes hold more than this. Those that end meanwhile count as nothing.
+    """Return whether these processes use more memory than this. A process that has ended counts as 0.
 
-    What each has resident is cheap to read and counts shared pages several times; only where that sum is too
-    much the exact one is asked for, which costs the kernel a walk through all pages.
+    Resident sizes are cheap to read, but count shared pages several times. Only if their sum is too large is
+    the exact sum read, for which the kernel walks through all pages.
     """
     return sum(map(_resident_bytes, pids)) > limit_bytes and sum(map(_proportional_bytes, pids)) > limit_bytes
 
@@ -26,9 +26,9 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _proportional_bytes(pid: int) -> int:
-    """A page that several processes share counts in parts.
+    """Return the size of a process in which each shared page counts only in part.
 
-    Whose pages may not be read counts with what is its own.
+    If it may not be read, the result is the size of the process's own pages.
     """
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_bytes().splitlines()
@@ -40,7 +40,7 @@ def _proportional_bytes(pid: int) -> int:
 
 
 def _own_bytes(pid: int) -> int:
-    """Resident pages that are of no file: `statm` says resident and shared ones (proc(5))."""
+    """Return the size of resident pages that belong to no file: resident minus shared in `statm` (proc(5))."""
     with contextlib.suppress(OSError):
         resident, shared = (_PROC / str(pid) / "statm").read_bytes().split()[1:3]
         return (int(resident) - int(shared)) * _PAGE_BYTES

@@ -1,5 +1,6 @@
-"""What wakes a supervisor: SIGUSR1 (look at your files) and SIGCHLD, as bytes in a pipe that can be
-polled.
+"""The signal pipe of a supervisor: SIGUSR1 and SIGCHLD arrive as bytes that can be polled.
+
+SIGUSR1 asks the supervisor to check the files of its pod.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ HEARD = (signal.SIGUSR1, signal.SIGCHLD)
 
 
 class Wakes:
-    """Create it with HEARD blocked: what arrived before is heard then. One per process."""
+    """The signal pipe, one per process. Create it while HEARD is blocked, so that no signal is lost."""
 
     def __init__(self) -> None:
         self.descriptor, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -23,14 +24,14 @@ class Wakes:
         self._poll.register(self.descriptor, select.POLLIN)
 
     def wait(self, seconds: float) -> bool:
-        """False: nothing came in this time."""
+        """Wait for a signal. Returns False if none arrived in this time."""
         came = bool(self._poll.poll(max(0.0, seconds) * 1000))
         if came:
             self.forget()
         return came
 
     def forget(self) -> None:
-        """What came is being looked at."""
+        """Discard the bytes of signals that are being handled now."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self.descriptor, 512):
                 pass
