@@ -30,7 +30,7 @@ _SETTINGS = {
 
 Sink = Callable[[bytes], object]
 Git = Callable[[Sequence[str], Mapping[str, str], Sink], int]
-"""Runs git in the workspace with these arguments and variables. The caller adds PATH and HOME.
+"""Runs git in the workspace with these arguments, and these variables in addition to PATH and HOME.
 
 All output, of stdout and stderr, goes to the sink. Returns git's exit code. Raises GaveUp if git was ended
 early.
@@ -80,7 +80,7 @@ class Checkout:
 
     @property
     def complaint(self) -> str:
-        """Return git's first fatal line; the lines after it are advice."""
+        """Return git's first fatal line, else its last line. The lines after a fatal one are advice."""
         lines = [line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()]
         fatal = [line for line in lines if line.startswith("fatal: ")]
         return (fatal or lines[-1:] or ["git ended without a word"])[0][:500]

@@ -77,7 +77,7 @@ class Following:
         )
 
     async def look_after(self, claims: Mapping[int, str]) -> int:
-        """Follow those of these claimed attempts that are not simply running. Returns how many did something.
+        """Follow those of these claimed attempts that do not simply run. Returns how many needed an action.
 
         `claims` maps each attempt to the pod that holds its claim.
         """

@@ -52,7 +52,7 @@ class KubernetesSettings(Settings):
     kubernetes_quota_seconds: PositiveFloat = 3600
     """Limit for waiting for a quota. The default is a job's default time limit."""
     kubernetes_node_lost_seconds: NonNegativeInt = 300
-    """How long a node may not answer before its pods are given up. The default is that of Kubernetes."""
+    """Time for which a node may not answer before its pods are given up. The default is that of Kubernetes."""
     kubernetes_allow_root: Literal["never", "trusted"] = "never"
     """Whether jobs with `user: root` may run.
 
@@ -62,9 +62,9 @@ class KubernetesSettings(Settings):
     kubernetes_allow_node_selector: Names = ()
     """Node labels that `kubernetes.node_selector` may use, separated by commas."""
     kubernetes_logs: Literal["api", "agent"] = "api"
-    """How logs are read: through the API server (`api`), or by an agent on each node (`agent`)."""
+    """The way in which logs are read: through the API server (`api`), or by an agent on each node (`agent`)."""
     kubernetes_watch_seconds: PositiveFloat = Field(default=100, le=115)
-    """How long a watch lasts before all objects are listed again. A silent watch is noticed in under 120 s."""
+    """Duration of a watch, after which all objects are listed again. A silent one is noticed in under 120 s."""
 
     @field_validator("kubeconfig", mode="before")
     @classmethod
@@ -92,14 +92,14 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     grace_seconds: PositiveFloat = 10
     """Seconds between SIGTERM and SIGKILL. Steps with `always()` run in the rest of this time."""
     gate_seconds: PositiveFloat = 300
-    """How long a pod waits for its claim.
+    """Time that a pod waits for its claim.
 
     A claim takes milliseconds; the rest allows for an outage of the database.
     """
     backend: Literal["local", "kubernetes"] = "local"
     """The kind of cluster: processes of this machine, or Kubernetes."""
     start_seconds: PositiveFloat = 300
-    """How long an attempt may wait for its start, for example on a full disk.
+    """Time that an attempt may wait for its start, for example on a full disk.
 
     After that, its slot goes to another attempt.
     """

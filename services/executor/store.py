@@ -62,7 +62,7 @@ class UnderWay:
 
     attempt_id: int
     pod_uid: str | None
-    """None if the attempt is not claimed."""
+    """The pod that holds the claim; None if the attempt is not claimed."""
     is_created: bool
     """True if the attempt is not claimed and its objects are in the cluster."""
     claimed_seconds: float
@@ -223,7 +223,7 @@ def open_store(database: Database, relay: Relay | None) -> ExecutorStore:
 
 
 async def installation_of(store: ExecutorStore) -> str:
-    """Return the installation's name. Raises Transient, or RuntimeError if the database has no migrations."""
+    """Return the installation's name. Raises Transient, or RuntimeError if the database was never migrated."""
     async with store.reading() as work:
         name = await work.installation()
     if name is None:

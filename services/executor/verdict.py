@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """An attempt whose claim a pod holds."""
+    """The values of a claimed attempt that its verdict depends on."""
 
     pod_uid: str
     job: Job

@@ -10,7 +10,7 @@ from services.executor.kubernetes.objects import Container, PodSeen, Terminated
 from shared.statuses import Reason, WaitingFor
 
 REGISTRY_SECONDS = 60.0
-"""How long a registry may fail before it counts. By then, the kubelet has tried three times."""
+"""Time for which a registry may fail before this counts. By then, the kubelet has tried three times."""
 
 _IMAGE_TROUBLE = frozenset(
     {

@@ -46,14 +46,14 @@ _LOOKS_AT_ONCE = 100
 _CHANCE_SECONDS = 30.0
 _POD_NOT_MADE = Waiting(None, "The cluster has not made the Job's pod yet.")
 _GOING_SECONDS = 60.0
-"""How long the garbage collector may take to delete the pods of a deleted Job.
+"""Time that the garbage collector has to delete the pods of a deleted Job.
 
 Pods that exist longer count as left behind.
 """
 _TOLD_SECONDS = 30.0
-"""How long a watch may take to report an opened gate. After that, `release` opens the gate again."""
+"""Time that a watch has to report an opened gate. After that, `release` opens the gate again."""
 _STOP_SECONDS = 15.0
-"""How long after its grace period a pod that was asked to end may run. After that, it is deleted."""
+"""Time after the grace period at which a pod that was asked to end, but still runs, is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

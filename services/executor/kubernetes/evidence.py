@@ -28,9 +28,9 @@ from services.executor.step_facts import job_timed_out, started_twice
 from shared.statuses import Reason
 
 SETTLING_SECONDS = 5.0
-"""How long the pod's final status is awaited after the end of its container."""
+"""Time for which the pod's final status is awaited after the end of its container."""
 SILENT_SECONDS = 30.0
-"""How long after the grace period a working kubelet has certainly killed a deleted pod."""
+"""Time after the grace period by which a working kubelet has killed a deleted pod."""
 _FIRST_SECONDS = 10.0
 """Additional time that lets Kubernetes act first."""
 STOPPED_DEADLINE_SECONDS = 1
@@ -76,7 +76,7 @@ class Beside:
     abandoned: Cause | None = None
     """The cause for which this process deleted the pod."""
     node_lost_seconds: float = 300.0
-    """How long a node may not answer."""
+    """Time for which a node may not answer."""
 
 
 def pod_of(seen: PodSeen, beside: Beside) -> Pod:

@@ -55,7 +55,7 @@ class PodSettings:
     ephemeral_storage_bytes: int
     """Limit for the job's container and for each service: written image layers, logs, and the workspace."""
     node_lost_seconds: int
-    """How long a node may not answer before its pods are given up."""
+    """Time for which a node may not answer before its pods are given up."""
     image_pull_seconds: float
     start_seconds: float
     grace_seconds: float
@@ -282,7 +282,10 @@ def _security(*, root: bool = False) -> Manifest:
 
 
 def _root_security() -> Manifest:
-    """Keep the runtime's usual capabilities: root needs them, as packages change owners when installed."""
+    """Build a security context for root, with the runtime's usual capabilities.
+
+    Root that can't change owners can't install packages.
+    """
     return {name: value for name, value in _security(root=True).items() if name != "capabilities"}
 
 

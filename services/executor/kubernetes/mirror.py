@@ -1,4 +1,4 @@
-"""In-memory copy of this installation's Jobs or pods, which a list and a watch fill. Pure.
+"""A copy in memory of this installation's Jobs or pods, filled by a list and a watch. Pure.
 
 It holds the last known version of each object, and since when its stage has been the same. The copy may be
 old: an object that it does not show may exist, but everything that it shows has been true. A deleted object
@@ -12,7 +12,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from services.executor.cluster import Pod
 
 KEPT_GONE_SECONDS = 900.0
-"""How long a deleted object is kept: long enough for a verdict even if the database is away for a moment."""
+"""Time for which a deleted object is kept. It allows a verdict even after a short outage of the database."""
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 

@@ -14,7 +14,7 @@ from shared.statuses import WaitingFor
 
 _PAGE = 250
 _ONE_BY_ONE = 20
-"""For more attempts than this, one list of all objects costs the API server less."""
+"""Threshold: for more attempts than this, one list of all objects costs the API server less."""
 
 T = TypeVar("T")
 

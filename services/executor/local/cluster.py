@@ -80,7 +80,7 @@ class LocalLimits:
     gate_seconds: float
     clone_seconds: float
     clone_protocols: str = "https"
-    """As in GIT_ALLOW_PROTOCOL."""
+    """The protocols that git may use, in the format of GIT_ALLOW_PROTOCOL."""
     free_bytes: int = 0
     """No pod is created with less free disk space."""
     processes: int | None = None

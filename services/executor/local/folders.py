@@ -25,7 +25,7 @@ _PART_ENTRIES = 2000
 """Entries that are removed from a tree before it is the next tree's turn; takes about 20 ms."""
 _TREES_AT_ONCE = 64
 _WAIT_SECONDS = 5.0
-"""How long a caller waits for a removal. A million files take longer; their removal continues without it."""
+"""Time that a caller waits for a removal. A million files take longer; their removal continues without it."""
 # linux/fs.h FS_IOC_*, as most architectures number them; other architectures refuse these numbers
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _UNRELATED = 0x20000  # FS_TOPDIR_FL

@@ -99,9 +99,8 @@ class ForkServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env={
-                    "PYTHONPATH": str(_SOURCES)
-                },  # nothing of the service's own environment: its secrets are in there
+                # nothing of the service's own environment, which contains its secrets
+                env={"PYTHONPATH": str(_SOURCES)},
                 cwd="/",
                 start_new_session=True,
             )

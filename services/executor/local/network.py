@@ -25,7 +25,7 @@ from services.executor.local.processes import SIGNALS_TO_RESET
 Choice = Literal["auto", "own", "shared"]
 PROGRAM = "slirp4netns"
 NAME_SERVER = "10.0.2.3"
-"""The program's address in the namespace, as a name server. It asks the machine's own name server."""
+"""The program's address in the namespace, as a name server. It forwards to the machine's name server."""
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 _CLONE_NEWUSER = 0x10000000
@@ -37,7 +37,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NetworkUnusable(Exception):
-    """Jobs can't have a network of their own; the text says why."""
+    """Jobs can't have a network of their own. The text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)

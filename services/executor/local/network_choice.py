@@ -56,7 +56,10 @@ async def isolate(wish: NetworkWish, sandbox: Sandbox, server: ForkServer, folde
 
 
 def _resolver(sandbox: Sandbox, folder: Path) -> tuple[tuple[Path, Path] | None, str]:
-    """Return (file, path) of the resolv.conf that jobs need, if any, and why they can't have it, if so."""
+    """Return (file, path) of a resolv.conf that jobs need, and an empty text or why they can't have it.
+
+    The pair is None if jobs need no resolv.conf of ours or can't have one.
+    """
     machine = network.machines_resolv_conf()
     if not network.name_servers_are_local(machine):
         return None, ""

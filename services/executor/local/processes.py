@@ -135,7 +135,7 @@ class Command:
 
     argv: tuple[str, ...]
     environment: dict[str, str]
-    """Also the sandbox's, which may start as root, so it contains nothing from a user."""
+    """Variables of the command and of its sandbox. The sandbox may start as root, so none is from a user."""
     folder: str
     runner: Runner
     memory: bytes | None = None

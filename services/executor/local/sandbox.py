@@ -1,8 +1,8 @@
 """Isolates jobs from the machine and from each other: by a user of their own, and by bubblewrap if it works.
 
 In the sandbox, the system is read-only, and the files of people and of this installation are hidden. A job
-can write to its own folders, to /tmp and /dev/shm (its own), and to the folders that are mounted for all
-jobs. Without the sandbox, a job can read everything that its user can read.
+can write to its own folders, to its own /tmp, /var/tmp and /dev/shm, and to the folders that are mounted for
+all jobs. Without the sandbox, a job can read everything that its user can read.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ _NEEDS = (
 
 
 class SandboxUnusable(Exception):
-    """Jobs can't be run as the settings require. The text says why, and what would help."""
+    """Jobs can't be run as the settings require. The text gives the reason and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ _TERMINATION_BYTES = 64 * 1024
 def supervise(order: Order, in_place: int, network: Network | None) -> int:
     """Run the whole life of a pod, and return the exit code of its supervisor.
 
-    `in_place` provides a byte when the pod's folder is in place, and only its end if it will not be. User
-    code runs in `network`, or in the machine's network if that is None.
+    `in_place` provides a byte when the pod's folder is in place, or end of file if it will not be.
+    User code runs in `network`, or in the machine's network if that is None.
     """
     os.setsid()
     become_subreaper()
@@ -87,7 +87,7 @@ def _wait_at_the_gate(order: Order, files: PodFiles, wakes: Wakes) -> Literal["g
             return "go"
         if time.monotonic() >= closes_at:
             return "ungated"
-        # The files are checked once more after the time: the writer of `go` may have died before its signal.
+        # The files are checked once more after this wait: the writer of `go` may have died before its signal.
         wakes.wait(closes_at - time.monotonic())
 
 
