@@ -1,3 +1,1 @@
-"""The scheduler: decides which runs an event starts, orders and admits their jobs, folds what executors
-report.
-"""
+"""The scheduler: creates runs from forge events, admits their jobs, and records what executors report."""

@@ -1,8 +1,7 @@
-"""The scheduler: decides which runs an event starts, orders and admits their jobs, and folds what executors
-report.
+"""The scheduler: creates runs from forge events, admits their jobs, and records what executors report.
 
-It is the only writer of events, decisions, runs, jobs and transitions. It may be killed at any moment and run
-in several replicas.
+This module starts its consumers, reconcilers and the admission task. The scheduler is the only writer of
+events, decisions, runs, jobs and transitions. It may be killed at any moment and may run in several replicas.
 """
 
 import asyncio

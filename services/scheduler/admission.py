@@ -1,6 +1,19 @@
-"""Admission: free slots go to waiting jobs.
+"""Admission: gives free slots to waiting jobs.
 
-It is one statement over rows, never a counter in memory, so any replica may admit at any time.
+Slots are counted from the rows of `jobs` in one statement, never in memory, so any replica may admit at any
+time.
+
+1. A job becomes ready, a slot is freed, or a retry backoff ends. This wakes the admission task.
+2. The task opens a transaction, takes the admission lock, and gives places in concurrency groups.
+3. The statement `admit` gives free slots to waiting jobs.
+4. `AttemptReady` messages for these jobs are stored in the same transaction and published after COMMIT.
+
+Failures:
+- The database does not answer, or other admissions hold the lock for longer than a second: the task tries
+  again after a backoff.
+- The process dies before COMMIT: nothing is admitted.
+- A wake-up is lost because a process died: the check `jobs_not_admitted` wakes admission.
+- An `AttemptReady` is lost: the check `admitted_without_attempt` sends it again.
 """
 
 import asyncio
@@ -29,16 +42,17 @@ _JOBS_A_MESSAGE = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Slots: attempts that may be under way at once."""
+    """Slots: the numbers of attempts that may be under way at once."""
 
     over_all: int
     of_repository: int
 
 
 class Admission:
-    """One per process.
+    """The admission task, one per process.
 
-    Wake-ups while an admission runs become one more; at most one call of a process waits for other replicas.
+    Wake-ups during an admission cause one more admission. At most one call per process waits for other
+    replicas.
     """
 
     name = "admission"
@@ -51,7 +65,7 @@ class Admission:
         self._next_retry_seconds: float | None = None
 
     def wake(self) -> None:
-        """There may be something to admit: a job became ready, or a slot was freed. Never waits."""
+        """Requests an admission, because a job became ready or a slot was freed. Never blocks."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -69,9 +83,10 @@ class Admission:
                 await asyncio.sleep(backoff(failures))
 
     async def admit(self) -> int:
-        """Admits what fits; returns how many jobs.
+        """Admits as many waiting jobs as the limits allow; returns their number.
 
-        Safe at any time and in several replicas. Raises Transient when others hold it up.
+        Safe at any time and in several replicas. Raises Transient if other admissions hold the lock for too
+        long or the database does not answer.
         """
         async with self._store.transaction() as work:
             await work.lock_admission()
@@ -91,7 +106,7 @@ class Admission:
         return len(jobs)
 
     async def _until_woken(self) -> None:
-        """By a call, or by the end of the next pause before another attempt."""
+        """Waits until `wake` is called or the next retry backoff ends."""
         try:
             async with asyncio.timeout(self._next_retry_seconds):
                 await self._woken.wait()
@@ -101,12 +116,11 @@ class Admission:
 
 
 async def arrange_groups(work: SchedulerWork) -> bool:
-    """Gives places in concurrency groups to runs that wait, and stops those that a newer run replaces.
+    """Gives places in concurrency groups to waiting runs, and stops runs that are replaced or rejected.
 
-    True when something moved, and more may follow.
-
-    The caller holds the lock of admission, so nothing is waited for: a run that another transaction holds is
-    left for the admission that this one wakes when it has committed, or for a reconciler's.
+    Returns True if a run was changed, so that more may follow. The caller holds the admission lock, so this
+    function never waits for the lock on a run. It skips a run that another transaction has locked; a later
+    admission handles it, which that transaction or a reconciler wakes.
     """
     arrangement = arrange(await work.groups_with_waiting())
     if arrangement == Arrangement():

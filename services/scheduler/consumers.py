@@ -1,6 +1,7 @@
-"""The scheduler's message handlers.
+"""Message handlers of the scheduler.
 
-All are safe to repeat, late, twice, in any order, and in several replicas at once.
+The bus calls the `on_…` methods. The reconciler calls `decide`, `fold` and `apply` directly. All are safe to
+repeat, to run late or out of order, and to run in several replicas at once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ _AT_ONCE = 500
 
 
 class Consumers:
-    """What the handlers share: the tables, the models read before, and the admission that they wake."""
+    """The message handlers, with the store, the revision cache and the admission task that they share."""
 
     def __init__(self, store: SchedulerStore, revisions: Revisions, admission: Admission) -> None:
         self._store = store
@@ -32,10 +33,10 @@ class Consumers:
         self._admission = admission
 
     async def on_deliveries(self, messages: Sequence[DeliveryAccepted]) -> None:
-        """Starts what deliveries ask for.
+        """Decides deliveries and creates the runs that they trigger.
 
-        Raises Rejected, when all others are decided, for deliveries that do not exist or could not be read
-        (their outcome `failed` is stored).
+        Raises Rejected, after all others are decided, for deliveries that do not exist or could not be
+        decided. If the delivery's content is at fault, its outcome `failed` is stored.
         """
         asked = sorted({delivery_id for message in messages for delivery_id in message.delivery_ids})
         failed = await self.decide(asked)
@@ -43,10 +44,11 @@ class Consumers:
             raise Rejected("delivery_failed", delivery_ids=failed)
 
     async def on_attempt_facts(self, messages: Sequence[AttemptClaimed | AttemptFinished]) -> None:
-        """Folds what executors have recorded about attempts into jobs and runs; the rows count, not the
-        messages.
+        """Applies what executors have recorded about attempts to jobs and runs.
 
-        Raises Rejected, when all others are folded, for runs that this release can't read.
+        The messages only name the attempts; the state is read from the tables. Raises Rejected, after all
+        others are folded, for runs that could not be folded (for example because this release cannot read
+        them).
         """
         async with self._store.reading() as work:
             run_ids = await work.runs_of_attempts(
@@ -61,15 +63,13 @@ class Consumers:
         await self.apply({command_id for message in messages for command_id in message.command_ids})
 
     async def fold(self, run_ids: Iterable[int]) -> list[int]:
-        """Brings runs up to what is recorded about their attempts; returns those that could not be, and stay
-        as they are.
-        """
+        """Applies recorded attempts to these runs; returns the runs that failed and stay unchanged."""
         return list(await all_or_each(list(run_ids), self._fold))
 
     async def apply(self, command_ids: Iterable[int]) -> None:
         """Applies those of these commands that have no effect yet.
 
-        What is stored for one of them and can't be read refuses that one.
+        A command is refused if applying it fails because of its stored content.
         """
         failed = await all_or_each(list(command_ids), self._apply)
         for command_id, fault in failed.items():
@@ -90,7 +90,7 @@ class Consumers:
         self._wake(wakes)
 
     async def decide(self, ids: Sequence[int]) -> list[int]:
-        """Decides deliveries, however many; returns those that failed or do not exist."""
+        """Decides any number of deliveries; returns those that failed or do not exist."""
         failed: list[int] = []
         rest = list(ids)
         while rest:
@@ -109,9 +109,9 @@ class Consumers:
         return failed
 
     async def _decide_batch(self, ids: Sequence[int]) -> Batch:
-        """One transaction for all; where one delivery breaks it, one each.
+        """Decides these deliveries in one transaction, or one by one if a delivery breaks it.
 
-        That one is recorded as failed where the fault is in its content.
+        A delivery that fails alone is logged. If its content is at fault, the outcome `failed` is stored.
         """
         try:
             async with self._store.transaction() as work:

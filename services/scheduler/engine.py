@@ -1,9 +1,9 @@
-"""How a run moves: from what is known of its jobs and their attempts to what each job and the run itself are
-next. Pure.
+"""Run engine: computes the next state of a run and its jobs from what is recorded about their attempts.
 
-Facts may come twice, late, or in any order: a terminal status never changes, and folding what is folded
-already changes nothing. A run ends exactly when all its jobs have ended, and every job ends once the facts it
-waits for have come.
+`fold`, `stop` and `enter` take a state and return a new one; `services.scheduler.runs` stores it. Facts may
+arrive twice, late or out of order: a terminal status never changes, and folding the same facts again changes
+nothing. A run ends exactly when all its jobs have ended. Every job ends once the facts that it waits for have
+arrived.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +15,17 @@ from shared.pipeline.values import PAUSE_LIMIT_SECONDS
 from shared.statuses import TERMINAL, Reason, Status, WaitingFor
 
 WORST_FIRST = (Status.ERROR, Status.FAILED, Status.CANCELLED, Status.SUCCESS, Status.SKIPPED)
-"""A run ends with the first of these that one of its jobs has, and with that job's reason (of several, the
-first in the document's order).
+"""Order of precedence: a run ends with the first of these statuses that one of its jobs has.
 
-A platform that failed outweighs code that failed, for then the verdict on the code is not known; both
-outweigh a stop.
+It takes that job's reason; of several such jobs, the first in the document's order counts. `error` comes
+before `failed`, because after a platform failure it is unknown whether the code is correct. Both come before
+`cancelled`.
 """
 
 INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_REGISTRY})
-"""Ends that the cluster brought about and that another attempt may not meet: these alone does `retry: { infra
-}` try again.
+"""Reasons that the cluster causes and that another attempt may not meet.
+
+`retry: { infra }` retries only after these.
 """
 
 
@@ -33,7 +34,7 @@ _NEVER_AGAIN = Retry()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """A job as the engine sees it. Its name is its identity within the run."""
+    """State of a job. Its name identifies it within the run."""
 
     name: str
     needs: tuple[str, ...] = ()
@@ -42,19 +43,19 @@ class JobState:
     message: str | None = None
     waiting_for: WaitingFor | None = None
     ready_at: datetime | None = None
-    """When its needs were met: it queues for a slot from then on."""
+    """Time from which it queues for a slot: its needs were met and its run was in its group."""
     admitted: bool = False
-    """It has a slot, and an executor was asked for its attempt."""
+    """True if it has a slot and an executor was asked to run its attempt."""
     attempt: int = 1
-    """The number of the attempt that it wants, or will want once it is admitted."""
+    """Number of its current attempt, or of its next one if it is not admitted."""
     retry: Retry = _NEVER_AGAIN
     retry_at: datetime | None = None
-    """Not admitted before: an attempt was lost, and there will be another."""
+    """Earliest time of its next admission. Set when an attempt was lost and another one follows."""
     slot_freed_at: datetime | None = None
     cancel_reason: Reason | None = None
-    """Its attempt was asked to stop, for this reason."""
+    """Reason for which its attempt was asked to stop."""
     cancel_cause: str | None = None
-    """What asked for that."""
+    """Cause of that request, for example `command:7`."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -69,7 +70,7 @@ class RunState:
 
     jobs: tuple[JobState, ...]
     in_group: bool = True
-    """It has a place in its concurrency group, or needs none. Before that no job queues for a slot."""
+    """True if it has a place in its concurrency group, or needs none. Until then no job queues for a slot."""
     status: Status = Status.PENDING
     reason: Reason | None = None
     started_at: datetime | None = None
@@ -78,19 +79,19 @@ class RunState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptState:
-    """What the executor has recorded about the attempt that a job wants."""
+    """The executor's record of the attempt that a job wants."""
 
     claimed_at: datetime | None = None
-    """None: user code has not started."""
+    """None if user code has not started."""
     finished_at: datetime | None = None
     outcome: Status | None = None
-    """With `finished_at`: success, failed, error or cancelled."""
+    """Set together with `finished_at`: success, failed, error or cancelled."""
     reason: Reason | None = None
     message: str | None = None
 
 
 def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> RunState:
-    """The run after what is known about its jobs' attempts (by job name).
+    """Returns the run after applying what is recorded about its jobs' attempts (by job name).
 
     Folding the same again changes nothing.
     """
@@ -99,14 +100,16 @@ def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> 
 
 
 def stop(run: RunState, reason: Reason, cause: str, now: datetime) -> RunState:
-    """The run after a wish to end it: jobs without a slot end at once, attempts are asked to stop and keep
-    their true verdict. The first wish counts.
+    """Returns the run after a request to end it.
+
+    Jobs without a slot end at once. Attempts are asked to stop and keep their own verdict. If there are
+    several requests, the first one counts.
     """
     return _settled(run, [_after_stop(job, reason, cause, now) for job in run.jobs], now)
 
 
 def enter(run: RunState, now: datetime) -> RunState:
-    """The run with its place in its concurrency group; one that is over takes none."""
+    """Returns the run with its place in its concurrency group. A finished run is returned unchanged."""
     return run if run.status in TERMINAL else _settled(replace(run, in_group=True), run.jobs, now)
 
 
@@ -139,8 +142,9 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
 
 
 def _to_be_tried_again(job: JobState, reason: Reason, lost_at: datetime) -> JobState:
-    """Its slot is free from here on; it queues for one again when the pause is over, which is twice as long
-    each time.
+    """Returns the job after its attempt was lost: its slot is free and another attempt follows.
+
+    It queues for a slot again after a backoff, which doubles with each attempt up to `PAUSE_LIMIT_SECONDS`.
     """
     pause_seconds = min(job.retry.backoff_seconds << (job.attempt - 1), PAUSE_LIMIT_SECONDS)
     return replace(
@@ -157,7 +161,10 @@ def _to_be_tried_again(job: JobState, reason: Reason, lost_at: datetime) -> JobS
 
 
 def _verdict(job: JobState, outcome: Status, reason: Reason | None) -> tuple[Status, Reason | None]:
-    """The executor knows only that it was asked to stop; why is the job's to say."""
+    """Returns the status and reason of a job whose attempt ended.
+
+    The executor only knows that it was asked to stop an attempt. The job has the reason for that request.
+    """
     if outcome is Status.CANCELLED and job.cancel_reason is not None:
         return _stopped(job.cancel_reason)
     return outcome, reason
@@ -182,8 +189,9 @@ def _stopped(why: Reason) -> tuple[Status, Reason]:
 
 
 def _settled(run: RunState, jobs: Sequence[JobState], now: datetime) -> RunState:
-    """Decides every job whose needs have ended, again and again until nothing moves (a chain of skips is as
-    long as the graph is deep).
+    """Decides every job whose needs have ended, and repeats this until no job changes.
+
+    A chain of skipped jobs takes as many rounds as the graph is deep.
     """
     by_name = {job.name: job for job in jobs}
     while moved := list(_moves(by_name, run.in_group, now)):

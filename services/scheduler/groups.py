@@ -1,8 +1,8 @@
-"""Concurrency groups: which runs get a place in their group, and which are stopped for a newer one. Pure.
+"""Concurrency groups: decides which runs get a place in their group, and which stop for a newer one.
 
-A group belongs to a repository, whichever pipelines name it. A run has its place from its admission until it
-is over, not until it is asked to stop: the runs of a group that are under way are never more than its limit.
-Only one admission at a time arranges groups, so what it reads stays true.
+A group belongs to a repository, and several pipelines may use the same group. A run that has a place keeps it
+until it is over, also after it was asked to stop, so the runs of a group that are under way never exceed its
+limit. Only one admission at a time arranges groups, so the data that it has read stays valid.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ from shared.pipeline.templates import filled
 from shared.statuses import Reason
 
 LONGEST_NAME = 1000
-"""Characters; a longer name keeps its beginning and ends with its hash."""
+"""Characters of a group's name. A longer name is cut and ends with its SHA-256 hash."""
 
 Age = tuple[datetime, int]
-"""Orders the runs of a group: when it happened, then the run's id. Greater is newer."""
+"""Sort key for the runs of a group: when the run's event happened, then the run's id. Greater is newer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a new run brings with it."""
+    """The concurrency settings of a new run."""
 
     group: str
     limit: int
@@ -41,20 +41,20 @@ class Member:
     limit: int
     on_new: OnNew
     entered: bool
-    """It has a place."""
+    """True if it has a place."""
     stopping: bool = False
-    """It was asked to stop, and keeps its place until it has."""
+    """True if it was asked to stop. It keeps its place until it is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Those that have a place, and the oldest of those that wait."""
+    """The runs that have a place in a group, and the oldest runs that wait for one."""
 
     members: tuple[Member, ...]
     newest_canceller: Age | None = None
-    """Of all its runs with `cancel_older`, over or not; one that is older has come too late."""
+    """Age of the newest run with `cancel_older`, over or not. Older runs are superseded."""
     newest_keeper: Age | None = None
-    """Of all its runs with `keep_latest_pending`."""
+    """Age of the newest run with `keep_latest_pending`, over or not. Older runs that wait are superseded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Arrangement:
 
 
 def membership(pipeline: Pipeline, event: Event, order_at: datetime) -> Membership | None:
-    """None: the pipeline's runs need no place."""
+    """Returns the concurrency settings of a new run, or None if its pipeline has no group."""
     wanted = pipeline.concurrency
     if wanted is None:
         return None
@@ -82,7 +82,10 @@ def membership(pipeline: Pipeline, event: Event, order_at: datetime) -> Membersh
 
 
 def arrange(groups: Iterable[Group]) -> Arrangement:
-    """What happens to the runs of these groups now. Arranging what is arranged already changes nothing."""
+    """Decides which runs of these groups get a place and which stop.
+
+    Arranging groups that are already arranged changes nothing.
+    """
     enter: list[int] = []
     stop: list[Stop] = []
     for group in groups:
@@ -102,7 +105,10 @@ def _superseded(member: Member, group: Group) -> Stop | None:
 
 
 def _let_in(group: Group, stopped: set[int], enter: list[int], stop: list[Stop]) -> None:
-    """In order of age: nobody overtakes one that waits."""
+    """Gives places in order of age; no run overtakes an older one that waits.
+
+    A run that gets no place is rejected if its `on_new` is `reject`, otherwise it waits.
+    """
     taken = sum(member.entered for member in group.members)
     somebody_waits = False
     for member in sorted(group.members, key=lambda one: one.age):

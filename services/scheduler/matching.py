@@ -1,7 +1,7 @@
-"""Whether an event starts a pipeline, and why or why not. Pure.
+"""Trigger matching: decides whether an event starts a pipeline, and gives the reasons.
 
-Every decision has its reasons: a code for programs, a sentence for people. Objections are looked for in one
-order, and the first is the reason.
+Each reason has a code for programs and a sentence for people. Objections are checked in a fixed order; the
+first one is the reason.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,20 +41,23 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What is known of the event's repository and pull request beside the event itself."""
+    """Facts about the repository, the pull request and the pipeline that the event does not have."""
 
     repository_names: tuple[str, ...]
-    """Its name in the event and the one it was registered under: a renamed repository keeps its pipelines."""
+    """The repository's name in the event and its registered name.
+
+    Both count, so that a renamed repository keeps its pipelines.
+    """
     owner_may_use: bool
-    """Whether the pipeline's owner is maintainer of the repository, or an administrator."""
+    """True if the pipeline's owner is a maintainer of the repository, or an administrator."""
     closed_at: datetime | None = None
-    """The latest known closing of the pull request, by the forge's clock."""
+    """Latest known closing of the pull request, by the forge's clock."""
     enabled: bool = True
-    """Whether the pipeline is."""
+    """True if the pipeline is enabled."""
 
 
 class _Ref(NamedTuple):
-    """What may be pushed, and what the pipeline wants of its kind."""
+    """A kind of ref (branch or tag), the name that was pushed, and the pipeline's patterns for this kind."""
 
     kind: str
     several: str
@@ -63,7 +66,10 @@ class _Ref(NamedTuple):
 
 
 def pattern_steps(event: Event, pipeline: Pipeline, repository_names: Sequence[str]) -> int:
-    """The steps of comparing the pipeline's globs with the event's repository and branch or tag."""
+    """Returns the number of steps that comparing the pipeline's globs with the event takes.
+
+    They are compared with the repository's names and with the branch, tag or base branch.
+    """
     patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:
         name, patterns = event.base_branch, (pipeline.on.pull_request or PullRequestTrigger()).branches
@@ -74,10 +80,10 @@ def pattern_steps(event: Event, pipeline: Pipeline, repository_names: Sequence[s
 
 
 class PatternBudget:
-    """Bounds the steps of comparing globs that one event may cost each owner of pipelines.
+    """Limits the steps of glob matching that one event may cost each owner of pipelines.
 
-    Without it, one owner's pipelines with thousands of globs would hold up the events of all others. It is
-    counted and not timed, so that the same event and pipelines always get the same decisions.
+    Without this limit, one owner's pipelines with thousands of globs would delay the events of all others.
+    Steps are counted and not timed, so that the same event and pipelines always get the same decisions.
     """
 
     def __init__(self, limit: int) -> None:
@@ -92,7 +98,10 @@ class PatternBudget:
     def spend(
         self, key: tuple[int, int], event: Event, pipeline: Pipeline, repository_names: Sequence[str]
     ) -> Decision | None:
-        """Counts the steps of this pipeline for the (event, owner). The decision, if they are too many."""
+        """Adds the steps of this pipeline to those of `key`, which is (event id, owner id).
+
+        Returns the decision to skip the pipeline if the limit is exceeded, otherwise None.
+        """
         used = self._used.get(key, 0)
         if used <= self._limit:
             used += pattern_steps(event, pipeline, repository_names)
@@ -101,7 +110,7 @@ class PatternBudget:
 
 
 def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:
-    """The answer for one event and one pipeline."""
+    """Returns the decision for one event and one pipeline."""
     for outcome, why in _objections(event, pipeline, circumstances):
         if why is not None:
             return Decision(outcome, (why,))
@@ -170,7 +179,7 @@ def _push(event: Event, pipeline: Pipeline) -> Why | None:
 
 
 def _refs(event: Event, push: PushTrigger) -> tuple[_Ref, _Ref]:
-    """Of what was pushed, and of the other kind."""
+    """Returns the ref of the pushed kind, then the one of the other kind."""
     branch = _Ref("branch", "branches", event.branch, push.branches)
     tag = _Ref("tag", "tags", event.tag, push.tags)
     return (tag, branch) if event.kind is EventKind.TAG else (branch, tag)
@@ -200,9 +209,10 @@ def _unmatched(what: str, name: str | None, patterns: Sequence[str]) -> Why | No
 
 
 def _skip_words(event: Event) -> Why | None:
-    """The message of the commit or the title of the pull request says to skip it. A tag is never skipped.
+    """Returns an objection if the head commit's message or the pull request's title contains a skip word.
 
-    A tag names a commit that may have been made long before. Pushing the tag is a decision of its own.
+    A tag is never skipped: its commit may have been made long before, and pushing the tag is a decision of
+    its own.
     """
     if event.kind is EventKind.TAG:
         return None
@@ -227,11 +237,11 @@ def _trust(event: Event) -> Why | None:
 
 
 def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
-    """Deliveries arrive out of order.
+    """Returns an objection if the pull request was closed after this event.
 
-    A closed pull request is not updated, so what is as old as its closing came before it.
-
-    The forge's clock counts seconds: only `reopened` may have followed within the same one.
+    Deliveries arrive out of order. A closed pull request is not updated, so an event that is no newer than
+    the closing happened before it. The forge's clock has a resolution of one second: within the same second,
+    only `reopened` may have followed the closing.
     """
     if (
         closed_at is None

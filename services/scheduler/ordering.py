@@ -1,9 +1,8 @@
-"""Which of two events of one branch, tag or pull request is the newer where the forge's time does not tell.
+"""Event order: decides which of two events of a branch, tag or pull request is newer.
 
-Pure.
-
-GitHub's time counts seconds, and Gitea's pushes have none. Then the commits tell: an event follows another
-one if it starts at the commit where the other one ends.
+The forge's time is not enough: GitHub's has a resolution of one second, and Gitea's pushes have none. In
+these cases the commits give the order: an event follows another one if it starts at the commit where the
+other one ends.
 """
 
 from collections.abc import Iterable
@@ -11,27 +10,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 LONGEST_CHAIN = 100
-"""Events that are looked at after one."""
+"""Maximum number of steps from an event to those that follow it."""
 
 _STEP = timedelta(microseconds=1)
 
 Line = tuple[int, str | None, int | None]
-"""Repository, ref and pull request: events of one line have an order."""
+"""Repository id, ref and pull request number. Only events of the same line have an order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A stored event, as far as its order needs it."""
+    """The fields of a stored event that determine its order."""
 
     id: int
     repository_id: int
     ref: str | None
     pull_request: int | None
     sha: str | None
-    """None: it deleted its ref."""
+    """None if the event deleted its ref."""
     before_sha: str | None
     happened_at: datetime | None
-    """By the forge's clock."""
+    """Time by the forge's clock."""
     stored_at: datetime
 
     @property
@@ -40,12 +39,18 @@ class Change:
 
     @property
     def order_at(self) -> datetime:
-        """A forge's clock that is ahead holds nothing up."""
+        """Time of the event, at most the time at which it was stored.
+
+        The limit prevents a forge's clock that is ahead from delaying anything.
+        """
         return min(self.happened_at or self.stored_at, self.stored_at)
 
 
 def places_in_order(changes: Iterable[Change]) -> dict[int, datetime]:
-    """When each event counts as having happened, by id: before all that follow it."""
+    """Returns the time at which each event counts as having happened, by event id.
+
+    It is earlier than the time of all events that follow.
+    """
     following: dict[tuple[Line, str], list[Change]] = {}
     every = list(changes)
     for one in every:
@@ -55,8 +60,10 @@ def places_in_order(changes: Iterable[Change]) -> dict[int, datetime]:
 
 
 def _place(event: Change, following: dict[tuple[Line, str], list[Change]]) -> datetime:
-    """Before what follows the event, unless the ref came back to where the event starts or ends: then it may
-    be the newest.
+    """Returns a time before all events that follow this one.
+
+    If the ref was deleted, or came back to the commit where the event starts or ends, the event may be the
+    newest. Then its own time is returned.
     """
     place = event.order_at
     reached = {event.id}
@@ -80,7 +87,7 @@ def _place(event: Change, following: dict[tuple[Line, str], list[Change]]) -> da
 
 
 def _differ(one: Change, other: Change) -> bool:
-    """The forge's time tells their order."""
+    """Returns True if the forge's times give the order of the two events."""
     return (
         one.happened_at is not None and other.happened_at is not None and one.happened_at != other.happened_at
     )

@@ -1,7 +1,7 @@
-"""What messages did not finish: each check reads the tables anew and calls what the message path calls.
+"""Reconciler checks of the scheduler: they finish work whose messages were lost.
 
-Any queue may be wiped at any time; these checks then finish the work. They take only rows old enough for the
-message path to have had its chance.
+Each check reads the tables again and calls the same functions as the message path. The scheduler's queues may
+be wiped at any time. A check takes only rows that are old enough for the message path to have finished them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _DELIVERIES_A_LOOK = 500
 
 
 class Steadiness:
-    """Since when the database has answered without a break, as far as this process has seen."""
+    """Tracks how long this process has seen the database answer without interruption."""
 
     def __init__(self, grace_seconds: float) -> None:
         self._grace_seconds = grace_seconds
@@ -36,7 +36,10 @@ class Steadiness:
 
     @property
     def lasts(self) -> bool:
-        """Whether deadlines may be judged: what ended while the database was away has had time to arrive."""
+        """True if deadlines may be judged, because the database has answered for `grace_seconds`.
+
+        By then, attempts that ended during an outage have been reported.
+        """
         return (
             self._since is not None and asyncio.get_running_loop().time() - self._since >= self._grace_seconds
         )
@@ -45,7 +48,7 @@ class Steadiness:
 class Looks:
     """The scheduler's checks.
 
-    Each returns how many rows it finished; all are safe at any time and in several replicas.
+    Each returns the number of rows that it finished. All are safe at any time and in several replicas.
     """
 
     def __init__(
@@ -72,10 +75,10 @@ class Looks:
         return [Check(look.__name__, self._watched(look)) for look in looks]
 
     async def undecided_deliveries(self) -> int:
-        """Decides them.
+        """Decides deliveries that have no outcome.
 
-        While it does, its locks keep other replicas' looks away from them; the message path may still come
-        first.
+        Their rows stay locked meanwhile, so that this check in another replica skips them. The message path
+        ignores these locks and may decide a delivery first.
         """
         async with self._store.transaction() as finding:
             ids = await finding.undecided_deliveries(
@@ -88,7 +91,7 @@ class Looks:
         return len(ids)
 
     async def redelivered_deliveries(self) -> int:
-        """Decides those again that came again after they were about no registered repository."""
+        """Decides deliveries again that matched no registered repository and were redelivered afterwards."""
         async with self._store.transaction() as finding:
             ids = await finding.redelivered_deliveries(
                 age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK
@@ -110,16 +113,19 @@ class Looks:
         return len(run_ids) - len(await self._consumers.fold(run_ids))
 
     async def jobs_not_admitted(self) -> int:
-        """Wakes admission where jobs wait: most often for a slot, so this counts nothing."""
+        """Wakes admission if jobs or runs wait.
+
+        Returns 0, because most of them wait for a free slot and not because a message was lost.
+        """
         async with self._store.reading() as work:
             if await work.jobs_wait():
                 self._admission.wake()
         return 0
 
     async def admitted_without_attempt(self) -> int:
-        """Rings again for admitted jobs of which the executor knows nothing.
+        """Sends `AttemptReady` again for admitted jobs that have no attempt row.
 
-        It has its own look too: this one only spares time.
+        The executor has its own check for them; this one only saves time.
         """
         async with self._store.transaction() as work:
             found = await work.admitted_without_attempt(age_seconds=self._age_seconds)
@@ -127,7 +133,7 @@ class Looks:
         return sum(map(len, found.values()))
 
     async def stops_not_heard(self) -> int:
-        """Rings again for wishes to stop that the executor has not noted."""
+        """Sends `AttemptCancelRequested` again for requests that the executor has not recorded."""
         async with self._store.transaction() as work:
             found = await work.stops_not_heard(age_seconds=self._age_seconds)
             work.send(
@@ -139,10 +145,10 @@ class Looks:
         return sum(map(len, found.values()))
 
     async def runs_past_deadline(self) -> int:
-        """Asks the attempts of overdue runs to stop; what they become is for the executor to see, and an end
-        recorded in time counts.
+        """Stops runs that have exceeded their timeout.
 
-        Nothing is judged until the database has answered for a while.
+        Attempts are only asked to stop. The executor decides how they ended, and an end that is already
+        recorded counts. Nothing is judged until the database has answered for the grace period.
         """
         if not self._steadiness.lasts:
             return 0

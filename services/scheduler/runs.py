@@ -1,7 +1,7 @@
-"""Runs in the tables: made from plans, and moved by the engine. The caller holds the transaction.
+"""Run storage: creates runs from plans and applies the engine's changes to the tables.
 
-A run's jobs are only ever changed under the lock on the run; what changed, its history and its messages are
-written together.
+The caller holds the transaction. The jobs of a run change only under the lock on the run. Changes, their
+history and their messages are written in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ Change = Callable[[RunState, datetime], RunState]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A run to be made: its plan, and whose it is."""
+    """A run to be created: its plan, and the event, pipeline and repository that it belongs to."""
 
     plan: Plan
     pipeline_config_id: int
@@ -39,10 +39,10 @@ class NewRun:
 
 
 async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple[int, int], int]:
-    """Makes these runs; their ids by (event, pipeline).
+    """Creates these runs; returns their ids by (event id, pipeline id).
 
-    Nobody may make the same (event, pipeline, rerun) at the same time: the caller holds the event, or the
-    earlier run.
+    No other transaction may create the same (event, pipeline, rerun) at the same time: the caller has stored
+    the event or has locked the earlier run.
     """
     if not runs:
         return {}
@@ -62,12 +62,10 @@ async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple
 
 
 async def _places(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[int, datetime]:
-    """When events count as having happened, where that is not their own time.
+    """Returns the times at which events count as having happened, if these differ from their own times.
 
-    A retry is as new as the wish for it.
-
-    The caller has taken run numbers: no other transaction makes runs of these pipelines, and what it stored
-    is seen.
+    Retries are left out, because a retry is as new as its command. The caller has taken run numbers: no other
+    transaction creates runs of these pipelines, and what earlier ones stored is visible.
     """
     event_ids = {run.event_id for run in runs if run.membership is not None and run.rerun == 0}
     return places_in_order(await work.changes_around(event_ids)) if event_ids else {}
@@ -80,20 +78,20 @@ def _placed(run: NewRun, places: Mapping[int, datetime]) -> NewRun:
 
 
 async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
-    """Brings runs up to what their attempts' rows say. True when admission may have something to do."""
+    """Applies what is recorded about attempts to these runs. Returns True if admission may have work."""
     return await _change_runs(work, await work.lock_runs(run_ids), lambda state, _now: state, None)
 
 
 async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
-    """Folds what is known, then ends what has not begun and asks the rest to stop.
+    """Folds what is recorded, then ends the jobs without a slot and asks the other attempts to stop.
 
-    True when admission may have something to do.
+    Returns True if admission may have work.
     """
     return await _change_runs(work, runs, lambda state, now: stop(state, reason, cause, now), cause)
 
 
 async def enter_groups(work: SchedulerWork, runs: Iterable[LockedRun], cause: str) -> bool:
-    """Gives runs their places in their concurrency groups. True when admission may have something to do."""
+    """Gives runs their places in their concurrency groups. Returns True if admission may have work."""
     return await _change_runs(work, runs, enter, cause)
 
 
@@ -137,7 +135,7 @@ async def _change_runs(
 
 
 def _concerns_admission(before: JobState, after: JobState) -> bool:
-    """A slot is free again, or a job queues for one."""
+    """Returns True if the job freed its slot or began to queue for one."""
     return (before.slot_freed_at, before.ready_at, before.admitted) != (
         after.slot_freed_at,
         after.ready_at,
@@ -257,8 +255,10 @@ def _run_update(run: LockedRun, state: RunState) -> Row:
 
 
 def _cause(run: LockedRun, state: RunState) -> str:
-    """What moved a run that was only folded: whatever asked for the end of a job that has now ended so, else
-    the newest attempt with news.
+    """Returns the cause of the changes to a run that was only folded.
+
+    This is the cause of a stop request if a job has ended because of it, otherwise the newest attempt of a
+    changed job.
     """
     moved = {
         after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after
@@ -274,13 +274,15 @@ def _cause(run: LockedRun, state: RunState) -> str:
 
 
 def _asked_by(job: JobState) -> str | None:
-    """What asked for the end of a job that has ended so."""
+    """Returns the cause of the stop request if the job has ended because of it."""
     return job.cancel_cause if job.is_over and job.reason is job.cancel_reason else None
 
 
 def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: str) -> Row:
-    """A job that has an attempt moves because of it alone, unless it was asked to end; one that goes back to
-    wait does so for its attempt's reason.
+    """Returns the history row of a job.
+
+    Its cause is the stop request if the job has ended because of it, otherwise the job's attempt, otherwise
+    `cause`. A job that returns to `pending` gets the reason of its attempt.
     """
     place = run.places[after.name]
     by = _asked_by(after) or (cause if place.attempt_id is None else f"attempt:{place.attempt_id}")

@@ -8,33 +8,35 @@ from shared.settings import ServiceSettings
 
 
 class SchedulerSettings(ServiceSettings):
-    """Read from the environment as TOWPATH_ + the field's name."""
+    """Settings of the scheduler, read from the environment as `TOWPATH_` plus the field's name."""
 
     database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "force_generic_plan"
     global_limit: PositiveInt = 64
-    """Slots over all repositories: attempts that may be under way at once."""
+    """Slots of all repositories together: the number of attempts that may be under way at once."""
     repository_limit: PositiveInt = 32
-    """Slots of one repository; half of all, so that one repository alone can't hold up the others."""
+    """Slots of one repository. Half of `global_limit`, so that one repository cannot block the others."""
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    """The cluster whose executor gets the attempts."""
+    """Name of the cluster whose executor runs the attempts."""
     pattern_steps: PositiveInt = 50_000
-    """Steps of comparing globs, over all pipelines of one owner, that one event may take.
+    """Steps of glob matching that one event may cost each owner, over all pipelines of that owner.
 
-    A glob takes as many steps as it and the name that it is compared with have characters; each `?` and `[…]`
-    in it takes the name's characters again. That is 250 pipelines of one repository with five globs of ten
-    characters each, and takes at most about 50 ms. Pipelines beyond it are skipped, with this reason; the
-    older ones come first.
+    Comparing a glob with a name takes as many steps as both have characters. Each `?` and `[…]` in the glob
+    adds the number of characters of the name. The default allows 250 pipelines of one repository with five
+    globs of ten characters each, which takes at most about 50 ms. Further pipelines are skipped with this
+    reason; older pipelines are compared first.
     """
     delivery_batch: PositiveInt = 128
-    """Messages decided in one transaction. A commit costs as much as the work for some ten deliveries."""
+    """Maximum number of messages decided in one transaction. A commit costs as much as about ten deliveries.
+    """
     fact_batch: PositiveInt = 128
-    """Messages about attempts folded in one transaction."""
+    """Maximum number of messages about attempts folded in one transaction."""
     beat_seconds: float = Field(default=0.05, ge=0, le=1)
-    """While deliveries or facts flow, transactions begin so far apart.
+    """Minimum time between the starts of two transactions while deliveries or facts keep arriving.
 
-    It is the price in delay of a busy system; an idle one does not wait.
+    This delay applies only to a busy system. An idle one starts at once.
     """
     deadline_grace_seconds: PositiveFloat = Field(default=30)
-    """No deadline is judged for so long after the database came back: what ended meanwhile has to arrive
-    first.
+    """Time after the database came back during which no deadline is judged.
+
+    Attempts that ended during the outage must be reported first.
     """

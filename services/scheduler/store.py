@@ -1,4 +1,7 @@
-"""The scheduler's tables: named queries in, domain values out."""
+"""Store of the scheduler: runs the named queries of `queries.sql` and returns domain values.
+
+A `SchedulerWork` is one transaction.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -27,13 +30,13 @@ CONTENT_FAULTS = (
     TypeError,
     ValueError,
 )
-"""What a delivery's own content can bring about where the code is not careful enough.
+"""Errors that the stored content of a delivery or command can cause where the code does not check it.
 
-Anything else says nothing about the delivery.
+Other errors are not caused by the content.
 """
 
 ROW_FAULTS = (*CONTENT_FAULTS, asyncpg.PostgresError)
-"""What a single row can bring about. That the database is away says nothing about a row, and is Transient."""
+"""Errors that a single row can cause. An unreachable database is not one of them: it raises Transient."""
 
 Row = dict[str, Any]
 
@@ -42,7 +45,8 @@ Row = dict[str, Any]
 class StoredDelivery:
     """A delivery as the gateway stored it.
 
-    Open: to be decided. `body` is None if it is not open, or is no longer kept.
+    An open delivery (`is_open`) must still be decided. `body` is None if the delivery is not open or its body
+    is no longer kept.
     """
 
     id: int
@@ -60,12 +64,12 @@ class StoredDelivery:
 class StoredEvent:
     id: int
     stored_at: datetime
-    """By the database's clock."""
+    """Time by the database's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pipeline stored under a repository's keys."""
+    """A pipeline that is stored under one of a repository's keys."""
 
     repository_id: int
     pipeline_config_id: int
@@ -77,7 +81,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class JobPlace:
-    """Where a job of a locked run stands in the tables and on the cluster."""
+    """Row id, cluster and attempt of a job in a locked run."""
 
     id: int
     cluster: str
@@ -87,7 +91,7 @@ class JobPlace:
 
 @dataclass(frozen=True, slots=True)
 class LockedRun:
-    """A run that this transaction alone may change."""
+    """A run that only this transaction may change."""
 
     id: int
     locked_at: datetime
@@ -108,9 +112,9 @@ class Command:
 @dataclass(frozen=True, slots=True)
 class Admitted:
     jobs: tuple[tuple[int, int], ...]
-    """(job, attempt number) of each."""
+    """The admitted jobs as (job id, attempt number)."""
     next_retry_seconds: float | None
-    """Until the next job's pause before another attempt is over; None: no job pauses."""
+    """Seconds until the next retry backoff of a job ends, or None if no job is in one."""
 
 
 class SchedulerWork(Work):
@@ -119,7 +123,7 @@ class SchedulerWork(Work):
     # ------------------------------------------------------------ deliveries
 
     async def deliveries(self, ids: Sequence[int]) -> list[StoredDelivery]:
-        """The first of these, in order of id, as many as fit in memory."""
+        """Returns the first of these deliveries in order of id, as many as fit in memory."""
         return [StoredDelivery(**row) for row in await self._rows("deliveries", ids)]
 
     async def undecided_deliveries(self, *, above: int, age_seconds: float, at_most: int) -> list[int]:
@@ -134,7 +138,7 @@ class SchedulerWork(Work):
     async def repositories(
         self, named: Iterable[tuple[str, int, str]], hook_keys: Iterable[str]
     ) -> list[KnownRepository]:
-        """Registered repositories that (forge, forge id, full name) or hook keys may mean."""
+        """Returns the registered repositories to which (forge, forge id, full name) or a hook key may refer."""
         forges, forge_ids, names = _columns(set(named), 3)
         return [
             KnownRepository(**row)
@@ -142,9 +146,10 @@ class SchedulerWork(Work):
         ]
 
     async def learn(self, lessons: Sequence[Lesson]) -> None:
-        """Of several lessons about one repository the first makes it known, the last names it.
+        """Stores identity updates.
 
-        Waits for other replicas that learn the same.
+        If several updates concern one repository, the first creates the row and the last sets its name. Waits
+        for other replicas that store the same identities.
         """
         first = {lesson.repository_id: asdict(lesson) for lesson in reversed(lessons)}
         last = {lesson.repository_id: asdict(lesson) for lesson in lessons}
@@ -153,25 +158,28 @@ class SchedulerWork(Work):
         await self._run("refresh_identities", [last[repository_id] for repository_id in sorted(last)])
 
     async def candidates(self, keys: Iterable[tuple[int, str]]) -> list[Candidate]:
-        """The enabled pipelines under (repository, key)."""
+        """Returns the pipelines, including disabled ones, that are stored under (repository id, key)."""
         return [Candidate(**row) for row in await self._rows("candidates", *_columns(set(keys), 2))]
 
     async def revisions(self, ids: Iterable[int]) -> dict[int, Any]:
         return {row["id"]: row["model"] for row in await self._rows("revisions", list(ids))}
 
     async def lock_pull_requests(self, pull_requests: Iterable[tuple[int, int]]) -> None:
-        """Until the end of the transaction nobody else decides about these (repository, number)."""
+        """Locks these (repository id, number): no other transaction decides about them until this one ends."""
         await self._rows("lock_pull_requests", *_columns(pull_requests, 2))
 
     async def closings(
         self, pull_requests: Iterable[tuple[int, int]]
     ) -> dict[tuple[int, int], datetime | None]:
-        """When each (repository, number) was last closed; those never closed are missing."""
+        """Returns when each (repository id, number) was last closed.
+
+        Pull requests that were never closed are missing. The time is None if the forge gave none.
+        """
         rows = await self._rows("closings", *_columns(pull_requests, 2))
         return {(row["repository_id"], row["pull_request"]): row["closed_at"] for row in rows}
 
     async def insert_events(self, events: list[Row]) -> dict[int, StoredEvent]:
-        """By delivery, with their outcomes.
+        """Stores events with the outcomes of their deliveries; returns the stored events by delivery id.
 
         A delivery that another replica has decided meanwhile is missing.
         """
@@ -189,8 +197,10 @@ class SchedulerWork(Work):
     async def superseded_runs(
         self, closings: Iterable[tuple[int, int, int, datetime | None]]
     ) -> dict[int, int]:
-        """Runs not yet started of pull requests that (event, repository, number, when) closed; each with that
-        event.
+        """Returns the runs that closings of pull requests supersede, each with the id of the closing event.
+
+        These are the runs that have not started and whose event came before the closing. A closing is (event
+        id, repository id, number, time).
         """
         return {
             row["id"]: row["event_id"] for row in await self._rows("superseded_runs", *_columns(closings, 4))
@@ -199,26 +209,30 @@ class SchedulerWork(Work):
     # ------------------------------------------------------------ runs
 
     async def take_run_numbers(self, counts: dict[int, int]) -> dict[int, int]:
-        """The first of so many consecutive run numbers for each pipeline."""
+        """Takes `counts[pipeline]` consecutive run numbers for each pipeline; returns the first of each."""
         rows = await self._rows("take_run_numbers", *_columns(sorted(counts.items()), 2))
         return {row["pipeline_config_id"]: row["next"] - counts[row["pipeline_config_id"]] for row in rows}
 
     async def changes_around(self, event_ids: Iterable[int]) -> list[Change]:
-        """The newest events of the branches, tags and pull requests of those that another event follows."""
+        """Returns the newest events of those branches, tags and pull requests where another event follows.
+
+        Only the branches, tags and pull requests of the given events are searched. An event follows another
+        if it starts at the commit where the other ends.
+        """
         return [Change(**row) for row in await self._rows("changes_around", list(event_ids))]
 
     async def insert_runs(self, runs: list[Row], jobs: list[Row]) -> dict[tuple[int, int], int]:
-        """Run ids by (event, pipeline)."""
+        """Stores runs and their jobs; returns the run ids by (event id, pipeline id)."""
         return {
             (row["event_id"], row["pipeline_config_id"]): row["id"]
             for row in await self._rows("insert_runs", runs, jobs)
         }
 
     async def lock_runs(self, ids: Iterable[int], *, only_free: bool = False) -> list[LockedRun]:
-        """These runs with jobs and attempts, held until the end of the transaction; taken in one order, so
-        that two transactions can't block one another.
+        """Locks these runs and their jobs until the end of the transaction; returns them with their attempts.
 
-        `only_free`: without those that another transaction holds.
+        Rows are locked in order of id, so that two transactions cannot deadlock. With `only_free`, runs that
+        another transaction has locked are left out.
         """
         runs = await self._rows("lock_free_runs" if only_free else "lock_runs", list(ids))
         rows = await self._rows("lock_jobs", [run["id"] for run in runs]) if runs else []
@@ -233,21 +247,21 @@ class SchedulerWork(Work):
     # ------------------------------------------------------------ admission
 
     async def lock_admission(self) -> None:
-        """Until the end of the transaction nobody else admits.
+        """Prevents all other transactions from admitting jobs until this one ends.
 
-        Raises Transient when others do for longer than a second.
+        Raises Transient if other transactions hold the lock for longer than a second.
         """
         await self._run("lock_admission")
 
     async def groups_with_waiting(self) -> list[Group]:
-        """Those in which a run waits for a place. The caller holds the lock of admission."""
+        """Returns the groups in which a run waits for a place. The caller holds the admission lock."""
         groups: dict[tuple[int, str], list[asyncpg.Record]] = {}
         for row in await self._rows("groups_with_waiting"):
             groups.setdefault((row["repository_id"], row["concurrency_group"]), []).append(row)
         return [_group(rows) for rows in groups.values()]
 
     async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> Admitted:
-        """Gives free slots to waiting jobs. The caller holds the lock of admission."""
+        """Gives free slots to waiting jobs. The caller holds the admission lock."""
         rows = await self._rows("admit", global_limit, repository_limit, cluster)
         return Admitted(
             tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None),
@@ -260,7 +274,10 @@ class SchedulerWork(Work):
         return [row["run_id"] for row in await self._rows("runs_of_commands", list(command_ids))]
 
     async def open_commands(self, command_ids: Iterable[int]) -> list[Command]:
-        """Those without an effect; the caller holds their runs, so that nobody else applies them."""
+        """Returns those of these commands that have no effect yet.
+
+        The caller has locked their runs, so no other transaction applies them.
+        """
         return [Command(**row) for row in await self._rows("open_commands", list(command_ids))]
 
     async def commands_without_effect(self, *, age_seconds: float) -> list[int]:
@@ -274,7 +291,7 @@ class SchedulerWork(Work):
         return None if row is None else dict(row)
 
     async def event(self, event_id: int) -> Event:
-        """A stored one; runs refer to theirs, so it is there."""
+        """Returns a stored event. It exists, because runs have a foreign key to their event."""
         row = await self._row("event", event_id)
         assert row is not None  # noqa: S101 - a foreign key
         return Event.from_row(dict(row))
@@ -297,11 +314,11 @@ class SchedulerWork(Work):
         return [row["id"] for row in await self._rows("overdue_runs")]
 
     async def admitted_without_attempt(self, *, age_seconds: float) -> dict[str, list[tuple[int, int]]]:
-        """(job, attempt number) by cluster."""
+        """Returns admitted jobs that have no attempt row, as (job id, attempt number) by cluster."""
         return _by_cluster(await self._rows("admitted_without_attempt", age_seconds))
 
     async def stops_not_heard(self, *, age_seconds: float) -> dict[str, list[tuple[int, int]]]:
-        """(job, attempt number) by cluster."""
+        """Returns (job id, attempt number) by cluster, if the executor has not recorded the stop request."""
         return _by_cluster(await self._rows("stops_not_heard", age_seconds))
 
     async def jobs_wait(self) -> bool:
@@ -312,12 +329,12 @@ SchedulerStore = Store[SchedulerWork]
 
 
 def open_store(database: Database, relay: Relay | None = None) -> SchedulerStore:
-    """The scheduler's tables. Without a relay its messages wait in the outbox."""
+    """Opens the store. Without a relay, its messages wait in the outbox."""
     return Store(database, Queries.beside(__file__), SchedulerWork, owner="scheduler", relay=relay)
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """A table as the arrays that unnest takes."""
+    """Returns a table as one array per column, for the SQL function `unnest`."""
     table = list(rows)
     return [[row[index] for row in table] for index in range(width)]
 
