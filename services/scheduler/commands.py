@@ -1,9 +1,8 @@
-"""Users' stored wishes: cancel and retry.
+"""User commands: cancels and retries runs.
 
-Each is applied once; its effect is stored with what it changed. The caller holds the transaction.
-
-Commands about one run are applied one after the other: the run is locked before it is seen which of them are
-still open.
+The caller holds the transaction. Each command is applied once, and its effect is stored together with its
+changes. Commands about one run are applied one after the other: the run is locked before its open commands
+are read.
 """
 
 from collections.abc import Iterable
@@ -25,12 +24,12 @@ class Effect:
     outcome: str
     reason: str
     run_id: int | None = None
-    """Of a retry: the run that stands for it."""
+    """The run that a retry created or found; the cancelled run of a cancel command."""
     wakes_admission: bool = False
 
 
 async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids: Iterable[int]) -> bool:
-    """Applies those that have no effect yet. True when admission may have something to do."""
+    """Applies those of these commands that have no effect yet. Returns True if admission may have work."""
     ids = list(command_ids)
     await work.lock_runs(await work.runs_of_commands(ids))
     commands = await work.open_commands(ids)
@@ -45,7 +44,7 @@ async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids:
 
 
 async def refuse_command(work: SchedulerWork, command_id: int) -> None:
-    """What is stored for it breaks the code that applies it: it is not tried again."""
+    """Refuses a command whose stored content breaks the code that applies it, so that it is not tried again."""
     for command in await work.open_commands([command_id]):
         await work.insert_effect(command.id, "refused", "command_failed", None)
         work.send(CommandApplied(command_ids=(command.id,)))
@@ -62,8 +61,10 @@ async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) ->
 
 
 async def _cancel(work: SchedulerWork, command: Command) -> Effect:
-    """The status says `cancelled` only when the last attempt has ended; a script that ended by itself
-    meanwhile keeps its verdict.
+    """Asks the run to stop.
+
+    The run becomes `cancelled` only after its last attempt has ended. A job that ends by itself before that
+    keeps its verdict.
     """
     runs = await work.lock_runs([command.run_id])
     if not runs:
@@ -75,7 +76,10 @@ async def _cancel(work: SchedulerWork, command: Command) -> Effect:
 
 
 async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
-    """A run has at most one next run: a second retry of it, at once or later, is answered with that one."""
+    """Creates the next run of a run.
+
+    A run has at most one next run. A second retry, simultaneous or later, returns that run.
+    """
     run = await work.run_to_retry(command.run_id)
     if run is None:
         return Effect("refused", "run_unknown")
@@ -101,7 +105,7 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
 
 
 def _refusal(run: Row) -> str | None:
-    """Why a run can't be retried; None if it can."""
+    """Returns the reason why a run cannot be retried, or None if it can."""
     if Status(run["status"]) not in _RETRYABLE:
         return "not_retryable"
     if run["repository_deleted"]:

@@ -1,9 +1,18 @@
-"""What becomes of deliveries: read, recognised and stored as events, a whole batch at a time.
+"""Delivery processing: turns a batch of stored deliveries into events, decisions and runs.
 
-The caller holds the transaction.
+The caller holds the transaction. Locks are always taken in the order identities, pull requests, events, runs,
+run numbers, so replicas may wait for each other but cannot deadlock.
 
-Locks are taken in one order (identities, pull requests, events, runs, run numbers), so that replicas wait for
-one another but never in a circle.
+1. The deliveries are loaded, and `normalise` reads each one that is still open.
+2. `recognise` finds the registered repository. What the delivery shows about its identity is stored.
+3. Events are stored with the outcomes of their deliveries. The other deliveries get only an outcome.
+4. `supersede` ends runs of closed pull requests, and `start_runs` creates decisions and runs.
+
+Failures:
+- A delivery cannot be read: its outcome is `failed`, and the others continue.
+- Another replica decides the same delivery first: its event already exists, and this transaction skips it.
+- A delivery breaks the code: the consumer decides each delivery of the batch in its own transaction, and
+  calls `record_failure` for that one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,21 +29,21 @@ from services.scheduler.wording import shown
 from shared.events import Event, EventKind, Ignored
 
 _LARGEST_BODY_BYTES = 96 * 1024**2
-"""The largest payload that GitHub sends, 25 MiB, takes three times as much as a form."""
+"""GitHub's largest payload has 25 MiB. Encoded as a form it takes three times as much."""
 
-_decompressor = zstandard.ZstdDecompressor()  # for the event loop alone: it is not safe in threads
+_decompressor = zstandard.ZstdDecompressor()  # only for the event loop: it is not thread-safe
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of the deliveries that were asked for."""
+    """Result of deciding a batch of deliveries."""
 
     seen: frozenset[int]
-    """Those looked at; the rest did not fit into memory, or do not exist."""
+    """Deliveries that were read from the table. The others did not fit in memory or do not exist."""
     failed: frozenset[int] = frozenset()
-    """Those that could not be read, in this batch or before."""
+    """Deliveries that could not be read, in this batch or earlier."""
     made_ready: bool = False
-    """Whether admission may have something to do."""
+    """True if admission may have work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +56,10 @@ class _Recognised:
 
 
 async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequence[int]) -> Batch:
-    """Decides the first of these deliveries.
+    """Decides the first of these deliveries, as many as fit in memory.
 
-    Safe to repeat, late, twice and at the same time: an event is stored once.
-
-    A decided delivery is left alone, unless it came again after it was about no registered repository.
+    Safe to repeat, to run late and to run concurrently: an event is stored once. A decided delivery stays
+    unchanged, unless it matched no registered repository and was redelivered afterwards.
     """
     deliveries = await work.deliveries(ids)
     opened = [delivery for delivery in deliveries if delivery.is_open]
@@ -86,7 +94,7 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
 
 
 async def record_failure(work: SchedulerWork, delivery_id: int, fault: str) -> None:
-    """The delivery breaks the code that decides it: it is not tried again."""
+    """Stores the outcome `failed` for a delivery that breaks the code, so that it is not tried again."""
     await work.insert_outcomes(
         [
             {
@@ -99,7 +107,7 @@ async def record_failure(work: SchedulerWork, delivery_id: int, fault: str) -> N
 
 
 def _read(deliveries: Iterable[StoredDelivery]) -> tuple[list[tuple[StoredDelivery, Reading]], list[Row]]:
-    """The deliveries that can be read, and the outcomes of those that can't."""
+    """Returns the deliveries that can be read, and the outcomes of the others."""
     readings: list[tuple[StoredDelivery, Reading]] = []
     outcomes: list[Row] = []
     for delivery in deliveries:
@@ -127,9 +135,10 @@ def _raw(body: bytes | None) -> bytes:
 async def _recognise(
     work: SchedulerWork, readings: Sequence[tuple[StoredDelivery, Reading]]
 ) -> dict[int, KnownRepository | Unrecognised]:
-    """Whom each delivery is about.
+    """Returns the repository of each delivery, by delivery id.
 
-    What is learned on the way is stored first and read again: another replica may have learned otherwise.
+    Identity updates are stored first and then read again, because another replica may have stored different
+    ones.
     """
     named = {(r.forge, r.forge_id, r.full_name) for _, reading in readings if (r := reading.repository)}
     hook_keys = {delivery.hook_key for delivery, _ in readings if delivery.hook_key is not None}
@@ -151,9 +160,10 @@ async def _recognise(
 
 
 async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) -> list[Happening]:
-    """Stores events with their outcomes.
+    """Stores events with the outcomes of their deliveries.
 
-    Only what this transaction stored is returned: another replica may have decided the rest meanwhile.
+    Returns only the events that this transaction stored. Another replica may have decided the other
+    deliveries.
     """
     if not recognised:
         return []

@@ -1,7 +1,7 @@
-"""Which registered repository a verified delivery is about. Pure.
+"""Repository identities: finds the registered repository that a verified delivery is about.
 
-A repository's identity is (forge, forge id): its name follows renames, and a known name that comes with
-another id is another repository.
+A repository is identified by (forge, forge id). Its name may change. A delivery with a known name but another
+id is about another repository.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from shared.events import Ignored
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRepository:
-    """A registered repository with what deliveries have taught about it."""
+    """A registered repository, with what earlier deliveries have shown about it."""
 
     id: int
     forge: str
     full_name: str
-    """As registered."""
+    """Name as registered."""
     hook_key: str
     current_name: str | None = None
     forge_id: int | None = None
-    """Registered or learned."""
+    """Registered or learned from a delivery."""
     hook_target_type: str | None = None
-    """Registered or learned."""
+    """Registered or learned from a delivery."""
     learned: bool = False
     is_registered_id: bool = False
-    """Whether an administrator registered `forge_id`; otherwise it was learned."""
+    """True if an administrator registered `forge_id`; otherwise it was learned."""
     by_own_hook: bool = False
-    """Whether only deliveries of the repository's own hook taught what is learned."""
+    """True if all learned values come from deliveries of the repository's own hook."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The current name first."""
+        """Returns the current name, then the registered name if it differs."""
         return tuple(dict.fromkeys([self.current_name or self.full_name, self.full_name]))
 
     def has_name(self, name: str) -> bool:
@@ -43,7 +43,7 @@ class KnownRepository:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a delivery teaches about a repository."""
+    """An identity update: what a delivery shows about a repository."""
 
     repository_id: int
     forge: str
@@ -51,28 +51,32 @@ class Lesson:
     full_name: str
     hook_target_type: str | None
     by_own_hook: bool
-    """The repository's own secret verified it.
+    """True if the delivery was verified with the repository's own secret.
 
-    Maintainers can sign any body: it counts for that hook alone.
+    Maintainers can sign any body with it, so the update counts for that hook only.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """A delivery that is about no registered repository, or comes from a hook that does not count."""
+    """A delivery that is about no registered repository, or that comes from a hook that does not count."""
 
     outcome: str
     reason: str
     repository: KnownRepository | None = None
-    """Whose people may see the delivery; not of a mismatch, which tells about another repository."""
+    """The repository whose users may see the delivery.
+
+    It is None for a mismatch, because that delivery is about another repository.
+    """
 
 
 def recognise(
     reading: Reading, hook_key: str | None, repositories: Sequence[KnownRepository]
 ) -> KnownRepository | Unrecognised:
-    """The repository that a delivery is about.
+    """Returns the repository that a delivery is about, or the reason why it is none.
 
-    `hook_key` names the repository's own hook where one verified the delivery; it then speaks for no other.
+    `hook_key` identifies the repository's own hook if the delivery was verified with its secret. Such a
+    delivery can only be about that repository.
     """
     named = reading.repository
     if named is None:
@@ -100,9 +104,10 @@ def recognise(
 
 
 def lesson(reading: Reading, repository: KnownRepository, *, by_own_hook: bool) -> Lesson | None:
-    """What a recognised delivery teaches, or None when all of it is known.
+    """Returns the identity update of a recognised delivery, or None if everything is already known.
 
-    What starts nothing teaches nothing: the hook that counts is one that reports pushes or pull requests.
+    Ignored deliveries give no update: the hook type that counts is the one that reports pushes or pull
+    requests.
     """
     named = reading.repository
     if named is None or isinstance(reading.said, Ignored):
@@ -121,7 +126,10 @@ def _by_hook(hook_key: str, repositories: Sequence[KnownRepository]) -> KnownRep
 
 
 def _by_identity(named: ForgeRepository, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
-    """By forge id; else by the registered or the current name, where the caller still has to compare ids."""
+    """Finds a repository by forge id, else by its registered or current name.
+
+    If it is found by name, the caller must still compare the ids.
+    """
     by_id = _by_id(named, repositories)
     if by_id is not None:
         return by_id
@@ -131,7 +139,10 @@ def _by_identity(named: ForgeRepository, repositories: Sequence[KnownRepository]
 
 
 def _by_id(named: ForgeRepository, repositories: Sequence[KnownRepository]) -> KnownRepository | None:
-    """The repository that has the id: registered, or learned from the forge and not from an own hook."""
+    """Finds the repository with this forge id.
+
+    The id must be registered, or learned from a delivery other than those of the repository's own hook.
+    """
     wanted = (named.forge, named.forge_id)
     same_id = [known for known in repositories if (known.forge, known.forge_id) == wanted]
     owners = [known for known in same_id if known.is_registered_id or not known.by_own_hook]
@@ -145,7 +156,10 @@ def _is(known: KnownRepository, named: ForgeRepository) -> bool:
 
 
 def _comes_from_another_hook(reading: Reading, known: KnownRepository) -> bool:
-    """GitHub alone says what a hook belongs to; a delivery that does not say counts."""
+    """Returns True if a hook of another type than the known one sent the delivery.
+
+    Only GitHub reports the type. A delivery without a type counts.
+    """
     return (
         reading.hook_target_type is not None
         and known.hook_target_type is not None

@@ -1,6 +1,7 @@
-"""What a run consists of: its row and its jobs' rows, from a revision and what happened. Pure.
+"""Run planning: builds a run's state and its jobs' definitions from a pipeline revision.
 
-A plan's jobs stand as the engine leaves them before anything has happened: those without needs are ready.
+The jobs of a plan are in the state that the engine gives them before any attempt: jobs without needs are
+ready, or wait for the run's concurrency group.
 """
 
 from collections.abc import Mapping
@@ -17,13 +18,13 @@ Definition = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job of an earlier run, as far as a retry of only the failed ones looks at it."""
+    """A job of an earlier run, with the fields that a retry of the failed jobs needs."""
 
     id: int
     name: str
     status: Status
     definition: Job | None
-    """None: this release can't read it, so the job is run again."""
+    """None if this release cannot read it. The job is then run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,20 @@ class Plan:
     state: RunState
     definitions: tuple[Definition, ...]
     carried_from: Mapping[str, int]
-    """By name, the jobs that are not run again, and the job of the earlier run that each stands for."""
+    """Jobs that are not run again: the job's name and the id of the job in the earlier run that replaces it.
+    """
     timeout_seconds: int
 
 
 def plan(pipeline: Pipeline, now: datetime) -> Plan:
-    """Every job runs."""
+    """Returns a plan in which every job runs."""
     return plan_again(pipeline, (), now)
 
 
 def plan_again(pipeline: Pipeline, earlier: tuple[JobRecord, ...], now: datetime) -> Plan:
-    """The jobs that succeeded in `earlier` are carried over, where neither they nor what they need have
-    changed since.
+    """Returns a plan that carries over the jobs that succeeded in `earlier`.
+
+    A job is carried over only if it and all jobs that it needs succeeded and have not changed since.
     """
     jobs = tuple(job.model_copy(update={"env": {**pipeline.env, **job.env}}) for job in pipeline.jobs)
     carried = _carried(jobs, {job.name: job for job in earlier})

@@ -1,4 +1,4 @@
-"""The models of pipeline revisions, read once: a revision never changes."""
+"""Cache of the models of pipeline revisions. A revision never changes, so a cached model is never stale."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,16 +16,19 @@ _PORTION = 20
 
 
 class Revisions:
-    """The process' most recently used models. Bounded; losing one costs a read."""
+    """The most recently used models of this process.
+
+    The number of models is bounded. A model that was evicted is read again.
+    """
 
     def __init__(self, most: int = 500, pattern_steps: int = 50_000) -> None:
         self._most = most
         self.pattern_steps = pattern_steps
-        """The steps of comparing globs that one event may cost each owner."""
+        """Steps of glob matching that one event may cost each owner of pipelines."""
         self._models: OrderedDict[int, Pipeline | None] = OrderedDict()
 
     async def get(self, work: SchedulerWork, ids: Iterable[int]) -> dict[int, Pipeline | None]:
-        """The models of these revisions; None for one that this release can't read."""
+        """Returns the models of these revisions; None for a model that this release cannot read."""
         wanted = set(ids)
         found = {
             revision_id: self._models[revision_id] for revision_id in wanted if revision_id in self._models
@@ -45,15 +48,17 @@ class Revisions:
 
 
 def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """So few at a time that their JSON, of up to 1 MiB each, neither fills the memory nor takes long to
-    read.
+    """Splits ids into small portions, because the JSON of one model may have 1 MiB.
+
+    Larger portions would fill the memory and take long to read.
     """
     return (ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION))
 
 
 def _readable(revision_id: int, model: object) -> Pipeline | None:
-    """A revision that can't be read is its owner's trouble, not that of the others whose pipelines the same
-    event starts.
+    """Returns the model, or logs an error and returns None if this release cannot read it.
+
+    An unreadable revision must not affect other owners whose pipelines the same event starts.
     """
     try:
         return Pipeline.model_validate(model)

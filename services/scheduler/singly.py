@@ -1,6 +1,4 @@
-"""Rows that break the code hold up no others: what fails together is tried one by one, and what fails alone
-is named and left as it is.
-"""
+"""Batches with per-item fallback: a row that breaks the code does not block the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -14,9 +12,10 @@ _log = structlog.get_logger()
 async def all_or_each(
     ids: Sequence[int], act: Callable[[Sequence[int]], Awaitable[None]]
 ) -> dict[int, Exception]:
-    """Acts on all of these in one transaction, which is `act`; where that breaks, on each in one of its own.
+    """Calls `act` for all ids, in one transaction. If that fails, calls it for each id separately.
 
-    Returns those that break alone, with what they broke with. Raises Transient.
+    Returns the ids that fail alone, with their errors. These are logged, and their rows stay unchanged.
+    Raises Transient.
     """
     if not ids:
         return {}

@@ -1,4 +1,4 @@
-"""What follows from events: decisions, runs, and the end of runs that a closed pull request leaves behind.
+"""Event handling: creates decisions and runs from events, and ends runs of closed pull requests.
 
 The caller holds the transaction.
 """
@@ -45,16 +45,14 @@ class Happening:
 
     @property
     def pull_request(self) -> tuple[int, int]:
-        """(repository, number); number 0 where it is about none."""
+        """Returns (repository id, pull request number); the number is 0 if the event has no pull request."""
         return self.repository.id, self.event.pull_request or 0
 
 
 async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> bool:
-    """Ends the runs of closed pull requests that have not started.
+    """Ends the runs of closed pull requests that have not started. Returns True if admission may have work.
 
-    True when admission may have something to do.
-
-    A run that has started goes on: its verdict on the merged commit is still wanted.
+    Runs that have started continue, because their verdict on the merged commit is still useful.
     """
     closings = [
         (one.event_id, *one.pull_request, one.event.happened_at)
@@ -82,9 +80,9 @@ async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> boo
 
 
 async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequence[Happening]) -> bool:
-    """Decides about every event and every pipeline that names its repository, and makes the runs that follow.
+    """Decides about each event and each pipeline that names its repository, and creates the resulting runs.
 
-    True when there are any.
+    Returns True if it created any.
     """
     keys = {
         (one.repository.id, key)

@@ -1,4 +1,4 @@
-"""What columns hold, as values of the domain."""
+"""Conversion of column values to domain values."""
 
 from enum import StrEnum
 from typing import TypeVar
@@ -13,7 +13,7 @@ _log = structlog.get_logger()
 
 
 def readable(kind: type[M], definition: object, job_id: int) -> M | None:
-    """Part of a job's definition; None, and an error in the log, where this release can't read it."""
+    """Returns part of a job's definition, or logs an error and returns None if this release cannot read it."""
     try:
         return kind.model_validate(definition)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Foreign text inside sentences for people: short, printable, and marked as a quotation."""
+"""Quoting of foreign text in sentences for people: short, printable, and between backquotes."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ _MOST = 10
 
 
 def shown(text: str) -> str:
-    """The text between backquotes; what can't be printed becomes an escape."""
+    """Returns the text between backquotes, shortened; characters that cannot be printed become escapes."""
     return f"`{printable(text, _LONGEST)}`"
 
 
 def listed(texts: Sequence[str]) -> str:
-    """`main`, `release/**` and 3 more."""
+    """Returns the first ten texts, quoted, and the number of the others: `main`, `release/**` and 3 more."""
     rest = len(texts) - _MOST
     return ", ".join(map(shown, texts[:_MOST])) + (f" and {rest} more" if rest > 0 else "")

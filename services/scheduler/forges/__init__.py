@@ -1,6 +1,6 @@
-"""What each forge's deliveries say, one module a forge.
+"""Normalisation of the forges' deliveries, one module a forge.
 
-Pure: raw bytes in, a Reading out, Malformed the only error.
+The input is the raw headers and body, the result is a `Reading`, and the only error is `Malformed`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ _NORMALISERS: dict[str, Normaliser] = {"github": github.normalise, "gitea": gite
 
 
 def normalise(source: str, event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """What a delivery says. `headers` have lower-case names, `body` is as it was signed.
+    """Reads a delivery. `headers` have lower-case names; `body` is the body as it was signed.
 
-    Raises Malformed when the body can't be read as what the event type promises.
+    Raises Malformed if the body does not have the form that the event type requires.
     """
     return _NORMALISERS[source](event_type, headers, body)

@@ -1,6 +1,6 @@
-"""Pushes and pull requests in the fields that GitHub and Gitea share.
+"""Pushes and pull requests, read from the fields that GitHub and Gitea share.
 
-What differs between them is an argument.
+Differences between the forges are passed as arguments.
 """
 
 import re
@@ -15,9 +15,9 @@ _SHA = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})", re.ASCII)
 
 
 def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetime | None) -> Event | Ignored:
-    """A push of one branch or tag.
+    """Reads a push of one branch or tag.
 
-    Whoever pushed may write to the repository, so it is trusted. Raises Malformed.
+    A push is trusted, because its author may write to the repository. Raises Malformed.
     """
     ref = _git_name(payload, "ref")
     after = payload.required_text("after")
@@ -47,7 +47,10 @@ def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetim
 def read_pull_request(
     payload: Fields, repository: ForgeRepository, actions: Mapping[str, str]
 ) -> Event | Ignored:
-    """A change of a pull request; `actions` are the forge's words for those that count. Raises Malformed."""
+    """Reads a change of a pull request. `actions` maps the forge's action names that count to ours.
+
+    Raises Malformed.
+    """
     action = payload.required_text("action")
     if action not in actions:
         return Ignored(f"The pull request action {shown(action)} starts nothing.")
@@ -72,28 +75,31 @@ def read_pull_request(
 
 
 def _pushed_commit(after: str, kind: str, head_commit: Fields) -> str:
-    """The SHA of the commit that was pushed.
+    """Returns the SHA of the commit that was pushed.
 
-    For an annotated tag `after` is the SHA of the tag object, and `head_commit` is the commit. If the forge
-    names no commit, this is the SHA of the tag object, of which git checks out the commit.
+    For an annotated tag, `after` is the SHA of the tag object and `head_commit` is the commit. If the forge
+    names no commit, the SHA of the tag object is returned; git checks out its commit.
     """
     commit = _known_sha(head_commit.text("id")) if kind == "tags" else None
     return commit if commit is not None and len(commit) == len(after) else after
 
 
 def _is_trusted(head: Fields, base: Fields, repository: ForgeRepository) -> bool:
-    """Whether the head is a branch of the base repository itself, by numeric ids; a head whose repository is
-    gone is not.
+    """Returns True if the head is a branch of the base repository itself, by numeric ids.
 
-    Gitea gives a head pushed to refs/for/… (by anybody who can read) the base's repository and the ref
-    refs/pull/<n>/head: no branch, so not trusted.
+    A head whose repository was deleted is not trusted. On Gitea, anybody who can read the repository may push
+    to refs/for/…. Such a head has the id of the base repository and the ref refs/pull/<n>/head. This is no
+    branch, so it is not trusted.
     """
     head_id, base_id = head.fields("repo").number("id"), base.fields("repo").number("id")
     return head_id == base_id == repository.forge_id and not (head.text("ref") or "").startswith("refs/")
 
 
 def _git_name(fields: Fields, name: str) -> str:
-    """A ref or branch as git allows it: no control characters, and short enough to reach user code whole."""
+    """Returns the name of a ref or branch.
+
+    Raises Malformed if it has control or replacement characters, or is too long to reach user code whole.
+    """
     value = fields.required_text(name)
     if len(value.encode()) > LONGEST_VARIABLE_BYTES or any(
         ord(character) < 32 or character in "\x7f\N{REPLACEMENT CHARACTER}" for character in value
@@ -109,5 +115,8 @@ def _sha(value: str) -> str:
 
 
 def _known_sha(value: str | None) -> str | None:
-    """None also for the zero SHA: a ref that was not there before has no commit before."""
+    """Returns the SHA, or None if it is missing, invalid or zero.
+
+    The zero SHA means that the ref did not exist before.
+    """
     return value if value and _SHA.fullmatch(value) and set(value) != {"0"} else None

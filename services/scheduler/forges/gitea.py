@@ -1,7 +1,8 @@
-"""Gitea's deliveries: near to GitHub's, but a push lacks created, deleted, forced and its time, and an
-updated pull request is `synchronized`.
+"""Gitea's deliveries.
 
-A new branch or tag comes as `create` and as `push`: the push alone counts.
+They are similar to GitHub's, but a push has no `created`, `deleted`, `forced` or time, and the action of an
+updated pull request is `synchronized`. A new branch or tag is sent as `create` and as `push`; only the push
+counts.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ _ACTIONS = {"opened": "opened", "synchronized": "synchronize", "reopened": "reop
 
 
 def normalise(event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """What a Gitea delivery says; see `services.scheduler.forges.normalise`."""
+    """Reads a Gitea delivery; see `services.scheduler.forges.normalise`."""
     if event_type not in {"push", "pull_request"}:
         return ignored(_why(event_type), _FORGE, headers, body)
     payload = read_body(headers, body)

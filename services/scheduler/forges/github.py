@@ -11,7 +11,7 @@ _ACTIONS = {"opened": "opened", "synchronize": "synchronize", "reopened": "reope
 
 
 def normalise(event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """What a GitHub delivery says; see `services.scheduler.forges.normalise`."""
+    """Reads a GitHub delivery; see `services.scheduler.forges.normalise`."""
     if event_type not in {"push", "pull_request"}:
         reason = (
             "A ping: the webhook works."

@@ -1,7 +1,7 @@
-"""Reading a forge's JSON without trusting its shape: a field is what it should be, or it is missing.
+"""Reader for a forge's JSON that does not trust its shape: a field has the expected type or is missing.
 
-Text comes out free of NUL and bounded, ids fit Postgres' bigint, instants are UTC. Only what an event can't
-do without raises Malformed.
+Text has no NUL and a bounded length, ids fit Postgres' bigint, and times are UTC. Malformed is raised only
+for fields that an event requires.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)  # Go's zero time and epoch 0 mean 
 
 
 class Malformed(Exception):
-    """The delivery can't be read; the text is a sentence for people and names no content of the body."""
+    """The delivery cannot be read. The message is a sentence for people and contains nothing of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,22 @@ class ForgeRepository:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A delivery, read. An Event always comes with its repository."""
+    """Result of reading a delivery. An Event always has its repository."""
 
     said: Event | Ignored
     repository: ForgeRepository | None = None
     hook_target_type: str | None = None
-    """GitHub: what the hook belongs to (repository, organization, integration); several hooks may report one
-    push.
+    """GitHub only: the kind of owner of the hook (repository, organization, integration).
+
+    Several hooks may report the same push.
     """
 
 
 class Fields:
-    """The fields of a JSON object.
+    """Fields of a JSON object.
 
-    Its methods return None for what is missing or of another type, `required_…` raise Malformed.
+    The methods return None for a field that is missing or has another type. The `required_…` methods raise
+    Malformed instead.
     """
 
     def __init__(self, document: Mapping[str, Any], path: str = "") -> None:
@@ -55,7 +57,7 @@ class Fields:
         self._path = path
 
     def fields(self, name: str) -> "Fields":
-        """The object in a field; an empty one when there is none."""
+        """Returns the object in a field, or an empty one if there is none."""
         value = self._document.get(name)
         return Fields(value if isinstance(value, dict) else {}, f"{self._path}{name}.")
 
@@ -68,7 +70,7 @@ class Fields:
         )
 
     def number(self, name: str) -> int | None:
-        """A positive id."""
+        """Returns a positive id."""
         value = self._document.get(name)
         return (
             value
@@ -80,7 +82,7 @@ class Fields:
         return self._document.get(name) is True
 
     def instant(self, name: str) -> datetime | None:
-        """Seconds since 1970 or ISO 8601 text: GitHub uses both, for one field even."""
+        """Returns a time from seconds since 1970 or ISO 8601 text. GitHub uses both, even for one field."""
         value = self._document.get(name)
         try:
             if isinstance(value, str):
@@ -108,13 +110,13 @@ class Fields:
 
 
 def read_body(headers: Mapping[str, str], body: bytes) -> Fields:
-    """The JSON object of a delivery, sent as JSON or as the form field `payload`. Raises Malformed."""
+    """Returns the JSON object of a delivery, sent as JSON or as the form field `payload`. Raises Malformed."""
     try:
         is_form = headers.get("content-type", "").lower().startswith(forms.CONTENT_TYPE)
         document = orjson.loads(forms.payload(body) if is_form else body)
     except forms.NoPayload:
         raise Malformed("The form has no field `payload`, or two of them.") from None
-    except ValueError:  # orjson's own error is one
+    except ValueError:  # orjson.JSONDecodeError is a ValueError
         raise Malformed("The body is not JSON.") from None
     if not isinstance(document, dict):
         raise Malformed("The body is not a JSON object.")
@@ -122,7 +124,7 @@ def read_body(headers: Mapping[str, str], body: bytes) -> Fields:
 
 
 def read_repository(forge: str, payload: Fields) -> ForgeRepository:
-    """Raises Malformed when the body names no repository by number and name."""
+    """Returns the delivery's repository. Raises Malformed if the body has no repository id or name."""
     repository = payload.fields("repository")
     full_name = repository.required_text("full_name")
     if "/" not in full_name or len(full_name) > 512 or not full_name.isprintable():
@@ -131,8 +133,9 @@ def read_repository(forge: str, payload: Fields) -> ForgeRepository:
 
 
 def ignored(reason: str, forge: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """An event type that starts nothing; with the repository where the body names one, so that its people can
-    see the delivery.
+    """Returns the reading of an event type that starts nothing.
+
+    It has the repository if the body names one, so that the repository's users can see the delivery.
     """
     try:
         return Reading(Ignored(reason), read_repository(forge, read_body(headers, body)))
