@@ -1,3 +1,1 @@
-"""The log sink: keeps every line that a container wrote, once, in order, masked, and seals the log when it is
-complete.
-"""
+"""The log sink: stores every line of a container's log once, in order and masked, and seals complete logs."""

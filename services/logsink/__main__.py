@@ -1,8 +1,8 @@
-"""The log sink: follows the logs of containers, masks and stores them in segments, and seals each when it is
-complete.
+"""The log sink: follows the logs of containers, stores them in masked segments, and seals complete logs.
 
-It is the only writer of log_streams and log_segments. It may be killed at any moment and run in several
-replicas, which share the streams by leases.
+This module starts its consumer, reconcilers and followers. The log sink is the only writer of `log_streams`
+and `log_segments`. It may be killed at any moment and may run in several replicas, which share the streams by
+leases.
 """
 
 import asyncio

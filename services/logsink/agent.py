@@ -1,9 +1,8 @@
-"""The node agent: the log sink for the pods of one node, whose log files it reads from the kubelet's
-directory.
+"""The node agent: the log sink for the pods of one node, whose logs it reads from the kubelet's directory.
 
-It is for clusters where following logs through the API server is too much: one agent runs on every node (a
-DaemonSet) and reads the streams whose location is `node:///…` and whose pod is on its node. It writes them as
-any log sink does, under a lease. What no agent can read any more, the log sink seals.
+It is for clusters where following logs through the API server costs too much. One agent runs on every node (a
+DaemonSet). It reads the streams whose location is `node:///…` and whose pod is on its node, and writes them
+under a lease, as any log sink does. The log sink seals streams that no agent can read any more.
 """
 
 import asyncio

@@ -1,15 +1,16 @@
-"""What the Kubernetes API answers for a container's log with timestamps, read by bytes: `<RFC 3339 time>
-<bytes>` and a line feed.
+"""Parser of a container's log with timestamps, as the Kubernetes API returns it.
 
-Pure. The API names no place in a log, so the last lines that were taken are remembered by their digests
-(`Tail`), and a new answer is taken from behind them. What can't be proven to follow them is told as a gap,
-and nothing is dropped that was not recognised. A line without a time is never log text: it is what the
-kubelet writes into an answer when it fails.
+Each line is `<RFC 3339 time> <bytes>` and a line feed. A line without a time is never log text: the kubelet
+writes it into an answer when it fails.
 
-The kubelet reads only the newest of the files that it rotates. While it follows, it goes on from a rotated
-file to the newest one, and never says when there was one in between. That takes a reader that was held up:
-lines of seconds are missing then, and the line before them is read seconds late. Such a place is doubted, and
-asked about in a new answer: of what had been printed when an answer began, nothing is passed over in it.
+The API has no positions in a log. The reader therefore keeps the digests of the last lines that were taken
+(`Tail`), and takes the lines after them from a new answer. If it cannot prove that lines follow the tail, it
+reports a gap. Only lines that it recognises are dropped.
+
+The kubelet reads only the newest of the files that it rotates. While it follows, it continues from a rotated
+file with the newest one and does not report a file in between. This happens only if the reader was held up:
+then lines of several seconds are missing, and the line before them is read seconds late. Such a place is
+doubtful, and a new answer is requested. An answer skips nothing that was printed before it began.
 """
 
 import re
@@ -26,79 +27,83 @@ from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLine
 from services.logsink.masking import Masker
 
 TAIL_LINES = 64
-"""Remembered by digest.
+"""Number of lines that are remembered by digest.
 
-One would do, for a digest counts the lines of one time before it; more are there for a log that lost its last
-lines in a crash.
+One would be enough, because a digest includes the number of preceding lines with the same time. More are kept
+for a log that lost its last lines in a crash.
 """
 REOPEN_BEFORE = timedelta(seconds=5)
-"""An answer begins so long before the last line that was taken: two streams of one container are not strictly
-in order.
+"""A new answer begins this long before the last line that was taken.
+
+The two streams of one container are not strictly in order.
 """
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _STAMP_BYTES = 30
 _MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
 _SKIPPED_SECONDS = 3
-"""A kubelet looks for logs to rotate this often at most, so a file that was never read spans so long at
-least.
-"""
+"""Minimum time that a file spans that was never read: kubelets rotate logs at most this often."""
 _LATE_SECONDS = 2
-"""The line before such a file is read at least that span late; less a second, for the clocks of two machines.
+"""Minimum delay with which the line before such a file is read.
+
+This is the time that the file spans, less a second for the clocks of two machines.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The last lines that were taken of a log."""
+    """The last lines that were taken from a log."""
 
     stamp: bytes
-    """Of the last one."""
+    """Stamp of the last line."""
     greatest: bytes
-    """Of all that were taken."""
+    """Greatest stamp of all lines that were taken."""
     run: int
-    """How many lines of the same time came directly before the last one."""
+    """Number of lines with the same time directly before the last one."""
     digests: tuple[bytes, ...]
 
     def since(self) -> str | None:
-        """`sinceTime` of an answer that surely has the last line: it counts whole seconds."""
+        """Returns the `sinceTime`, in whole seconds, of an answer that is sure to have the last line."""
         at = instant(self.stamp)
         return (at - REOPEN_BEFORE).replace(microsecond=0).isoformat().replace("+00:00", "Z") if at else None
 
 
 class Broken(Enum):
-    """Why an answer can't be read on."""
+    """Reasons why an answer cannot be read further."""
 
     NO_LOG_TEXT = auto()
     TAIL_MISSING = auto()
-    """The lines that were taken last are not there: the files they stood in were rotated away, or lost."""
+    """The lines that were taken last are missing: their files were rotated away, or lost."""
     WENT_BACK = auto()
-    """Lines come from an earlier second than those before: again, or of a clock that was set back.
+    """Lines are from an earlier second than those before: they are repeated, or a clock was set back.
 
-    An answer from the log's beginning tells which.
+    An answer from the log's beginning shows which.
     """
     DOUBTFUL = auto()
-    """Files may have been passed over before the next line. A new answer that is `whole_until` tells."""
+    """Files may have been skipped before the next line.
+
+    A new answer with `whole_until` shows whether they were.
+    """
 
 
 class Mode(Enum):
-    """How an answer is read when something was taken before."""
+    """Ways to read an answer after lines were taken before."""
 
     SEEK = auto()
-    """From behind the tail."""
+    """Takes the lines after the tail."""
     SKIP = auto()
-    """The tail was not found: everything is taken but lines that are recognised, in order."""
+    """The tail was not found: takes all lines except those that are recognised, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Lines that were taken, and the tail with them."""
+    """Lines that were taken, and the tail after them."""
 
     lines: Lines
     tail: Tail
 
 
 class Answer:
-    """One answer, read forward."""
+    """One answer of the API, read forward."""
 
     def __init__(  # noqa: PLR0913 - most have a default, and are given by name
         self,
@@ -110,40 +115,43 @@ class Answer:
         whole_until: float = 0,
         longest_line_bytes: int = LONGEST_LINE_BYTES,
     ) -> None:
-        """`can_skip_files`: whether the log is long enough to have been rotated.
+        """`can_skip_files`: True if the log is long enough to have been rotated.
 
-        `whole_until`: no file is passed over among lines up to then (Unix time).
+        `whole_until`: no file is skipped among lines up to this Unix time.
         """
         self._masker = masker
         self._long = LongLines(masker, longest_line_bytes)
         self._tail = tail
-        self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # until it is found
+        self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # until the tail is found
         self._known = list(tail.digests) if tail and mode is Mode.SKIP else []
         self.can_skip_files = can_skip_files
         self.whole_until = whole_until
         self._rest = b""
         self._swallowed: _LongLine | None = None
-        self._is_first = tail is not None  # of an answer that may begin within a line
-        self._stamp = b""  # of the line before, taken or not
+        self._is_first = tail is not None  # True if the next line may be the end of a cut line
+        self._stamp = b""  # of the previous line, taken or not
         self._run = 0
-        self._second: int | None = None  # of the line before, once lines are taken
+        self._second: int | None = None  # of the previous line, once lines are taken
         self._received_at = 0.0
         self.broken: Broken | None = None
         self.failure = ""
-        """With NO_LOG_TEXT: what the kubelet said."""
+        """With NO_LOG_TEXT: the text that the kubelet wrote."""
 
     @property
     def is_seeking(self) -> bool:
-        """Whether the tail has not been found."""
+        """Returns True while the tail has not been found."""
         return self._seek is not None
 
     @property
     def is_late(self) -> bool:
-        """Whether the last line was read so late that files may be passed over behind it."""
+        """Returns True if the last line was read so late that files may be skipped after it."""
         return self.can_skip_files and self._is_late(self._received_at)
 
     def feed(self, data: bytes, now: float) -> list[Piece]:
-        """The lines that end in these bytes, received at `now` (Unix time); none after `broken`."""
+        """Returns the lines that end in these bytes, received at `now` (Unix time).
+
+        Returns none after `broken` is set.
+        """
         pieces: list[Piece] = []
         if self._swallowed is not None:
             head, line_feed, data = data.partition(b"\n")
@@ -163,7 +171,7 @@ class Answer:
         return pieces
 
     def end(self) -> None:
-        """The answer ended in order: what was not found in it is not there."""
+        """Ends an answer that is complete: a tail that was not found in it is missing."""
         if self.broken:
             return
         if self._rest and not _STAMP.match(self._rest):
@@ -174,9 +182,7 @@ class Answer:
             self.broken = Broken.TAIL_MISSING
 
     def rest(self) -> Lines:
-        """The line under way as far as it came, without a line feed: the last one of a container that is
-        over.
-        """
+        """Returns the unfinished line without a line feed: the last line of a container that is over."""
         head, total = (
             (self._swallowed.head, self._swallowed.total)
             if self._swallowed
@@ -196,10 +202,10 @@ class Answer:
         return [self._piece(lines, long)] if lines else []
 
     def _with_stamps(self, lines: list[bytes]) -> list[bytes]:
-        """These lines as far as they are log text."""
+        """Returns these lines up to the first that is not log text."""
         if self._is_first and not _STAMP.match(
             lines[0]
-        ):  # perhaps the end of a line that began before `sinceTime`: it stands before all that is sought
+        ):  # may be the end of a line that began before `sinceTime`, so before all lines that are sought
             self.failure = _words(lines.pop(0))
         self._is_first = False
         if not lines:
@@ -216,7 +222,7 @@ class Answer:
         return lines
 
     def _unseen(self, lines: list[bytes], long: "_LongLine | None", now: float) -> list[bytes]:
-        """Without those that were taken before."""
+        """Returns these lines without those that were taken before."""
         taken: list[bytes] = []
         before = self._stamp, self._run
         for index, line in enumerate(lines):
@@ -239,7 +245,7 @@ class Answer:
         return taken
 
     def _forward(self, lines: list[bytes], now: float) -> list[bytes]:
-        """These lines, as far as they go forward and nothing between them is in doubt."""
+        """Returns these lines up to the first that goes back in time or follows a doubtful place."""
         if not lines or (self._second == _second_of(lines[0]) and len({line[:19] for line in lines}) == 1):
             return lines
         for index, line in enumerate(lines):
@@ -254,7 +260,10 @@ class Answer:
         return lines
 
     def _is_doubtful(self, second: int, received_at: float) -> bool:
-        """`received_at`: when the line before was."""
+        """Returns True if files may be missing before this second.
+
+        `received_at` is the time at which the previous line was received.
+        """
         return (
             self.can_skip_files
             and self._is_late(received_at)
@@ -281,7 +290,7 @@ class Answer:
         return Piece(Lines(self._masker.mask(b"\n".join(text)), lines), tail)
 
     def _tail_with(self, lines: list[bytes], long: "_LongLine | None") -> Tail:
-        """The tail with these lines behind it."""
+        """Returns the tail after these lines."""
         before = self._tail
         last = lines[-TAIL_LINES:]
         run = self._run_before(lines, len(lines) - len(last))
@@ -297,28 +306,28 @@ class Answer:
         return Tail(self._stamp, greatest, run, (*kept, *digests))
 
     def _run_before(self, lines: Sequence[bytes], index: int) -> int:
-        """How many lines of the same time stand directly before this one."""
+        """Returns the number of lines with the same time directly before this one."""
         stamp, run = _stamp_of(lines[index]), 0
         while run < index and _stamp_of(lines[index - run - 1]) == stamp:
             run += 1
         return run + self._run + 1 if run == index and stamp == self._stamp else run
 
     def _next_run(self, line: bytes) -> int:
-        """The same of a line that follows what was read."""
+        """Returns the same number for a line that follows what was read."""
         return self._run + 1 if _stamp_of(line) == self._stamp else 0
 
 
 class _Seek:
-    """Looks for a tail in the lines of an answer."""
+    """Searches the lines of an answer for a tail."""
 
     def __init__(self, tail: Tail) -> None:
         self._tail = tail
         self._window: deque[bytes] = deque(maxlen=len(tail.digests))
 
     def is_found(self, digest: bytes) -> bool:
-        """Whether this line is the last that was taken.
+        """Returns True if this line is the last one that was taken.
 
-        The lines before it, as far as the answer has them, are the tail's.
+        The lines before it in the answer must match the tail, too.
         """
         self._window.append(digest)
         return digest == self._tail.digests[-1] and self._tail.digests[-len(self._window) :] == tuple(
@@ -326,7 +335,7 @@ class _Seek:
         )
 
     def is_past(self, line: bytes) -> bool:
-        """Whether this line surely follows the last one."""
+        """Returns True if this line certainly follows the last one."""
         return _is_later(_stamp_of(line), self._tail.greatest)
 
 
@@ -349,7 +358,7 @@ class _LongLine:
 
 
 def _digest(line: bytes, run: int) -> bytes:
-    """Of a line with its time; lines that are equal in both differ by their place among them."""
+    """Returns the digest of a line with its time. Lines that are equal in both differ by their `run`."""
     return blake2b(line, digest_size=6, person=run.to_bytes(8, "big")).digest()
 
 
@@ -365,7 +374,7 @@ def _is_later(stamp: bytes, other: bytes) -> bool:
 
 
 def _second_of(line: bytes) -> int:
-    """Unix time."""
+    """Returns the Unix time of a line in whole seconds."""
     stamp = _stamp_of(line)
     return _unix(stamp[:19], b"+00:00" if stamp[-1:] == b"Z" else stamp[-6:])
 

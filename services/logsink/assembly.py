@@ -1,4 +1,4 @@
-"""What a log sink and a node agent have alike: storing, telling, and the followers with their leases."""
+"""Assembly of the parts that a log sink and a node agent share: store, committer, notifications and leases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from shared.service import Runnable
 
 @dataclass(frozen=True, slots=True)
 class LogSink:
-    """The parts of one process. `runnables` are to be kept running."""
+    """The parts of one process. The caller keeps `runnables` running."""
 
     store: LogStore
     sink: Sink
@@ -29,14 +29,14 @@ class LogSink:
     runnables: tuple[Runnable, ...]
 
     async def seal(self, stream_id: int, end: End) -> int:
-        """Ends a stream that nobody owns; how many that were. Raises Transient."""
+        """Ends a stream that nobody owns; returns how many streams that were. Raises Transient."""
         return await self.sink.take_over_stream(stream_id, self.followers.ending(end))
 
 
 def assembled(
     settings: LogSinkSettings, database: Database, bus: Bus, source_of: SourceOf, reach: Callable[[], Reach]
 ) -> LogSink:
-    """`reach`: which logs this process can read, asked whenever it looks for some."""
+    """Builds the parts. `reach` returns which logs this process can read; it is called before each search."""
     keyring = Keyring.from_file(settings.encryption_key_file) if settings.encryption_key_file else None
     pace = Pace(
         settings.log_quiet_seconds,

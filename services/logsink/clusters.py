@@ -1,5 +1,6 @@
-"""The Kubernetes clusters whose logs this process reads: one client each, one watch a namespace, and a bound
-on the logs that are followed at once.
+"""Kubernetes clusters whose logs this process reads.
+
+Each has one client, one watch per namespace, and a limit on the logs that are followed at once.
 """
 
 import asyncio
@@ -21,14 +22,14 @@ _followed = Gauge("towpath_logsink_follows", "Logs that are followed through an 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is asked of an API server; see `LogSinkSettings`."""
+    """Limits on the requests to an API server; see `LogSinkSettings`."""
 
     most_follows: int
     watch_seconds: float
 
 
 class KubernetesCluster:
-    """One cluster; where `node` is given, as far as that node's pods go."""
+    """One cluster. If `node` is given, only the pods of that node are watched."""
 
     def __init__(self, api: KubernetesApi, bounds: Bounds, node: str | None = None) -> None:
         self.api = api
@@ -39,19 +40,19 @@ class KubernetesCluster:
         self._watches: dict[str, tuple[PodWatch, asyncio.Task[None]]] = {}
 
     def watch(self, namespace: str) -> PodWatch:
-        """Begun by its first use, and kept."""
+        """Returns the watch of a namespace. The first call starts it; it then runs until `close`."""
         if namespace not in self._watches:
             made = PodWatch(self.api, namespace, node=self._node, seconds=self._watch_seconds)
             self._watches[namespace] = (made, asyncio.create_task(made.run(), name=f"pods of {namespace}"))
         return self._watches[namespace][0]
 
     def watched(self, pod: PodName, bell: asyncio.Event) -> WatchedPod:
-        """`bell` rings at news of the pod while the answer's `run` runs."""
+        """Returns the state of a pod. The event `bell` is set at changes while the result's `run` runs."""
         return WatchedPod(self.api, self.watch(pod.namespace), pod, bell)
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[None]:
-        """Waits for one of the follows that may be open at once, first come first served."""
+        """Waits for one of the follows that may be open at once, in order of arrival."""
         async with self._follows:
             with _followed.track_inprogress():
                 yield
@@ -66,10 +67,10 @@ class KubernetesCluster:
 async def open_clusters(
     kubeconfigs: Mapping[str, Path | None], bounds: Bounds, node: str | None = None
 ) -> AsyncIterator[dict[str, KubernetesCluster]]:
-    """By their names.
+    """Opens the clusters and yields them by name.
 
-    Raises ClusterUnusable where a kubeconfig can't be read; a cluster that does not answer is waited for
-    where it is used.
+    Raises ClusterUnusable if a kubeconfig cannot be read. A cluster that does not answer raises nothing here;
+    its users wait for it.
     """
     async with AsyncExitStack() as stack:
         clusters: dict[str, KubernetesCluster] = {}

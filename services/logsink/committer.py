@@ -1,8 +1,18 @@
-"""Group commit: what waits of all streams is stored in one transaction, one transaction at a time.
+"""Group commit: the streams of this process share transactions, and one transaction runs at a time.
 
-Nobody waits when nothing is in flight; what arrives while a transaction runs makes up the next. While several
-streams flow, transactions keep a beat, so that one serves many. Waiting bytes are bounded: readers wait for
-room.
+1. A follower submits an `Append`. If no transaction is running, it is stored at once.
+2. Data that is submitted during a transaction is merged by stream and stored with the next one.
+3. After a transaction with several streams, the next one starts `beat_seconds` after its start at the
+   earliest, so that one transaction serves many streams.
+4. After COMMIT, each follower gets its result, and gateways are notified.
+
+Failures:
+- The database is away: the same transaction is tried again after a backoff. The waiting bytes are bounded:
+  `room_for` makes followers wait before they read more.
+- A stream has another owner: its data is refused, and the other streams are stored.
+- The rows of one stream break the transaction: each stream is stored in a transaction of its own. The one
+  that fails alone is refused, with everything that its follower has submitted since.
+- The process dies before COMMIT: the next owner reads the lines again from the stored cursor.
 """
 
 import asyncio
@@ -32,14 +42,14 @@ _commit_seconds = Histogram(
 )
 
 Keep = Callable[[Sequence[Append]], Awaitable[set[int]]]
-"""Stores all of these in one transaction; the streams that are still ours.
+"""Stores all of these in one transaction; returns the ids of the streams that this process still owns.
 
 Raises Transient. Safe to repeat.
 """
 
 
 async def keep(store: LogStore, appends: Sequence[Append]) -> set[int]:
-    """Store segments, cursors and seals; with the last seal of an attempt goes `log.sealed`. See `Keep`."""
+    """Stores segments, cursors and seals. Sends `LogSealed` with the last seal of an attempt. See `Keep`."""
     sealing = [append for append in appends if append.sha256 is not None]
     if not sealing:
         async with store.reading() as work:
@@ -67,7 +77,7 @@ class _Waiting:
 
 
 class Committer:
-    """Takes what followers submit to `keep`, and tells them and the doorbell."""
+    """Collects submitted data, stores it with `keep`, and reports the results."""
 
     name = "committer"
 
@@ -82,7 +92,8 @@ class Committer:
     ) -> None:
         """`ring` is called for each append after its commit.
 
-        A transaction of several streams is followed by another so long after its start, not sooner.
+        After a transaction with several streams, the next one starts no sooner than `beat_seconds` after its
+        start.
         """
         self._keep = keep
         self._ring = ring
@@ -90,20 +101,21 @@ class Committer:
         self._most_stream_bytes = most_stream_bytes
         self._beat_seconds = beat_seconds
         self._waiting: dict[int, _Waiting] = {}
-        self._bytes: Counter[int] = Counter()  # by stream, waiting or being stored
+        self._bytes: Counter[int] = Counter()  # by stream: bytes that wait or are being stored
         self._all_bytes = 0
         self._woken = asyncio.Event()
         self._room = asyncio.Condition()
 
     def submit(self, append: Append) -> "asyncio.Future[bool]":
-        """Store this with the next transaction.
+        """Stores this with the next transaction.
 
-        The answer is False when the stream belongs to somebody else.
+        The result is False if it was not stored: the stream has another owner, or its rows break the
+        transaction.
         """
         waiting = self._waiting.get(append.stream.id)
         if (
             waiting is not None and waiting.append.stream.epoch != append.stream.epoch
-        ):  # a follower of ours that has lost the stream left it behind
+        ):  # submitted by an earlier follower of this process, which has lost the stream
             self._give_up(waiting)
             waiting = None
         if waiting is None:
@@ -115,7 +127,7 @@ class Committer:
         return waiting.stored
 
     async def room_for(self, stream_id: int) -> None:
-        """Returns when this stream may be read on."""
+        """Waits until more of this stream may be read."""
         if self._is_full(stream_id):
             async with self._room:
                 await self._room.wait_for(lambda: not self._is_full(stream_id))
@@ -139,7 +151,10 @@ class Committer:
         return self._bytes[stream_id] >= self._most_stream_bytes or self._all_bytes >= self._most_bytes
 
     async def _settle(self, taken: list[_Waiting]) -> None:
-        """Waits in place while the database is away. A bug in one stream's rows harms no other stream."""
+        """Stores this data; waits while the database is away.
+
+        If the rows of one stream cause an error, the other streams are still stored.
+        """
         failures = 0
         crashpoint("logsink.segments_not_stored")
         while True:
@@ -164,8 +179,9 @@ class Committer:
             self._tell(waiting.append, waiting.stored, is_stored=waiting.append.stream.id in kept)
 
     def _give_up(self, waiting: _Waiting) -> None:
-        """It is not stored, so what its stream has submitted since must not be either: it would leave a
-        hole.
+        """Refuses data that could not be stored, and data that the same stream has submitted since.
+
+        Storing the later data would leave a hole.
         """
         behind = self._waiting.get(waiting.append.stream.id)
         if behind is not None:

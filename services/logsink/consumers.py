@@ -1,4 +1,7 @@
-"""What the log sink does with messages: it opens streams. How a log goes on and ends it sees for itself."""
+"""Message handler of the log sink: opens the streams of attempts.
+
+No other messages are needed: a follower observes by itself how a log continues and ends.
+"""
 
 from collections.abc import Sequence
 
@@ -7,11 +10,9 @@ from shared.messages import AttemptFinished, ContainerStarted
 
 
 async def on_containers(sink: Sink, messages: Sequence[ContainerStarted | AttemptFinished]) -> None:
-    """Follow the containers of these attempts.
+    """Follows the containers of these attempts.
 
-    Safe to repeat, late or twice: a container has one stream, whoever was first.
-
-    A finished attempt is told here too: where the first message was lost, its log is stored no later than its
-    verdict is known.
+    Safe to repeat and to run late or twice, because a container has only one stream. Finished attempts are
+    handled too: if the first message was lost, the log is opened when the verdict is known at the latest.
     """
     await sink.open(sorted({attempt_id for message in messages for attempt_id in message.attempt_ids}))

@@ -1,45 +1,44 @@
-"""The CRI log format, read by bytes: `<RFC 3339 time> <stdout|stderr> <P|F> <bytes>` and a line feed; P is
-part of a line, F its end.
+"""CRI log reader: parses records `<RFC 3339 time> <stdout|stderr> <P|F> <bytes>`, each with a line feed.
 
-Pure. Records are taken in the order of the file whatever their stream, as kubelet shows them. What is no
-record is kept as a line of its own. Chunks may be cut anywhere: the lines are the same.
+`P` marks a part of a line, `F` its end. Records are taken in the order of the file, whether they are stdout
+or stderr, as kubelet shows them. Bytes that are no record are kept as a line of their own. Chunks may be cut
+at any byte; the lines are the same.
 """
 
 from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLines
 from services.logsink.masking import Masker
 
-_STAMP_BYTES = 30  # with nine digits of the second, as most writers do
+_STAMP_BYTES = 30  # with nanoseconds, as most runtimes write it
 _PREFIX_BYTES = 40
 _TAGS = (b"Z stdout F ", b"Z stderr F ")
 _MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
-"""Of a record that has not ended. The beginning of a longer one becomes part of its line at once."""
+"""Maximum size of a record that has not ended. A longer one is added to its line at once."""
 
 
 class CriReader:
-    """Turns the bytes of CRI files, in order, into lines: masked, capped, without their prefixes."""
+    """Turns the bytes of CRI files, in order, into masked lines of limited length, without the CRI prefixes."""
 
     def __init__(self, masker: Masker, longest_line_bytes: int = LONGEST_LINE_BYTES) -> None:
         self._masker = masker
         self._long = LongLines(masker, longest_line_bytes)
-        self._rest = b""  # of a record that has not ended
-        self._swallowed: bytes | None = (
-            None  # the tag of a record so long that its beginning is already in the line
-        )
-        self._stamp = b""  # of the first record of the line under way
+        self._rest = b""  # the bytes of a record that has not ended
+        self._swallowed: bytes | None = None  # tag of a long record whose beginning is already in the line
+        self._stamp = b""  # stamp of the first record of the current line
         self._head = bytearray()
         self._total = 0
         self._raw = 0
-        self._is_open = False  # whether a line is under way
+        self._is_open = False  # True if the current line has begun
 
     @property
     def unfinished_bytes(self) -> int:
-        """How many of the bytes fed last belong to a line that has not ended: reading on from before them
-        loses nothing and doubles nothing.
+        """Returns how many of the last bytes belong to a line that has not ended.
+
+        A reader that starts again before these bytes neither loses nor repeats anything.
         """
         return self._raw + len(self._rest)
 
     def feed(self, data: bytes) -> Lines:
-        """The lines that end in these bytes."""
+        """Returns the lines that end in these bytes."""
         data = self._rest + data if self._rest else data
         end = data.rfind(b"\n") + 1
         self._rest = data[end:]
@@ -49,7 +48,7 @@ class CriReader:
         return lines
 
     def finish(self) -> Lines:
-        """At the end of the log: the line under way as far as it was written, without a line feed."""
+        """Returns the unfinished line at the end of the log, without a line feed."""
         if self._rest:
             self._swallow()
         if not self._is_open:
@@ -73,7 +72,7 @@ class CriReader:
         return Lines(self._masker.mask(b"".join(text)), stamps)
 
     def _take(self, record: bytes) -> bytes:
-        """Adds a record, or the rest of one, to the line under way; its tag."""
+        """Adds a record, or the rest of one, to the current line; returns its tag."""
         if self._swallowed is not None:
             stamp, tag, content = self._stamp, self._swallowed, record
             self._swallowed = None
@@ -100,7 +99,7 @@ class CriReader:
 
 
 def _split(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """(stamp, P or F, content); of what is no record, all of it as content without a stamp."""
+    """Returns (stamp, P or F, content). Bytes that are no record become content without a stamp."""
     stamp, _, rest = record.partition(b" ")
     stream, _, rest = rest.partition(b" ")
     tag, space, content = rest.partition(b" ")
@@ -110,11 +109,10 @@ def _split(record: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _simple_lines(block: bytes, longest_bytes: int) -> Lines | None:
-    """The lines of whole records when all are of one stream, end their line, fit the cap and have stamps of
-    one width; else None.
+    """Returns the lines of these records if all have the same simple form, else None.
 
-    The bytes at 29 to 39 prove a record's shape alone: where the stamp is shorter or longer, no `Z` can stand
-    at 29.
+    Simple records are of one stream, end their line, are within the limit, and have stamps of the same width.
+    The bytes at 29 to 39 alone prove this form: if the stamp is shorter or longer, there can be no `Z` at 29.
     """
     tag = block[_STAMP_BYTES - 1 : _PREFIX_BYTES]
     if tag not in _TAGS:

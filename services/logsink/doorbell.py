@@ -1,6 +1,6 @@
-"""Tells gateways that lines were stored.
+"""Notifications to gateways that lines were stored.
 
-Only a doorbell: it may be lost, and views look again by themselves.
+A notification may be lost. Log views also check by themselves.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _log = structlog.get_logger()
 
 
 class Doorbell:
-    """Collects what was stored while a message is on its way, so that a slow broker holds up nothing."""
+    """Publishes notifications, and collects new ones meanwhile, so that a slow broker delays nothing."""
 
     name = "doorbell"
 
@@ -26,7 +26,7 @@ class Doorbell:
         self._woken = asyncio.Event()
 
     def ring(self, append: Append) -> None:
-        """Never waits."""
+        """Adds a notification about stored lines. Never waits."""
         if append.segments:
             self._next_lines[append.stream.id, append.stream.run_id] = append.position.next_line
             self._woken.set()

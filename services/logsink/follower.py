@@ -1,7 +1,17 @@
-"""Follows one stream from where it stands to its seal.
+"""Follower: reads one stream from its stored cursor to its end, and seals it.
 
-It reads when lines are due, cuts them into segments and submits them; what it has not stored it would read
-again. Committed first, shown second.
+Viewers see lines only after they were committed.
+
+1. The follower hashes the segments that earlier owners stored.
+2. When lines are due, it reads the source, cuts the lines into segments, and submits them with the cursor.
+3. At the end of the source, it submits the rest with the hash of the stream, which seals the stream.
+
+Failures:
+- The process dies before a commit: the next owner reads the same lines again from the stored cursor.
+- Another process has taken the stream over: the submitted data is refused, and `run` raises Conflict.
+- Lines are missing in the source: a gap marker is stored in their place.
+- The source does not answer: it is read again after a backoff. If the attempt has been over for
+  `silence_seconds`, the stream is sealed with a gap.
 """
 
 import asyncio
@@ -30,7 +40,7 @@ _SEGMENTS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When a stream's lines are read and stored; see `LogSinkSettings`."""
+    """Times at which the lines of a stream are read and stored; see `LogSinkSettings`."""
 
     quiet_seconds: float
     flow_seconds: float
@@ -38,10 +48,10 @@ class Pace:
     silence_seconds: float
 
     def due(self, now: float, committed: float) -> float:
-        """When lines are read that were noticed at `now`, by the loop's clock; `committed` is when the stream
-        last stored some.
+        """Returns when to read lines that were noticed at `now`, by the loop's clock.
 
-        Streams that flow keep one beat, so that they share transactions.
+        `committed` is the time of the stream's last commit. All streams whose lines keep coming are due at
+        the same moments, so that they share transactions.
         """
         if now - committed > 2 * self.flow_seconds:
             return now + self.quiet_seconds
@@ -49,7 +59,7 @@ class Pace:
 
 
 class Follower:
-    """One stream's way from its source to the committer. Its owner cancels it when the stream is lost."""
+    """Moves one stream from its source to the committer. Its owner cancels it when the stream is lost."""
 
     def __init__(
         self, stream: Stream, source: Source, committer: Committer, store: LogStore, pace: Pace
@@ -64,9 +74,10 @@ class Follower:
         self._failures = 0
 
     async def run(self) -> None:
-        """Returns when the stream is sealed.
+        """Follows the stream; returns when it is sealed.
 
-        Raises Conflict when it belongs to somebody else, Transient when the database is away at the start.
+        Raises Conflict if the stream has another owner, and Transient if a query fails because the database
+        is away.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -81,11 +92,11 @@ class Follower:
             await self._source.close()
 
     def attempt_over(self, reason: str | None) -> None:
-        """The stream's attempt has its verdict. Safe to repeat."""
+        """Notes that the stream's attempt has its verdict. Safe to repeat."""
         self._source.attempt_over(reason)
 
     async def _resume(self) -> None:
-        """Hash what earlier owners stored."""
+        """Hashes the segments that earlier owners stored."""
         for first_seq in range(0, self._stream.position.next_seq, _SEGMENTS_AT_ONCE):
             limit = min(_SEGMENTS_AT_ONCE, self._stream.position.next_seq - first_seq)
             async with self._store.reading() as work:
@@ -93,7 +104,7 @@ class Follower:
             await in_thread(partial(self._writer.resume, stored))
 
     async def _read_what_is_there(self) -> bool:
-        """Submits all that can be read at once; True when that was the end."""
+        """Submits everything that can be read at once; returns True if the source has ended."""
         while True:
             await self._committer.room_for(self._stream.id)
             try:
@@ -136,7 +147,7 @@ class Follower:
         return self._writer.add_gap(why, datetime.now(UTC))
 
     async def _until_stored(self) -> bool:
-        """Whether there was something to store."""
+        """Waits until the last submitted data is stored; returns False if there was none."""
         if self._stored is None:
             return False
         await self._stored
@@ -145,8 +156,9 @@ class Follower:
         return True
 
     def _check_stored(self) -> None:
-        """Nothing is submitted behind what was refused: a stream that always has more to read would never
-        hear of it. Raises Conflict.
+        """Raises Conflict if the last submitted data was refused, so that nothing is submitted after it.
+
+        Otherwise a stream that always has more to read would never notice the refusal.
         """
         if self._stored is not None and self._stored.done() and not self._stored.result():
             raise Conflict(f"stream {self._stream.id} has another owner")
@@ -159,8 +171,10 @@ class Follower:
             await self._source.changed(left)
 
     async def _after_silence(self, error: SourceAway) -> Reading:
-        """The source does not answer: only evidence or a whole day of it after the attempt was over is an
-        end.
+        """Handles a source that does not answer.
+
+        Returns an end with a gap if the attempt has been over for `silence_seconds`. Otherwise waits for a
+        backoff and returns a reading without lines, so that the source is read again.
         """
         _away.inc()
         self._failures += 1

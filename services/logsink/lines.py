@@ -1,6 +1,6 @@
-"""Lines on their way from a source to a segment, the cap on a line's length, and the marker of a gap.
+"""Lines between source and segment, the limit on a line's length, and the gap marker.
 
-Pure. A line is its bytes up to and with the line feed; only the very last line of a stream may lack it.
+A line includes its line feed. Only the last line of a stream may lack it.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from datetime import UTC, datetime
 from services.logsink.masking import Masker
 
 LONGEST_LINE_BYTES = 65_536
-"""With its line feed: the default of the setting `log_line_bytes`."""
+"""Default of the setting `log_line_bytes`, including the line feed."""
 MOST_LINE_BYTES = 1 << 20
-"""The largest value of the setting. A reader of segments holds such a line in memory."""
+"""Largest value of the setting. A reader of segments holds such a line in memory."""
 _MARK_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Consecutive lines, masked and capped: what is to be stored."""
+    """Consecutive lines to be stored, masked and limited in length."""
 
     text: bytes
     stamps: Sequence[bytes]
-    """One for each line: begins with when it was written (RFC 3339), up to a space or the end."""
+    """One for each line. It begins with the time of writing (RFC 3339), up to a space or the end."""
 
     @property
     def count(self) -> int:
         return len(self.stamps)
 
     def at(self, index: int) -> datetime | None:
-        """When this line was written; None where the source wrote no time."""
+        """Returns when this line was written, or None if the source gave no time."""
         return instant(self.stamps[index])
 
     def ended(self) -> "Lines":
-        """The same with a line feed at the end, so that more may follow."""
+        """Returns the same lines with a line feed at the end, so that more may follow."""
         return Lines(self.text + b"\n", self.stamps) if self.text and not self.text.endswith(b"\n") else self
 
 
@@ -41,7 +41,7 @@ NO_LINES = Lines(b"", ())
 
 
 def instant(stamp: bytes) -> datetime | None:
-    """The instant that a stamp begins with, cut to microseconds."""
+    """Returns the time at the beginning of a stamp, truncated to microseconds, or None if there is none."""
     try:
         at = datetime.fromisoformat(stamp[:64].partition(b" ")[0].decode("ascii"))
     except ValueError:
@@ -50,14 +50,14 @@ def instant(stamp: bytes) -> datetime | None:
 
 
 def gap_marker(why: str) -> bytes:
-    """The line that stands where lines may be missing."""
+    """Returns the line that marks a place where lines may be missing."""
     return f"[towpath: lines may be missing here: {why}]\n".encode()
 
 
 class LongLines:
-    """Cuts lines over the cap.
+    """Cuts lines that exceed the limit.
 
-    Of such a line a source keeps only its first `kept_bytes`, so that memory is bounded.
+    A source keeps only the first `kept_bytes` of such a line, so that memory is bounded.
     """
 
     def __init__(self, masker: Masker, longest_bytes: int = LONGEST_LINE_BYTES) -> None:
@@ -65,12 +65,13 @@ class LongLines:
         self._masker = masker
         self.longest_bytes = longest_bytes
         self.kept_bytes = longest_bytes + max(masker.longest - 1, 0)
-        """Beyond the cap, the longest form less one: a secret that begins before the cut is seen whole."""
+        """The limit plus the longest form less one byte: a secret that begins before the cut is complete."""
 
     def cut(self, head: bytes, total_bytes: int) -> bytes:
-        """The line without its line feed; a longer one masked, cut, and saying how much is missing.
+        """Returns the line without its line feed.
 
-        `head` is its first `kept_bytes` at most.
+        A line that is too long is masked, cut, and ends with the number of missing bytes. `head` has at most
+        its first `kept_bytes`.
         """
         if total_bytes < self.longest_bytes:
             return head

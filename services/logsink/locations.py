@@ -1,8 +1,8 @@
-"""Where a container's log is, as `attempts.log_location` says it.
+"""Log locations: parses `attempts.log_location`, the place of a container's log.
 
-Pure. An absolute path is a pod's directory of the local cluster; `kubernetes:///<namespace>/<pod>/<uid>` is
-followed through the API server of the attempt's cluster; `node:///<namespace>/<pod>/<uid>` is read on the
-pod's node by the agent there.
+- An absolute path is a pod's directory of the local cluster.
+- `kubernetes:///<namespace>/<pod>/<uid>` is read through the API server of the attempt's cluster.
+- `node:///<namespace>/<pod>/<uid>` is read by the agent on the pod's node.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ API_SCHEME = "kubernetes:///"
 
 @dataclass(frozen=True, slots=True)
 class PodName:
-    """One pod of a Kubernetes cluster. A name may be given to another pod later; the uid never is."""
+    """A pod of a Kubernetes cluster. Another pod may get the same name later, but never the same uid."""
 
     namespace: str
     name: str
@@ -26,12 +26,12 @@ class PodName:
 
     @property
     def directory(self) -> str:
-        """The name of its directory under the kubelet's `/var/log/pods`."""
+        """Returns the name of its directory under the kubelet's `/var/log/pods`."""
         return f"{self.namespace}_{self.name}_{self.uid}"
 
 
 def parse(location: str) -> Path | PodName | None:
-    """None for a kind that this release does not know."""
+    """Returns the directory or the pod of a location, or None for a kind that this release does not know."""
     if location.startswith("/"):
         return Path(location)
     for scheme in (API_SCHEME, NODE_SCHEME):
@@ -42,6 +42,6 @@ def parse(location: str) -> Path | PodName | None:
 
 
 def of_directory(name: str) -> PodName | None:
-    """The pod of such a directory: neither namespace nor name nor uid holds an underscore."""
+    """Returns the pod of such a directory, or None. Namespaces, names and uids contain no underscore."""
     parts = name.split("_")
     return PodName(*parts) if len(parts) == 3 and all(parts) else None

@@ -1,7 +1,6 @@
-"""Secrets in logs: every form in which a known value may be printed is replaced by `***`.
+"""Masking of secrets in logs: every form in which a known value may be printed is replaced by `***`.
 
-Pure. It works on whole lines, before segments are cut; a line that is cut short is masked by `LongLines`
-before it is cut.
+It works on whole lines, before they are cut into segments. `LongLines` masks a line before it cuts it.
 """
 
 import base64
@@ -11,14 +10,16 @@ from urllib.parse import quote, quote_plus
 
 MASK = b"***"
 SHORTEST_VALUE = 6
-"""Shorter values would mask half of every log."""
+"""Shorter values are not masked, because they would mask large parts of every log."""
 SHORTEST_LINE = 8
-"""Of a value of several lines, shorter lines (`-----`, `}`) are no secret."""
+"""Shorter lines of a value with several lines (such as `-----` or `}`) are not secret."""
 
 
 def forms_of(value: bytes) -> set[bytes]:
-    """Every way in which this value may stand in a log: raw, base64 at its three alignments, URL-encoded,
-    JSON-escaped; of several lines, each line's.
+    """Returns every form in which this value may appear in a log.
+
+    The forms are raw, base64 at its three alignments, URL-encoded and JSON-escaped. A value with several
+    lines has the forms of each line.
     """
     lines = value.splitlines()
     shortest = SHORTEST_VALUE if len(lines) == 1 else SHORTEST_LINE
@@ -44,8 +45,9 @@ def _encoded(line: bytes) -> Iterator[bytes]:
 
 
 def _base64_inner(line: bytes, alignment: int) -> bytes:
-    """The characters of the base64 of any text that holds `line` at this alignment (0 to 2) which depend on
-    `line` alone.
+    """Returns those base64 characters of a longer text that depend on `line` alone.
+
+    `alignment` (0 to 2) is the alignment of `line` in that text.
     """
     encoded = base64.b64encode(b"\0" * alignment + line).rstrip(b"=")
     first = (alignment * 8 + 5) // 6
@@ -53,23 +55,23 @@ def _base64_inner(line: bytes, alignment: int) -> bytes:
 
 
 class Masker:
-    """Replaces every form of these values. Lines keep their number: no form holds a line feed."""
+    """Replaces every form of these values. The number of lines stays the same: no form has a line feed."""
 
     def __init__(self, values: Iterable[bytes]) -> None:
         self._forms = sorted({form for value in values for form in forms_of(value)}, key=len, reverse=True)
         self.longest = len(self._forms[0]) if self._forms else 0
 
     def mask(self, text: bytes) -> bytes:
-        """These whole lines without secrets; the same bytes where there is none."""
+        """Returns these whole lines without secrets, or the same bytes if there are none."""
         if not self._hits(text):
             return text
         text = self._replace(text)
-        if self._hits(text):  # what is left around a mask reads as another secret
+        if self._hits(text):  # the text around a mask forms another secret
             text = b"\n".join(MASK if self._hits(line) else line for line in text.split(b"\n"))
         return text
 
     def end_of_span(self, text: bytes, position: int) -> int:
-        """Where the secrets end that reach over this position; the position itself where none does."""
+        """Returns the end of the secret that reaches across this position, or the position if there is none."""
         return next((end for start, end in self._spans(text) if start < position < end), position)
 
     def _hits(self, text: bytes) -> bool:
@@ -84,7 +86,7 @@ class Masker:
         return b"".join((*pieces, text[done:]))
 
     def _spans(self, text: bytes) -> list[tuple[int, int]]:
-        """(start, end) of what is secret, in order; forms that overlap make one span."""
+        """Returns (start, end) of each secret, in order; forms that overlap make one span."""
         found: list[tuple[int, int]] = []
         for form in self._forms:
             at = text.find(form)

@@ -1,8 +1,8 @@
-"""Which logs are on this node, and how their streams come to its agent.
+"""Streams of one node: finds the logs on this node and takes their streams for its agent.
 
-A pod's directory appears after its claim is committed, so the agent that sees it appear may open the
-attempt's streams itself; what others have opened, or an agent left behind, it takes over. Both happen at once
-when a directory appears, and again every second or so.
+A pod's directory appears after its claim was committed, so the agent may open the attempt's streams itself.
+It takes over streams that others have opened or that an earlier agent left. It does both when a directory
+appears, and again after each `look_seconds`.
 """
 
 import asyncio
@@ -23,12 +23,10 @@ _log = structlog.get_logger()
 
 
 class Node:
-    """The pods of one namespace on this node: those that have a directory here, and those that the API says
-    are here.
-    """
+    """The pods of one namespace on this node: those with a directory here, and those that the API lists here."""
 
     def __init__(self, root: Path, namespace: str, watch: PodWatch, wakeups: Wakeups) -> None:
-        """`root`: the kubelet's `/var/log/pods`."""
+        """`root` is the kubelet's `/var/log/pods`."""
         self._root = root
         self._namespace = namespace
         self._watch = watch
@@ -45,7 +43,7 @@ class Node:
         return Reach(locations=tuple(sorted(pod.node_location for pod in pods)))
 
     def listen(self, bell: asyncio.Event) -> bool:
-        """Ring this bell when a directory appears. False when that can't be watched."""
+        """Sets the event `bell` when a directory appears. Returns False if that cannot be watched."""
         return self._wakeups.watch(self._root, bell)
 
     def taking(self, sink: Sink, store: LogStore, cluster: str, *, look_seconds: float) -> "Taking":
@@ -54,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Takes this node's streams for the agent's followers."""
+    """The task that takes this node's streams for the agent's followers."""
 
     node: Node
     sink: Sink
@@ -77,7 +75,7 @@ class Taking:
             bell.clear()
 
     async def look(self) -> int:
-        """How many streams were taken. Raises Transient."""
+        """Opens and takes over streams; returns how many. Raises Transient."""
         locations = self.node.reach().locations
         if not locations:
             return 0

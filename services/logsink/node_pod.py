@@ -1,8 +1,7 @@
-"""A pod on this node as the node agent sees it: the kubelet's log files, and the evidence of their end in the
-pod's state as the API tells it.
+"""Pod on the node agent's node: the kubelet's log files, and the pod status that shows when a log has ended.
 
-The kubelet reports a container's end after its runtime has written the last line, and keeps the files as long
-as the pod.
+The kubelet reports the end of a container after the runtime has written its last line. It keeps the files as
+long as the pod exists.
 """
 
 import asyncio
@@ -18,10 +17,10 @@ from services.logsink.sources.log_files import LogFiles, RestartedLogFiles
 
 
 class NodePod:
-    """See `services.logsink.sources.cri_files.PodFiles`; for the log of one container."""
+    """Log files and pod status for one container; see `services.logsink.sources.cri_files.PodFiles`."""
 
     def __init__(self, root: Path, cluster: KubernetesCluster, pod: PodName, container: str) -> None:
-        """`root`: the kubelet's `/var/log/pods`."""
+        """`root` is the kubelet's `/var/log/pods`."""
         self._cluster = cluster
         self._name = pod
         self._pod: WatchedPod | None = None
@@ -42,7 +41,7 @@ class NodePod:
 
     def evidence(self, container: str) -> End | None:
         if self._watching and self._watching.done():
-            self._watching.result()  # raises what ended it, if that was a bug
+            self._watching.result()  # raises the error if a bug has ended the task
         if self.says_ended(container):
             return End()
         if self._where(container) is Where.ENDED:

@@ -1,6 +1,4 @@
-"""How a stream gets its follower: the source for its location, and the masker for its repository's
-secrets.
-"""
+"""Creation of followers: the source for a stream's location, and the masker for its repository's secrets."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,13 +22,13 @@ from shared.crypto import DecryptionFailed, Keyring
 
 _STEPS_CONTAINER = "job"
 SourceOf = Callable[[Stream, Masker], Source]
-"""Raises StreamUnreadable where the location is of a kind that is not read here."""
+"""Creates the source of a stream. Raises StreamUnreadable for a kind of location that is not read here."""
 
 
 def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
-    """Masks the clone token and the webhook secret of the stream's repository.
+    """Returns a masker for the clone token and the webhook secret of the stream's repository.
 
-    Raises StreamUnreadable when they can't be decrypted: lines that can't be masked are not stored.
+    Raises StreamUnreadable if they cannot be decrypted: lines that cannot be masked are not stored.
     """
     stored = {"clone_token": stream.clone_token, "webhook_secret": stream.webhook_secret}
     secrets = {column: value for column, value in stored.items() if value is not None}
@@ -53,7 +51,7 @@ def read_here(
     rotated_bytes: int,
     longest_line_bytes: int = LONGEST_LINE_BYTES,
 ) -> SourceOf:
-    """The log sink's own sources: files of the local cluster, and logs through API servers.
+    """Returns the log sink's own sources: files of the local cluster, and logs through API servers.
 
     `rotated_bytes`: see `ContainerLog`.
     """
@@ -81,7 +79,7 @@ def read_on_node(
     root: Path,
     longest_line_bytes: int = LONGEST_LINE_BYTES,
 ) -> SourceOf:
-    """The node agent's source: the kubelet's log files under `root`."""
+    """Returns the node agent's source: the kubelet's log files under `root`."""
 
     def source_of(stream: Stream, masker: Masker) -> Source:
         place = parse(stream.location)
@@ -96,7 +94,7 @@ def read_on_node(
 
 
 class Followers:
-    """Makes a stream's follower."""
+    """Factory for the followers of streams."""
 
     def __init__(
         self, store: LogStore, committer: Committer, source_of: SourceOf, keyring: Keyring | None, pace: Pace
@@ -108,10 +106,10 @@ class Followers:
         self._pace = pace
 
     def follower_of(self, stream: Stream) -> Follower:
-        """Raises StreamUnreadable."""
+        """Returns the follower of a stream. Raises StreamUnreadable."""
         source = self._source_of(stream, masker_of(stream, self._keyring))
         return Follower(stream, source, self._committer, self._store, self._pace)
 
     def ending(self, end: End) -> Callable[[Stream], Follower]:
-        """Of streams that have ended so, and of which nothing more is read."""
+        """Returns a factory for followers that read nothing more and seal their stream with this end."""
         return lambda stream: Follower(stream, Ended(end), self._committer, self._store, self._pace)

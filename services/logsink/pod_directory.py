@@ -1,8 +1,8 @@
-"""A pod of the local cluster as the log sink sees it: a directory with logs, and the evidence that a log has
-ended.
+"""Pod of the local cluster: a directory with logs, and with the files that show when a log has ended.
 
-Reads only. The layout is the local cluster's, whose supervisors write it. The log sink may run in another
-container than the executor, where it sees none of its processes. A lock tells it whether a supervisor lives.
+This module only reads. The supervisors of the local cluster write the directory. The log sink may run in
+another container than the executor, where it sees none of its processes, so a lock shows whether a supervisor
+is alive.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from services.logsink.sources.log_files import LogFiles
 
 
 class PodDirectory:
-    """`log/<container>.log`, `ended/<container>`, `status.json`, `pod.json`, `supervisor.lock`."""
+    """Reads `log/<container>.log`, `ended/<container>`, `status.json`, `pod.json` and `supervisor.lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,29 +30,32 @@ class PodDirectory:
         return LogFiles(self.log(container))
 
     def start(self, bell: asyncio.Event) -> None:
-        """All evidence is in the directory, which is watched."""
+        """Does nothing: all signs of an end are in the directory, which is watched."""
 
     def attempt_over(self, reason: str | None) -> None:
-        """A verdict is no evidence here: the supervisor says of every container that it has ended."""
+        """Does nothing: the supervisor records the end of every container."""
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Does nothing: there is nothing to release."""
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """The directories in which something happens when a log grows or ends."""
+        """Returns the directories that change when a log grows or ends."""
         return (self.path, self.path / "log", self.path / "ended")
 
     def says_ended(self, container: str) -> bool:
-        """Whether the supervisor has said that this log has its last byte."""
+        """Returns True if the supervisor has recorded that this log is complete."""
         names = (f"ended/{container}", "status.json")
         paths = (f"{self.path}/{name}" for name in names)
         return any(map(os.path.exists, paths))
 
     def evidence(self, container: str) -> End | None:
-        """Why nothing more will come, or None. What was written is in the file when this answers."""
+        """Returns the end of the log, or None if more may be written.
+
+        All lines that were written are in the file when this returns.
+        """
         gone = self._is_gone()
-        if self.says_ended(container):  # after the look at the supervisor: its last act is to say so
+        if self.says_ended(container):  # after the check of the supervisor, which records this last
             return End()
         return End(gap=gone) if gone else None
 
@@ -68,9 +71,9 @@ class PodDirectory:
         return None
 
     def _lives(self, pid: int, started: int) -> bool:
-        """Whether the supervisor holds its lock.
+        """Returns True if the supervisor holds its lock.
 
-        A pod of an older executor has no lock: then the supervisor has to be a process here.
+        A pod of an older executor has no lock file. Its supervisor must be a process of this machine.
         """
         try:
             descriptor = os.open(self.path / "supervisor.lock", os.O_RDONLY | os.O_CLOEXEC)
@@ -85,9 +88,10 @@ class PodDirectory:
         return False
 
     def _identity(self) -> tuple[int, int] | None:
-        """(pid, start time) of the supervisor, once it is known.
+        """Returns (pid, start time) of the supervisor, once it is known.
 
-        Raises ValueError for half a file: put in place whole, it outlived a crash of the machine.
+        Raises ValueError if the file is incomplete. It was put in place complete, so the machine has crashed
+        since.
         """
         if self._supervisor is None:
             try:
@@ -99,9 +103,7 @@ class PodDirectory:
 
 
 def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/<pid>/stat; None when there is no such process, or only what its parent has not yet
-    collected.
-    """
+    """Returns field 22 of /proc/<pid>/stat, or None if there is no such process or it is a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,6 +1,6 @@
-"""What a pod's object says about the logs of its containers.
+"""Pod status as far as it concerns logs: whether a container will start, runs, has ended, or never starts.
 
-Pure. A state that the kubelet reported does not go back under `restartPolicy: Never`; a service container may
+With `restartPolicy: Never`, a state that the kubelet has reported does not go back. A service container may
 be started again.
 """
 
@@ -15,47 +15,50 @@ _LOST_NODE = "DeletionByTaintManager"
 
 
 class Where(Enum):
-    """Where a container is, as far as its log is concerned."""
+    """State of a container, as far as its log is concerned."""
 
     NOT_BEGUN = auto()
-    """It may still begin, or begin again."""
+    """The container may still begin, or begin again."""
     RUNNING = auto()
     ENDED = auto()
-    """Its log has its last byte."""
+    """Its log is complete."""
     NEVER = auto()
-    """It has not begun and will not: its log is empty, and complete."""
+    """The container has not begun and will not. Its log is empty and complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """A container that the kubelet has reported."""
+    """State of a container, as the kubelet has reported it."""
 
     state: str
-    """waiting, running, terminated"""
+    """`waiting`, `running` or `terminated`."""
     restarts: int = 0
-    """How often it was started again."""
+    """Number of times that it was started again."""
     started_at: datetime | None = None
-    """To the whole second; with running and terminated."""
+    """Start time in whole seconds, if it is running or terminated."""
     has_run: bool = False
-    """Whether it ever began."""
+    """True if it has ever begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodState:
-    """What of a pod's object concerns logs."""
+    """The fields of a pod object that concern logs."""
 
     uid: str
     version: int = 0
-    """Grows with each change."""
+    """Resource version; it grows with each change."""
     phase: str = ""
     is_going: bool = False
-    """Whether it is being deleted."""
+    """True if the pod is being deleted."""
     node_is_lost: bool = False
-    """Whether the cluster deletes it because its node does not answer."""
+    """True if the cluster deletes the pod because its node does not answer."""
     containers: Mapping[str, ContainerState] = field(default_factory=dict)
 
     def where(self, container: str, *, attempt_is_over: bool) -> Where:
-        """`attempt_is_over`: that its attempt had its verdict before this state was asked for."""
+        """Returns the state of a container.
+
+        `attempt_is_over` is True if its attempt had its verdict before this pod status was requested.
+        """
         there = self.containers.get(container)
         begun = there is not None and there.has_run
         if there is not None and there.state == "terminated":
@@ -70,7 +73,7 @@ class PodState:
 
 
 def pod_state(pod: Mapping[str, Any]) -> PodState:
-    """Of a pod's object, as the API sends it."""
+    """Returns the state of a pod object, as the API sends it."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     reported = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     return PodState(

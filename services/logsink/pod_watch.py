@@ -1,9 +1,8 @@
-"""One list and watch of a namespace's pods for all logs that are read there.
+"""Pod informer: one list and watch of a namespace's pods for all logs that are read there.
 
-It wakes whoever waits for a pod, and knows what was last seen of each.
-
-Nothing is polled: the watch ends by itself after a while, and is begun again with a list, so that what it may
-have missed is found. One that stalls is cut.
+It keeps the last state of each pod and sets the events of those who wait for it. There is no polling: the
+watch ends by itself after a while, and the next one begins with a list, which finds changes that the watch
+may have missed. A watch that stalls is cut.
 """
 
 import asyncio
@@ -24,14 +23,14 @@ _log = structlog.get_logger()
 OURS = "app.kubernetes.io/managed-by=towpath"
 _PAGE = 500
 _STALL_SECONDS = 10
-"""A watch that has not ended so long after it should have is dead."""
+"""A watch that has not ended this long after its time is considered dead."""
 
 
 class PodWatch:
-    """Towpath's pods in one namespace, or those of them on one node."""
+    """The state of Towpath's pods in one namespace, or of those on one node."""
 
     def __init__(self, api: KubernetesApi, namespace: str, *, node: str | None, seconds: float) -> None:
-        """`seconds`: how long a watch lasts until the pods are listed again."""
+        """`seconds` is the length of a watch, after which the pods are listed again."""
         self._api = api
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._selectors = {"labelSelector": OURS, "fieldSelector": f"spec.nodeName={node}" if node else None}
@@ -41,9 +40,7 @@ class PodWatch:
         self.has_listed = False
 
     def follow(self, name: str, bell: asyncio.Event) -> None:
-        """Ring this bell when something is seen of the pod of this name, and whenever all were listed or
-        could not be.
-        """
+        """Sets the event `bell` when the pod of this name changes, and when the pods are listed or cannot be."""
         self._bells[name].add(bell)
 
     def forget(self, name: str, bell: asyncio.Event) -> None:
@@ -52,11 +49,14 @@ class PodWatch:
             del self._bells[name]
 
     def seen(self, name: str) -> PodState | None:
-        """What was last seen of the pod of this name. None says nothing: it may lack the label."""
+        """Returns the last state of the pod of this name.
+
+        None does not prove that the pod is gone, because it may lack the label.
+        """
         return self._states.get(name)
 
     def all(self) -> dict[str, PodState]:
-        """By name."""
+        """Returns the last state of each pod by name."""
         return self._states
 
     async def run(self) -> None:
@@ -76,7 +76,7 @@ class PodWatch:
                 await asyncio.sleep(backoff(failures, first=1, most=30))
 
     async def _list(self) -> str:
-        """The version from which to watch."""
+        """Lists all pods; returns the resource version from which to watch."""
         states: dict[str, PodState] = {}
         onward: str | None = None
         while True:
@@ -92,9 +92,7 @@ class PodWatch:
         return str(page["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> None:
-        """Returns when the watch has ended, or the server says that it must be begun anew (410 and whatever
-        else comes as an ERROR event).
-        """
+        """Watches until the watch ends, or an ERROR event (410 or another) requires a new list."""
         query = {
             "watch": True,
             "resourceVersion": version,
@@ -114,7 +112,7 @@ class PodWatch:
                     self._take(event["type"], event["object"])
         await asyncio.sleep(
             max(0.0, began + 1 - asyncio.get_running_loop().time())
-        )  # no storm where watches end at once
+        )  # limits the rate of requests if watches end at once
 
     def _ring_all(self) -> None:
         for bells in self._bells.values():
@@ -135,7 +133,7 @@ def _ring(bells: set[asyncio.Event]) -> None:
 
 
 async def _documents(chunks: AsyncIterator[bytes]) -> AsyncIterator[Object]:
-    """The JSON documents of a stream with one on each line."""
+    """Yields the JSON documents of a stream that has one on each line."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -145,7 +143,7 @@ async def _documents(chunks: AsyncIterator[bytes]) -> AsyncIterator[Object]:
 
 
 class WatchedPod:
-    """What is known of one pod, for one log. `bell` rings when there is news."""
+    """The state of one pod, for one log. The event `bell` is set when something changes."""
 
     def __init__(self, api: KubernetesApi, watch: PodWatch, pod: PodName, bell: asyncio.Event) -> None:
         self._api = api
@@ -153,14 +151,14 @@ class WatchedPod:
         self.pod = pod
         self._bell = bell
         self._woken = asyncio.Event()
-        self._is_old = False  # the state is from before the attempt was over
+        self._is_old = False  # `state` was read before the attempt was over
         self.state: PodState | None = None
         self.is_gone = False
-        """On evidence: the API says three times that there is none, or that its name is another's."""
+        """True if the API has answered three times that there is no such pod, or if another has its name."""
         self.over_because: str | None = None
-        """Why the attempt ended, once it has its verdict; empty where there is no reason."""
+        """Reason of the attempt's verdict, or empty if the verdict has none. None before the verdict."""
         self.failure: str | None = None
-        """Why the API did not answer when it was asked last."""
+        """Error of the last request to the API, or None."""
 
     @property
     def path(self) -> str:
@@ -168,24 +166,24 @@ class WatchedPod:
 
     @property
     def attempt_is_over(self) -> bool:
-        """Whether that was known before `state` was asked for."""
+        """Returns True if the verdict was known before `state` was requested."""
         return self.over_because is not None and not self._is_old
 
     @property
     def node_is_lost(self) -> bool:
-        """Whether the executor has judged so, or the cluster deletes the pod for it."""
+        """Returns True if the attempt is over and its node is lost, by its verdict or by the pod status."""
         return self.over_because is not None and (
             self.over_because == "node_lost" or (self.state is not None and self.state.node_is_lost)
         )
 
     def attempt_over(self, reason: str | None) -> None:
-        """The attempt has its verdict. Safe to repeat."""
+        """Notes that the attempt has its verdict. Safe to repeat."""
         if self.over_because is None:
             self.over_because, self._is_old = reason or "", True
             self._woken.set()
 
     async def look(self) -> None:
-        """Ask the API. Raises ApiError and Transient."""
+        """Reads the pod from the API. Raises ApiError and Transient."""
         for pause in (0.2, 0.5, 0.0):
             was_over = self.over_because is not None
             try:
@@ -204,7 +202,7 @@ class WatchedPod:
         self._bell.set()
 
     async def run(self) -> None:
-        """Keeps `state` up to date until it is cancelled."""
+        """Keeps `state` up to date until it is cancelled or the pod is gone."""
         self._watch.follow(self.pod.name, self._woken)
         if self._watch.has_listed:
             self._woken.set()

@@ -1,5 +1,6 @@
-"""Deletes the logs of expired runs, a little at a time, so that no transaction is long and no lock is
-felt.
+"""Retention: deletes the logs of expired runs in small parts.
+
+No transaction takes long, and no lock disturbs other work.
 """
 
 from services.logsink.store import LogStore
@@ -9,7 +10,7 @@ _SEGMENTS_AT_ONCE = 500
 
 
 async def delete_expired(store: LogStore) -> int:
-    """Deletes the segments, then the streams, of some expired runs; how many streams.
+    """Deletes the segments and then the rows of some streams of expired runs; returns how many streams.
 
     Safe at any time and in several replicas. Raises Transient.
     """

@@ -1,7 +1,7 @@
-"""Segments: consecutive lines of a stream, compressed, as they are stored.
+"""Segments: consecutive lines of a stream, compressed for storage.
 
-Pure. A `Writer` holds where its stream stands and hashes what it hands out; every segment holds whole
-lines, at most 64 KiB of them or one longer line.
+A `Writer` keeps the position of its stream and hashes all lines. A segment has whole lines: at most 64 KiB,
+or one longer line.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _COMPRESSION_LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A row of log_segments, without its stream."""
+    """A row of `log_segments`, without its stream."""
 
     seq: int
     first_line: int
@@ -43,7 +43,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What of a stream is stored: where its next segment begins."""
+    """The place in a stream at which its next segment begins."""
 
     next_seq: int = 0
     next_line: int = 1
@@ -52,23 +52,24 @@ class Position:
 
 
 class Writer:
-    """Cuts a stream's lines into segments. Not for concurrent use; it may run in any thread."""
+    """Cuts a stream's lines into segments. Not for concurrent use, but it may run in any thread."""
 
     def __init__(self, position: Position, at: datetime) -> None:
-        """`at` stands for the time of lines that carry none."""
+        """`at` is used as the time of lines that have none."""
         self.position = position
         self._last_at = at
         self._sha256 = hashlib.sha256()
 
     def resume(self, stored: Iterable[tuple[bytes, int]]) -> None:
-        """Hash what an earlier owner stored: (data, raw_bytes) of all the stream's segments in order, in as
-        many calls as is good, before adding lines.
+        """Hashes the segments that earlier owners stored, given as (data, raw_bytes).
+
+        Call it for all segments of the stream in order, in any number of calls, before `add`.
         """
         for data, raw_bytes in stored:
             self._sha256.update(unpack(data, raw_bytes))
 
     def add(self, lines: Lines) -> list[Segment]:
-        """The segments that hold these lines."""
+        """Returns the segments that contain these lines."""
         segments = []
         index = 0
         compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
@@ -97,26 +98,26 @@ class Writer:
         return segments
 
     def add_gap(self, reason: str, at: datetime) -> list[Segment]:
-        """The segment that holds the marker of a gap, noted in the stream's gaps.
+        """Adds a gap marker to the stream and to its list of gaps; returns the marker's segment.
 
-        The line before it has its line feed.
+        The line before it must end with a line feed.
         """
         gap = Gap(self.position.next_line, reason)
         self.position = replace(self.position, gaps=(*self.position.gaps, gap))
         return self.add(Lines(gap_marker(reason), [at.isoformat().encode()]))
 
     def sha256(self) -> bytes:
-        """Of all bytes of the stream so far."""
+        """Returns the hash of all bytes of the stream so far."""
         return self._sha256.digest()
 
 
 def unpack(data: bytes, raw_bytes: int) -> bytes:
-    """The lines of a stored segment."""
+    """Returns the lines of a stored segment."""
     return zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_bytes)
 
 
 def _pieces(text: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of runs of whole lines of at most a segment's size, or of one longer line."""
+    """Yields (start, end) of whole lines that together fit into a segment, or of one longer line."""
     start = 0
     while start < len(text):
         end = len(text)

@@ -1,7 +1,20 @@
-"""Which streams this process follows: it opens, takes over, renews leases, and gives back what it can't
-finish.
+"""Streams and leases of this process: opens and takes over streams, renews leases, and hands them back.
 
-A lease is the right to write a stream; the epoch in the row is what enforces it.
+A lease is the right to write a stream. The epoch in the stream's row enforces it: each new owner raises the
+epoch, and writes under an earlier epoch are refused.
+
+1. `open` creates the streams of claimed attempts. The process that creates a stream owns it.
+2. A follower reads and stores the stream. `run` renews all leases after each third of their length.
+3. The follower seals the stream and ends.
+
+Failures:
+- The process is killed: its leases expire, and `take_over` of another process continues at the stored cursor.
+- The process is stopped: it hands its leases back, so that others need not wait for them to expire.
+- The message about an attempt is lost: `open_forgotten` opens its streams.
+- The database is away for longer than a lease: each process first renews its own leases, which succeeds
+  unless another process has taken the stream over.
+- Another process has taken the stream over: the renewal no longer includes it, and the follower is cancelled.
+- A stream cannot be followed: its lease is no longer renewed, and after it expires any process tries again.
 """
 
 import asyncio
@@ -25,11 +38,14 @@ _REMEMBERED = 10_000
 
 
 class StreamUnreadable(Exception):
-    """This process can't follow the stream: no source for its location, or no key for the secrets to mask."""
+    """This process cannot follow the stream.
+
+    It has no source for the stream's location, or no key for the secrets to mask.
+    """
 
 
 class Sink:
-    """The followers of this process, by stream."""
+    """The streams that this process owns, with their followers."""
 
     name = "leases"
 
@@ -42,24 +58,24 @@ class Sink:
         lease_seconds: float,
         most_taken: int,
     ) -> None:
-        """`follower_of` raises StreamUnreadable. `reach`: which logs can be read here."""
+        """`follower_of` may raise StreamUnreadable. `reach` returns which logs this process can read."""
         self._store = store
         self._follower_of = follower_of
         self._reach = reach
         self._most_taken = most_taken
         self.lease = Lease(
             f"logsink-{uuid4().hex}", lease_seconds
-        )  # a process anew is another owner: what it left behind is taken over like anybody's
+        )  # each process is a new owner: streams of an earlier one are taken over like any others
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._followers: dict[int, Follower] = {}
         self._opened: set[int] = (
             set()
-        )  # attempts whose streams this process has made: the second doorbell about them asks nobody
+        )  # attempts whose streams this process has opened: a second message about them needs no query
 
     async def open(self, attempt_ids: Sequence[int]) -> int:
-        """Follow the containers of these attempts that nobody follows yet; how many.
+        """Opens the streams of these attempts that do not exist yet, and follows those that can be read here.
 
-        Safe to repeat. Raises Transient.
+        Returns how many it follows. Safe to repeat. Raises Transient.
         """
         unknown = [attempt_id for attempt_id in attempt_ids if attempt_id not in self._opened]
         if not unknown:
@@ -73,15 +89,19 @@ class Sink:
         return self._follow(streams, self._follower_of)
 
     async def open_forgotten(self, age_seconds: float) -> int:
-        """Follow what was claimed longer ago and has no stream: its message was lost. Raises Transient."""
+        """Opens the streams of attempts that were claimed longer than `age_seconds` ago and have none.
+
+        Their message was lost. Returns how many are followed. Raises Transient.
+        """
         async with self._store.reading() as work:
             attempt_ids = await work.unopened_attempts(age_seconds, _UNOPENED_AT_ONCE)
         return await self.open(attempt_ids) if attempt_ids else 0
 
     async def take_over(self) -> int:
-        """Follow some streams whose owner is gone; how many.
+        """Follows some streams whose lease has expired; returns how many.
 
-        Own leases come first: after an outage of the database all have run out. Raises Transient.
+        Own leases are renewed first, because after an outage of the database all leases have expired. Raises
+        Transient.
         """
         await self._renew()
         async with self._store.reading() as work:
@@ -90,12 +110,12 @@ class Sink:
             )
 
     async def take_over_stream(self, stream_id: int, follower_of: FollowerOf) -> int:
-        """Follow this one stream in this way, if nobody owns it. Raises Transient."""
+        """Follows this stream with a follower from `follower_of`, if its lease has expired. Raises Transient."""
         async with self._store.reading() as work:
             return self._follow(await work.take_over_stream(self.lease, stream_id), follower_of)
 
     async def run(self) -> None:
-        """Renews leases until it is cancelled; then it hands its streams back."""
+        """Renews leases until it is cancelled; then hands its streams back."""
         try:
             while True:
                 await asyncio.sleep(self.lease.seconds / 3)
@@ -113,7 +133,7 @@ class Sink:
         async with self._store.reading() as work:
             held = await work.renew(leases, self.lease.seconds)
         for stream_id in {stream_id for stream_id, _ in leases} - held.keys():
-            if stream_id in self._streams:  # sealed meanwhile, or taken over by another
+            if stream_id in self._streams:  # sealed meanwhile, or taken over by another process
                 self._streams[stream_id][1].cancel()
         for stream_id, (is_over, reason) in held.items():
             if is_over and stream_id in self._followers:
@@ -134,7 +154,7 @@ class Sink:
 
     def _follow(self, streams: list[Stream], follower_of: FollowerOf) -> int:
         for stream in streams:
-            if stream.id in self._streams:  # our own lease had run out; the old follower's epoch has passed
+            if stream.id in self._streams:  # our own lease had expired; the old follower has an old epoch
                 self._streams[stream.id][1].cancel()
             task = asyncio.create_task(self._keep_following(stream, follower_of), name=f"stream {stream.id}")
             self._streams[stream.id] = (stream, task)
@@ -142,7 +162,10 @@ class Sink:
         return len(streams)
 
     async def _keep_following(self, stream: Stream, follower_of: FollowerOf) -> None:
-        """A stream that can't be followed on is let go: its lease runs out and somebody tries again."""
+        """Runs the follower of a stream until it ends or fails.
+
+        After a failure the lease is no longer renewed. When it has expired, any process tries again.
+        """
         about = {
             "stream_id": stream.id,
             "attempt_id": stream.attempt_id,

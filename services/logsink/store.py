@@ -1,7 +1,7 @@
-"""The log sink's tables: streams with their leases, and segments.
+"""Store of the log sink: streams with their leases, and segments.
 
-A stream is written only under its epoch: whoever takes it over raises the epoch, and what an earlier owner
-still tries to store is refused.
+A stream is written only under its epoch. Each new owner raises the epoch, and writes of an earlier owner are
+refused.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from shared.db import Store, Work
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The log of one container of one attempt, as its owner took it."""
+    """The log of one container of one attempt, as read when its owner took it."""
 
     id: int
     epoch: int
@@ -28,10 +28,10 @@ class Stream:
     location: str
     cluster: str
     containers: int
-    """How many the attempt has."""
+    """Number of containers of the attempt."""
     repository_id: int
     clone_token: bytes | None
-    """Encrypted, as is the next."""
+    """Encrypted, like `webhook_secret`."""
     webhook_secret: bytes | None
     cursor: Cursor | None
     position: Position
@@ -45,19 +45,19 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which logs a process can read."""
+    """The logs that a process can read."""
 
     files: bool = False
-    """Of this machine's local cluster."""
+    """True for the logs of this machine's local cluster."""
     clusters: tuple[str, ...] = ()
-    """Through their API servers."""
+    """Clusters whose logs are read through their API servers."""
     locations: tuple[str, ...] = ()
-    """On this node."""
+    """Locations of logs on this node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write streams."""
+    """The right to write streams for a limited time."""
 
     owner: str
     seconds: float
@@ -65,30 +65,30 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Unattended:
-    """A stream that is to be read on a node, and that nobody there reads."""
+    """A stream that must be read on a node, but that no agent there reads."""
 
     id: int
     container: str
     location: str
     cluster: str
     is_over: bool
-    """Whether its attempt has its verdict; `reason` is why."""
+    """True if its attempt has its verdict; `reason` is the verdict's reason."""
     reason: str | None
     is_long_over: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What is to be stored of a stream in one transaction."""
+    """The data of a stream to be stored in one transaction."""
 
     stream: Stream
     position: Position
-    """After these segments."""
+    """Position after these segments."""
     segments: tuple[Segment, ...] = ()
     cursor: Cursor | None = None
-    """Where the source is to be read on; None: unchanged."""
+    """Position from which the source is read next. None leaves the stored cursor unchanged."""
     sha256: bytes | None = None
-    """Of the whole stream: with it the stream is sealed."""
+    """Hash of the whole stream. If it is set, the stream is sealed."""
 
     def followed_by(self, later: "Append") -> "Append":
         return replace(later, segments=self.segments + later.segments, cursor=later.cursor or self.cursor)
@@ -102,7 +102,10 @@ class LogWork(Work):
     """One transaction over streams and segments."""
 
     async def open_streams(self, attempt_ids: Sequence[int], lease: Lease, reach: Reach) -> list[Stream]:
-        """The streams of these attempts that were not there yet and are in reach; they are the owner's."""
+        """Creates the missing streams of these attempts.
+
+        Returns the new streams that are in reach; they belong to the owner of the lease.
+        """
         return [
             Stream.from_row(row)
             for row in await self._rows(
@@ -111,7 +114,10 @@ class LogWork(Work):
         ]
 
     async def take_over(self, lease: Lease, limit: int, reach: Reach) -> list[Stream]:
-        """Streams in reach whose lease has run out; they are the owner's, under a higher epoch."""
+        """Takes over streams in reach whose lease has expired.
+
+        They belong to the owner of the new lease, under a higher epoch.
+        """
         return [
             Stream.from_row(row)
             for row in await self._rows(
@@ -120,14 +126,14 @@ class LogWork(Work):
         ]
 
     async def take_over_stream(self, lease: Lease, stream_id: int) -> list[Stream]:
-        """This stream, if its lease has run out."""
+        """Takes over this stream, if its lease has expired."""
         return [
             Stream.from_row(row)
             for row in await self._rows("take_over_stream", lease.owner, lease.seconds, stream_id)
         ]
 
     async def attempts_at(self, cluster: str, locations: Sequence[str]) -> list[int]:
-        """Claimed attempts that lack a stream, whose logs are there."""
+        """Returns claimed attempts whose logs are at these locations and that lack a stream."""
         return [row["id"] for row in await self._rows("attempts_at", cluster, locations)]
 
     async def unattended_streams(
@@ -139,8 +145,10 @@ class LogWork(Work):
     async def renew(
         self, leases: Sequence[tuple[int, int]], lease_seconds: float
     ) -> dict[int, tuple[bool, str | None]]:
-        """(stream, epoch) of each; of the streams that are still held, whether their attempt has its verdict,
-        and for which reason.
+        """Renews the leases of these (stream id, epoch).
+
+        Returns the streams that are still held, each with whether its attempt has its verdict, and the
+        reason.
         """
         rows = await self._rows(
             "renew_leases", [lease[0] for lease in leases], [lease[1] for lease in leases], lease_seconds
@@ -151,9 +159,9 @@ class LogWork(Work):
         await self._run("hand_back_leases", [lease[0] for lease in leases], [lease[1] for lease in leases])
 
     async def append(self, appends: Sequence[Append]) -> set[int]:
-        """Store at most one Append a stream; the streams of which it is stored.
+        """Stores at most one Append per stream; returns the ids of the streams that were stored.
 
-        The others belong to somebody else. Safe to repeat.
+        The other streams have another owner. Safe to repeat.
         """
         segments = [(append.stream.id, segment) for append in appends for segment in append.segments]
         streams = [
@@ -176,11 +184,11 @@ class LogWork(Work):
         await self._rows("lock_attempts", attempt_ids)
 
     async def sealed_attempts(self, attempt_ids: Sequence[int]) -> list[int]:
-        """Those of these attempts whose logs are all sealed."""
+        """Returns those of these attempts whose logs are all sealed."""
         return [row["id"] for row in await self._rows("sealed_attempts", attempt_ids)]
 
     async def stored_segments(self, stream_id: int, first_seq: int, limit: int) -> list[tuple[bytes, int]]:
-        """(data, raw_bytes) of some segments of a stream, in order."""
+        """Returns (data, raw_bytes) of some segments of a stream, in order."""
         return [
             (row["data"], row["raw_bytes"])
             for row in await self._rows("stored_segments", stream_id, first_seq, limit)
@@ -190,18 +198,18 @@ class LogWork(Work):
         return bool(await self._value("attempt_over_for", stream_id, seconds))
 
     async def unopened_attempts(self, age_seconds: float, limit: int) -> list[int]:
-        """Claimed attempts that lack a stream."""
+        """Returns claimed attempts that lack a stream."""
         return [row["id"] for row in await self._rows("unopened_attempts", age_seconds, limit)]
 
     async def expired_streams(self, limit: int) -> list[int]:
         return [row["id"] for row in await self._rows("expired_streams", limit)]
 
     async def delete_segments(self, stream_id: int, limit: int) -> int:
-        """How many were deleted."""
+        """Deletes some segments of a stream; returns how many."""
         return await self._run("delete_segments", stream_id, limit)
 
     async def delete_stream(self, stream_id: int) -> None:
-        """The caller has deleted its segments."""
+        """Deletes a stream. The caller has deleted its segments."""
         await self._run("delete_stream", stream_id)
 
 

@@ -1,5 +1,6 @@
-"""Heavy work beside the event loop: a few pieces at a time, so that streams with much to read neither starve
-the others nor fill the memory.
+"""Threads for heavy work, outside the event loop and at most two at once.
+
+The limit prevents streams with much to read from blocking the others or filling the memory.
 """
 
 import asyncio
@@ -12,8 +13,9 @@ _AT_ONCE = asyncio.Semaphore(2)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Runs `work` in a thread and waits for its end even when cancelled: whoever is cancelled may close what
-    the thread uses.
+    """Runs `work` in a thread. If it is cancelled, it still waits for the end of `work`.
+
+    The cancelled caller may close files that the thread uses.
     """
     async with _AT_ONCE:
         task = asyncio.ensure_future(asyncio.to_thread(work))

@@ -1,7 +1,7 @@
-"""Seals the logs that were to be read on a node and will not be: no agent reads them, and the cluster says
-that they are empty or gone.
+"""Reconciler check that seals logs which must be read on a node, but which no agent will read.
 
-That nobody has read a log for a while is a reason to look, never evidence.
+A log is sealed if the cluster shows that it is empty, or that its pod or node is gone. A log that nobody has
+read for a while is only checked, not sealed, until its attempt has been over for `silence_seconds`.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ _log = structlog.get_logger()
 
 _AT_ONCE = 100
 UNATTENDED_SECONDS = 10.0
-"""An agent takes its streams within a second or two; a look before that is idle."""
+"""An agent takes its streams within a second or two, so an earlier check would be useless."""
 
 
 class UnattendedStreams:
-    """A reconciler's check.
+    """The check for unattended streams.
 
-    Safe in several replicas: a stream is sealed by the one that becomes its owner.
+    Safe in several replicas: a stream is sealed by the replica that becomes its owner.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class UnattendedStreams:
         *,
         silence_seconds: float,
     ) -> None:
-        """`seal` takes over a stream, if nobody owns it, and ends it."""
+        """`seal` takes over a stream that nobody owns, and ends it."""
         self._store = store
         self._clusters = clusters
         self._seal = seal
         self._silence_seconds = silence_seconds
 
     async def look(self, unattended_seconds: float = UNATTENDED_SECONDS) -> int:
-        """Seals what has an end; how many. Raises Transient."""
+        """Seals the streams that have an end; returns how many. Raises Transient."""
         async with self._store.reading() as work:
             streams = await work.unattended_streams(
                 list(self._clusters), unattended_seconds, self._silence_seconds, _AT_ONCE
@@ -77,7 +77,7 @@ class UnattendedStreams:
 
 
 def evidence(pod: WatchedPod, stream: Unattended) -> End | None:
-    """Why no agent will ever read this log."""
+    """Returns the end of a log that no agent will ever read, or None if an agent may still read it."""
     if pod.is_gone or pod.state is None:
         return End("the pod is gone, and its node's agent has not read the log to its end")
     if pod.state.where(stream.container, attempt_is_over=pod.attempt_is_over) is Where.NEVER:
@@ -86,7 +86,7 @@ def evidence(pod: WatchedPod, stream: Unattended) -> End | None:
 
 
 def _may_end(seen: PodState, stream: Unattended) -> bool:
-    """Whether a fresh look may find evidence."""
+    """Returns True if a new read of the pod may show that the log has ended."""
     where = seen.where(stream.container, attempt_is_over=stream.is_over)
     return where is Where.NEVER or seen.node_is_lost or stream.reason == "node_lost"
 

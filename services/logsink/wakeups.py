@@ -1,7 +1,7 @@
-"""Wakes followers when something happens in a directory that they watch, by inotify.
+"""Wake-ups of followers by inotify, when something happens in a directory that they watch.
 
-A wake-up is a doorbell: it may come twice or for nothing, and where the kernel grants no more watches it does
-not come at all (followers look every few seconds anyway).
+A wake-up is only a notification. It may come twice or without a cause, and it does not come if the kernel
+grants no more watches. Followers therefore also check every few seconds.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _EVENTS_AT_ONCE = 256
 
 
 class Wakeups:
-    """One inotify instance for the whole process."""
+    """The inotify instance of this process."""
 
     name = "wakeups"
 
@@ -34,9 +34,9 @@ class Wakeups:
         self._watches: defaultdict[asyncio.Event, set[Watch]] = defaultdict(set)
 
     def watch(self, directory: Path, bell: asyncio.Event) -> bool:
-        """Ring this bell when something happens in the directory.
+        """Sets the event `bell` when something happens in the directory.
 
-        False when it can't be watched (it may not be there yet).
+        Returns False if the directory cannot be watched, for example because it does not exist yet.
         """
         try:
             watch = self._inotify.add_watch(directory, _WHAT)
@@ -51,12 +51,12 @@ class Wakeups:
         return True
 
     def forget(self, bell: asyncio.Event) -> None:
-        """Never ring this bell again."""
+        """Removes all watches of this event, so that it is not set again."""
         for watch in self._watches.pop(bell, set()):
             self._bells[watch].discard(bell)
             if not self._bells[watch]:
                 del self._bells[watch]
-                with contextlib.suppress(OSError):  # the directory is gone, and its watch with it
+                with contextlib.suppress(OSError):  # the directory was deleted, and its watch with it
                     self._inotify.rm_watch(watch)
 
     async def run(self) -> None:

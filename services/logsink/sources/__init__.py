@@ -1,4 +1,4 @@
-"""Where logs come from: the Protocol that every source keeps, whatever the cluster."""
+"""Sources of logs: the protocol that every source implements, for all kinds of clusters."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -6,65 +6,69 @@ from typing import Any, Protocol
 from services.logsink.lines import NO_LINES, Lines
 
 Cursor = dict[str, Any]
-"""JSON; only its own source understands it."""
+"""JSON that only the source which created it understands."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Nothing more will come, on evidence."""
+    """Proof that nothing more will come."""
 
     gap: str | None = None
-    """Why the log is not proven complete; None when it is."""
+    """Reason why the log may be incomplete, or None if it is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a source has read in one go: a gap, then lines, then the end; each may be missing."""
+    """Result of one `read`: a gap, then lines, then the end. Each may be missing."""
 
     lines: Lines = NO_LINES
     cursor: Cursor | None = None
-    """Where to read on once these lines are stored; None: where it was."""
+    """Position to read from once these lines are stored. None if it has not changed."""
     gap: str | None = None
-    """Why lines may be missing before these."""
+    """Reason why lines may be missing before these."""
     more: bool = False
-    """More can be read at once."""
+    """True if more can be read at once."""
     end: End | None = None
 
 
 class SourceAway(Exception):
-    """The source does not answer. It says nothing about the log: ask again later."""
+    """The source does not answer. This shows nothing about the log; read again later."""
 
 
 class Source(Protocol):
     """The log of one container, read forward from a cursor.
 
-    One follower uses it, one call at a time: `read` until there is no more, `changed`, `read` again, until a
-    reading has an `end`; then `close`, which is also right at any other moment. A source opened anew at a
-    stored cursor goes on exactly behind the lines stored with it, or says that there is a gap.
+    One follower uses it, one call at a time: `read` until there is no more, then `changed`, then `read`
+    again, until a reading has an `end`; then `close`. `close` may also be called at any other time. A source
+    that is opened at a stored cursor continues exactly after the lines stored with it, or reports a gap.
     """
 
     async def read(self) -> Reading:
-        """Never waits for lines to be written.
+        """Returns what can be read now; never waits for lines to be written.
 
-        Memory is bounded: about 1 MiB at a time. Raises SourceAway; then the same is read again.
+        Memory is bounded to about 1 MiB at a time. Raises SourceAway; the next call then reads the same
+        again.
         """
         ...
 
     async def changed(self, seconds: float) -> None:
-        """Returns when there may be more to read since the last `read`, at the latest after so long."""
+        """Waits until there may be more to read since the last `read`, but at most `seconds`."""
         ...
 
     def has_ended(self) -> bool:
-        """Whether the end is there to be read. Cheap and without waiting; False may be late, never wrong."""
+        """Returns True if the end can be read. Cheap, never waits.
+
+        It may return False for a while after the end, but never True before it.
+        """
         ...
 
     def attempt_over(self, reason: str | None) -> None:
-        """The container's attempt has its verdict, with this reason: what has not begun to print will not.
+        """Notes that the attempt has its verdict, with this reason.
 
-        Safe to repeat.
+        A container that has not begun to print never will. Safe to repeat.
         """
         ...
 
     async def close(self) -> None:
-        """Lets go of files, watches and connections. Safe to repeat."""
+        """Releases files, watches and connections. Safe to repeat."""
         ...

@@ -1,7 +1,4 @@
-"""Where in a container's log through the API server reading stands, and the cursor that is stored of it.
-
-Pure.
-"""
+"""Reading position in a log that is read through the API server, and its stored cursor."""
 
 from dataclasses import dataclass
 
@@ -11,12 +8,12 @@ from services.logsink.sources import Cursor
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in the log reading stands."""
+    """Position up to which a log was read."""
 
     tail: Tail | None = None
     read_bytes: int = 0
     restarts: int = 0
-    """Which start of the container the tail is of."""
+    """Restart count of the container when the tail was printed."""
 
     @classmethod
     def from_cursor(cls, cursor: Cursor | None) -> "Place":

@@ -1,9 +1,7 @@
-"""The file source: a container's CRI log files in a pod's directory, with rotation.
+"""File source: reads a container's CRI log files in a pod's directory, with rotation.
 
-It serves the local cluster and the node agent.
-
-It is woken by inotify; a look every few seconds finds what no event tells, such as a supervisor that was
-killed.
+The local cluster and the node agent use it. It is woken by inotify. A check every few seconds finds changes
+that cause no event, such as a supervisor that was killed.
 """
 
 import asyncio
@@ -24,32 +22,32 @@ from services.logsink.wakeups import Wakeups
 CHUNK_BYTES = 1 << 20
 LOOK_SECONDS = 1.0
 _INLINE_BYTES = 1 << 16
-"""Less than this is read in the event loop: a thread costs more."""
+"""Less than this is read in the event loop, because a thread costs more."""
 
 
 class PodFiles(Protocol):
-    """A pod as far as its logs are files, and the evidence that one of them has ended."""
+    """A pod whose logs are files, with the signs that a log has ended."""
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """The directories in which something happens when a log grows or ends."""
+        """Returns the directories that change when a log grows or ends."""
         ...
 
     def files(self, container: str) -> LogFiles: ...
 
     def says_ended(self, container: str) -> bool:
-        """Whether the log is known to have its last byte. Cheap; False may be late."""
+        """Returns True if the log is known to be complete. Cheap; may return False for a while after the end."""
         ...
 
     def evidence(self, container: str) -> End | None:
-        """Why nothing more will come, or None.
+        """Returns the end of the log, or None if more may be written.
 
-        What was written is in the files when this answers. Raises SourceAway.
+        All lines that were written are in the files when this returns. Raises SourceAway.
         """
         ...
 
     def start(self, bell: asyncio.Event) -> None:
-        """Look for evidence from now on, and ring this bell when there is some. Safe to repeat."""
+        """Starts to look for the end of the log. Sets the event `bell` when there is news. Safe to repeat."""
         ...
 
     def attempt_over(self, reason: str | None) -> None: ...
@@ -75,7 +73,7 @@ class CriFileSource:
         self._wakeups = wakeups
         self._bell = asyncio.Event()
         self._unwatched = set(pod.watched)
-        self._looked_at = -LOOK_SECONDS  # for what no event tells
+        self._looked_at = -LOOK_SECONDS  # time of the last check for changes without an event
         self._cursor: Cursor | None = None
         self._file: LogFile | None = None
         self._following: LogFile | None = None
@@ -83,14 +81,12 @@ class CriFileSource:
         self._end: End | None = None
 
     def start_at(self, cursor: Cursor | None) -> None:
-        """Where to read on; before the first `read`."""
+        """Sets the position to read from; call it before the first `read`."""
         self._cursor = cursor
 
     async def read(self) -> Reading:
         self._pod.start(self._bell)
-        if (
-            self._unwatched and not self.has_ended()
-        ):  # of a log that is complete already nothing more will come
+        if self._unwatched and not self.has_ended():  # a complete log gets no more lines
             self._unwatched -= {
                 directory for directory in self._unwatched if self._wakeups.watch(directory, self._bell)
             }
@@ -123,7 +119,7 @@ class CriFileSource:
     def _read(self) -> Reading:
         end = self._end or (
             End() if self._pod.says_ended(self._container) else None
-        )  # before the last read: what was written until then is read
+        )  # checked before the last read, which then returns all lines
         if self._file is None:
             self._open()
         data = self._file.read(CHUNK_BYTES) if self._file else b""
@@ -155,7 +151,7 @@ class CriFileSource:
             if is_lost and following is not None:
                 return self._lose("log files were rotated away before they were read", following)
             if following is not None:
-                self._following = following  # after one more read of this one
+                self._following = following  # used after one more read of the current file
                 return Reading(more=True)
             if self._file.was_cut():
                 return self._lose("the log file was cut short", None)
@@ -167,9 +163,9 @@ class CriFileSource:
         return Reading(lines.ended() if end.gap else lines, gap=self._taken_gap(), end=end)
 
     def _look_for_evidence(self) -> Reading:
-        """What no event tells.
+        """Checks for an end that causes no event.
 
-        Evidence found here is used by the next read: something may have been written before it came to be.
+        An end that is found here is used by the next read, because lines may have been written before it.
         """
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = time.monotonic()
@@ -177,8 +173,9 @@ class CriFileSource:
         return Reading(more=self._end is not None)
 
     def _lose(self, why: str, following: LogFile | None) -> Reading:
-        """Ends the line under way, reads on in `following` (None: in the same file), and has the next reading
-        tell of the gap.
+        """Ends the current line, continues in `following` (None: in the same file), and notes the gap.
+
+        The next reading reports the gap.
         """
         cut = self._cri.finish().ended()
         self._gap = why

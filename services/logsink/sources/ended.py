@@ -1,6 +1,4 @@
-"""The source of a log that is known to have ended and of which nothing more can be read: it has the end
-alone.
-"""
+"""Source of a log that has ended and of which nothing more can be read: it returns only the end."""
 
 from services.logsink.sources import End, Reading
 
@@ -15,13 +13,13 @@ class Ended:
         return Reading(end=self._end)
 
     async def changed(self, seconds: float) -> None:
-        """At once: the end is there."""
+        """Returns at once, because the end can be read."""
 
     def has_ended(self) -> bool:
         return True
 
     def attempt_over(self, reason: str | None) -> None:
-        """It has ended already."""
+        """Does nothing: the log has ended already."""
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Does nothing: there is nothing to release."""

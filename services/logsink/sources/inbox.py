@@ -1,5 +1,6 @@
-"""What a stream has brought and nobody has read yet, bounded: a stream that brings more waits, and so does
-what feeds it.
+"""Bounded inbox between the task that reads a log stream and its follower.
+
+If the inbox is full, the task waits, and so does the connection that it reads from.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ READING_BYTES = 1 << 20
 
 
 class Room:
-    """The bytes that all inboxes of a process may hold together."""
+    """Limit on the bytes that all inboxes of a process hold together."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -21,9 +22,9 @@ class Room:
         self._freed = asyncio.Condition()
 
     async def take(self, count: int, inbox: "Inbox") -> None:
-        """Waits while all is full, or this inbox is.
+        """Waits while all inboxes together, or this inbox, are full.
 
-        What an empty inbox gets is always taken, so that every stream goes on.
+        An empty inbox always gets its bytes, so that every stream makes progress.
         """
         async with self._freed:
             await self._freed.wait_for(
@@ -48,12 +49,12 @@ class _Item:
 
     @property
     def held_bytes(self) -> int:
-        """With the times; the least is what a gap without lines takes."""
+        """Returns the size with the times. A gap without lines takes one byte."""
         return 2 * len(self.lines.text) + 1
 
 
 class Inbox:
-    """Between the task that reads a stream and the follower. `bell` rings when there is something to take."""
+    """Lines of one stream that were read and not yet taken. The event `bell` is set when there are some."""
 
     def __init__(self, room: Room, bell: asyncio.Event) -> None:
         self._room = room
@@ -64,7 +65,7 @@ class Inbox:
         self.end: End | None = None
 
     async def put(self, lines: Lines, cursor: Cursor | None, gap: str | None = None) -> None:
-        """Waits for room; cancelled while it waits, it has put nothing."""
+        """Adds lines; waits for room. If it is cancelled while it waits, nothing was added."""
         item = _Item(lines, cursor, gap)
         await self._room.take(item.held_bytes, self)
         self.held_bytes += item.held_bytes
@@ -77,12 +78,12 @@ class Inbox:
         self._bell.set()
 
     def put_failure(self, why: str) -> None:
-        """The stream does not answer: told once, when all that came before is read."""
+        """Notes that the stream does not answer. `take` reports it once, after all earlier lines."""
         self._failure = why
         self._bell.set()
 
     async def take(self) -> Reading:
-        """What is there, at most about 1 MiB; does not wait for more. Raises SourceAway."""
+        """Returns the lines that are here, at most about 1 MiB, and does not wait. Raises SourceAway."""
         if not self._items:
             if self.end:
                 return Reading(end=self.end)

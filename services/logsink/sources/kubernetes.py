@@ -1,9 +1,20 @@
-"""The Kubernetes source: a container's log through the API server, followed as bytes while it runs and read
-once more when it is over.
+"""Kubernetes source: reads a container's log through the API server.
 
-A background task reads the stream into a bounded inbox. The watch of the pods tells when the container
-begins; the end of the stream is what tells that it may be over, and only the pod's own state is evidence of
-it. An answer that is not 200, or text without a time, is never log text.
+A background task reads bytes into a bounded inbox. An answer that is not 200, or text without a time, is
+never log text.
+
+1. The watch of the pods shows when the container has begun.
+2. The task follows the log. After each line that it puts into the inbox, the position moves.
+3. The stream ends. Only the pod status proves that the container is over.
+4. The log is read once more to its end, and the end is put into the inbox.
+
+Failures:
+- The stream breaks or is silent for too long: a new one continues after the last lines.
+- The last lines are not in the new answer: a gap is reported.
+- Files may have been skipped: the doubtful lines are requested again.
+- The API server does not answer: the request is repeated after a backoff.
+- The pod is gone, its node is lost, or the log of an ended container is refused repeatedly: the log ends with
+  a gap.
 """
 
 import asyncio
@@ -35,22 +46,25 @@ _log = structlog.get_logger()
 
 _INLINE_BYTES = 1 << 16
 _ANSWER_SECONDS = 30.0
-"""Until the first byte of an answer: a node that is gone keeps the API server waiting."""
+"""Time limit for the first byte of an answer. If the node is gone, the API server keeps waiting for it."""
 _SILENT_SECONDS = (15.0, 300.0)
-"""A follow without a byte is opened anew after so long: the first where the kubelet may have missed that the
-file was rotated, doubling to the second.
+"""Time without a byte after which a follow is opened again.
+
+The first value is used if the kubelet may have missed a rotation of the file. It doubles up to the second.
 """
 _LATE_SILENT_SECONDS = 0.5
-"""The same after a line that was read late: opened anew before the kubelet rotates the file, the follow is
-known to have passed over nothing.
+"""The same time after a line that was read late.
+
+A follow that is opened again before the kubelet rotates the file is known to have skipped nothing.
 """
 _OVER_SECONDS = 5.0
-"""What a follow may still be silent when the container is over."""
+"""Time that a follow may be silent after the container is over."""
 _STATE_SECONDS = 1.0
-"""How much later than the end of its log a container's end is seen, mostly."""
+"""Usual delay between the end of a log and the end of its container in the pod status."""
 REFUSED_SECONDS = (0.2, 5.0, 15.0)
-"""That there is no log of a container that is over is evidence when it is answered again after each of these:
-a kubelet that was just started says it too.
+"""Pauses after each of which a refused log of a container that is over is requested again.
+
+Only repeated refusals prove that there is no log, because a kubelet that has just started refuses too.
 """
 _REFUSALS = frozenset({400, 404})
 _LATE_BEGIN_SECONDS = 3.5
@@ -58,19 +72,19 @@ _ROTATED = "the log was rotated before it was read"
 
 
 class _NoLogText(Exception):
-    """The kubelet has written why it failed where the log should be."""
+    """The kubelet has written an error message where the log should be."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerLog:
-    """Which log is read."""
+    """The log to be read."""
 
     pod: PodName
     container: str
     rotated_bytes: int
-    """The size at which the kubelets rotate log files."""
+    """Size at which the kubelets rotate log files."""
     has_steps: bool = False
-    """Whether the container runs steps, so that its log begins with a step's marker."""
+    """True if the container runs steps, so that its log begins with a step marker."""
     longest_line_bytes: int = LONGEST_LINE_BYTES
 
 
@@ -84,7 +98,7 @@ class KubernetesSource:
         self._new_answer = partial(Answer, masker, longest_line_bytes=log.longest_line_bytes)
         self._least_rotated_bytes = (
             log.rotated_bytes * 7 // 10
-        )  # the API's form of short lines is shorter than the file's
+        )  # the API sends short lines in fewer bytes than the file has
         self._bell = asyncio.Event()
         self._inbox = Inbox(cluster.room, self._bell)
         self._news = asyncio.Event()
@@ -93,14 +107,14 @@ class KubernetesSource:
         self._place = Place()
         self._mode = Mode.SEEK
         self._from_beginning = False
-        self._gap: str | None = None  # to be told with the next lines
-        self._whole_until = 0.0  # what was doubted, and is asked about again
-        self._unended = NO_LINES  # the line under way when a stream ended
+        self._gap: str | None = None  # reported with the next lines
+        self._whole_until = 0.0  # time of a doubtful line, which is requested again
+        self._unended = NO_LINES  # the unfinished line when a stream ended
         self._silent_seconds = 0.0
         self._refusals = 0
 
     def start_at(self, cursor: Cursor | None) -> None:
-        """Where to read on; before the first `read`."""
+        """Sets the position to read from; call it before the first `read`."""
         self._place = Place.from_cursor(cursor)
 
     async def read(self) -> Reading:
@@ -149,11 +163,11 @@ class KubernetesSource:
                             else backoff(failures, first=0.2, most=10)
                         )
         except Exception:
-            self._bell.set()  # the next `read` raises it
+            self._bell.set()  # the next `read` raises the error
             raise
 
     async def _go_on(self) -> None:
-        """One answer of the API, or the end."""
+        """Reads one answer of the API, or puts the end into the inbox."""
         where = await self._where()
         if where is None:
             if self._unended.text:
@@ -169,7 +183,7 @@ class KubernetesSource:
                 await self._follow()
 
     async def _where(self) -> Where | None:
-        """Waits until the container has begun, or never will; None: the pod is gone."""
+        """Waits until the container has begun, or never will. Returns None if the pod is gone."""
         while not self._pod.is_gone:
             where = self._seen()
             if where not in {None, Where.NOT_BEGUN}:
@@ -195,7 +209,7 @@ class KubernetesSource:
         answer = self._answer(follows=True)
         loop = asyncio.get_running_loop()
         async with self._cluster.follow():
-            if self._seen() is not Where.RUNNING:  # while it waited for its turn
+            if self._seen() is not Where.RUNNING:  # changed while this waited for its turn
                 return
             has_begun = has_ended = False
             watching: asyncio.Task[None] | None = None
@@ -208,7 +222,7 @@ class KubernetesSource:
                         limit.reschedule(loop.time() + self._patience(answer))
                         watching = asyncio.create_task(self._shorten(limit))
                         async for chunk in chunks:
-                            limit.reschedule(None)  # waiting for room is no silence
+                            limit.reschedule(None)  # time spent waiting for room does not count
                             await self._take(answer, chunk)
                             self._silent_seconds = 0.0
                             if answer.broken:
@@ -225,7 +239,7 @@ class KubernetesSource:
         await self._after(answer, has_ended=has_ended)
 
     async def _after(self, answer: Answer, *, has_ended: bool) -> None:
-        """What follows an answer that was read as far as it came."""
+        """Handles the end of an answer, and waits shortly for the end of the container in the pod status."""
         if has_ended:
             answer.end()
         self._unended = answer.rest()
@@ -240,8 +254,9 @@ class KubernetesSource:
                 await self._pod.look()
 
     async def _read_to_the_end(self) -> None:
-        """Reads what is there of a container that is over, until nothing more comes: an answer may have been
-        cut where nobody saw it.
+        """Reads the log of a container that is over until nothing more comes.
+
+        An answer may have been cut off without an error, so one answer is not enough.
         """
         before = NO_LINES
         while True:
@@ -254,7 +269,7 @@ class KubernetesSource:
         self._inbox.put_end(End(self._gap))
 
     async def _read_earlier_starts(self) -> None:
-        """The end of the log of a service container that was started again."""
+        """Reads the rest of the previous log of a service container that was started again."""
         state = self._state()
         if state is None or state.restarts <= self._place.restarts:
             return
@@ -272,8 +287,10 @@ class KubernetesSource:
         self._place, self._mode = Place(restarts=state.restarts), Mode.SEEK
 
     async def _read_once(self, *, previous: bool = False) -> tuple[Lines, bool]:
-        """(the line without a line feed at the log's end, whether lines were taken that may be followed by
-        others).
+        """Reads one answer that does not follow.
+
+        Returns the line without a line feed at the log's end, and whether lines were taken, so that more may
+        come.
         """
         answer = self._answer(follows=False)
         before = self._place
@@ -291,14 +308,14 @@ class KubernetesSource:
         return answer.rest(), self._place != before or answer.broken is not None
 
     def _answer(self, *, follows: bool) -> Answer:
-        """Only one that follows goes from file to file."""
+        """Returns a parser for a new answer. Only an answer that follows continues from file to file."""
         whole_until = max(time.time(), self._whole_until) if follows else math.inf
         tail, is_long = self._place.tail, self._is_long
         return self._new_answer(tail, self._mode, can_skip_files=is_long, whole_until=whole_until)
 
     @property
     def _is_long(self) -> bool:
-        """Whether the log may have been rotated."""
+        """Returns True if the log may have been rotated."""
         return self._place.read_bytes >= self._least_rotated_bytes
 
     def _query(self) -> dict[str, object]:
@@ -306,7 +323,10 @@ class KubernetesSource:
         return {"container": self._container, "timestamps": True, "sinceTime": since}
 
     async def _take(self, answer: Answer, chunk: bytes) -> None:
-        """A cursor counts when its lines are in the inbox: cancelled before, they are read again."""
+        """Puts the lines of a chunk into the inbox.
+
+        The position moves only when they are in the inbox. If this is cancelled before, they are read again.
+        """
         feed = partial(answer.feed, chunk, time.time())
         pieces = await in_thread(feed) if len(chunk) > _INLINE_BYTES else feed()
         for piece in pieces:
@@ -322,8 +342,10 @@ class KubernetesSource:
         answer.can_skip_files = self._is_long
 
     def _late(self, piece: Piece) -> str | None:
-        """Whether lines were there before the first that was read; without steps: whether it was printed long
-        after the start, and before it was asked for.
+        """Returns a gap if there were lines before the first one that was read.
+
+        The log of steps must begin with a step marker. In other logs, the first line must not have been
+        printed long after the container's start and long before it was read.
         """
         if self._has_steps:
             return None if step_markers.has_first(piece.lines.text) else _ROTATED
@@ -336,7 +358,7 @@ class KubernetesSource:
         return _ROTATED if is_late else None
 
     def _judge(self, answer: Answer) -> None:
-        """What is to be done about an answer that could not be read on. Raises _NoLogText."""
+        """Decides how to continue after an answer that could not be read further. Raises _NoLogText."""
         if answer.broken is Broken.NO_LOG_TEXT:
             raise _NoLogText(answer.failure)
         if answer.broken is Broken.TAIL_MISSING:
@@ -347,9 +369,7 @@ class KubernetesSource:
             self._whole_until = answer.whole_until
 
     async def _give_up(self, error: Transient | ApiError | _NoLogText) -> bool:
-        """Whether this failure is evidence that no more of the log will ever be read; then that is its
-        end.
-        """
+        """Ends the log if this failure proves that no more of it will ever be read; returns True if so."""
         why: str | None = None
         if isinstance(error, Transient):
             if self._pod.node_is_lost:
@@ -366,7 +386,7 @@ class KubernetesSource:
         return why is not None
 
     def _patience(self, answer: Answer) -> float:
-        """For how long a follow may be silent."""
+        """Returns the seconds for which a follow may be silent."""
         if self._pod.node_is_lost or self._seen() is not Where.RUNNING:
             return _OVER_SECONDS
         first, most = _SILENT_SECONDS
@@ -375,7 +395,7 @@ class KubernetesSource:
         return min(most, max(self._silent_seconds, first) if answer.can_skip_files else most)
 
     async def _shorten(self, limit: asyncio.Timeout) -> None:
-        """Has a silent follow cut soon when the container is over: its connection may be dead."""
+        """Cuts a silent follow soon after the container is over, because its connection may be dead."""
         loop = asyncio.get_running_loop()
         while self._seen() is Where.RUNNING and not self._pod.node_is_lost and not self._pod.is_gone:
             self._news.clear()

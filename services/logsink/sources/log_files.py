@@ -1,10 +1,9 @@
-"""The files of one container's log as the kubelet rotates them: `job.log`, and older ones as
-`job.log.<time>`, perhaps compressed to `.gz`.
+"""Files of one container's log as the kubelet rotates them: `job.log`, and older ones as `job.log.<time>`.
 
-A cursor names a place in them by inode, offset and a checksum of what stands before it, so that a file is
-recognised however it was renamed or compressed, and a place that is not there any more is never taken for
-another. A checksum of the file's beginning tells one that lost its end in a crash of the machine from one
-that was written anew.
+Older files may be compressed to `.gz`. A cursor names a position by inode, offset and a checksum of the bytes
+before it. A file is therefore recognised after it was renamed or compressed, and a position that no longer
+exists is never mistaken for another one. A checksum of the file's beginning distinguishes a file that lost
+its end in a crash of the machine from a file that was written anew.
 """
 
 import gzip
@@ -18,14 +17,17 @@ from services.logsink.sources import Cursor
 
 TAIL_BYTES = 4096
 HEAD_BYTES = 256
-"""Some records: no two files begin with equal ones, for each holds its time."""
+"""Length of a file's beginning that identifies it. It has some records, each with its time.
+
+No two files begin with equal records.
+"""
 
 
 class LogFile:
     """An open file, read forward. It keeps its beginning, and the last 4 KiB before its offset."""
 
     def __init__(self, path: Path) -> None:
-        """Raises FileNotFoundError."""
+        """Opens the file. Raises FileNotFoundError."""
         plain = path.open("rb", buffering=0)
         self.inode = os.fstat(plain.fileno()).st_ino
         self._descriptor = plain.fileno()
@@ -38,13 +40,14 @@ class LogFile:
         self.offset = 0
 
     def read(self, limit: int) -> bytes:
-        """Bytes behind the offset, which stays until `advance`."""
+        """Returns bytes after the offset, which stays the same until `advance`."""
         return self._file.read(limit)
 
     def advance(self, data: bytes, unfinished: int) -> Cursor | None:
-        """Moves the offset behind `data`, what was read there.
+        """Moves the offset behind `data`, which was read there.
 
-        The cursor of the place `unfinished` bytes before it; None when that is not within `data`.
+        Returns the cursor of the position `unfinished` bytes before the new offset, or None if it is not
+        within `data`.
         """
         recent = self._tail + data
         self.offset += len(data)
@@ -61,13 +64,14 @@ class LogFile:
         return self._cursor(0, self._tail)
 
     def move_to(self, cursor: Cursor) -> bool:
-        """Whether the cursor's place is in this file; then the offset is there."""
+        """Moves the offset to the cursor's position; returns True if that position is in this file."""
         self._go_to(cursor["offset"])
         return (self.offset, zlib.crc32(self._tail)) == (cursor["offset"], cursor["crc"])
 
     def move_to_what_is_left(self, cursor: Cursor) -> bool:
-        """Whether this is the cursor's file without what stood before its place; then the offset is there, or
-        at the end of what is left.
+        """Returns True if this is the cursor's file but the bytes before the cursor's position are lost.
+
+        The offset is then at that position, or at the end of a file that is shorter.
         """
         if self._is_compressed or self.inode != cursor["inode"] or not cursor.get("head_bytes"):
             return False
@@ -75,7 +79,7 @@ class LogFile:
         return bool(self._head_crc(cursor["head_bytes"]) == cursor["head_crc"])
 
     def _go_to(self, offset: int) -> None:
-        """As far as the file goes."""
+        """Moves to the offset, or to the end of a file that is shorter."""
         self._file.seek(0)
         self._head = self._file.read(min(HEAD_BYTES, offset))
         start = max(0, offset - TAIL_BYTES)
@@ -84,14 +88,17 @@ class LogFile:
         self.offset = start + len(self._tail)
 
     def was_cut(self) -> bool:
-        """Whether the file is shorter than what was read of it; then it is read again from its beginning."""
+        """Returns True if the file is shorter than what was read from it.
+
+        The offset is then at its beginning.
+        """
         if self._is_compressed or self.waiting_bytes() >= 0:
             return False
         self._go_to(0)
         return True
 
     def waiting_bytes(self) -> int:
-        """How much stands behind the offset; of a compressed file, at least so much."""
+        """Returns the number of bytes after the offset. For a compressed file this is its size on disk."""
         return os.fstat(self._descriptor).st_size - (0 if self._is_compressed else self.offset)
 
     def close(self) -> None:
@@ -114,39 +121,40 @@ class LogFile:
 
 
 class LogFiles:
-    """All files of a log, by the path of the current one."""
+    """All files of a log, found by the path of the current one."""
 
     def __init__(self, current: Path) -> None:
         self._current = current
 
     def first(self) -> LogFile | None:
-        """The oldest that is left."""
+        """Returns the oldest file that is left."""
         return next((file for path in self._paths() if (file := _opened(path))), None)
 
     def find(self, cursor: Cursor) -> LogFile | None:
-        """The file with the cursor's place, opened there; the one with its inode is tried first."""
+        """Returns the file with the cursor's position, opened there. The file with its inode is tried first."""
         paths = self._paths()
         paths.sort(key=lambda path: _inode(path) != cursor["inode"])
         return _first_of(paths, lambda file: file.move_to(cursor))
 
     def find_what_is_left(self, cursor: Cursor) -> LogFile | None:
-        """The file that the cursor's place was in, where the place itself is lost; opened where reading goes
-        on.
+        """Returns the file that had the cursor's position, if the position itself is lost.
+
+        It is opened where reading continues.
         """
         return _first_of(self._paths(), lambda file: file.move_to_what_is_left(cursor))
 
     def current(self) -> Path:
-        """The file that gets the lines."""
+        """Returns the path of the file that gets new lines."""
         return self._current
 
     def is_current(self, file: LogFile) -> bool:
-        """Whether this is the file that gets the lines, as far as its name tells."""
+        """Returns True if the file that gets new lines is this one, by its path."""
         return _inode(self.current()) == file.inode
 
     def after(self, file: LogFile, *, log_ended: bool) -> tuple[LogFile | None, bool]:
-        """(what follows a file that was read to its end, whether files between the two may be missing).
+        """Returns the file after one that was read to its end, and whether files between them may be missing.
 
-        A file that was rotated away may still get lines until the first one is in its successor.
+        A file that was rotated away may still get lines until the first line is in its successor.
         """
         if self.is_current(file):
             return None, False
@@ -163,7 +171,7 @@ class LogFiles:
         return following, False
 
     def _place_of_compressed(self, paths: list[Path], file: LogFile) -> int | None:
-        """Where the file is that was compressed since it was opened."""
+        """Returns the index of the file if it was compressed since it was opened."""
         for index, path in enumerate(paths):
             if path.suffix == ".gz" and (candidate := _opened(path)):
                 is_it = candidate.move_to(file.here())
@@ -173,16 +181,17 @@ class LogFiles:
         return None
 
     def _paths(self) -> list[Path]:
-        """Oldest first.
+        """Returns the files, oldest first.
 
-        While the kubelet compresses a file, both forms are there for a moment: the plain one counts.
+        While the kubelet compresses a file, both forms exist for a moment. The plain one is used.
         """
         return _rotations(self._current, _names(self._current.parent))
 
 
 class RestartedLogFiles(LogFiles):
-    """A container's directory under `/var/log/pods`: `0.log` with what was rotated from it, `1.log` when the
-    container was started again, and so on.
+    """All files in a container's directory under `/var/log/pods`.
+
+    It has `0.log` with the files rotated from it, `1.log` if the container was started again, and so on.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -219,14 +228,14 @@ def _names(directory: Path) -> set[str]:
 
 
 def _rotations(current: Path, names: set[str]) -> list[Path]:
-    """What was rotated from this file, oldest first, and the file itself, as far as these names have them."""
+    """Returns the files rotated from this one, oldest first, and the file itself, if `names` has them."""
     rotated = {name for name in names if name.startswith(current.name + ".") and not name.endswith(".tmp")}
     ordered = sorted(name for name in rotated if name.removesuffix(".gz") not in rotated - {name})
     return [current.with_name(name) for name in ordered] + ([current] if current.name in names else [])
 
 
 def _first_of(paths: list[Path], is_it: Callable[[LogFile], bool]) -> LogFile | None:
-    """The first of these files of which this is true, open."""
+    """Returns the first of these files for which `is_it` is true, open."""
     for path in paths:
         file = _opened(path)
         if file is not None:
