@@ -122,16 +122,16 @@ class Answer:
         self._masker = masker
         self._long = LongLines(masker, longest_line_bytes)
         self._tail = tail
-        self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # until the tail is found
+        self._seek = _Seek(tail) if tail and mode is Mode.SEEK else None  # set until the tail is found
         self._known = list(tail.digests) if tail and mode is Mode.SKIP else []
         self.can_skip_files = can_skip_files
         self.whole_until = whole_until
         self._rest = b""
         self._swallowed: _LongLine | None = None
         self._is_first = tail is not None  # True if the next line may be the end of a cut line
-        self._stamp = b""  # of the previous line, taken or not
+        self._stamp = b""  # stamp of the previous line, taken or not
         self._run = 0
-        self._second: int | None = None  # of the previous line, once lines are taken
+        self._second: int | None = None  # second of the previous line, once lines are taken
         self._received_at = 0.0
         self.broken: Broken | None = None
         self.failure = ""
@@ -203,9 +203,8 @@ class Answer:
 
     def _with_stamps(self, lines: list[bytes]) -> list[bytes]:
         """Returns these lines up to the first that is not log text."""
-        if self._is_first and not _STAMP.match(
-            lines[0]
-        ):  # may be the end of a line that began before `sinceTime`, so before all lines that are sought
+        if self._is_first and not _STAMP.match(lines[0]):
+            # may be the end of a line that began before `sinceTime`, so before all lines that are sought
             self.failure = _words(lines.pop(0))
         self._is_first = False
         if not lines:

@@ -52,7 +52,7 @@ class KubernetesCluster:
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[None]:
-        """Waits for one of the follows that may be open at once, in order of arrival."""
+        """Waits for a free place among the logs that may be followed at once, in order of arrival."""
         async with self._follows:
             with _followed.track_inprogress():
                 yield

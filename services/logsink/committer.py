@@ -113,9 +113,8 @@ class Committer:
         transaction.
         """
         waiting = self._waiting.get(append.stream.id)
-        if (
-            waiting is not None and waiting.append.stream.epoch != append.stream.epoch
-        ):  # submitted by an earlier follower of this process, which has lost the stream
+        if waiting is not None and waiting.append.stream.epoch != append.stream.epoch:
+            # submitted by an earlier follower of this process, which has lost the stream
             self._give_up(waiting)
             waiting = None
         if waiting is None:

@@ -13,6 +13,6 @@ async def on_containers(sink: Sink, messages: Sequence[ContainerStarted | Attemp
     """Follows the containers of these attempts.
 
     Safe to repeat and to run late or twice, because a container has only one stream. Finished attempts are
-    handled too: if the first message was lost, the log is opened when the verdict is known at the latest.
+    handled too: if the first message was lost, the log is opened at the latest when the verdict is known.
     """
     await sink.open(sorted({attempt_id for message in messages for attempt_id in message.attempt_ids}))

@@ -61,7 +61,7 @@ class LongLines:
     """
 
     def __init__(self, masker: Masker, longest_bytes: int = LONGEST_LINE_BYTES) -> None:
-        """A line has fewer than `longest_bytes` without its line feed."""
+        """A line is too long if it has `longest_bytes` or more without its line feed."""
         self._masker = masker
         self.longest_bytes = longest_bytes
         self.kept_bytes = longest_bytes + max(masker.longest - 1, 0)

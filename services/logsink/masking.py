@@ -1,6 +1,7 @@
 """Masking of secrets in logs: every form in which a known value may be printed is replaced by `***`.
 
-It works on whole lines, before they are cut into segments. `LongLines` masks a line before it cuts it.
+It works on whole lines, before they are cut into segments. `LongLines` masks a line that is too long before
+it cuts it.
 """
 
 import base64
@@ -12,7 +13,7 @@ MASK = b"***"
 SHORTEST_VALUE = 6
 """Shorter values are not masked, because they would mask large parts of every log."""
 SHORTEST_LINE = 8
-"""Shorter lines of a value with several lines (such as `-----` or `}`) are not secret."""
+"""Shorter lines of a value with several lines (such as `-----` or `}`) are not treated as secrets."""
 
 
 def forms_of(value: bytes) -> set[bytes]:

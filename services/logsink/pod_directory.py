@@ -17,7 +17,7 @@ from services.logsink.sources.log_files import LogFiles
 
 
 class PodDirectory:
-    """Reads `log/<container>.log`, `ended/<container>`, `status.json`, `pod.json` and `supervisor.lock`."""
+    """The files `log/<container>.log`, `ended/<container>`, `status.json`, `pod.json` and `supervisor.lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

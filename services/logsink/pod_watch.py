@@ -40,7 +40,7 @@ class PodWatch:
         self.has_listed = False
 
     def follow(self, name: str, bell: asyncio.Event) -> None:
-        """Sets the event `bell` when the pod of this name changes, and when the pods are listed or cannot be."""
+        """Sets the event `bell` when this pod changes, and when the pods are listed or cannot be read."""
         self._bells[name].add(bell)
 
     def forget(self, name: str, bell: asyncio.Event) -> None:
@@ -110,9 +110,8 @@ class PodWatch:
                     break
                 if event["type"] != "BOOKMARK":
                     self._take(event["type"], event["object"])
-        await asyncio.sleep(
-            max(0.0, began + 1 - asyncio.get_running_loop().time())
-        )  # limits the rate of requests if watches end at once
+        # limits the rate of requests if watches end at once
+        await asyncio.sleep(max(0.0, began + 1 - asyncio.get_running_loop().time()))
 
     def _ring_all(self) -> None:
         for bells in self._bells.values():

@@ -1,6 +1,6 @@
 """Retention: deletes the logs of expired runs in small parts.
 
-No transaction takes long, and no lock disturbs other work.
+Transactions stay short, and locks do not delay other work.
 """
 
 from services.logsink.store import LogStore

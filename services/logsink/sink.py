@@ -63,14 +63,12 @@ class Sink:
         self._follower_of = follower_of
         self._reach = reach
         self._most_taken = most_taken
-        self.lease = Lease(
-            f"logsink-{uuid4().hex}", lease_seconds
-        )  # each process is a new owner: streams of an earlier one are taken over like any others
+        # each process is a new owner: streams of an earlier one are taken over like any others
+        self.lease = Lease(f"logsink-{uuid4().hex}", lease_seconds)
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._followers: dict[int, Follower] = {}
-        self._opened: set[int] = (
-            set()
-        )  # attempts whose streams this process has opened: a second message about them needs no query
+        # attempts whose streams this process has opened: a second message about them needs no query
+        self._opened: set[int] = set()
 
     async def open(self, attempt_ids: Sequence[int]) -> int:
         """Opens the streams of these attempts that do not exist yet, and follows those that can be read here.

@@ -13,9 +13,9 @@ _AT_ONCE = asyncio.Semaphore(2)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Runs `work` in a thread. If it is cancelled, it still waits for the end of `work`.
+    """Runs `work` in a thread. If this call is cancelled, it still waits for the end of `work`.
 
-    The cancelled caller may close files that the thread uses.
+    The wait is necessary because the cancelled caller may close files that the thread uses.
     """
     async with _AT_ONCE:
         task = asyncio.ensure_future(asyncio.to_thread(work))

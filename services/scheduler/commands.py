@@ -24,7 +24,7 @@ class Effect:
     outcome: str
     reason: str
     run_id: int | None = None
-    """The run that a retry created or found; the cancelled run of a cancel command."""
+    """For a retry, the run that it created or found. For a cancel, the run that is cancelled."""
     wakes_admission: bool = False
 
 

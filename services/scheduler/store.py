@@ -305,7 +305,7 @@ class SchedulerWork(Work):
             for row in rows
         )
 
-    # ------------------------------------------------------------ what messages did not finish
+    # ------------------------------------------------------------ reconciler checks
 
     async def runs_to_fold(self, *, age_seconds: float) -> list[int]:
         return [row["run_id"] for row in await self._rows("runs_to_fold", age_seconds)]
@@ -318,7 +318,7 @@ class SchedulerWork(Work):
         return _by_cluster(await self._rows("admitted_without_attempt", age_seconds))
 
     async def stops_not_heard(self, *, age_seconds: float) -> dict[str, list[tuple[int, int]]]:
-        """Returns (job id, attempt number) by cluster, if the executor has not recorded the stop request."""
+        """Returns jobs with an unrecorded stop request, as (job id, attempt number) by cluster."""
         return _by_cluster(await self._rows("stops_not_heard", age_seconds))
 
     async def jobs_wait(self) -> bool:

@@ -117,9 +117,8 @@ class CriFileSource:
                 file.close()
 
     def _read(self) -> Reading:
-        end = self._end or (
-            End() if self._pod.says_ended(self._container) else None
-        )  # checked before the last read, which then returns all lines
+        # checked before reading, so that the last read returns all lines
+        end = self._end or (End() if self._pod.says_ended(self._container) else None)
         if self._file is None:
             self._open()
         data = self._file.read(CHUNK_BYTES) if self._file else b""

@@ -4,7 +4,7 @@ A background task reads bytes into a bounded inbox. An answer that is not 200, o
 never log text.
 
 1. The watch of the pods shows when the container has begun.
-2. The task follows the log. After each line that it puts into the inbox, the position moves.
+2. The task follows the log and puts the lines into the inbox. The position moves with them.
 3. The stream ends. Only the pod status proves that the container is over.
 4. The log is read once more to its end, and the end is put into the inbox.
 
@@ -60,7 +60,7 @@ A follow that is opened again before the kubelet rotates the file is known to ha
 _OVER_SECONDS = 5.0
 """Time that a follow may be silent after the container is over."""
 _STATE_SECONDS = 1.0
-"""Usual delay between the end of a log and the end of its container in the pod status."""
+"""Time to wait until the pod status shows the end of a container whose log has ended; mostly long enough."""
 REFUSED_SECONDS = (0.2, 5.0, 15.0)
 """Pauses after each of which a refused log of a container that is over is requested again.
 
@@ -96,9 +96,8 @@ class KubernetesSource:
         self._container = log.container
         self._has_steps = log.has_steps
         self._new_answer = partial(Answer, masker, longest_line_bytes=log.longest_line_bytes)
-        self._least_rotated_bytes = (
-            log.rotated_bytes * 7 // 10
-        )  # the API sends short lines in fewer bytes than the file has
+        # the API sends short lines in fewer bytes than the file has
+        self._least_rotated_bytes = log.rotated_bytes * 7 // 10
         self._bell = asyncio.Event()
         self._inbox = Inbox(cluster.room, self._bell)
         self._news = asyncio.Event()

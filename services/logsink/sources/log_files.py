@@ -17,9 +17,9 @@ from services.logsink.sources import Cursor
 
 TAIL_BYTES = 4096
 HEAD_BYTES = 256
-"""Length of a file's beginning that identifies it. It has some records, each with its time.
+"""Number of bytes at the beginning of a file that identify it.
 
-No two files begin with equal records.
+They contain some records with their times, so no two files begin with the same bytes.
 """
 
 
