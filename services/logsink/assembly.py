@@ -1,4 +1,4 @@
-"""Assembly of the parts that a log sink and a node agent share: store, committer, notifications and leases."""
+"""Assembly of what a log sink and a node agent share: store, committer, notifications and leases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ _MOST_UNENDED_BYTES = 4 * LONGEST_LINE_BYTES
 
 
 class CriReader:
-    """Turns the bytes of CRI files, in order, into masked lines of limited length, without the CRI prefixes."""
+    """Turns the bytes of CRI files, in order, into masked lines of limited length without prefixes."""
 
     def __init__(self, masker: Masker, longest_line_bytes: int = LONGEST_LINE_BYTES) -> None:
         self._masker = masker

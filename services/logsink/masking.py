@@ -72,7 +72,7 @@ class Masker:
         return text
 
     def end_of_span(self, text: bytes, position: int) -> int:
-        """Returns the end of the secret that reaches across this position, or the position if there is none."""
+        """Returns the end of the secret that reaches across this position, or else the position."""
         return next((end for start, end in self._spans(text) if start < position < end), position)
 
     def _hits(self, text: bytes) -> bool:

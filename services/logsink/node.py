@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class Node:
-    """The pods of one namespace on this node: those with a directory here, and those that the API lists here."""
+    """The pods of one namespace that have a directory on this node, or that the API lists for it."""
 
     def __init__(self, root: Path, namespace: str, watch: PodWatch, wakeups: Wakeups) -> None:
         """`root` is the kubelet's `/var/log/pods`."""

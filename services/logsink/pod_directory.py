@@ -17,7 +17,10 @@ from services.logsink.sources.log_files import LogFiles
 
 
 class PodDirectory:
-    """The files `log/<container>.log`, `ended/<container>`, `status.json`, `pod.json` and `supervisor.lock`."""
+    """The files of a local pod that concern its logs.
+
+    They are `log/<container>.log`, `ended/<container>`, `status.json`, `pod.json` and `supervisor.lock`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

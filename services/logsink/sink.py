@@ -108,7 +108,10 @@ class Sink:
             )
 
     async def take_over_stream(self, stream_id: int, follower_of: FollowerOf) -> int:
-        """Follows this stream with a follower from `follower_of`, if its lease has expired. Raises Transient."""
+        """Follows this stream with a follower from `follower_of`, if its lease has expired.
+
+        Returns how many it follows. Raises Transient.
+        """
         async with self._store.reading() as work:
             return self._follow(await work.take_over_stream(self.lease, stream_id), follower_of)
 

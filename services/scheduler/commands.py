@@ -44,7 +44,10 @@ async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids:
 
 
 async def refuse_command(work: SchedulerWork, command_id: int) -> None:
-    """Refuses a command whose stored content breaks the code that applies it, so that it is not tried again."""
+    """Refuses a command whose stored content breaks the code that applies it.
+
+    The command is then not tried again.
+    """
     for command in await work.open_commands([command_id]):
         await work.insert_effect(command.id, "refused", "command_failed", None)
         work.send(CommandApplied(command_ids=(command.id,)))

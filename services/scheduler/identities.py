@@ -73,7 +73,7 @@ class Unrecognised:
 def recognise(
     reading: Reading, hook_key: str | None, repositories: Sequence[KnownRepository]
 ) -> KnownRepository | Unrecognised:
-    """Returns the repository that a delivery is about, or the reason why it is none.
+    """Returns the repository that a delivery is about, or the reason why there is none.
 
     `hook_key` identifies the repository's own hook if the delivery was verified with its secret. Such a
     delivery can only be about that repository.

@@ -138,7 +138,7 @@ class SchedulerWork(Work):
     async def repositories(
         self, named: Iterable[tuple[str, int, str]], hook_keys: Iterable[str]
     ) -> list[KnownRepository]:
-        """Returns the registered repositories to which (forge, forge id, full name) or a hook key may refer."""
+        """Returns the registered repositories that match (forge, forge id, full name) or a hook key."""
         forges, forge_ids, names = _columns(set(named), 3)
         return [
             KnownRepository(**row)
@@ -165,7 +165,10 @@ class SchedulerWork(Work):
         return {row["id"]: row["model"] for row in await self._rows("revisions", list(ids))}
 
     async def lock_pull_requests(self, pull_requests: Iterable[tuple[int, int]]) -> None:
-        """Locks these (repository id, number): no other transaction decides about them until this one ends."""
+        """Locks these (repository id, number) until the end of the transaction.
+
+        Meanwhile no other transaction decides about them.
+        """
         await self._rows("lock_pull_requests", *_columns(pull_requests, 2))
 
     async def closings(

@@ -13,7 +13,10 @@ _log = structlog.get_logger()
 
 
 def readable(kind: type[M], definition: object, job_id: int) -> M | None:
-    """Returns part of a job's definition, or logs an error and returns None if this release cannot read it."""
+    """Returns part of a job's definition, or None if this release cannot read it.
+
+    The error is logged.
+    """
     try:
         return kind.model_validate(definition)
     except ValidationError:

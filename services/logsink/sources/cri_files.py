@@ -36,7 +36,10 @@ class PodFiles(Protocol):
     def files(self, container: str) -> LogFiles: ...
 
     def says_ended(self, container: str) -> bool:
-        """Returns True if the log is known to be complete. Cheap; may return False for a while after the end."""
+        """Returns True if the log is known to be complete. Cheap.
+
+        It may return False for a while after the end.
+        """
         ...
 
     def evidence(self, container: str) -> End | None:

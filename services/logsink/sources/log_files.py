@@ -131,7 +131,10 @@ class LogFiles:
         return next((file for path in self._paths() if (file := _opened(path))), None)
 
     def find(self, cursor: Cursor) -> LogFile | None:
-        """Returns the file with the cursor's position, opened there. The file with its inode is tried first."""
+        """Returns the file with the cursor's position, opened there.
+
+        The file with the cursor's inode is tried first.
+        """
         paths = self._paths()
         paths.sort(key=lambda path: _inode(path) != cursor["inode"])
         return _first_of(paths, lambda file: file.move_to(cursor))

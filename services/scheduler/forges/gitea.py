@@ -1,8 +1,7 @@
-"""Gitea's deliveries.
+"""Gitea's deliveries, in fields that are similar to GitHub's.
 
-They are similar to GitHub's, but a push has no `created`, `deleted`, `forced` or time, and the action of an
-updated pull request is `synchronized`. A new branch or tag is sent as `create` and as `push`; only the push
-counts.
+A push has no `created`, `deleted`, `forced` or time, and the action of an updated pull request is
+`synchronized`. A new branch or tag is sent as `create` and as `push`; only the push counts.
 """
 
 from collections.abc import Mapping

@@ -110,7 +110,10 @@ class Fields:
 
 
 def read_body(headers: Mapping[str, str], body: bytes) -> Fields:
-    """Returns the JSON object of a delivery, sent as JSON or as the form field `payload`. Raises Malformed."""
+    """Returns the JSON object of a delivery, sent as JSON or as the form field `payload`.
+
+    Raises Malformed.
+    """
     try:
         is_form = headers.get("content-type", "").lower().startswith(forms.CONTENT_TYPE)
         document = orjson.loads(forms.payload(body) if is_form else body)
