@@ -38,7 +38,7 @@ class Steadiness:
     def lasts(self) -> bool:
         """True if deadlines may be judged, because the database has answered for `grace_seconds`.
 
-        By then, attempts that ended during an outage have been reported.
+        By then, attempts that ended during an outage have had time to be reported.
         """
         return (
             self._since is not None and asyncio.get_running_loop().time() - self._since >= self._grace_seconds
