@@ -91,7 +91,10 @@ class Following:
         )
 
     async def end_overlong(self, running: Mapping[int, Running]) -> int:
-        """Stop jobs that still run after their time limit, which their pods should enforce. Returns how many."""
+        """Stop jobs that still run after their time limit, which their pods should enforce.
+
+        Returns how many.
+        """
         seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in running])
         over = [
             look

@@ -28,7 +28,10 @@ class Place:
 
 
 class Ledger:
-    """The rows of attempts on one cluster. Every call may be repeated; it does not overwrite earlier results."""
+    """The rows of attempts on one cluster.
+
+    Every call may be repeated; it does not overwrite earlier results.
+    """
 
     def __init__(self, store: ExecutorStore, place: Place) -> None:
         self.store = store

@@ -52,7 +52,10 @@ class KubernetesSettings(Settings):
     kubernetes_quota_seconds: PositiveFloat = 3600
     """Limit for waiting for a quota. The default is a job's default time limit."""
     kubernetes_node_lost_seconds: NonNegativeInt = 300
-    """Time for which a node may not answer before its pods are given up. The default is that of Kubernetes."""
+    """Time for which a node may not answer before its pods are given up.
+
+    The default is that of Kubernetes.
+    """
     kubernetes_allow_root: Literal["never", "trusted"] = "never"
     """Whether jobs with `user: root` may run.
 
@@ -62,9 +65,14 @@ class KubernetesSettings(Settings):
     kubernetes_allow_node_selector: Names = ()
     """Node labels that `kubernetes.node_selector` may use, separated by commas."""
     kubernetes_logs: Literal["api", "agent"] = "api"
-    """The way in which logs are read: through the API server (`api`), or by an agent on each node (`agent`)."""
+    """The way in which logs are read: through the API server (`api`), or by an agent on each node
+    (`agent`).
+    """
     kubernetes_watch_seconds: PositiveFloat = Field(default=100, le=115)
-    """Duration of a watch, after which all objects are listed again. A silent one is noticed in under 120 s."""
+    """Duration of a watch, after which all objects are listed again.
+
+    A silent one is noticed in under 120 s.
+    """
 
     @field_validator("kubeconfig", mode="before")
     @classmethod
@@ -142,7 +150,10 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     Systems of the systemd family assign the default to no user.
     """
     local_clone_uid: int = Field(default=65531, ge=1, lt=2**31)
-    """uid and gid of clones if the executor runs as root. Clones hold credentials, so jobs use another uid."""
+    """uid and gid of clones if the executor runs as root.
+
+    Clones hold credentials, so jobs use another uid.
+    """
 
     @field_validator("local_mounts", "local_hidden", mode="before")
     @classmethod

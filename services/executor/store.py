@@ -223,7 +223,10 @@ def open_store(database: Database, relay: Relay | None) -> ExecutorStore:
 
 
 async def installation_of(store: ExecutorStore) -> str:
-    """Return the installation's name. Raises Transient, or RuntimeError if the database was never migrated."""
+    """Return the installation's name.
+
+    Raises Transient, or RuntimeError if the database was never migrated.
+    """
     async with store.reading() as work:
         name = await work.installation()
     if name is None:

@@ -35,7 +35,10 @@ class Claimed:
     job: Job
     run_timeout_seconds: int
     stop_reason: Reason | None
-    """The reason of a requested stop, or None. A pod that stopped without a request exceeded its time limit."""
+    """The reason of a requested stop, or None.
+
+    A pod that stopped without a request exceeded its time limit.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""Keeps a `Mirror` up to date, with one list and one watch of a kind of objects, as long as the process lives.
+"""Keeps a `Mirror` up to date, with one list and one watch of a kind of objects, as long as the process
+lives.
 
 1. All objects are listed.
 2. A watch continues from the version of the list. If its connection is cut, another one continues from the

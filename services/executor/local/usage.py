@@ -40,7 +40,9 @@ def _proportional_bytes(pid: int) -> int:
 
 
 def _own_bytes(pid: int) -> int:
-    """Return the size of resident pages that belong to no file: resident minus shared in `statm` (proc(5))."""
+    """Return the size of resident pages that belong to no file: resident minus shared in `statm`
+    (proc(5)).
+    """
     with contextlib.suppress(OSError):
         resident, shared = (_PROC / str(pid) / "statm").read_bytes().split()[1:3]
         return (int(resident) - int(shared)) * _PAGE_BYTES
