@@ -1,12 +1,12 @@
-"""`python -m tests [arguments of pytest]`: all tests, those that may run side by side on several workers,
-then the others one after the other.
+"""`python -m tests [arguments of pytest]`: run all tests in two calls of pytest.
 
-A test is marked `alone` if it measures time, counts requests, or changes something that the whole machine or
-node has.
+The first call runs the tests that may run in parallel, on several workers. The second call runs the tests
+marked `alone`, one after the other. A test is marked `alone` if it measures time, counts requests, or changes
+something that the whole machine or node shares.
 
-Arguments are pytest's own, `-m` and `-n` included. The exit status is the worse one of the two calls; that
-there is nothing to run counts only if it holds for both. The last lines name what failed in either. If
-TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call stays there.
+The arguments are pytest's own, including `-m` and `-n`. The exit status is the worse of the two calls. "No
+tests to run" is the result only if neither call had a test to run. The last lines of the output name the
+failed tests of both calls. If TOWPATH_TEST_REPORTS names a folder, a JUnit report of each call is kept there.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from pathlib import Path
 from devstack.settings import ServerSources
 
 CLOSING_LINES = "closing-lines"
-"""The file in the folder of reports that names what failed."""
+"""The file in the reports folder that names the failed tests."""
 NOTHING_TO_RUN = 5
-"""pytest's exit status where no test was collected or chosen."""
+"""pytest's exit status if no test was collected or selected."""
 MORE_WORKERS = 1
-"""Than cores: most tests wait for other processes half of their time."""
+"""Workers beyond the number of cores, because most tests wait for other processes half of their time."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[int]:
-    """The exit statuses of both calls.
+    """Run both calls and return their exit statuses.
 
-    `reports` gets a JUnit report of each, and the names of what failed.
+    `reports` receives a JUnit report of each call, and the names of the failed tests.
     """
     parallel = ["-n", str(own.workers), "--dist=loadfile", "--no-loadscope-reorder"] if own.workers else []
     shared = [f"--closing-lines={reports / CLOSING_LINES}", *rest]
@@ -57,32 +57,32 @@ def calls(own: argparse.Namespace, rest: Sequence[str], reports: Path) -> list[i
 
 
 def default_workers() -> int:
-    """0 where a broker's only virtual host was given, which all tests then use."""
+    """Return the number of workers, or 0 if all tests must use the one virtual host of a given broker."""
     return 0 if ServerSources().amqp_url else len(os.sched_getaffinity(0)) + MORE_WORKERS
 
 
 def both(marks: str, ours: str) -> str:
-    """A marker expression that holds where both hold."""
+    """Return a marker expression that is true if both expressions are true."""
     return f"({marks}) and {ours}" if marks else ours
 
 
 def verdict(statuses: Sequence[int]) -> int:
-    """The worst status; NOTHING_TO_RUN only where no call had anything to run."""
+    """Return the worst status, or NOTHING_TO_RUN if no call had a test to run."""
     told = [status for status in statuses if status != NOTHING_TO_RUN]
     return max(told) if told else NOTHING_TO_RUN
 
 
 def call(title: str, reports: Path, arguments: Sequence[str]) -> int:
-    """Run pytest in a process of its own, and print how long it took.
+    """Run pytest in its own process, print how long it took, and return its exit status.
 
-    A signal counts as status 2, as pytest counts an interrupt.
+    The end by a signal counts as status 2, as pytest counts an interrupt.
     """
     began_at = time.monotonic()
     report = f"--junitxml={reports / str(time.time_ns())}.xml"
     with subprocess.Popen([sys.executable, "-m", "pytest", report, *arguments]) as pytest:
         try:
             status = pytest.wait()
-        except KeyboardInterrupt:  # pytest has the signal too, and ends what it started
+        except KeyboardInterrupt:  # pytest receives the signal too, and ends what it started
             status = pytest.wait()
     print(f"---- tests {title}: {time.monotonic() - began_at:.0f} s, exit status {status}", flush=True)
     return status if status >= 0 else 2

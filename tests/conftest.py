@@ -1,8 +1,7 @@
-"""Servers for tests: one private PostgreSQL and one RabbitMQ for the whole run, a fresh database and a
-virtual host for each test.
+"""Servers for tests: one PostgreSQL and one RabbitMQ for the run, a database and virtual host for each test.
 
-Nothing is started before a test asks for it, and nothing is left afterwards, also after Ctrl-C or SIGTERM.
-Tests may run in several processes at once: tests/harness/workers.py says what these share.
+A server starts when the first test needs it. Nothing is left afterwards, also after Ctrl-C or SIGTERM. Tests
+may run in several processes at once: `tests/harness/workers.py` describes what these share.
 """
 
 import secrets
@@ -27,12 +26,12 @@ from tests.harness.servers import containers_are_chosen
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile(
     "repeatable"
-)  # the same examples each time; `--hypothesis-profile=default` looks for new ones
+)  # the same examples each time; `--hypothesis-profile=default` searches for new ones
 
 
 @dataclass(frozen=True)
 class Template:
-    """A migrated database to which nobody is connected, and the address of its server."""
+    """A migrated database without connections, and the URL of its server."""
 
     server_url: str
     name: str
@@ -42,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # a shell that starts us in the background ignores it, and our children would
+    )  # a shell that starts us in the background ignores it, and our children would inherit that
     workers.configure(config)
 
 
@@ -66,13 +65,16 @@ def server_sources() -> ServerSources:
 
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config) -> workers.SharedServers:
-    """The run's own servers, each started by the fixture that needs it."""
+    """Return the servers of the run. Each fixture starts the server that it needs."""
     return workers.SharedServers(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def server_url(server_sources: ServerSources, request: pytest.FixtureRequest) -> str:
-    """A PostgreSQL server on which databases may be made; the path names one that is there."""
+    """Return the URL of a PostgreSQL server that allows CREATE DATABASE.
+
+    Its path names an existing database.
+    """
     if server_sources.database_url:
         return server_sources.database_url.get_secret_value()
     shared: workers.SharedServers = request.getfixturevalue("servers")
@@ -90,22 +92,23 @@ async def template(server_url: str) -> AsyncIterator[Template]:
 
 @pytest.fixture
 async def database_url(template: Template) -> AsyncIterator[str]:
-    """A migrated, empty database of the test's own."""
+    """Yield the URL of a migrated, empty database for this test alone."""
     async with fresh_database(template) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 async def session_database_url(template: Template) -> AsyncIterator[str]:
-    """A database that tests share."""
+    """Yield the URL of a database that the tests of a session share."""
     async with fresh_database(template) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def rabbit(server_sources: ServerSources, request: pytest.FixtureRequest) -> Rabbit | None:
-    """The run's RabbitMQ; None where TOWPATH_TEST_AMQP_URL names another, whose one virtual host all tests
-    share.
+    """Return the run's RabbitMQ, or None if TOWPATH_TEST_AMQP_URL names another broker.
+
+    All tests then share the virtual host of that URL.
     """
     if server_sources.amqp_url:
         return None
@@ -115,14 +118,14 @@ def rabbit(server_sources: ServerSources, request: pytest.FixtureRequest) -> Rab
 
 @pytest.fixture
 def amqp_url(server_sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
-    """A virtual host of the test's own."""
+    """Yield the URL of a virtual host for this test alone."""
     with fresh_vhost(server_sources, rabbit) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def session_amqp_url(server_sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
-    """A virtual host that tests share."""
+    """Yield the URL of a virtual host that the tests of a session share."""
     with fresh_vhost(server_sources, rabbit) as url:
         yield url
 
@@ -135,7 +138,10 @@ def _second_servers() -> Iterator[Servers]:
 
 @pytest.fixture
 def breakable_servers(_second_servers: Servers) -> Iterator[Servers]:
-    """Servers that a test may stop, kill and pause; running when it begins. Nothing else uses them."""
+    """Yield servers that a test may stop, kill and pause.
+
+    They run when the test begins, and nothing else uses them.
+    """
     _second_servers.start()
     yield _second_servers
     _second_servers.postgres.resume()
@@ -144,7 +150,7 @@ def breakable_servers(_second_servers: Servers) -> Iterator[Servers]:
 
 @pytest.fixture
 async def breakable_database_url(breakable_servers: Servers) -> str:
-    """A migrated database on the servers that may be broken. It goes with them."""
+    """Create a migrated database on `breakable_servers`. It is deleted together with them."""
     server_url, name = breakable_servers.postgres.url("postgres"), f"test_{secrets.token_hex(5)}"
     await create_database(server_url, name)
     url = with_database(server_url, name)
@@ -154,7 +160,7 @@ async def breakable_database_url(breakable_servers: Servers) -> str:
 
 @pytest.fixture
 def breakable_amqp_url(breakable_servers: Servers) -> str:
-    """A virtual host on the servers that may be broken. It goes with them."""
+    """Create a virtual host on `breakable_servers`. It is deleted together with them."""
     name = f"test_{secrets.token_hex(5)}"
     breakable_servers.rabbit.add_vhost(name)
     return breakable_servers.rabbit.url(name)
@@ -162,7 +168,7 @@ def breakable_amqp_url(breakable_servers: Servers) -> str:
 
 @pytest.fixture(scope="session")
 async def kubernetes() -> AsyncIterator[KubernetesApi]:
-    """A real Kubernetes; the test is skipped, and says why, where none answers."""
+    """Yield a client of a real Kubernetes. If none answers, skip the test with the reason."""
     if reason := await why_not():
         pytest.skip(reason)
     path = kubeconfig()
@@ -173,7 +179,7 @@ async def kubernetes() -> AsyncIterator[KubernetesApi]:
 
 @pytest.fixture
 async def build_namespace(kubernetes: KubernetesApi) -> AsyncIterator[str]:
-    """A namespace of the test's own under the `restricted` level."""
+    """Yield a namespace for this test alone, under the Pod Security level `restricted`."""
     async with namespace(kubernetes) as name:
         yield name
 
@@ -195,5 +201,5 @@ def fresh_vhost(sources: ServerSources, rabbit: Rabbit | None) -> Iterator[str]:
     name = f"test_{secrets.token_hex(5)}"
     rabbit.add_vhost(name)
     yield rabbit.url(name)
-    if not containers_are_chosen():  # there it takes seconds, and the broker lasts no longer than the run
+    if not containers_are_chosen():  # there a deletion takes seconds, and the broker ends with the run
         rabbit.delete_vhost(name)

@@ -1,1 +1,1 @@
-"""Small stand-ins for what lies outside, each as true as its contract suite proves."""
+"""Fakes of external systems. Each passes the contract suite of the real system."""

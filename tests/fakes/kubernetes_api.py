@@ -1,5 +1,6 @@
-"""An API server for what a real one can't be made to do on demand: it plays a script, one answer a
-request.
+"""A fake API server for answers that a real one can't be made to give on demand.
+
+A test writes a script; each request gets the next answer of the script.
 """
 
 import asyncio
@@ -17,10 +18,12 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ScriptedApi:
-    """Lists and watches play their own scripts, the last answer of each again and again; `others`, while
-    there are any, are for every request.
+    """The scripts of a fake API server.
 
-    `asked`: the requests, as `GET path?query`.
+    Lists and watches each have their own script. The last answer of a script is repeated. As long as `others`
+    is not empty, every request gets the next answer of `others`. Requests other than GET always do.
+
+    `asked` holds the requests as `GET path?query`.
     """
 
     def __init__(self) -> None:
@@ -69,7 +72,7 @@ async def scripted_api(folder: Path) -> AsyncIterator[tuple[ScriptedApi, Kuberne
 
 
 def page(items: list[Any], version: str = "1", onward: str | None = None) -> Answer:
-    """One page of a list."""
+    """Return an answer with one page of a list."""
 
     async def answer(_request: web.Request) -> web.StreamResponse:
         return web.json_response(
@@ -100,7 +103,7 @@ def accepted(document: Any, status: int = 201) -> Answer:
 
 
 def echoed(uid: str) -> Answer:
-    """What was sent, created."""
+    """Return an answer that sends the request's document back as created, with this uid."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         document = await request.json()
@@ -111,8 +114,10 @@ def echoed(uid: str) -> Answer:
 
 
 def events(*lines: Any, then: str = "silence") -> Answer:
-    """A watch that says these; afterwards it is silent for ever, ends, or is cut off in the middle of a
-    line.
+    """Return an answer to a watch: these events, one a line.
+
+    Afterwards the watch stays silent (`then="silence"`), is cut off in the middle of a line (`"cut"`), or
+    ends (any other value).
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:

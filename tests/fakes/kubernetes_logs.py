@@ -1,8 +1,8 @@
-"""A Kubernetes API server with its kubelet, as far as reading logs goes: pods are listed, watched and shown,
-and logs are followed over HTTP.
+"""A fake of the Kubernetes API server and its kubelet, as far as the log sink uses them.
 
-It reads logs as a kubelet does: from the newest file alone, lines since a time, a time before each line,
-parts of lines joined.
+Pods can be listed, watched and read, and logs can be followed over HTTP. Logs are read as a kubelet reads
+them: only the newest file, only lines since a given time, with a time before each line, and with the parts of
+a long line joined.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ NODE = "node-1"
 
 
 def stamp_now() -> bytes:
-    """RFC 3339 with nine digits; no two are equal."""
+    """Return the current time in RFC 3339 with nine digits of fraction."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     return (
         datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode() + b"%09dZ" % nanoseconds
@@ -33,17 +33,17 @@ def stamp_now() -> bytes:
 
 
 class FakeContainer:
-    """One container: its state, and the records of its log."""
+    """A container: its state, and the records of its log."""
 
     def __init__(self, pod: "FakeKubernetesPod") -> None:
         self._pod = pod
         self.state: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state: dict[str, Any] = {}
         self.restarts = 0
-        self.records: list[tuple[bytes, bytes]] = []  # (time, bytes); without a line feed: part of a line
+        self.records: list[tuple[bytes, bytes]] = []  # (time, bytes); part of a line if there is no line feed
         self.previous: list[tuple[bytes, bytes]] = []
-        self.newest_file = 0  # where it begins
-        self.skips = 0  # how many times a rotation was missed by those who follow
+        self.newest_file = 0  # index of its first record
+        self.skips = 0  # number of rotations that followers missed
         self._unended = b""
         self.changed = asyncio.Condition()
 
@@ -65,7 +65,10 @@ class FakeContainer:
         await self.wake()
 
     async def rotate(self, *, missed: bool = False) -> None:
-        """`missed`: those who follow go on from the newest file at once, whatever they have not read."""
+        """Start a new log file.
+
+        If `missed`, followers continue with the newest file at once and lose what they have not read.
+        """
         self.newest_file = len(self.records)
         self.skips += missed
         await self.wake()
@@ -109,7 +112,7 @@ class FakeContainer:
 
 
 class FakeKubernetesPod:
-    """One pod."""
+    """A pod. Its changes are visible through the API only after `report()`."""
 
     def __init__(self, cluster: "FakeKubernetes", name: str, uid: str, containers: tuple[str, ...]) -> None:
         self._cluster = cluster
@@ -123,7 +126,7 @@ class FakeKubernetesPod:
         self.version = 0
 
     async def report(self) -> None:
-        """As the kubelet does: what the API shows is what was reported last."""
+        """Publish the pod's state, as the kubelet does: the API shows the state of the last report."""
         await self._cluster.changed("MODIFIED", self)
 
     def as_json(self) -> dict[str, Any]:
@@ -147,14 +150,14 @@ class FakeKubernetesPod:
 
 
 class FakeKubernetes:
-    """The API server. `requests` are the paths and queries it was asked."""
+    """The API server. `requests` holds the path and query of each request."""
 
     def __init__(self) -> None:
         self.pods: dict[str, FakeKubernetesPod] = {}
-        self.shown: dict[str, dict[str, Any]] = {}  # what a GET answers
+        self.shown: dict[str, dict[str, Any]] = {}  # what a GET returns
         self.requests: list[str] = []
-        self.refusals: list[tuple[int, bytes]] = []  # what the next log requests are answered
-        self.cuts = 0  # how many log answers are cut at once, one after the other
+        self.refusals: list[tuple[int, bytes]] = []  # answers for the next log requests
+        self.cuts = 0  # number of log responses to cut off in the middle of a chunk
         self.is_away = False
         self._version = 1
         self._events: list[tuple[int, bytes]] = []
@@ -184,19 +187,19 @@ class FakeKubernetes:
         await self.tell(kind, shown)
 
     async def tell(self, kind: str, thing: dict[str, Any]) -> None:
-        """An event to whoever watches."""
+        """Send an event to all watches."""
         async with self._changed:
             self._version += 1
             self._events.append((self._version, orjson.dumps({"type": kind, "object": thing}) + b"\n"))
             self._changed.notify_all()
 
     def asked(self, part: str) -> int:
-        """How many requests had this in their path and query."""
+        """Return the number of requests with this text in their path and query."""
         return sum(part in request for request in self.requests)
 
     @asynccontextmanager
     async def serving(self, folder: Path) -> AsyncIterator[Path]:
-        """Its kubeconfig."""
+        """Serve on loopback, and yield the path of a kubeconfig for it."""
         app = web.Application()
         app.router.add_get("/api/v1/namespaces/{namespace}/pods", self._list)
         app.router.add_get("/api/v1/namespaces/{namespace}/pods/{name}", self._get)

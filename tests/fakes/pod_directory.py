@@ -1,5 +1,6 @@
-"""A pod's directory as the local cluster's supervisor writes it, and CRI log files as the kubelet rotates
-them.
+"""A fake pod directory, as the local cluster's supervisor writes it.
+
+Its CRI log files are rotated as the kubelet does it.
 """
 
 import fcntl
@@ -14,18 +15,22 @@ import orjson
 from services.logsink.pod_directory import start_time
 
 PART_BYTES = 16_384
-"""A runtime writes longer lines in parts."""
+"""Container runtimes write longer lines in parts."""
 BEGINNING = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def stamp(number: int) -> bytes:
-    """RFC 3339 with nine digits, a microsecond and a bit after the stamp before."""
+    """Return a time in RFC 3339 with nine digits of fraction. A higher number gives a later time."""
     at = BEGINNING + timedelta(microseconds=number)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%f").encode() + b"%03dZ" % (number % 1000)
 
 
 def cri(text: bytes, *, first: int = 0, part_bytes: int = PART_BYTES, stream: bytes = b"stdout") -> bytes:
-    """The records for this output: parts of long lines and an unended last line are P."""
+    """Return the CRI log records of this output.
+
+    Parts of a long line except its last one, and a last line without a line feed, have the tag P. `first` is
+    the number of the first record's time.
+    """
     records: list[bytes] = []
     for line in lines_of(text):
         content = line.removesuffix(b"\n")
@@ -39,7 +44,7 @@ def cri(text: bytes, *, first: int = 0, part_bytes: int = PART_BYTES, stream: by
 
 
 def lines_of(text: bytes) -> list[bytes]:
-    """With their line feeds; the last may have none.
+    """Return the lines with their line feeds. The last line may have none.
 
     (`bytes.splitlines` ends lines at carriage returns too.)
     """
@@ -48,9 +53,9 @@ def lines_of(text: bytes) -> list[bytes]:
 
 
 class FakePod:
-    """A pod's directory. Its supervisor is this process until `lose_supervisor`.
+    """A pod's directory. Until `lose_supervisor`, this process is its supervisor.
 
-    `locks` False: as an older executor made it, whose supervisors held no lock.
+    `locks=False` makes the directory as older executors did, whose supervisors held no lock.
     """
 
     def __init__(self, path: Path, *, locks: bool = True) -> None:
@@ -70,13 +75,14 @@ class FakePod:
         self.append(cri(text), container)
 
     def append(self, records: bytes, container: str = "job") -> None:
-        """These bytes of the log file, whole records or not."""
+        """Append these bytes to the log file. They need not be whole records."""
         with self.log(container).open("ab") as file:
             file.write(records)
 
     def rotate(self, container: str = "job", *, compress_older: bool = False) -> Path:
-        """What the kubelet does: older rotated files may be compressed, the current one is renamed, a new one
-        begins.
+        """Rotate the log as the kubelet does.
+
+        It may compress older rotated files; it renames the current file and starts a new one.
         """
         if compress_older:
             self.compress(container)
@@ -103,7 +109,7 @@ class FakePod:
         temporary.rename(self.path / "status.json")
 
     def lose_supervisor(self) -> None:
-        """As if it had been killed, and its number given to another process."""
+        """Simulate that the supervisor was killed and that another process received its process id."""
         if self._lock:
             self._lock.close()
         self._supervisor(os.getpid(), 1)

@@ -1,3 +1,1 @@
-"""What end-to-end tests stand on: a whole installation as processes, a client, signed payloads, and oracles
-outside the system.
-"""
+"""The basis of the end-to-end tests: an installation as processes, a client, signed payloads, and oracles."""

@@ -1,6 +1,4 @@
-"""An identity of its own in a cluster: a service account with the rights that `deploy/k8s` gives a service,
-and a kubeconfig for it.
-"""
+"""Service accounts for tests, with the rights that `deploy/k8s` gives to a service."""
 
 from pathlib import Path
 
@@ -12,10 +10,10 @@ _ACCESS = Path(__file__).parents[2] / "deploy" / "k8s" / "base" / "builds" / "ac
 
 
 async def identity(api: KubernetesApi, namespace: str, service: str, admin: str) -> str:
-    """The text of a kubeconfig by which the holder may do in this namespace what the deployed service may do
-    in its own, and nothing else.
+    """Create a service account in this namespace and return the text of a kubeconfig for it.
 
-    `admin` is the text of the kubeconfig of somebody who may give rights.
+    The account has the rights in this namespace that the deployed service has in its own, and no others.
+    `admin` is the text of the kubeconfig of a user who may grant rights.
     """
     core, rbac = (
         f"/api/v1/namespaces/{namespace}",

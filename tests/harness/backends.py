@@ -1,5 +1,6 @@
-"""What an installation's jobs run on, and how tests reach into them: the local cluster's processes, or pods
-of a real Kubernetes.
+"""The backends on which an installation runs jobs, and the means by which tests reach into these jobs.
+
+A backend is the local cluster (processes) or a real Kubernetes (pods).
 """
 
 from collections.abc import Mapping
@@ -14,19 +15,22 @@ from tests.harness.witness import Witness
 class Backend(Protocol):
     @property
     def environment(self) -> Mapping[str, str]:
-        """Of the services."""
+        """Return the environment variables that this backend adds to the services."""
 
     def oracle(self) -> Oracle: ...
 
     def gate(self) -> Gate: ...
 
     def clone_url(self, folder: Path) -> str:
-        """Of a git repository on this machine."""
+        """Return the URL by which jobs clone a git repository of this machine."""
 
 
 @dataclass(frozen=True)
 class LocalBackend:
-    """`mounts`: what jobs may write beside their own folders."""
+    """Jobs as processes of this machine.
+
+    `mounts` is the folder outside their own folders that they may write to.
+    """
 
     mounts: Path
 
@@ -46,7 +50,7 @@ class LocalBackend:
 
 @dataclass(frozen=True)
 class KubernetesBackend:
-    """Pods in a namespace of a real cluster; they reach this machine by HTTP."""
+    """Jobs as pods in a namespace of a real cluster. They reach this machine over HTTP."""
 
     witness: Witness
     namespace: str

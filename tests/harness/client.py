@@ -1,4 +1,4 @@
-"""A thin client of the HTTP API, as one person with one token (or none)."""
+"""A thin client of the HTTP API, for one user with one token (or none)."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 answered: ContextVar[list[tuple[str, str, int]] | None] = ContextVar("answered", default=None)
-"""Where a test wants to know it: the method, path and status of every answer that its clients got."""
+"""Method, path and status of every answer that the clients received; None if they are not recorded."""
 
 
 def _note(method: str, path: str, status: int) -> None:
@@ -21,7 +21,7 @@ def _note(method: str, path: str, status: int) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, read to its end."""
+    """An HTTP answer with its whole body."""
 
     status: int
     headers: dict[str, str]
@@ -36,7 +36,7 @@ class Answer:
         return self.raw.decode("utf-8", "replace")
 
     def expect(self, status: int) -> "Answer":
-        """Itself; AssertionError with the body when the status is another."""
+        """Return this answer. Raises AssertionError with the body if the status is different."""
         assert self.status == status, f"wanted {status}, got {self.status}: {self.text[:2000]}"
         return self
 
@@ -49,7 +49,7 @@ class ServerSentEvent:
 
 
 class Client:
-    """Requests as one person. `url` is the gateway's address."""
+    """Sends requests as one user. `url` is the gateway's address."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None = None) -> None:
         self.session = session
@@ -104,7 +104,7 @@ class Client:
     async def events(
         self, path: str, last_event_id: str | None = None
     ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
-        """The server-sent events of a stream, until it ends or the block does."""
+        """Yield the server-sent events of a stream until the stream or the block ends."""
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "text/event-stream"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
@@ -117,7 +117,7 @@ class Client:
 
 
 async def _parse(stream: aiohttp.StreamReader) -> AsyncIterator[ServerSentEvent]:
-    """https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation"""
+    """Parse events as https://html.spec.whatwg.org/multipage/server-sent-events.html defines them."""
     event_id: str | None = None
     kind, data = "message", list[str]()
     buffer = b""

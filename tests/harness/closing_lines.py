@@ -1,8 +1,8 @@
-"""A pytest plugin: a failing run ends with the names of what failed and its random seed.
+"""A pytest plugin: the last lines of a failing run name the failed tests and the random seed.
 
-Output is often cut to its last lines. These come after pytest's own summary, whose length grows with the
-number of failures, and before its final line. With pytest-xdist the controller prints them.
-`--closing-lines=FILE` appends them to FILE too, for a caller that runs pytest more than once.
+Output is often cut to its last lines. These lines come after pytest's own summary, whose length grows with
+the number of failures, and before its final line. With pytest-xdist the controller prints them.
+`--closing-lines=FILE` also appends them to FILE, for a caller that runs pytest more than once.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 NAMES = 12
-"""With the lines around them, and some of the caller's, these stay within the last 20 lines."""
+"""The number of names. Together with the lines around them and some of the caller's, they fit in 20 lines."""
 _WIDTH = 200
 
 
 def closing_lines(failed: Sequence[str], seed: object, status: int) -> list[str]:
-    """At most NAMES + 2 lines. `seed` is None without a random order; `status` is pytest's exit status."""
+    """Return at most NAMES + 2 lines.
+
+    `seed` is None if the order is not random. `status` is pytest's exit status.
+    """
     order = (
         "in the files' order"
         if seed is None
@@ -30,7 +33,7 @@ def closing_lines(failed: Sequence[str], seed: object, status: int) -> list[str]
 
 
 def failures(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> list[str]:
-    """Ids of tests and files, each once, with the phase if it is another than the test's own code."""
+    """Return the ids of tests and files, each once, with the phase if it is not the call of the test."""
     names = {}
     for report in reports:
         phase = report.when or ""
@@ -39,7 +42,7 @@ def failures(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> lis
 
 
 def without_group(test: str) -> str:
-    """A test's id as pytest takes it: pytest-xdist appends `@group` for --dist=loadgroup."""
+    """Return the id of a test as pytest accepts it. pytest-xdist appends `@group` for --dist=loadgroup."""
     return test.rpartition("@")[0] if test.rfind("@") > test.rfind("]") else test
 
 
@@ -53,7 +56,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> Generator[None, None, None]:
-    """The outermost wrapper: what follows `yield` runs after the summaries of pytest and all plugins."""
+    """Print the closing lines.
+
+    As the outermost wrapper it runs after the summaries of pytest and all plugins.
+    """
     yield
     is_worker = hasattr(config, "workerinput")
     if is_worker or exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:

@@ -1,4 +1,4 @@
-"""Towpath as `docker compose up` starts it, in a project of the test's own."""
+"""Towpath as `docker compose up` starts it, in a compose project for one test."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from devstack.docker import docker_works
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 REPOSITORIES = "/repositories"
-"""Where the executor's container has the folder of the test's repositories."""
+"""The path in the executor's container at which the folder of the test's repositories is mounted."""
 UP_SECONDS = 300
 
 
 def compose_program() -> tuple[str, ...] | None:
-    """The newer or the older kind; None where neither is installed."""
+    """Return `docker compose` or `docker-compose`, or None if neither is installed."""
     for command in (("docker", "compose"), ("docker-compose",)):
         if (
             shutil.which(command[0])
@@ -35,7 +35,7 @@ def compose_program() -> tuple[str, ...] | None:
 
 
 def why_not() -> str:
-    """Why the compose file can't be run here; empty when it can."""
+    """Return the reason why the compose file can't be run here, or an empty text if it can."""
     if compose_program() is None:
         return "neither `docker compose` nor docker-compose is installed"
     if not docker_works():
@@ -56,7 +56,10 @@ def why_not() -> str:
 
 @dataclass(frozen=True)
 class Composed:
-    """Takes the place of a stack of processes: the gateway's published port is the address."""
+    """A compose project that tests use like a stack of processes.
+
+    Its address is the gateway's published port.
+    """
 
     project: str
     override: Path
@@ -66,7 +69,7 @@ class Composed:
         return f"http://{self.run('port', 'gateway', '8080').strip()}"
 
     def run(self, *arguments: str, seconds: float = UP_SECONDS) -> str:
-        """What compose prints. AssertionError with what it complains about."""
+        """Run compose and return its output. Raises AssertionError with its error messages if it fails."""
         program = compose_program()
         assert program is not None
         argv = [
@@ -92,13 +95,13 @@ class Composed:
         return done.stdout
 
     def token(self) -> str:
-        """The first administrator's, as the log of `migrate` has it after the first start."""
+        """Return the first administrator's token. The log of `migrate` has it after the first start."""
         found = re.search(r"TOWPATH_TOKEN=(\S+)", self.run("logs", "--no-color", "migrate"))
         assert found, "the log of `migrate` has no token"
         return found[1]
 
     def states(self) -> dict[str, str]:
-        """`healthy`, `starting`, `exited 0` and so on of each service's container."""
+        """Return the state of each service's container: `healthy`, `starting`, `exited 0` and so on."""
         containers = docker(
             "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}"
         ).split()
@@ -122,9 +125,10 @@ def docker(*arguments: str) -> str:
 
 @contextmanager
 def composed(folder: Path, environment: Mapping[str, str]) -> Iterator[Composed]:
-    """A project that is not started yet; its containers, network and volumes are gone after the block.
+    """Yield a project that is not started yet.
 
-    Jobs clone from `folder`, which the executor's container has at REPOSITORIES.
+    Its containers, network and volumes are deleted after the block. Jobs clone from `folder`, which is
+    mounted in the executor's container at REPOSITORIES.
     """
     folder.mkdir(mode=0o755)
     override = folder.with_suffix(".yml")

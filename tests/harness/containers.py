@@ -1,11 +1,11 @@
-"""PostgreSQL and RabbitMQ as containers for tests, made by testcontainers: the same methods as `PostgresNode`
-and `RabbitNode`.
+"""PostgreSQL and RabbitMQ as containers for tests, with the methods of `PostgresNode` and `RabbitNode`.
 
-The container's name and its port on this machine follow from the server's directory, so that another process
-that knows the directory finds the server running, and an address stays the same from one start to the next.
-`stop` and `kill` keep the container and its data; `remove` deletes both. Ryuk, the container by which
-testcontainers cleans up after a process that died, is off: the owner of the directory calls `remove`. The
-engine must be one of this machine: servers are reached on loopback.
+testcontainers makes the containers. The name of a container and its port on this machine are derived from the
+server's directory. So another process that knows the directory finds the running server, and an address stays
+the same after a restart. `stop` and `kill` keep the container and its data; `remove` deletes both.
+
+Ryuk, the container with which testcontainers cleans up after a process that died, is off: the owner of the
+directory calls `remove`. The Docker engine must be on this machine, because servers are reached on loopback.
 """
 
 import hashlib
@@ -36,16 +36,16 @@ from devstack.processes import wait_until
 from devstack.rabbitmq import VHOST, speaks_amqp
 
 LABEL = "dev.towpath.test-server"
-"""Marks the containers of tests; its value is the server's directory."""
+"""Label of the containers of tests. Its value is the server's directory."""
 
 READY_SECONDS = 120
-"""5 to 10 s on an idle machine.
+"""Bound of a start, which takes 5 to 10 s on an idle machine.
 
-A first start of an image that is not here yet takes as long as fetching it, which counts extra.
+The download of an image that is not on this machine yet does not count.
 """
 
 STOP_SECONDS = 60
-"""What an orderly stop may take before the container is killed; 1 to 8 s usually."""
+"""Bound of an orderly stop before the container is killed. A stop usually takes 1 to 8 s."""
 
 PAUSE_SECONDS = 20
 
@@ -54,11 +54,11 @@ testcontainers_config.connection_mode_override = ConnectionMode.docker_host
 testcontainers_config.max_tries, testcontainers_config.sleep_time = READY_SECONDS * 2, 0.5
 logging.getLogger("pika").setLevel(
     logging.CRITICAL
-)  # testcontainers connects until the broker is up: each refusal is a page of errors
+)  # testcontainers connects until the broker is up, and each refusal logs a page of errors
 
 
 class ContainerServer(ABC):
-    """One server in one container. Every method may be repeated."""
+    """A server in a container. Every method is safe to repeat."""
 
     kind: ClassVar[str]
     inner_port: ClassVar[int]
@@ -80,7 +80,7 @@ class ContainerServer(ABC):
         return found is not None and found.status in {"running", "paused"}
 
     def start(self) -> None:
-        """Start it, or find it running; returns when it takes connections."""
+        """Start the server if it does not run. Return when it accepts connections."""
         found = self._found()
         try:
             if found is None:
@@ -98,7 +98,7 @@ class ContainerServer(ABC):
             raise DevstackError(f"the container {self.name} is not ready:\n{self._log_end()}")
 
     def stop(self) -> None:
-        """End it in order, by the image's own signal."""
+        """Stop the server in an orderly way, with the image's own stop signal."""
         self.resume()
         found = self._found()
         if found is not None:
@@ -106,17 +106,17 @@ class ContainerServer(ABC):
             self._wait_until_gone()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once, also while it is paused."""
+        """Send SIGKILL to all its processes at once, even if it is paused."""
         found = self._found()
         if found is not None and found.status in {"running", "paused"}:
             found.kill()
             self._wait_until_gone()
 
     def pause(self) -> None:
-        """Freeze all its processes where they are: connections stay open and nothing answers.
+        """Freeze all its processes: connections stay open and nothing answers.
 
-        The engine gives up where a process is not frozen within milliseconds, which happens on a busy
-        machine, so it is asked again.
+        The engine returns an error if a process is not frozen within milliseconds, which happens on a busy
+        machine. The call is therefore repeated.
         """
         refusals: list[APIError] = []
 
@@ -139,25 +139,25 @@ class ContainerServer(ABC):
             found.unpause()
 
     def remove(self) -> None:
-        """Delete the container and its data, whatever it does at the moment."""
+        """Delete the container and its data in any state."""
         found = self._found()
         if found is not None:
             found.remove(force=True, v=True)
 
     @abstractmethod
     def _container(self) -> DockerContainer:
-        """What testcontainers is to start, without a name and a port of this machine."""
+        """Return the container to start, without a name and without a port on this machine."""
 
     @abstractmethod
     def _ready(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether the server accepts connections."""
 
     @cached_property
     def _engine(self) -> docker.DockerClient:
         return engine()
 
     def _found(self) -> Container | None:
-        """The container as it is now; None where none was made, or it was removed."""
+        """Return the container in its current state, or None if there is none."""
         try:
             return self._engine.containers.get(self.name)
         except NotFound:
@@ -175,8 +175,9 @@ class ContainerServer(ABC):
         return container
 
     def _run(self, argv: Sequence[str]) -> tuple[int, str]:
-        """The exit status and the output of a program in the container; 126 where the container does not
-        run.
+        """Run a program in the container and return its exit status and output.
+
+        The status is 126 if the container does not run.
         """
         found = self._found()
         if found is None:
@@ -188,7 +189,7 @@ class ContainerServer(ABC):
         return done.exit_code, done.output.decode(errors="replace")
 
     def _wait_until_gone(self) -> None:
-        """The engine gives up the port of this machine a little later than the container ends."""
+        """Wait until the port is free too, which is a little later than the end of the container."""
         if not wait_until(lambda: not self.running() and is_free(self.port), STOP_SECONDS):
             raise DevstackError(f"the container {self.name} does not end")
 
@@ -201,7 +202,7 @@ class ContainerServer(ABC):
 
 
 class PostgresInContainer(ContainerServer):
-    """PostgreSQL. Its data survives SIGKILL, but not the machine's end: it is not flushed to disk."""
+    """PostgreSQL. Its data survives SIGKILL, but not a crash of the machine: it is not flushed to disk."""
 
     kind = "postgres"
     inner_port = 5432
@@ -232,7 +233,7 @@ class PostgresInContainer(ContainerServer):
 class RabbitInContainer(ContainerServer):
     """RabbitMQ.
 
-    Virtual hosts are made and deleted by `rabbitmqctl` in the container, about 0.6 s for each command.
+    `rabbitmqctl` in the container creates and deletes virtual hosts. Each command takes about 0.6 s.
     """
 
     kind = "rabbitmq"
@@ -242,22 +243,22 @@ class RabbitInContainer(ContainerServer):
         return f"amqp://{USER}:{self._password()}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     def add_vhost(self, name: str) -> None:
-        """Make a virtual host on which the server's user may do everything. Safe to repeat."""
+        """Create a virtual host on which the server's user has all permissions. Safe to repeat."""
         rights = {"user": USER, "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
         made = json.dumps(
             {"vhosts": [{"name": name}], "permissions": [rights]}
-        )  # each rabbitmqctl takes seconds: one for both
+        )  # one call for both, because each rabbitmqctl takes seconds
         self._checked(["sh", "-c", 'printf %s "$0" | rabbitmqctl --quiet import_definitions', made])
 
     def delete_vhost(self, name: str) -> None:
-        """Delete a virtual host with all that is in it; nothing happens where there is none."""
+        """Delete a virtual host with its contents. Does nothing if it does not exist."""
         argv = ["rabbitmqctl", "--quiet", "delete_vhost", name]
         status, output = self._run(argv)
         if status != 0 and name in self.control("list_vhosts", "--no-table-headers").splitlines():
             raise DevstackError(f"{shlex.join(argv)} ended with {status}:\n{output}")
 
     def control(self, *arguments: str) -> str:
-        """What `rabbitmqctl` prints."""
+        """Run `rabbitmqctl` and return its output."""
         return self._checked(["rabbitmqctl", "--quiet", *arguments])
 
     def _container(self) -> DockerContainer:
@@ -276,9 +277,9 @@ class RabbitInContainer(ContainerServer):
 
 
 def engine() -> docker.DockerClient:
-    """The Docker engine that DOCKER_HOST names, else the one of this machine.
+    """Return a client of the Docker engine that DOCKER_HOST names, or of this machine's engine.
 
-    Raises DevstackError where none answers.
+    Raises DevstackError if no engine answers.
     """
     try:
         client = docker.from_env(timeout=STOP_SECONDS + 30)

@@ -1,5 +1,6 @@
-"""What an executor asks of an API server, counted by the server itself: flow schemas tell the requests of its
-service account from all others, by kind.
+"""Counts the requests of an executor to an API server, by kind. The server itself counts them.
+
+One flow schema for each kind separates the requests of the executor's service account from all others.
 """
 
 import asyncio
@@ -25,18 +26,19 @@ _COUNT = re.compile(
 
 @dataclass(frozen=True)
 class Counted:
-    """An installation whose executor is a service account with no more than its deployed rights, in the
-    namespace of its pods.
+    """An installation whose executor uses a service account with exactly its deployed rights.
+
+    The account is in the namespace of the executor's pods.
     """
 
     towpath: Towpath
     api: KubernetesApi
     namespace: str
     kubeconfig: Path
-    """That account's."""
+    """The kubeconfig of the executor's service account."""
 
     async def start_executor(self, **settings: str) -> None:
-        """Once it is stopped; ready when this returns."""
+        """Start the stopped executor with these settings, and return when it is ready."""
         stack = self.towpath.stack
         await asyncio.to_thread(
             stack.start, "executor", 1, {"TOWPATH_KUBECONFIG": str(self.kubeconfig), **settings}
@@ -44,7 +46,7 @@ class Counted:
         await asyncio.to_thread(stack.wait_ready, "executor")
 
     async def requests(self) -> Counter[str]:
-        """Those of the executor so far, by kind. A watch is counted when it begins."""
+        """Return the number of requests of the executor so far, by kind. A watch counts when it begins."""
         async with self.api.stream("/metrics", idle_seconds=30) as chunks:
             text = b"".join([chunk async for chunk in chunks]).decode()
         found: Counter[str] = Counter()
@@ -56,7 +58,7 @@ class Counted:
 
 @asynccontextmanager
 async def counting(api: KubernetesApi, namespace: str) -> AsyncIterator[None]:
-    """One flow schema for each kind of verb of the namespace's service account `executor`."""
+    """Create a flow schema for each kind of verb, for the namespace's service account `executor`."""
     paths = {kind: f"/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/{namespace}-{kind}" for kind in VERBS}
     subject = {"kind": "ServiceAccount", "serviceAccount": {"name": "executor", "namespace": namespace}}
     for kind, path in paths.items():

@@ -1,7 +1,7 @@
-"""Which answers of which routes the end-to-end tests have seen.
+"""Records which answers of which routes the end-to-end tests have received.
 
-A test claims them with `covers`, and fails when its clients did not get them: the table says nothing that is
-not so. A route or a documented status that no test claims is found by tests/e2e/test_routes.py.
+A test claims answers with `covers`, and fails if its clients did not receive them, so each claim is true.
+`tests/e2e/test_routes.py` finds routes and documented statuses that no test claims.
 """
 
 import functools
@@ -16,11 +16,11 @@ from tests.harness.client import answered
 P = ParamSpec("P")
 
 CLAIMS: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-"""By route (`GET /runs/{id}`) and status, the tests that have seen it."""
+"""The tests that received an answer, by route (`GET /runs/{id}`) and status."""
 
 
 def covers(*claims: str) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, Awaitable[None]]]:
-    """The test sees these answers; a claim is `GET /runs/{id} 200 404`."""
+    """Claim that the test receives these answers. A claim is `GET /runs/{id} 200 404`."""
     wanted = [claim for text in claims for claim in _parsed(text)]
 
     def decorate(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
@@ -41,7 +41,7 @@ def covers(*claims: str) -> Callable[[Callable[P, Awaitable[None]]], Callable[P,
 
 @contextmanager
 def answers() -> Iterator[list[tuple[str, str, int]]]:
-    """Notes every answer within the block, for blocks around it too."""
+    """Record every answer within the block, also for the blocks around it."""
     around = answered.get()
     seen: list[tuple[str, str, int]] = []
     token = answered.set(seen)

@@ -1,4 +1,4 @@
-"""Settings for the database of a test."""
+"""Database settings for tests."""
 
 from pydantic import SecretStr
 
@@ -7,8 +7,9 @@ from tests.harness.waiting import PATIENCE
 
 
 def database_settings(url: str) -> DatabaseSettings:
-    """For what a test calls directly, which nothing tries again as a service would: a connection may take as
-    long as the machine is slow.
+    """Return settings for calls that a test makes directly, without the retries of a service.
+
+    The time for a connection is therefore multiplied by `PATIENCE`.
     """
     seconds = DatabaseSettings.model_fields["database_connect_seconds"].default * PATIENCE
     return DatabaseSettings(

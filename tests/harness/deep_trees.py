@@ -1,4 +1,4 @@
-"""Folders inside folders, deeper than any path can name."""
+"""Nested folders, deeper than any path can name."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def dig(top: Path, levels: int, mode: int = 0o755, name: str = "d") -> None:
-    """So many folders, each inside the one before, with a file beside each."""
+    """Create this many folders, each inside the previous one, with a file beside each."""
     descriptor = os.open(top, FOLDER)
     for _ in range(levels):
         os.mkdir(name, dir_fd=descriptor)
@@ -22,7 +22,7 @@ def dig(top: Path, levels: int, mode: int = 0o755, name: str = "d") -> None:
 
 
 def owners_below(top: Path, name: str = "d") -> list[int]:
-    """The owner of each folder on the way down, and of the file in it."""
+    """Return the owner of each nested folder and of the file beside it."""
     owners, descriptor = [], os.open(top, FOLDER)
     while True:
         with os.scandir(descriptor) as entries:
@@ -38,7 +38,7 @@ def owners_below(top: Path, name: str = "d") -> list[int]:
 
 @contextmanager
 def descriptors_bounded(allowed: int) -> Iterator[None]:
-    """Inside, this process can open only so many descriptors beside those that it has."""
+    """Limit this process to this many descriptors above its highest open one, within the block."""
     import resource  # noqa: PLC0415 - it exists on Unix alone
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,6 @@
-"""Towpath deployed into a real cluster: the overlay `external`, filled in as an administrator does, with the
-servers of this machine.
+"""Towpath deployed into a real cluster: the overlay `external`, filled in as an administrator does.
+
+PostgreSQL and RabbitMQ are the servers of this machine.
 """
 
 import asyncio
@@ -22,13 +23,13 @@ from tests.harness.waiting import until
 
 NAMESPACES = ("towpath", "towpath-builds")
 OURS = {"towpath.dev/made-by": "tests"}
-"""The mark of namespaces that a test may delete."""
+"""The label of namespaces that a test may delete."""
 _DEPLOY = Path(__file__).parents[2] / "deploy" / "k8s"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Takes the place of a stack of processes: the gateway's Service is the address."""
+    """A deployment that tests use like a stack of processes. Its address is the gateway's Service."""
 
     api: KubernetesApi
     overlay: Path
@@ -39,14 +40,15 @@ class Deployment:
         return self.url
 
     async def pods(self, service: str) -> list[Object]:
-        """Those that are not going already."""
+        """Return the service's pods without those that are being deleted."""
         query = {"labelSelector": f"app.kubernetes.io/name={service}"}
         found: list[Object] = (await self.api.get("/api/v1/namespaces/towpath/pods", **query))["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     async def apply(self, overlay: Path) -> None:
-        """Another form of the same deployment; returns when every service runs as it says, and what ran
-        before has ended.
+        """Apply another version of the same deployment.
+
+        Returns when every service is rolled out and the replaced pods have ended.
         """
         await kubectl("apply", "-k", str(overlay))
         for service in SERVICES:
@@ -71,7 +73,7 @@ class Deployment:
 
 
 def filled_in(folder: Path, database_url: str, amqp_url: str, settings: dict[str, str]) -> Path:
-    """A copy of `deploy/k8s` with nothing left to change in the overlay `external`; that overlay."""
+    """Copy `deploy/k8s`, fill in the placeholders of the overlay `external`, and return its folder."""
     shutil.copytree(_DEPLOY, folder / "k8s")
     overlay = folder / "k8s" / "overlays" / "external"
     connections = {
@@ -91,7 +93,7 @@ def filled_in(folder: Path, database_url: str, amqp_url: str, settings: dict[str
 
 
 def with_node_agent(overlay: Path) -> Path:
-    """The same overlay with the component that reads logs on the nodes."""
+    """Copy the overlay and add the component that reads logs on the nodes."""
     other = overlay.with_name("with-node-agent")
     shutil.copytree(overlay, other)
     with (other / "kustomization.yaml").open("a") as kustomization:
@@ -101,9 +103,9 @@ def with_node_agent(overlay: Path) -> Path:
 
 @asynccontextmanager
 async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deployment]:
-    """Applied and ready; its namespaces are gone after the block.
+    """Apply the overlay, wait until it is ready, and delete its namespaces after the block.
 
-    A Towpath that is there already is somebody's: the test is skipped.
+    The test is skipped if the cluster already has a Towpath that no test has made.
     """
     await removed(api)
     try:
@@ -128,7 +130,10 @@ async def deployed(api: KubernetesApi, overlay: Path) -> AsyncIterator[Deploymen
 
 
 async def removed(api: KubernetesApi) -> None:
-    """What a test has left, and nothing else."""
+    """Delete the namespaces that an earlier test left, and wait until they are gone.
+
+    Skips the test if a namespace of that name does not have the label `OURS`.
+    """
     for found in (await api.get("/api/v1/namespaces"))["items"]:
         name, labels = found["metadata"]["name"], found["metadata"].get("labels", {})
         if name not in NAMESPACES:
@@ -152,7 +157,7 @@ async def removed(api: KubernetesApi) -> None:
 
 @asynccontextmanager
 async def reachable_from_pods(host: str, url: str) -> AsyncIterator[str]:
-    """A server of this machine's loopback, at an address that pods reach; its URL there."""
+    """Forward an address that pods reach to a server on this machine's loopback, and yield its URL there."""
     parts = urlsplit(url)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

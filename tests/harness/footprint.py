@@ -1,4 +1,4 @@
-"""What a process takes of this machine, as Linux tells it: memory, and connections."""
+"""Memory and connections of a process, as Linux reports them."""
 
 import contextlib
 import re
@@ -8,7 +8,7 @@ _ESTABLISHED = "01"
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:
-    """Resident at the moment, and at most so far."""
+    """Return the resident memory: the current value and the maximum so far."""
     text = Path(f"/proc/{pid}/status").read_text()
     now, most = (re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE) for name in ("VmRSS", "VmHWM"))
     assert now
@@ -17,10 +17,10 @@ def memory_bytes(pid: int) -> tuple[int, int]:
 
 
 def connections(pid: int, port: int) -> int:
-    """Established TCP connections to this port, wherever it is."""
+    """Return the number of established TCP connections to this port on any host."""
     files = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
             files.add(str(link.readlink()))
     rows = [
         line.split()

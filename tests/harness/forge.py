@@ -12,8 +12,9 @@ from tests.harness.git import GitRepository
 
 
 def forge_environment() -> dict[str, str] | None:
-    """FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN from the file that TOWPATH_TEST_FORGE_ENV names;
-    None where it names none.
+    """Return the variables of the file that TOWPATH_TEST_FORGE_ENV names, or None if there is no such file.
+
+    The file has FORGE_URL, FORGE_USER, FORGE_PASSWORD and FORGE_TOKEN.
     """
     named = os.environ.get("TOWPATH_TEST_FORGE_ENV", "")
     path = Path(named)
@@ -35,7 +36,7 @@ async def answers(environment: dict[str, str]) -> bool:
 
 @dataclass
 class Forge:
-    """The forge as its administrator."""
+    """The forge, used with its administrator's account."""
 
     session: aiohttp.ClientSession
     environment: dict[str, str]
@@ -72,7 +73,7 @@ class Forge:
         )
 
     def remote(self, repository: GitRepository, full_name: str) -> None:
-        """Adds the remote `origin`, with the administrator's password for pushing."""
+        """Add the remote `origin`, with the administrator's password for pushes."""
         parts = urlsplit(self.url)
         repository.git(
             "remote",

@@ -19,7 +19,7 @@ class GitRepository:
         return f"file://{self.directory}"
 
     def commit(self, files: dict[str, str], message: str = "a change") -> str:
-        """The new commit's SHA."""
+        """Commit these files and return the new commit's SHA."""
         for name, content in files.items():
             path = self.directory / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""GitHub's webhooks as GitHub sends them: payloads of our own repositories, signed over the raw bytes."""
+"""GitHub webhooks as GitHub sends them: payloads of invented repositories, signed over the raw bytes."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ _seconds = itertools.count(1_700_000_000)
 
 @dataclass
 class FakeRepository:
-    """A repository as GitHub's payloads describe it; nothing of it exists."""
+    """A repository as GitHub's payloads describe it. It does not exist."""
 
     full_name: str
     forge_id: int = field(default_factory=lambda: secrets.randbelow(2**40) + 1)
@@ -33,7 +33,7 @@ class FakeRepository:
             "html_url": f"https://github.com/{self.full_name}",
             "clone_url": f"https://github.com/{self.full_name}.git",
             "default_branch": "main",
-            "pushed_at": next(_seconds),  # no two pushes within one second: their order is known
+            "pushed_at": next(_seconds),  # no two pushes have the same second, so that their order is known
         }
 
 
@@ -50,10 +50,10 @@ def push(
     message: str = "a change",
     tag_object: str | None = None,
 ) -> dict[str, Any]:
-    """A push of one commit to a branch or tag that was there before.
+    """Return the payload of a push of one commit to an existing branch or tag.
 
-    `before=ZERO` makes it a new one, `sha=ZERO` a deletion. `tag_object` is the SHA of an annotated tag
-    that names the commit.
+    `before=ZERO` makes it a new branch or tag, `sha=ZERO` a deletion. `tag_object` is the SHA of an annotated
+    tag that points to the commit.
     """
     sha = sha or new_sha()
     before = before or new_sha()
@@ -93,7 +93,10 @@ def pull_request(
     updated_at: str = "2026-11-20T10:00:00Z",
     fork: bool = False,
 ) -> dict[str, Any]:
-    """A pull request of the repository's own branch `topic` into `main`; `fork`: of somebody else's."""
+    """Return the payload of a pull request from branch `topic` into `main`.
+
+    With `fork`, the branch is another repository's.
+    """
     head_repository = FakeRepository("stranger/fork").json if fork else repository.json
     return {
         "action": action,
@@ -130,7 +133,7 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def signed_headers(secret: str, body: bytes, *, event: str, delivery_id: str | None = None) -> dict[str, str]:
-    """The headers that GitHub documents for webhook deliveries."""
+    """Return the headers that GitHub documents for webhook deliveries."""
     return {
         "Content-Type": "application/json",
         "User-Agent": "GitHub-Hookshot/044aadd",

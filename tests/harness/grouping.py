@@ -1,6 +1,6 @@
-"""In which order workers take test files, and which marks need a reason.
+"""The order in which workers take test files, and the marks that need a reason.
 
-The tests of a file stay on one worker, with what they share.
+The tests of one file stay on one worker, together with the fixtures that they share.
 """
 
 from pathlib import Path
@@ -16,18 +16,19 @@ FIRST = (
     "security",
     "unit",
 )
-"""Files and folders with the longest tests come first: a long test that begins last leaves the other workers
-without work.
+"""Files and folders in the order of their longest tests, the longest first.
+
+A long test that begins last leaves the other workers idle.
 """
 REASONED = ("alone", "pods")
-"""Marks that cost time: each says why the test has it."""
+"""Marks that cost time. Each use must give the reason."""
 _TESTS = Path(__file__).parent.parent
 
 
 def arrange(items: list[pytest.Item]) -> None:
-    """Put the longest folders first; order within a folder stays.
+    """Put the folders with the longest tests first. The order within a folder stays.
 
-    Raises pytest.UsageError where a mark lacks its reason.
+    Raises pytest.UsageError if one of these marks has no reason.
     """
     items.sort(key=_rank)
     for item in items:

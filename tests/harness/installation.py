@@ -1,4 +1,4 @@
-"""A whole installation under test: the services as processes, and what tests do with it."""
+"""A whole installation under test: the services as processes, and the actions of tests."""
 
 import asyncio
 import secrets
@@ -43,7 +43,7 @@ class Person:
 
 
 class Towpath:
-    """One installation. `admin` may do everything; `person()` makes a user of his own."""
+    """An installation. `admin` has all rights; `person()` creates a user."""
 
     def __init__(self, stack: Stack, session: aiohttp.ClientSession, backend: Backend) -> None:
         self.stack = stack
@@ -56,7 +56,7 @@ class Towpath:
         return self.stack.address()
 
     async def start(self, services: Sequence[str] = SERVICES) -> None:
-        """Migrations, the first admin, the services; returns when all are ready."""
+        """Run the migrations, create the first admin, and start the services. Return when all are ready."""
         await asyncio.to_thread(self.stack.run_module, "shared.migrate")
         printed = await asyncio.to_thread(self.stack.run_module, "services.gateway.bootstrap")
         token = next(
@@ -95,7 +95,7 @@ class Towpath:
     async def repository(
         self, *maintainers: Person, clone_url: str = "https://github.example/none.git", **fields: Any
     ) -> FakeRepository:
-        """A registered repository of a name that nobody else has."""
+        """Register a repository with a unique name."""
         repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}", clone_url=clone_url)
         await self.register(repository, *maintainers, **fields)
         return repository
@@ -122,7 +122,7 @@ class Towpath:
         return self.backend.gate()
 
     def clone_url(self, folder: Path) -> str:
-        """Where jobs clone a repository from that lies on this machine."""
+        """Return the URL by which jobs clone a repository of this machine."""
         return self.backend.clone_url(folder)
 
     # -------------------------------------------------------- webhooks
@@ -141,14 +141,14 @@ class Towpath:
         return await self.admin.as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
 
     async def deliver_push(self, repository: FakeRepository, **fields: Any) -> str:
-        """Send a push that must be accepted; its delivery id."""
+        """Send a push that must be accepted, and return its delivery id."""
         delivery_id: str = (await self.deliver(push(repository, **fields))).expect(202).json["delivery_id"]
         return delivery_id
 
     # -------------------------------------------------------- runs
 
     async def runs(self, pipeline: dict[str, Any]) -> list[dict[str, Any]]:
-        """All runs of a pipeline, the newest first (200 at most)."""
+        """Return all runs of a pipeline, the newest first (at most 200)."""
         items: list[dict[str, Any]] = (
             (await self.admin.get(f"/runs?pipeline_config_id={pipeline['id']}&limit=200"))
             .expect(200)
@@ -157,13 +157,13 @@ class Towpath:
         return items
 
     async def run_of(self, pipeline: dict[str, Any], *, within: float = 20) -> dict[str, Any]:
-        """The pipeline's only run, once it is there."""
+        """Wait for the pipeline's only run and return it."""
         runs = await until(lambda: self.runs(pipeline), within=within, what="a run")
         assert len(runs) == 1, runs
         return runs[0]
 
     async def finished(self, run_id: int, *, within: float = 30, sealed: bool = False) -> dict[str, Any]:
-        """The run once it has its verdict (and its whole log, with `sealed`)."""
+        """Wait until the run has its verdict (with `sealed`, also its whole log), and return it."""
 
         async def look() -> dict[str, Any] | None:
             run: dict[str, Any] = (await self.admin.get(f"/runs/{run_id}")).expect(200).json
@@ -179,12 +179,12 @@ class Towpath:
         )
 
     async def log(self, run_id: int, job: str) -> bytes:
-        """The stored bytes of the last attempt's container `job`, without step markers."""
+        """Return the stored bytes of the last attempt's container `job`, without step markers."""
         return (await self.admin.get(f"/runs/{run_id}/logs?job={job}&container=job")).expect(200).raw
 
 
 def one_job(repository: FakeRepository, script: str) -> str:
-    """A pipeline of one job without checkout whose only step is this script."""
+    """Return a pipeline with one job without checkout. This script is its only step."""
     return TRIVIAL.format(
         repository=repository.full_name, script="\n".join(f"          {line}" for line in script.splitlines())
     )

@@ -1,4 +1,4 @@
-"""kubectl, as an operator types it."""
+"""kubectl, as an operator uses it."""
 
 import asyncio
 import shutil
@@ -12,7 +12,7 @@ def find_kubectl() -> str | None:
 
 
 async def kubectl(*arguments: str, stdin: str = "") -> str:
-    """What it prints. AssertionError with what it complains about."""
+    """Run kubectl and return its output. Raises AssertionError with its error message if it fails."""
     program, path = find_kubectl(), kubeconfig()
     assert program is not None
     where = ["--kubeconfig", str(path)] if path else []

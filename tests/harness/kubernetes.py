@@ -1,6 +1,7 @@
-"""A real Kubernetes for tests: which one, namespaces of their own, and how its pods reach this machine.
+"""A real Kubernetes for tests: the choice of the cluster, namespaces for tests, and this machine's address.
 
-`python -m tests.harness.kubernetes` ends 0 where one answers, and says why not otherwise.
+`python -m tests.harness.kubernetes` exits with 0 if a cluster answers. Otherwise it prints the reason and
+exits with 1.
 """
 
 import asyncio
@@ -18,23 +19,23 @@ from shared.errors import Transient
 from shared.kubernetes import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
 
 TOWPATH_IMAGE = os.environ.get("TOWPATH_TEST_TOWPATH_IMAGE") or "towpath:latest"
-"""Our own image, of the container `clone`; the cluster has it."""
+"""The Towpath image for the container `clone`. The cluster must have it."""
 JOB_IMAGE = os.environ.get("TOWPATH_TEST_JOB_IMAGE") or "debian:bookworm-slim"
-"""With git, python3 and curl; the cluster has it."""
+"""An image with git, python3 and curl. The cluster must have it."""
 SERVICE_IMAGE = os.environ.get("TOWPATH_TEST_SERVICE_IMAGE") or "towpath-test-service:latest"
-"""The job image with the entry point `sh -c "$RUN"`; the cluster has it."""
+"""The job image with the entry point `sh -c "$RUN"`. The cluster must have it."""
 KUBELET_PID_FILE = os.environ.get("TOWPATH_TEST_KUBELET_PID_FILE", "")
-"""Of a node on this machine that a test may stop for a while; empty: none."""
+"""The pid file of a kubelet on this machine that a test may stop for a while. Empty if there is none."""
 
 
 def kubeconfig() -> Path | None:
-    """TOWPATH_TEST_KUBECONFIG, else KUBECONFIG; None where neither names a file."""
+    """Return the file that TOWPATH_TEST_KUBECONFIG or else KUBECONFIG names, or None if there is none."""
     named = os.environ.get("TOWPATH_TEST_KUBECONFIG") or os.environ.get("KUBECONFIG")
     return Path(named) if named and Path(named).is_file() else None
 
 
 async def why_not() -> str | None:
-    """Why no Kubernetes can be used, in plain words; None where one answers."""
+    """Return the reason why no Kubernetes can be used, or None if one answers."""
     path = kubeconfig()
     if path is None:
         return "no Kubernetes: neither TOWPATH_TEST_KUBECONFIG nor KUBECONFIG names a file"
@@ -48,7 +49,10 @@ async def why_not() -> str | None:
 
 @asynccontextmanager
 async def namespace(api: KubernetesApi, security: str = "restricted") -> AsyncIterator[str]:
-    """A namespace of the test's own, with this level of Pod Security; it is asked to go after the block."""
+    """Create a namespace with this Pod Security level.
+
+    After the block its deletion is started, not awaited.
+    """
     name = f"tpt-{secrets.token_hex(5)}"
     labels = {"app.kubernetes.io/managed-by": "towpath-tests", "pod-security.kubernetes.io/enforce": security}
     await api.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
@@ -59,8 +63,9 @@ async def namespace(api: KubernetesApi, security: str = "restricted") -> AsyncIt
 
 
 async def nodes_for_pods(api: KubernetesApi) -> list[Object]:
-    """The nodes that take pods which tolerate nothing, as jobs do; for the moment they may be cordoned or out
-    of reach. Simulated nodes are none of them.
+    """Return the nodes that accept pods without tolerations, as those of jobs.
+
+    They include nodes that are cordoned or unreachable at the moment, but not simulated nodes.
     """
     nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
     return [
@@ -71,7 +76,7 @@ async def nodes_for_pods(api: KubernetesApi) -> list[Object]:
 
 
 async def nodes_ready(api: KubernetesApi) -> bool:
-    """Whether all of them are."""
+    """Return whether all nodes for pods are ready."""
     conditions = [
         condition
         for node in await nodes_for_pods(api)
@@ -82,8 +87,10 @@ async def nodes_ready(api: KubernetesApi) -> bool:
 
 
 async def host_for_pods(api: KubernetesApi) -> str:
-    """This machine's address as pods see it: TOWPATH_TEST_POD_HOST, else an address of a node, or the first
-    of its pods' range, that is ours.
+    """Return this machine's address as pods see it.
+
+    It is TOWPATH_TEST_POD_HOST, or else the first of these addresses that belongs to this machine: the first
+    address of each node's pod range, then the addresses of the nodes.
     """
     named = os.environ.get("TOWPATH_TEST_POD_HOST")
     if named:
@@ -115,9 +122,11 @@ def _is_ours(address: str) -> bool:
 
 
 def _keep_hardware_address(address: str) -> None:
-    """Of the bridge that has this address: otherwise it takes that of a port, and another when the port goes
-    with its pod. Pods that know the old one then talk to nobody for half a minute. Only root can; nothing
-    changes where it is no bridge.
+    """Fix the hardware address of the bridge that has this address.
+
+    Otherwise the bridge takes the hardware address of one of its ports, and a different one when that port is
+    removed with its pod. Pods that know the old one then reach nothing for half a minute. Does nothing if the
+    device is not a bridge or this process is not root.
     """
     shown = subprocess.run(
         ["ip", "-o", "address", "show", "to", address], capture_output=True, text=True, check=False

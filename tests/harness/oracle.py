@@ -1,4 +1,4 @@
-"""Witnesses outside the system: what user code says of itself, and what it waits for."""
+"""Oracles record what user code did, independently of the system. Gates make user code wait."""
 
 import secrets
 import shlex
@@ -7,29 +7,29 @@ from typing import Protocol
 
 
 class Oracle(Protocol):
-    """Gets a line each time user code says so."""
+    """Receives a line each time user code runs the command of `append`."""
 
     @property
     def lines(self) -> list[str]: ...
 
     def append(self, text: str) -> str:
-        """The shell command that adds a line; `text` stands in double quotes, so it may name variables."""
+        """Return the shell command that adds a line. `text` is in double quotes, so it may name variables."""
 
     def spoke(self) -> str:
-        """The shell condition that is true once there is a line."""
+        """Return the shell condition that is true if there is at least one line."""
 
 
 class Gate(Protocol):
-    """Holds user code up."""
+    """Makes user code wait."""
 
     def closed(self) -> str:
-        """The shell condition that is true until the gate is opened."""
+        """Return the shell condition that is true until the gate is opened."""
 
     def open(self) -> None: ...
 
 
 class FileOracle:
-    """A file in a folder that the local cluster's jobs may write (`TOWPATH_LOCAL_MOUNTS`)."""
+    """A file in a folder that the local cluster's jobs may write to (`TOWPATH_LOCAL_MOUNTS`)."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / f"oracle-{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""An installation whose jobs are pods of a real Kubernetes, and what tests ask the cluster about them."""
+"""An installation whose jobs are pods of a real Kubernetes, with queries of the cluster for tests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from tests.harness.waiting import until
 
 @dataclass(frozen=True)
 class Pods:
-    """An installation and the cluster it runs jobs on."""
+    """An installation and the cluster on which it runs jobs."""
 
     towpath: Towpath
     api: KubernetesApi
@@ -26,7 +26,7 @@ class Pods:
         return found
 
     async def pod_of(self, run: Document, phase: str | None = "Running") -> Object:
-        """The run's only pod, once it is in this phase."""
+        """Wait until the run's only pod is in this phase, and return it."""
 
         async def look() -> Object | None:
             pods = await self.pods_of(run)
@@ -50,7 +50,7 @@ class Pods:
 
 
 def end(run: Document) -> tuple[str, str | None]:
-    """Status and reason of the run's only job. AssertionError where a reason lacks its message."""
+    """Return status and reason of the run's only job. Raises AssertionError if a reason has no message."""
     found = jobs_of(run)["only"]
     assert found["reason"] is None or found["message"], found
     return found["status"], found["reason"]

@@ -1,4 +1,4 @@
-"""What an administrator decides about pods: the defaults of the product, but for what a test says."""
+"""Pod settings for tests: the defaults of the product, except for the fields that a test changes."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from services.executor.settings import ExecutorSettings
 
 
 def pod_settings(installation: str = "abcdefgh", **changes: Any) -> PodSettings:
-    """`changes` are fields of PodSettings."""
+    """Return the default settings with these fields of PodSettings changed."""
     defaults = ExecutorSettings(
         database_url=SecretStr("postgresql://unused"), amqp_url=SecretStr("amqp://unused")
     )

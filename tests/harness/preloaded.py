@@ -1,8 +1,8 @@
-"""Services that cost a fork instead of a start of Python: for tests that start many, each of which would
-import the same libraries for a second.
+"""Starts services by a fork instead of a start of Python, for tests that start many of them.
 
-What runs is the same: `services.X.__main__` with its own environment, session, output and pid. A program
-whose environment means something to Python, to the loader or to modules as they are imported is started anew.
+A start of Python takes about a second for the imports, which are the same each time. The program that runs is
+the same: `services.X.__main__` with its own environment, session, output and pid. If the environment changes
+Python, the dynamic loader or the import of modules, a new Python is started instead.
 """
 
 import json
@@ -24,7 +24,10 @@ _AT_IMPORT = ("LD_PRELOAD", "PYTHONPATH", "TOWPATH_CRASHPOINT")
 
 
 class PreloadedPrograms:
-    """Starts its server when it is first needed. Methods block, and may be called by several threads."""
+    """Starts programs by a fork.
+
+    The server starts on first use. Methods block and are safe to call from threads.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,10 +1,12 @@
-"""`python -m tests.harness.preloaded_server DESCRIPTOR`: has the modules of all services in memory, and forks
-itself for each program to be run.
+"""`python -m tests.harness.preloaded_server DESCRIPTOR`: import all services, then fork for each program.
 
-The descriptor is a socket of sequenced packets. A request is a JSON object with the program's module and its
-environment, and its output comes along as a descriptor; the answer is the process' id. An id alone, sent
-back, is answered with the exit status once that process has ended. The server ends when the other end closes;
-what it forked goes on.
+The descriptor is a socket of sequenced packets. There are two kinds of request:
+
+- A JSON object with the program's module, directory and environment. The descriptor of its output comes with
+  the packet. The answer is the id of the new process.
+- The id of such a process. The answer is its exit status, once it has ended.
+
+The server ends when the client closes the socket; the processes that it forked continue.
 """
 
 import ctypes
@@ -25,13 +27,14 @@ PRELOADED = (
     "shared.migrate",
 )
 ROOM = "TOWPATH_TEST_ROOM"
-"""A long variable of the server: where the environment of its children is written, for whoever looks into
-/proc.
+"""A long environment variable of the server. Its memory has room for the environment of each child.
+
+Readers of /proc/PID/environ then see the child's environment.
 """
 _REQUEST_BYTES = 128 << 10
 
 _ended: dict[int, int] = {}
-"""The exit status of each child, by its id."""
+"""The exit status of each child that has ended, by its process id."""
 
 
 def main() -> None:
@@ -39,7 +42,7 @@ def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # a collection would write to pages that parent and children share
+    gc.freeze()  # a garbage collection would write to pages that parent and children share
     channel.send(READY)
     while True:
         request, descriptors, _, _ = socket.recv_fds(channel, _REQUEST_BYTES, 1)
@@ -55,7 +58,7 @@ def main() -> None:
             try:
                 _become(asked, descriptors[0])
             finally:
-                channel.send(str(os.getpid()).encode())  # from now on /proc shows it as what it is
+                channel.send(str(os.getpid()).encode())  # /proc shows its own environment now
                 channel.close()
             runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
             return
@@ -64,7 +67,7 @@ def main() -> None:
 
 
 def _reap() -> None:
-    """Note the children that have ended since."""
+    """Record the children that have ended."""
     try:
         while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             _ended[ended[0]] = os.waitstatus_to_exitcode(ended[1])
@@ -77,7 +80,7 @@ def _exit_status(pid: int) -> int:
 
 
 def _become(asked: dict[str, str], output: int) -> None:
-    """The process that `python -m MODULE` would be, in a session of its own."""
+    """Turn this process into what `python -m MODULE` would be, in its own session."""
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
@@ -96,11 +99,12 @@ def _become(asked: dict[str, str], output: int) -> None:
 
 
 def _show(environment: dict[str, str]) -> None:
-    """Write the environment where /proc finds that of a process: between two addresses that proc(5) `stat`
-    names.
+    """Write the environment between the two addresses from which /proc reads it.
+
+    proc(5) lists these addresses under `stat`.
     """
     fields = Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()
-    start, end = int(fields[47]), int(fields[48])  # fields 50 and 51; the third is the first here
+    start, end = int(fields[47]), int(fields[48])  # fields 50 and 51; field 3 has index 0 here
     text = b"\0".join(f"{name}={value}".encode() for name, value in environment.items())
     if len(text) >= end - start:
         raise ValueError(f"an environment of {len(text)} bytes has no room in {end - start}")

@@ -1,8 +1,8 @@
-"""User code that tries to read what is not its own, and prints one JSON object of what it could read.
+"""User code that tries to read what does not belong to it, and prints a JSON object of what it could read.
 
-It runs inside a job, with the standard library alone. Secrets are texts of the form that the test gives its
-passwords, and lines of a key file. The job's own folder and environment hold one each, so an empty list means
-that the search is broken, not that there is nothing to find.
+It runs inside a job, with only the standard library. Secrets are texts of the form that the test gives to its
+passwords, and lines of a key file. The job's own folder and its environment hold one secret each. An empty
+list therefore means that the search is broken, not that there is nothing to find.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 
 SECRET = re.compile(rb"needle[0-9a-f]{32}|(?<![\w+/])\d+:[A-Za-z0-9+/]{43}=")
 IMAGE = {"/proc", "/sys", "/dev", "/usr", "/opt"}
-"""Not searched: the kernel's file systems, and folders of the image, which is mounted read-only."""
+"""Folders that are not searched: file systems of the kernel, and folders of the image, mounted read-only."""
 CLOSED = (
     "/etc/towpath",
     "/etc/towpath/keys",
@@ -39,7 +39,7 @@ except Exception as error:
 
 
 def processes() -> list[dict[str, object]]:
-    """Each process that is visible: what of it can be read, and whether a signal can be sent to it."""
+    """Return each visible process, with what can be read of it and whether it can be sent signals."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
@@ -74,7 +74,7 @@ def environment_secrets() -> Iterator[str]:
 
 
 def file_secrets() -> Iterator[str]:
-    """Of every regular file that can be read; links are not followed."""
+    """Yield the secrets of every readable regular file. Links are not followed."""
     for folder, below, names in os.walk("/"):
         below[:] = [name for name in below if str(Path(folder, name)) not in IMAGE]
         for name in names:
@@ -89,12 +89,12 @@ def secrets_in(text: bytes) -> Iterator[str]:
 
 
 def opens(path: str) -> bool:
-    """Whether it is a folder or file that can be read, or a socket that can be written."""
+    """Return whether the path is a readable folder or file, or a writable socket."""
     return os.access(path, os.W_OK if path.endswith(".sock") else os.R_OK)
 
 
 def postgres(password: str) -> str:
-    """What PostgreSQL answers to this password, with the driver of the image."""
+    """Connect to PostgreSQL with this password and the image's driver, and return the result."""
     argv = ["/opt/towpath/venv/bin/python", "-c", CONNECT, password]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""An image registry that has nothing, in each of the ways registries have of saying so."""
+"""An image registry without images, which answers in each of the ways in which a pull can fail."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,18 @@ _ERRORS = {
 
 
 class Registry:
-    """Container runtimes speak plain HTTP to a registry on loopback, so the node has to be this machine."""
+    """The registry.
+
+    Container runtimes use plain HTTP for a registry on loopback, so the node must be this machine.
+    """
 
     def __init__(self) -> None:
         self.address = ""
 
     def image(self, kind: str) -> str:
-        """`missing`, `private`, `broken`, or `slow`: the name of an image that can't be pulled for that
-        reason.
+        """Return the name of an image that can't be pulled.
+
+        `kind` is the reason: `missing`, `private`, `broken`, or `slow`.
         """
         return f"{self.address}/{kind}:1"
 

@@ -1,4 +1,4 @@
-"""What most tests begin with: a person, a repository, a pipeline for it, and what its events lead to."""
+"""The beginning of most tests: a person, a repository, a pipeline for it, and the results of its events."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ Document = dict[str, Any]
 
 
 def job(*scripts: str | Document, **fields: Any) -> Document:
-    """A job without checkout, a step for each script."""
+    """Return a job without checkout that has a step for each script."""
     steps = [{"run": script} if isinstance(script, str) else script for script in scripts]
     return {"checkout": False, "steps": steps, **fields}
 
 
 def document(repository: str, jobs: Mapping[str, Document], on: Document | None = None, **fields: Any) -> str:
-    """A pipeline's text: JSON is YAML."""
+    """Return a pipeline document as JSON, which is valid YAML."""
     return json.dumps(
         {"version": 1, "repository": repository, "on": on or {"push": {}}, **fields, "jobs": jobs},
         ensure_ascii=False,
@@ -32,7 +32,7 @@ TRUE = {"only": job("true")}
 
 @dataclass(frozen=True)
 class Scene:
-    """A person's pipeline for a repository that is granted to that person."""
+    """A person's pipeline for a repository on which the person has a grant."""
 
     towpath: Towpath
     person: Person
@@ -40,7 +40,7 @@ class Scene:
     pipeline: Document
 
     async def push(self, **fields: Any) -> str:
-        """The delivery id."""
+        """Send a push and return its delivery id."""
         return await self.towpath.deliver_push(self.repository, **fields)
 
     async def pull_request(self, *, merge_sha: str | None = None, **fields: Any) -> str:
@@ -51,7 +51,7 @@ class Scene:
         return delivery_id
 
     async def decision(self, delivery_id: str) -> Document:
-        """This pipeline's decision about the event of a delivery."""
+        """Wait for this pipeline's decision about the event of a delivery, and return it."""
         event = await event_of(self.towpath, delivery_id)
         return next(
             decision
@@ -60,11 +60,11 @@ class Scene:
         )
 
     async def decided(self, **fields: Any) -> tuple[str, str]:
-        """Outcome and reason's code of the decision about a push."""
+        """Send a push, and return the outcome and the first reason's code of the decision about it."""
         return verdict(await self.decision(await self.push(**fields)))
 
     async def started(self, **fields: Any) -> Document:
-        """The run of a push, as soon as it is there."""
+        """Send a push and return its run as soon as it exists."""
         decision = await self.decision(await self.push(**fields))
         assert decision["run_id"] is not None, decision
         return await self.run(decision["run_id"])
@@ -74,7 +74,7 @@ class Scene:
         return found
 
     async def ran(self, *, within: float = 30, **fields: Any) -> Document:
-        """The run of a push, with its verdict and its whole log."""
+        """Send a push, and return its run when it has its verdict and its whole log."""
         run = await self.started(**fields)
         return await self.towpath.finished(run["id"], within=within, sealed=True)
 
@@ -87,7 +87,7 @@ async def scene(
     clone_url: str | None = None,
     **fields: Any,
 ) -> Scene:
-    """A new scene; `fields` are more of the document."""
+    """Create a person, a repository and a pipeline. `fields` are further keys of the pipeline document."""
     person = await towpath.person()
     repository = await towpath.repository(person, **({"clone_url": clone_url} if clone_url else {}))
     pipeline = await towpath.pipeline(person, document(repository.full_name, jobs or TRUE, on, **fields))
@@ -95,7 +95,7 @@ async def scene(
 
 
 async def outcome_of(towpath: Towpath, delivery_id: str) -> Document:
-    """A delivery, once it is decided."""
+    """Wait until a delivery has an outcome, and return it."""
 
     async def look() -> Document | None:
         delivery: Document = (await towpath.admin.get(f"/deliveries/{delivery_id}")).expect(200).json
@@ -105,7 +105,7 @@ async def outcome_of(towpath: Towpath, delivery_id: str) -> Document:
 
 
 async def event_of(towpath: Towpath, delivery_id: str) -> Document:
-    """The event that a delivery was, with everybody's decisions."""
+    """Return the event of a delivery, with the decisions of all pipelines."""
     delivery = await outcome_of(towpath, delivery_id)
     assert delivery["outcome"] == "event", delivery
     event: Document = (await towpath.admin.get(f"/events/{delivery['event_id']}")).expect(200).json
@@ -113,7 +113,7 @@ async def event_of(towpath: Towpath, delivery_id: str) -> Document:
 
 
 def verdict(decision: Document) -> tuple[str, str]:
-    """Outcome and the first reason's code; every reason has a sentence for people."""
+    """Return the outcome and the first reason's code. Asserts that every reason has a text."""
     assert all(reason["text"] for reason in decision["reasons"])
     return decision["outcome"], decision["reasons"][0]["code"]
 
@@ -123,5 +123,5 @@ def jobs_of(run: Document) -> dict[str, Document]:
 
 
 def steps_of(run: Document, name: str) -> list[tuple[str, str]]:
-    """Name and outcome of the steps of a job's last attempt."""
+    """Return name and outcome of each step of a job's last attempt."""
     return [(step["name"], step["outcome"]) for step in jobs_of(run)[name]["attempts"][-1]["steps"]]

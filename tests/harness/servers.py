@@ -1,4 +1,4 @@
-"""Which PostgreSQL and RabbitMQ the tests use: the machine's own programs run privately, or containers.
+"""The PostgreSQL and RabbitMQ of the tests: programs of this machine that run privately, or containers.
 
 TOWPATH_TEST_SERVERS chooses.
 """
@@ -16,11 +16,10 @@ from devstack.settings import ServerSources
 
 
 def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
-    """Servers whose data may be lost, not started yet.
+    """Return servers whose data may be lost. They are not started yet.
 
-    Those of the directory that an earlier call started are found again.
-
-    Raises DevstackError where containers were chosen and no Docker engine answers.
+    If an earlier call started servers in this directory, these are found again. Raises DevstackError if
+    containers were chosen and no Docker engine answers.
     """
     if containers_are_chosen():
         return in_containers(directory)
@@ -32,8 +31,9 @@ def servers_for_tests(directory: Path, say: Callable[[str], None]) -> Servers:
 
 
 def containers_are_chosen() -> bool:
-    """What the setting says; `auto` means containers only where they are the way to have both servers without
-    installing a program.
+    """Return whether the servers run in containers.
+
+    With the setting `auto` they do if a server program is missing and Docker works.
     """
     chosen = ServerSources().servers
     if chosen == "auto":
@@ -42,7 +42,7 @@ def containers_are_chosen() -> bool:
 
 
 def in_containers(directory: Path) -> Servers:
-    """Raises DevstackError, which says what to do, where no Docker engine answers."""
+    """Return servers in containers. Raises DevstackError with advice if no Docker engine answers."""
     from tests.harness import containers  # noqa: PLC0415 - takes 0.7 s
 
     try:
@@ -59,9 +59,9 @@ def in_containers(directory: Path) -> Servers:
 
 
 def discard(servers: Servers) -> None:
-    """End both and delete their containers.
+    """End both servers and delete their containers.
 
-    By SIGKILL first: nobody needs the data, and an orderly stop takes seconds.
+    SIGKILL comes first, because the data is not needed and an orderly stop takes seconds.
     """
     for server in (servers.rabbit, servers.postgres):
         server.kill()

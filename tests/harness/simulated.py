@@ -1,8 +1,7 @@
-"""Pods of attempts on simulated nodes, by the thousand: kwok (kwok.sigs.k8s.io) gives them statuses, nothing
-runs.
+"""Thousands of pods of attempts on simulated nodes. kwok (kwok.sigs.k8s.io) sets their status; nothing runs.
 
-A simulated node has the label `type=kwok`. Jobs here are not the Job controller's, which would make their
-pods too slowly; pods go to their nodes without the scheduler.
+A simulated node has the label `type=kwok`. The Jobs are not managed by the Job controller, which would create
+their pods too slowly. The pods are assigned to nodes without the scheduler.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ _BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybind
 
 @dataclass(frozen=True)
 class Made:
-    """The objects of one attempt."""
+    """The objects of an attempt."""
 
     attempt_id: int
     job_uid: str
@@ -42,8 +41,9 @@ async def simulated_nodes(api: KubernetesApi) -> list[str]:
 async def made(
     api: KubernetesApi, specs: Sequence[AttemptSpec], settings: PodSettings, nodes: Sequence[str]
 ) -> list[Made]:
-    """Jobs and released pods as the executor makes them, but for who sees to them; the pods are spread over
-    the nodes.
+    """Create Jobs and released pods as the executor does.
+
+    The Job controller does not manage these Jobs. The pods are distributed over the nodes.
     """
     turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -90,11 +90,10 @@ async def all_running(api: KubernetesApi, namespace: str) -> bool:
 
 @asynccontextmanager
 async def none_succeeds(api: KubernetesApi, settings: PodSettings, probe: AttemptSpec) -> AsyncIterator[None]:
-    """No pod of the namespace succeeds while the block lasts, and none is left after it: a simulated node
-    ends the pods of Jobs as soon as they run.
+    """Prevent pods of the namespace from succeeding within the block, and delete all of them after it.
 
-    `probe`: of an attempt that is nobody's; its pod never gets a node, and tells when the API server knows
-    the rule.
+    Otherwise a simulated node ends the pods of Jobs as soon as they run. `probe` is an attempt that does not
+    exist otherwise. Its pod never gets a node; it shows when the API server enforces the rule.
     """
     name, pods = settings.namespace, f"/api/v1/namespaces/{settings.namespace}/pods"
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}
@@ -125,12 +124,12 @@ async def none_succeeds(api: KubernetesApi, settings: PodSettings, probe: Attemp
 
 
 async def _delete_all(api: KubernetesApi, path: str) -> None:
-    """One by one: for a collection the API server takes longer than a request may."""
+    """Delete the objects one by one. For a collection the API server takes longer than a request may."""
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(name: str) -> None:
         async with turn:
-            with contextlib.suppress(ApiError):  # gone by itself
+            with contextlib.suppress(ApiError):  # already deleted
                 await api.delete(
                     f"{path}/{name}", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
                 )

@@ -1,6 +1,4 @@
-"""`python -m tests.harness.slowest FOLDER`: the slowest tests of all pytest calls that wrote a JUnit report
-into the folder.
-"""
+"""`python -m tests.harness.slowest FOLDER`: print the slowest tests of all JUnit reports in the folder."""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -10,9 +8,9 @@ SHOWN = 20
 
 
 def slowest(folder: Path, count: int = SHOWN) -> list[tuple[float, str]]:
-    """(seconds, name) of the slowest tests, the slowest first.
+    """Return (seconds, name) of the slowest tests, the slowest first.
 
-    The reports are our own: pytest wrote them a moment ago.
+    The reports are trusted: our own pytest calls wrote them.
     """
     reports = [ET.parse(report) for report in sorted(folder.glob("*.xml"))]  # noqa: S314 - our own files
     cases = [case for report in reports for case in report.iter("testcase")]

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a bound, never for a time."""
+"""Waits for a condition with a bound, instead of sleeping for a fixed time."""
 
 import asyncio
 import os
@@ -11,13 +11,18 @@ T = TypeVar("T")
 _WITH_PODS = os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes"
 _SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
 PATIENCE = {(True, True): 6, (True, False): 4, (False, True): 3, (False, False): 1}[_WITH_PODS, _SIDE_BY_SIDE]
-"""Pods take seconds where local processes take milliseconds, and tests side by side wait for the processor:
-every bound is so many times as long.
+"""The factor by which every bound is multiplied.
+
+Pods take seconds where local processes take milliseconds, and tests that run in parallel wait for the
+processor.
 """
 
 
 async def until(look: Callable[[], Awaitable[T | None]], *, within: float, what: str) -> T:
-    """What `look` answers once that is true. AssertionError with the last answer when it isn't in time."""
+    """Return the result of `look` once it is true.
+
+    Raises AssertionError with the last result if time runs out.
+    """
     deadline = time.monotonic() + within * PATIENCE
     while True:
         answer = await look()

@@ -1,4 +1,4 @@
-"""What pods reach on this machine by HTTP: oracles, gates and git repositories."""
+"""An HTTP server on this machine for pods: oracles, gates and git repositories."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from aiohttp import web
 
 
 class HttpOracle:
-    """Lines that pods sent. Images need curl."""
+    """Lines that pods sent. Their images need curl."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -37,7 +37,7 @@ class HttpGate:
 
 
 class Witness:
-    """Serves on one address of this machine; `url` once it does."""
+    """The server on an address of this machine. `url` is set once it serves."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -55,7 +55,7 @@ class Witness:
         return self._gates[name]
 
     def clone_url(self, folder: Path) -> str:
-        """Of a repository on disk."""
+        """Return the URL of a repository on disk."""
         return f"{self.url}/git{folder}/.git"
 
     def application(self) -> web.Application:
@@ -93,7 +93,7 @@ async def serving(host: str) -> AsyncIterator[Witness]:
 
 
 async def git_backend(request: web.Request, root: Path, path: str) -> web.Response:
-    """What `git http-backend` answers for this path below the root, to whoever asks."""
+    """Return the answer of `git http-backend` for this path below the root, without authentication."""
     environment = {
         "PATH": os.environ["PATH"],
         "GIT_PROJECT_ROOT": str(root),

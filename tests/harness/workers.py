@@ -1,11 +1,14 @@
-"""Parallel test processes (pytest-xdist workers): what they share, and what each has for itself.
+"""Parallel test processes (pytest-xdist workers): what they share, and what each one has for itself.
 
-The process that is no worker (the controller, or the only process) owns the directory of the run, in memory
-where that is possible: temporary files of all workers, and the run's PostgreSQL and RabbitMQ. The first
-worker that needs a server starts it there, under a file lock; the others find it running. At the end the
-owner kills every process that was started for something below this directory, also what an interrupted worker
-left, and deletes it. Each worker has its own slice of ports, so that no two choose the same one, and its own
-user ids for jobs and clones, so that jobs of one can't signal those of another.
+The owner of the run is the xdist controller, or the only process. It creates the directory of the run, in
+memory if possible: temporary files of all workers, and the run's PostgreSQL and RabbitMQ.
+
+1. The first worker that needs a server starts it there, under a file lock. The others find it running.
+2. At the end the owner kills every process that was started for this directory, also those of an interrupted
+   worker, and deletes the directory.
+
+Each worker has its own range of ports, so that no two choose the same port. Each has its own user ids for
+jobs and clones, so that jobs of one worker can't send signals to those of another.
 """
 
 import os
@@ -26,9 +29,12 @@ from devstack.servers import Servers
 from tests.harness.servers import discard, servers_for_tests
 
 JOB_UID = 65530
-"""Of the first worker, with the clones' one above it; each further worker has the next pair below."""
+"""User id for jobs of the first worker; clones use the next higher id.
+
+Each further worker uses the pair below.
+"""
 LOWEST_PORT, PORTS = 20_000, 10_000
-"""What the workers share: below the range that the kernel gives to outgoing connections."""
+"""First port and number of ports of all workers, below the kernel's range for outgoing connections."""
 LEAST_MEMORY_BYTES = 4 << 30
 _DIRECTORY = pytest.StashKey[Path]()
 _INPUT = "run_directory"
@@ -36,12 +42,12 @@ SHARED = "shared"
 
 
 def number() -> int:
-    """Of this worker, from 0; 0 also where there are no workers."""
+    """Return the number of this worker, from 0. Without workers it is 0."""
     return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def job_uid() -> int:
-    """The user of this worker's jobs where tests run as root."""
+    """Return the user id of this worker's jobs, for tests that run as root."""
     return JOB_UID - 2 * number()
 
 
@@ -50,7 +56,7 @@ def clone_uid() -> int:
 
 
 def configure(config: pytest.Config) -> None:
-    """Called once at the start of each process."""
+    """Give this process its folder, ports and user ids. Called once at the start of each process."""
     given: dict[str, str] = getattr(config, "workerinput", {})
     config.stash[_DIRECTORY] = directory = Path(given[_INPUT]) if given else run_directory()
     own = directory / f"worker-{number()}"
@@ -64,11 +70,11 @@ def configure(config: pytest.Config) -> None:
 
 
 def run_directory() -> Path:
-    """A new folder: a tmpfs for root, if half of the available memory is at least LEAST_MEMORY_BYTES; else on
-    disk.
+    """Create a folder on a tmpfs, or on disk.
 
-    Each test's database is some 300 files, made and deleted thousands of times: on ext4, looking for inodes
-    that were not deleted a moment ago takes half of the processor's time.
+    It is on a tmpfs if this process is root and half of the available memory is at least LEAST_MEMORY_BYTES.
+    The database of each test has some 300 files, which are created and deleted thousands of times. On ext4
+    the search for inodes that were not deleted a moment ago takes half of the processor's time.
     """
     directory = scratch_directory()
     size = available_memory() // 2
@@ -76,12 +82,12 @@ def run_directory() -> Path:
         options = f"size={size},mode=0711"
         subprocess.run(
             ["mount", "-t", "tmpfs", "-o", options, "towpath-tests", str(directory)], check=False
-        )  # not in every container
+        )  # fails in some containers
     return directory
 
 
 def available_memory() -> int:
-    """Bytes that processes may still take without swapping, as the kernel estimates."""
+    """Return the bytes that processes may still use without swapping, as the kernel estimates."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
@@ -92,7 +98,7 @@ def tell(config: pytest.Config, workerinput: dict[str, str]) -> None:
 
 
 def unconfigure(config: pytest.Config) -> None:
-    """End all that was started below the run's directory, and delete it; workers leave both to the owner."""
+    """End all processes below the run's directory and delete it. Workers leave both to the owner."""
     if hasattr(config, "workerinput") or _DIRECTORY not in config.stash:
         return
     directory = config.stash[_DIRECTORY]
@@ -103,26 +109,26 @@ def unconfigure(config: pytest.Config) -> None:
         end_pods(pods)
     for mounted in mounts_below(
         directory
-    ):  # the run's own, and the disks of servers whose test was interrupted
+    ):  # tmpfs of the run, and disks of servers whose test was interrupted
         subprocess.run(["umount", "--lazy", str(mounted)], check=False)
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def mounts_below(directory: Path) -> list[Path]:
-    """The innermost first."""
+    """Return the mount points below the directory, the innermost first."""
     points = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines()]
     return [point for point in reversed(points) if point.is_relative_to(directory)]
 
 
 class SharedServers:
-    """The pair of servers of the whole run, each started by the first who needs it."""
+    """The two servers of the whole run. The first caller that needs one starts it."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._directory = config.stash[_DIRECTORY] / SHARED
         self._servers: Servers | None = None
 
     def started(self, name: str) -> Servers:
-        """With `postgres` or `rabbit` running."""
+        """Return the servers with `postgres` or `rabbit` running."""
         self._directory.mkdir(mode=0o711, exist_ok=True)
         with FileLock(self._directory / f"{name}.lock"):
             self._servers = self._servers or servers_for_tests(self._directory, print)
@@ -132,8 +138,9 @@ class SharedServers:
 
 @contextmanager
 def private_servers() -> Iterator[Servers]:
-    """Servers of this worker alone, which are not started yet, in a directory of their own; all of it is gone
-    after the block.
+    """Yield servers for this worker alone, in their own directory. They are not started yet.
+
+    Everything is deleted after the block.
     """
     directory = scratch_directory()
     try:
