@@ -1,1 +1,1 @@
-"""A gateway under attack, measured: `python -m tests.attack`, which `make attack` runs."""
+"""Measures a gateway under attack: `python -m tests.attack`, which `make attack` runs."""

@@ -1,9 +1,9 @@
-"""`python -m tests.attack [--seconds N] [--quiet N] [X3 ...]`: a gateway under attack, measured.
+"""`python -m tests.attack [--seconds N] [--quiet N] [X3 ...]`: measure a gateway under attack.
 
-Phases alternate: quiet, an attack, quiet, the next attack, quiet. In all of them a second client's signed
-webhooks come at a steady rate, and another tenant's runs start one after the other. Ends 1 where a webhook is
-not accepted, where p99 or the start of a run is worse than promised, and where the gateway keeps more memory
-than promised.
+Phases alternate: quiet, an attack, quiet, the next attack, quiet. In every phase a second client sends signed
+webhooks at a steady rate, and another tenant starts runs one after the other. The exit status is 1 if a
+webhook is not accepted, if p99 or the start of a run is worse than promised, or if the gateway keeps more
+memory than promised.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class Wanted:
 
 
 async def run(wanted: Wanted) -> int:
-    """The exit status."""
+    """Run all phases and return the exit status."""
     directory = state_directory(CHECKOUT) / "attack"
     async with asyncio.timeout(WHOLE_SECONDS), running_towpath(directory, say) as running:
         say(f"preparing {', '.join(wanted.attacks)}")
@@ -83,7 +83,7 @@ async def run(wanted: Wanted) -> int:
 
 async def alternate(wanted: Wanted, installation: Installation, both: Tenants) -> list[Phase]:
     say(HEADING)
-    await both.measure(QUIET, min(3, wanted.quiet_seconds))  # connections, caches and plans are made
+    await both.measure(QUIET, min(3, wanted.quiet_seconds))  # warm up connections, caches and plans
     phases = [await both.measure(QUIET, wanted.quiet_seconds)]
     say(line(phases[-1]))
     for attack in wanted.attacks:
@@ -98,7 +98,7 @@ async def alternate(wanted: Wanted, installation: Installation, both: Tenants) -
 
 
 def told(facts: dict[str, Any]) -> int:
-    """Writes the facts. The exit status."""
+    """Write the facts to a file and return the exit status."""
     path = state_directory(CHECKOUT) / "attack.json"
     path.write_text(json.dumps(facts, indent=2) + "\n")
     print(f"written to {path}\n{'as promised' if facts['as_promised'] else 'NOT AS PROMISED'}", flush=True)

@@ -1,8 +1,9 @@
 """One attacking process: `python -m tests.attack.attackers`.
 
 It reads an `Order` as JSON from standard input and prints `ready`. Then it attacks one port of this machine
-at its full rate for the order's seconds, and prints as JSON how often it got which answer. Its number of
-connections is fixed for each attack. It gives way to all other processes, because it shares their cores.
+at full rate for the time of the order, and prints as JSON how often it got each answer. The number of
+connections is fixed for each attack. The process has the lowest priority, because it shares cores with the
+others.
 """
 
 import asyncio
@@ -24,9 +25,9 @@ from tests.attack.payloads import BODY_SIZES, HALF_HEAD, MANY_MISTAKES, head_of_
 CHUNK = b"x" * (256 << 10)
 CONNECTING = 256
 _BIND_ADDRESS_NO_PORT = 24
-"""IP_BIND_ADDRESS_NO_PORT of ip(7): the kernel looks for a port when it connects, which is far cheaper."""
+"""IP_BIND_ADDRESS_NO_PORT of ip(7): the kernel chooses a port when it connects, which is far cheaper."""
 PAUSE_SECONDS = 0.05
-"""Before the next try of a connection that this machine did not allow."""
+"""The pause before the next attempt if the machine allowed no more connections."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,24 @@ class Order:
     port: int
     seconds: float
     address: str = "127.0.0.2"
-    """The loopback address that it comes from."""
+    """The loopback address that the attack comes from."""
     token: str = ""
     path: str = ""
     series: dict[str, Any] | None = None
-    """Of `bench.pushes`, for the attack that pushes."""
+    """The arguments of `bench.pushes.Series`, for the attack that pushes."""
     first: int = 0
-    """The number of its first push."""
+    """The number of the first push."""
 
 
 @dataclass
 class Attacker:
-    """One connection of an attack, which is opened again when it is closed."""
+    """One connection of an attack. It is opened again after it was closed."""
 
     order: Order
     number: int
     answers: collections.Counter[str]
     connecting: asyncio.Semaphore
-    """Connections of this process that are being opened at once."""
+    """Bounds the connections that this process opens at the same time."""
     reader: asyncio.StreamReader = field(init=False)
     writer: asyncio.StreamWriter = field(init=False)
 
@@ -88,7 +89,10 @@ class Attacker:
         return sock
 
     async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> str:
-        """A whole request; the status of its answer. The body of an answer that has a length is read too."""
+        """Send a whole request and return the status of its answer.
+
+        The answer's body is read too if its length is known.
+        """
         lines = [f"{method} {path} HTTP/1.1", "Host: towpath", f"Authorization: Bearer {self.order.token}"]
         lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -106,14 +110,14 @@ class Attacker:
 
 
 async def many_mistakes(attacker: Attacker) -> None:
-    """X3"""
+    """X3: send a pipeline with thousands of errors, again and again."""
     body = json.dumps({"yaml_config": MANY_MISTAKES}).encode()
     while True:
         await attacker.ask("POST", "/pipelines/validate", body)
 
 
 async def unfinished_body(attacker: Attacker) -> None:
-    """X4: all of a body but its last byte."""
+    """X4: send a body without its last byte."""
     size = BODY_SIZES[attacker.number % len(BODY_SIZES)]
     attacker.writer.write(head_of_body(size))
     sending = asyncio.create_task(_send(attacker.writer, size - 1))
@@ -131,7 +135,7 @@ async def _send(writer: asyncio.StreamWriter, size: int) -> None:
 
 
 async def costly_pushes(attacker: Attacker) -> None:
-    """X5"""
+    """X5: send pushes that are compared with many costly globs."""
     series = Series(**attacker.order.series or {})
     while True:
         number = attacker.order.first + attacker.answers.total()
@@ -143,14 +147,14 @@ async def costly_pushes(attacker: Attacker) -> None:
 
 
 async def waiting_connection(attacker: Attacker) -> None:
-    """X6: half a head, or nothing at all, until the gateway closes the connection."""
+    """X6: send half a head, or nothing at all, until the gateway closes the connection."""
     if attacker.number % 7 < 2:  # 8,000 of 28,000
         attacker.writer.write(HALF_HEAD)
     await attacker.answer()
 
 
 async def open_streams(attacker: Attacker) -> None:
-    """X8: a live log that is kept open, or the refusal and the next try."""
+    """X8: open a live log and keep it open. If it is refused, try again."""
     while await attacker.ask("GET", attacker.order.path, Accept="text/event-stream") != "200":
         pass
     while await attacker.reader.read(65536):
@@ -168,7 +172,7 @@ ATTACKS: dict[str, tuple[int, Callable[[Attacker], Awaitable[None]]]] = {
 
 
 async def attack(order: Order) -> dict[str, int]:
-    """The number of each answer that the attackers got."""
+    """Run the attack and return how often the attackers got each answer."""
     connections, one = ATTACKS[order.attack]
     answers: collections.Counter[str] = collections.Counter()
     connecting = asyncio.Semaphore(CONNECTING)
@@ -181,22 +185,23 @@ async def attack(order: Order) -> dict[str, int]:
 
 
 def _affordable() -> int:
-    """Connections that this process may have open."""
+    """Return the number of connections that this process may have open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard - 64
 
 
 def give_way() -> None:
-    """Takes only as much of the cores as others leave.
+    """Give this process the lowest priority.
 
-    Where Linux groups processes by session, the group has a nice value too. It is changed only by a process
-    that leads its session, because in a terminal it would be that of everything else there.
+    If Linux groups processes by session (autogroup), the group has a nice value too. It is changed only if
+    this process leads its session. In a terminal the group would contain all other processes of that
+    terminal.
     """
     os.nice(19)
     group = Path("/proc/self/autogroup")
     if group.exists() and os.getsid(0) == os.getpid():
-        with suppress(OSError):  # not for the owner of the session alone
+        with suppress(OSError):  # not permitted for some users
             group.write_text("19")
 
 

@@ -1,4 +1,4 @@
-"""Prepares what is attacked: two tenants who are measured, and an attacker with an account of their own."""
+"""Prepares an installation for the attacks: two tenants to be measured, and an attacker with an account."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,15 @@ from tests.attack.payloads import LONG_BRANCH, costly_trigger
 from tests.harness.client import Client
 
 PIPELINES = 200
-"""As many as one user may have."""
+"""The quota of pipelines of one user."""
 FORGE_IDS = {"webhooks": 201, "runs": 202, "attacker": 203}
 LASTING = "sleep 600"
-"""A job whose log is open during all attacks. It ends with the stack."""
+"""A job whose log stays open during all attacks. It ends with the stack."""
 ADDRESSES: Mapping[str, tuple[str, ...]] = {"X4": ("127.0.0.1", "127.0.0.2")}
-"""The address of the attackers.
+"""The loopback addresses of the attackers' processes.
 
-A limit for each address must not hold up others behind the same proxy (X4).
+X4 also attacks from the address of the tenants: a limit for each address must not delay other clients behind
+the same proxy.
 """
 USUAL_ADDRESSES = ("127.0.0.2", "127.0.0.3")
 
@@ -57,7 +58,7 @@ class Installation:
         )
 
     def orders(self, attack: str, seconds: float) -> list[Order]:
-        """One for each attacking process."""
+        """Return an order for each attacking process."""
         path = self.log_path if attack == "X8" else ""
         series = asdict(self.series("attacker", LONG_BRANCH)) if attack == "X5" else None
         port, token = self.running.stack.port("gateway"), self.reader.token or ""
@@ -67,7 +68,7 @@ class Installation:
         ]
 
     async def settled(self, seconds: float) -> None:
-        """Returns when each accepted webhook is decided."""
+        """Wait until every accepted webhook is decided."""
         wanted = Wanted(
             "deciding", "waiting_deliveries", lambda row: not row["undecided"], seconds, poll_seconds=0.05
         )
@@ -93,7 +94,7 @@ def _token_of(running: Running) -> str:
 
 
 async def person(admin: Client, name: str, scopes: tuple[str, ...]) -> tuple[int, Client]:
-    """A new user: id, and a client with a token of these scopes."""
+    """Create a user and return their id and a client with a token of these scopes."""
     user = (await admin.post("/users", {"name": name, "email": f"{name}@example.org"})).expect(201).json
     return user["id"], await _token(admin, user["id"], scopes)
 
@@ -104,7 +105,7 @@ async def _token(admin: Client, user_id: int, scopes: tuple[str, ...]) -> Client
 
 
 async def _register(admin: Client, owner: tuple[int, Client], name: str, text: str) -> None:
-    """A repository that this user maintains, and a pipeline of theirs for it."""
+    """Register a repository, make this user its maintainer, and save a pipeline of theirs for it."""
     clone_url = f"https://github.com/bench/{name}.git"
     body: dict[str, Any] = {"full_name": f"bench/{name}", "forge": "github", "forge_id": FORGE_IDS[name]}
     record = (await admin.post("/repositories", body | {"clone_url": clone_url})).expect(201).json
@@ -113,7 +114,7 @@ async def _register(admin: Client, owner: tuple[int, Client], name: str, text: s
 
 
 async def _costly_pipelines(owner: Client) -> None:
-    """All that the attacker's quota still allows."""
+    """Create as many costly pipelines as the attacker's quota still allows."""
     usual = pipeline("bench/attacker", "true")
     trigger = "push:\n    branches: [main]"
     assert trigger in usual

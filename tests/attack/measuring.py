@@ -1,4 +1,4 @@
-"""Starts the attackers, and measures what two tenants see: webhooks at a steady rate, and runs in a row."""
+"""Starts the attackers and measures what two tenants notice: webhooks at a steady rate, and runs in turn."""
 
 import asyncio
 import collections
@@ -20,12 +20,12 @@ from tests.attack.verdicts import Phase
 from tests.harness.footprint import memory_bytes
 
 PER_SECOND = 40
-"""Webhooks of the second client. 15 s of them have a p99 that is not their maximum."""
+"""Webhooks of the second client. In 15 s they are so many that p99 is not their maximum."""
 ANSWER_SECONDS = 10
 """Forges wait no longer."""
 START_SECONDS = 20
 PAUSE_SECONDS = 0.1
-"""Between the end of a run and the next push."""
+"""The pause between the end of a run and the next push."""
 POLL_SECONDS = 0.008
 _BEGUN = {"running", "success"}
 BEGUN = Wanted("a run's start", "hello_run", lambda row: row["status"] in _BEGUN, START_SECONDS, POLL_SECONDS)
@@ -34,7 +34,7 @@ ENDED = Wanted(
 )
 SETTLE_SECONDS = 90
 GRACE_SECONDS = 5
-"""For the attackers to end after their time."""
+"""The time that the attackers get to end after their attack."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Seen:
 
 @dataclass
 class Tenants:
-    """Both tenants. Each webhook has a connection of its own, as a forge's usually has."""
+    """Both tenants. Each webhook has its own connection, as those of a forge usually have."""
 
     installation: Installation
     session: aiohttp.ClientSession
@@ -59,7 +59,7 @@ class Tenants:
     runs: int = 0
 
     async def measure(self, name: str, seconds: float, attackers: "Attackers | None" = None) -> Phase:
-        """One phase. It ends when all that was accepted is decided."""
+        """Measure one phase. It ends when every accepted webhook is decided."""
         seen = Seen()
         end_at = time.perf_counter() + seconds
         await asyncio.gather(self._send_steadily(end_at, seen), self._start_runs(end_at, seen))
@@ -81,7 +81,10 @@ class Tenants:
         )
 
     async def _send_steadily(self, end_at: float, seen: Seen) -> None:
-        """A webhook does not wait for the answer to the one before. One that is late moves those after it."""
+        """Send webhooks without waiting for the answer to the previous one.
+
+        A late one delays those after it.
+        """
         due_at = time.perf_counter()
         async with asyncio.TaskGroup() as sending:
             while due_at < end_at:
@@ -103,7 +106,7 @@ class Tenants:
             seen.answer_seconds.append(time.perf_counter() - sent_at)
 
     async def _start_runs(self, end_at: float, seen: Seen) -> None:
-        """Runs one after the other."""
+        """Start runs one after the other."""
         running, series = self.installation.running, self.installation.runs
         while time.perf_counter() < end_at:
             self.runs += 1
@@ -135,7 +138,10 @@ class Attackers:
         self._seconds = seconds
 
     async def end(self) -> dict[str, int]:
-        """Waits for their end; what all of them got back, by status. Nothing of one that failed."""
+        """Wait until all processes have ended, and return the number of their answers by status.
+
+        A process that failed contributes nothing.
+        """
         answers: collections.Counter[str] = collections.Counter()
         for process in self._processes:
             assert process.stdout
@@ -148,7 +154,7 @@ class Attackers:
 
 @asynccontextmanager
 async def attacking(orders: list[Order]) -> AsyncIterator[Attackers]:
-    """The attack has begun when the block does, and none of its processes is left after it."""
+    """Start the attack before the block begins, and end all its processes after the block."""
     processes = []
     try:
         for _ in orders:
@@ -175,7 +181,7 @@ async def attacking(orders: list[Order]) -> AsyncIterator[Attackers]:
 
 
 def gateway_bytes(installation: Installation) -> tuple[int, int]:
-    """Of the gateway's process: resident at the moment, and at most so far."""
+    """Return the resident memory of the gateway's process: the current value and the maximum so far."""
     process = installation.running.stack.process("gateway")
     assert process, "the gateway has ended"
     return memory_bytes(process.pid)

@@ -1,7 +1,7 @@
-"""The measurements under each attack, and whether they are as promised. Pure.
+"""Decides from the measurements whether the gateway keeps its promises under each attack.
 
-Each attack is compared with the quiet phases directly before and after it, so that a machine whose other work
-grows or shrinks during the run does not change the verdict.
+Each attack is compared with the quiet phases directly before and after it. So the verdict does not change if
+the machine's other load grows or shrinks during the run. This module does no I/O.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from bench.figures import quantile
 
 P99_SECONDS = 0.25
-"""A webhook may always take so long, because a busy machine alone can cause it."""
+"""A webhook may always take this long, because load on the machine alone can cause it."""
 P99_RATIO = 3.0
 START_RATIO = 2.0
 MEMORY_RATIO = 1.5
@@ -25,22 +25,25 @@ class Phase:
     name: str
     """The attack's key, or `quiet`."""
     answer_seconds: Sequence[float]
-    """Of each accepted webhook."""
+    """The time to the answer, for each accepted webhook."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Webhooks that were not accepted, by reason."""
     late_seconds: float = 0
-    """The longest delay of the second client, because it had no processor. It makes the figures doubtful."""
+    """The longest time that the second client waited for a processor.
+
+    A high value makes the figures doubtful.
+    """
     start_seconds: Sequence[float]
-    """From a webhook to the start of its run."""
+    """The time from a webhook to the start of its run."""
     not_started: int = 0
     """Runs that did not start within the bound."""
     memory_bytes: int = 0
-    """The gateway's, at the end of the phase."""
+    """The gateway's resident memory at the end of the phase."""
     load_average: float = 0
     answers: Mapping[str, int] = field(default_factory=dict)
     """The answers to the attackers, by status."""
     recovery_seconds: float = 0
-    """After the attack, until no accepted webhook waited to be decided."""
+    """The time from the end of the attack until every accepted webhook was decided."""
 
     @property
     def p50(self) -> float:
@@ -52,7 +55,7 @@ class Phase:
 
     @property
     def start(self) -> float:
-        """The median."""
+        """The median of `start_seconds`."""
         return quantile(sorted(self.start_seconds), 0.5) if self.start_seconds else 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -93,7 +96,10 @@ class Row:
         return START_RATIO * self.quiet.start
 
     def failures(self) -> list[str]:
-        """Each promise that was not kept, as a sentence. Nothing that was measured is a failure too."""
+        """Return a sentence for each promise that was not kept.
+
+        A phase without measurements is a failure too.
+        """
         one = self.attacked
         found = _unusable(self.before) + _unusable(one) + _unusable(self.after)
         if one.name != QUIET and not one.answers:
@@ -130,7 +136,7 @@ def _unusable(phase: Phase) -> list[str]:
 
 
 def rows_of(phases: Sequence[Phase]) -> list[Row]:
-    """The attacks among phases that alternate: quiet, an attack, quiet, another attack, quiet."""
+    """Return a row for each attack. The phases alternate: quiet, an attack, quiet, another attack, quiet."""
     return [Row(*phases[at - 1 : at + 2]) for at in range(1, len(phases) - 1, 2)]
 
 
@@ -151,7 +157,10 @@ HEADING = "".join(f"{title:>{width}}" for title, width in _COLUMNS) + "  attacke
 
 
 def line(phase: Phase, row: Row | None = None) -> str:
-    """A line of the table. The limits of an attack are known when the quiet phase after it is over."""
+    """Return a line of the table.
+
+    The limits of an attack are known only after the quiet phase that follows it.
+    """
     accepted, sent = len(phase.answer_seconds), len(phase.answer_seconds) + sum(phase.refused.values())
     p99_limit, start_limit = (_ms(row.p99_limit), _ms(row.start_limit)) if row else ("", "")
     cells = (
@@ -164,7 +173,7 @@ def line(phase: Phase, row: Row | None = None) -> str:
 
 
 def table(phases: Sequence[Phase]) -> str:
-    """All phases, each attack with its verdict below it."""
+    """Return a table of all phases, with its verdict below each attack."""
     rows = {id(row.attacked): row for row in rows_of(phases)}
     lines = [HEADING]
     for phase in phases:
