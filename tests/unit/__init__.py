@@ -1,1 +1,1 @@
-"""Tests that open no socket."""
+"""Unit tests. They open no socket."""

@@ -1,5 +1,6 @@
-"""The verdicts about attacks: what is refused, slow, late or large fails its row, and so does what was not
-measured.
+"""Tests of the verdicts about attacks.
+
+A row fails if webhooks are refused, slow or late, if memory grows too much, or if nothing was measured.
 """
 
 from dataclasses import replace

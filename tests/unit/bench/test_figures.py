@@ -1,4 +1,4 @@
-"""Figures: which rows, how they compare, and when a goal is reached."""
+"""Tests of the figures: the choice of benches, ratios, quantiles, and the comparison with a goal."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What the sender puts on the wire, and how it knows that an answer is whole."""
+"""Tests of the load sender: the bytes of a request, and the detection of a complete answer."""
 
 import json
 from dataclasses import asdict

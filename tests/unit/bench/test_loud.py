@@ -1,4 +1,4 @@
-"""The job that says much: what it prints, what lies on disk of it, and the proof of both."""
+"""Tests of the job with much output: its output, its files on disk, and the proof of both."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""The summary of samples."""
+"""Tests of the summary of profiler samples."""
 
 from bench.profile import summary
 

@@ -1,4 +1,4 @@
-"""Pushes for load: real signatures over bodies that differ, at nearly the size of GitHub's."""
+"""Tests of the pushes for load: valid signatures over different bodies, of nearly the size of GitHub's."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""The report: a failure is shown as one, with its reason, and never as a number."""
+"""Tests of the report. A failure is shown with its reason, never as a number."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The pipelines that the benches save."""
+"""Tests of the pipelines that the benches save."""
 
 from bench import loud
 from bench.towpath_stack import pipeline

@@ -1,4 +1,4 @@
-"""The checks of a soak see what is wrong: an oracle that cannot fail proves nothing."""
+"""Tests of the checks of a soak: each check finds the fault that it is made for."""
 
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from tests.chaos.load import Journal, Load, Sent
 
 
 class JournalOnly:
-    """All that the checks ask of a load."""
+    """A load that has only its journal, the one part that the checks read."""
 
     def __init__(self, *events: Sent, retries: list[int] | None = None) -> None:
         self.journal = Journal(events=list(events), retries=retries or [])
@@ -46,7 +46,7 @@ ENDED = [Told("start", "abc", 1, "only", 1, 1.0), Told("end", "abc", 1, "only", 
 
 
 def counts(sent: Sent, runs: list[dict[str, Any]], told: list[Told]) -> dict[str, int]:
-    """What was found, where there is anything."""
+    """Return the number of findings of each kind that was found."""
     found = Findings()
     _check_events(found, cast("Load", JournalOnly(sent)), {"abc": cast("Any", runs)}, told)
     return {name: count for name, count in found.counts().items() if count}

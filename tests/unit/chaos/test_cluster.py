@@ -1,4 +1,4 @@
-"""How services are led to a cluster through a proxy."""
+"""Tests of the kubeconfig by which services reach a cluster through a proxy."""
 
 from tests.chaos.cluster import through
 

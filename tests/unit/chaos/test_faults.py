@@ -1,4 +1,4 @@
-"""The kinds of faults, and what docs/guarantees.md says of them."""
+"""Tests of the kinds of faults and of their table in docs/guarantees.md."""
 
 from devstack.stack import CHECKOUT
 from tests.chaos.faults import every_fault

@@ -1,4 +1,4 @@
-"""Mutants fit the code, their tests exist, and a mutated file that does not compile is noticed."""
+"""Tests of the mutants: they fit the code, their tests exist, and a mutated file must compile."""
 
 from pathlib import Path
 

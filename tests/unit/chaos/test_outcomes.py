@@ -1,4 +1,4 @@
-"""What the plugin writes about a real run of pytest, and what the verdicts make of it."""
+"""Tests of the plugin that records the outcomes of a real pytest run, and of the verdicts about them."""
 
 import subprocess
 import sys
@@ -81,7 +81,7 @@ ROWS = {
 
 
 def run(folder: Path, tests: str) -> list[Outcome]:
-    """The outcomes of a small tree with these tests."""
+    """Run pytest over a small tree with these tests and return the outcomes."""
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (folder / "product.py").write_text(PRODUCT)
     (folder / "tests").mkdir()

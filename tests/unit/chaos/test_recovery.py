@@ -1,4 +1,4 @@
-"""How recoveries are counted."""
+"""Tests of the measurement of recovery times."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a soak's report says, and when it is as promised."""
+"""Tests of a soak's report and of its decision whether all promises were kept."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_one_of_anything_is_too_many(name: str) -> None:
 
 def test_a_late_recovery_and_an_empty_soak_are_not_as_promised() -> None:
     assert not made(recovered=35.5).is_as_promised
-    assert not made(recovered=7.0).is_as_promised  # half of them took longer than three seconds
+    assert not made(recovered=7.0).is_as_promised  # half of the recoveries took longer than three seconds
     assert not made(events=0).is_as_promised
 
 

@@ -1,4 +1,4 @@
-"""Output is read where it is cut: its last lines name the file, line and exception that ended a soak."""
+"""Tests of shortened tracebacks: the last lines of the output name file, line and exception."""
 
 import asyncio
 import inspect
@@ -14,7 +14,7 @@ from tests.chaos.trouble import Trouble
 
 
 class Planted(Exception):
-    """A bug of the soak's own."""
+    """A bug in the soak itself."""
 
 
 async def fails(deep: int = 0) -> None:
@@ -61,7 +61,7 @@ def test_the_last_lines_name_the_place(
 
 
 def raised(make: Callable[[], Coroutine[Any, Any, None]]) -> BaseException:
-    """What this raises."""
+    """Run the coroutine and return the exception that it raises."""
     with pytest.raises(BaseException) as found:  # noqa: PT011 - groups and exceptions alike
         asyncio.run(make())
     return found.value
@@ -96,10 +96,10 @@ def test_a_long_message_is_cut() -> None:
 
 
 class Idle(Trouble, Load):
-    """Breaks nothing and sends nothing, for ever."""
+    """A soak that breaks nothing and sends nothing, and never ends."""
 
     def __init__(self) -> None:
-        """No world is needed."""
+        """Skip the constructors of the base classes, which need a world."""
 
     async def run(self, *_arguments: object) -> None:
         await asyncio.Event().wait()

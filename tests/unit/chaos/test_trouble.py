@@ -1,6 +1,6 @@
-"""The order of faults: no kind lags behind, and a seed is a schedule.
+"""Tests of the order of faults: every kind gets its turn, and a seed determines the schedule.
 
-What can not be broken or mended is told, and tried again.
+If a fault can't be injected or removed, this is noted and tried again.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ def test_what_never_can_be_injected_holds_up_nobody() -> None:
 
 
 class ManyTries(World):
-    """Mended at the third try; each part of it answers in its own way."""
+    """A world that recovers at the third attempt. Each failed attempt has a different message."""
 
     def __init__(self) -> None:
         self.chance = random.Random(1)  # noqa: S311 - to be repeated, not to be secret

@@ -1,4 +1,8 @@
-"""A mutant is found by an assertion of its test while controls pass. Other failures are wrong reasons."""
+"""Tests of the verdicts about mutants.
+
+A mutant is found if an assertion of its test fails while the controls pass. Any other failure is a wrong
+reason.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,7 +45,7 @@ BY_RAISES = replace(
 def error(
     name: str, message: str = "said", files: tuple[str, ...] = (PYTEST, FILE), phase: str = "call"
 ) -> Outcome:
-    """The test ended by an exception that is no AssertionError."""
+    """Return the outcome of a test that ended with an exception other than AssertionError."""
     bases = (name, "builtins.Exception", "builtins.BaseException", "builtins.object")
     return replace(BY_ASSERT, error=name, bases=bases, message=message, files=files, phase=phase)
 

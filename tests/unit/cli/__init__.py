@@ -1,1 +1,1 @@
-"""The command, against a small server that answers the documented shapes."""
+"""Unit tests of the command. A small server gives the documented answers."""

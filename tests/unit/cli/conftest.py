@@ -1,4 +1,4 @@
-"""The command as a person calls it, and the API it talks to."""
+"""Fixtures: the command as a person calls it, and the API that it uses."""
 
 import sys
 from collections.abc import Callable, Iterator

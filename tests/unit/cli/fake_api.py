@@ -1,4 +1,4 @@
-"""A small API on a free port of this machine: it answers what it is told, and keeps what it was asked."""
+"""A fake API on a free port of this machine. It gives prepared answers and records the requests."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Told:
-    """An answer. `breaks_off`: it promises more bytes than it sends."""
+    """An answer. With `breaks_off` it announces more bytes than it sends."""
 
     status: int = 200
     body: Any = None
@@ -36,7 +36,7 @@ class Told:
 
 
 class FakeApi:
-    """Answers to one request are given in turn; the last one is repeated."""
+    """The fake API. The answers to the same request are given in order; the last one is repeated."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []

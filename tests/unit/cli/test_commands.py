@@ -1,4 +1,4 @@
-"""Commands: what they ask the API, what they print, and how they end."""
+"""Tests of the commands: their requests to the API, their output, and their exit codes."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def test_pages_are_joined_up_to_the_limit(api: FakeApi, towpath: Towpath) -> Non
     api.answer("GET", "/pipelines", *pages)
     found = json.loads(towpath("pipelines", "list", "--limit", "250", "--json").out)
     assert [asked.query for asked in api.asked] == [{"limit": "200"}, {"limit": "50", "cursor": "more"}]
-    assert len(found["items"]) == 400  # the fake gives 200 whatever it is asked
+    assert len(found["items"]) == 400  # the fake returns 200 items for any limit
 
 
 def test_a_pipeline_is_found_by_its_name(api: FakeApi, towpath: Towpath) -> None:
@@ -459,7 +459,7 @@ def test_x12_a_run_shows_each_warning_once(api: FakeApi, towpath: Towpath) -> No
 
 
 def test_a_stopped_run_shows_what_it_was_stopped_for(api: FakeApi, towpath: Towpath) -> None:
-    """Also where a job that was asked to stop came to its good end, which then ended the run."""
+    """The cause is shown even if the job that was asked to stop ended with success and so ended the run."""
     changes = [
         ("running", None, "attempt:5"),
         ("cancelled", "superseded", "run:8"),

@@ -1,4 +1,4 @@
-"""`towpath dead-letters`: listed, explained, replayed."""
+"""Tests of `towpath dead-letters`: list, show and replay."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How commands end: 0 done, 1 the thing failed, 2 wrong usage, 3 no API; and each says what to do."""
+"""Tests of exit codes: 0 success, 1 failure, 2 wrong usage, 3 no API. Each error message contains advice."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How people meet an error in a pipeline: the place, the line with a mark under the word, the fix."""
+"""Tests of the display of an error in a pipeline: the place, the line with a mark, and the likely fix."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from tests.unit.shared.pipeline.documents import MINIMAL, problems_in, with_job
 
 
 def faults_in(source: str | bytes) -> list[Fault]:
-    """The API's `errors` for this text."""
+    """Return the API's `errors` for this text."""
     return [problem.model_dump() for problem in problems_in(source)]
 
 

@@ -1,4 +1,4 @@
-"""Hostile text at a terminal: nothing but colours gets through, and plain text is left alone."""
+"""Tests of hostile text at a terminal: only colours are kept, and plain text stays unchanged."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Logs at a terminal: inert, and gone on with where a lost connection broke them off."""
+"""Tests of logs at a terminal: they are sanitized, and continue after a lost connection."""
 
 import random
 from collections.abc import Iterator

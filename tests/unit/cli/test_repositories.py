@@ -1,4 +1,4 @@
-"""`towpath repositories`: what a registration and a change ask the API, and where their secrets come from."""
+"""Tests of `towpath repositories`: the requests of a registration and a change, and the source of secrets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where the API is and who asks."""
+"""Tests of the command's settings: the API's address and the token."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Server-sent events as the HTML standard reads them."""
+"""Tests of the parser of server-sent events, as the HTML standard defines them."""
 
 from cli.sse import ServerSentEvent, events
 

@@ -1,4 +1,4 @@
-"""The command as a wheel of its own: it needs no other code of this repository and collides with nothing."""
+"""Tests of the command's wheel: it needs no other code of this repository and conflicts with no package."""
 
 import ast
 import email
@@ -27,7 +27,7 @@ FOREIGN = 'raise ImportError("this package belongs to somebody else")\n'
 
 
 def imported_by_the_command() -> Iterator[str]:
-    """The top-level packages that its modules name in absolute imports."""
+    """Yield the top-level packages that the command's modules name in absolute imports."""
     for path in CLI.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -78,7 +78,7 @@ def test_the_wheel_says_what_it_is_and_what_it_needs(wheel: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with foreign packages `cli` and `shared`, the wheel, and what the wheel needs."""
+    """Create an environment with foreign packages `cli` and `shared`, the wheel, and its dependencies."""
     directory = tmp_path_factory.mktemp("environment")
     venv.create(directory, symlinks=True)
     for name in ("cli", "shared"):
@@ -107,7 +107,7 @@ def site_packages(environment: Path) -> Path:
 
 
 def with_their_needs(names: set[str]) -> set[str]:
-    """These distributions and all that they require on this Python."""
+    """Return these distributions and all their requirements on this Python."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -122,7 +122,7 @@ def with_their_needs(names: set[str]) -> set[str]:
 
 
 def copy_distribution(name: str, target: Path) -> None:
-    """The modules and metadata of a distribution of this environment, without its programs."""
+    """Copy the modules and metadata of a distribution of this environment, without its programs."""
     for file in importlib.metadata.files(name) or ():
         if ".." not in file.parts and file.suffix != ".pyc":
             (target / file).parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def copy_distribution(name: str, target: Path) -> None:
 def run(
     environment: Path, directory: Path, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """The installed command, in another folder and without this process's environment."""
+    """Run the installed command in another folder, without this process's environment."""
     program = [environment / "bin" / "towpath", *arguments]
     return subprocess.run(program, cwd=directory, env=variables, capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""What the overlays of `deploy/k8s` come to, as kubectl renders them."""
+"""The overlays of `deploy/k8s` as kubectl renders them."""
 
 import functools
 import shutil
@@ -19,12 +19,12 @@ Object = dict[str, Any]
 
 @functools.cache
 def rendered(folder: str) -> str:
-    """The YAML of a folder below `deploy/k8s`."""
+    """Return the YAML of a folder below `deploy/k8s`."""
     return render(KUBERNETES / folder)
 
 
 def render(folder: Path) -> str:
-    """The YAML of a folder; the test is skipped where there is no kubectl."""
+    """Return the YAML of a folder. The test is skipped if kubectl is not installed."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed: overlays can't be rendered")
@@ -34,7 +34,7 @@ def render(folder: Path) -> str:
 
 
 def objects(overlay: str, *kinds: str) -> list[Object]:
-    """All objects of an overlay, or those of these kinds."""
+    """Return the objects of an overlay, or only those of these kinds."""
     found = [one for one in yaml.safe_load_all(rendered(f"overlays/{overlay}")) if one]
     return [one for one in found if not kinds or one["kind"] in kinds]
 
@@ -44,7 +44,7 @@ def name_of(one: Object) -> str:
 
 
 def pods(overlay: str) -> Iterator[tuple[str, Object]]:
-    """(name of what makes it, spec of the pod)."""
+    """Yield the name of each workload and the spec of its pods."""
     for one in objects(overlay, "Deployment", "StatefulSet", "DaemonSet", "Job"):
         yield name_of(one), one["spec"]["template"]["spec"]
 

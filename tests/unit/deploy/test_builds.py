@@ -1,4 +1,4 @@
-"""The namespace where jobs run: what Towpath may do there, what jobs may reach, what they may take."""
+"""Tests of the namespace of jobs: Towpath's rights, the network that jobs reach, and their resources."""
 
 import ipaddress
 

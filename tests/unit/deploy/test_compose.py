@@ -1,8 +1,8 @@
-"""The compose files: what they name exists and is pinned, listens on loopback alone, begins in order,
-and has no right that it does not need.
+"""Tests of the compose files.
 
-The base file runs jobs in the executor's container; `docker-compose.kubernetes.yml` adds a cluster.
-`tests/e2e/test_compose.py` starts the base file.
+Everything that they name exists and is pinned. Services listen on loopback only, start in the right order,
+and have no right that they do not need. The base file runs jobs in the executor's container;
+`docker-compose.kubernetes.yml` adds a cluster. `tests/e2e/test_compose.py` starts the base file.
 """
 
 import re
@@ -29,7 +29,7 @@ FILES = {
 
 
 def composed(*files: str) -> dict[str, Any]:
-    """The services as compose merges these files; the test is skipped where it is not installed."""
+    """Return the services as compose merges these files. The test is skipped if compose is not installed."""
     program = compose_program()
     if program is None:
         pytest.skip("neither `docker compose` nor docker-compose is installed")

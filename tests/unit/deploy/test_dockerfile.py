@@ -1,5 +1,6 @@
-"""The images, of the product and for development: linted, without an address of any network, not run by
-root.
+"""Tests of the images, for production and for development.
+
+The files pass the linter, contain no network address, and do not run as root.
 """
 
 import re

@@ -1,5 +1,6 @@
-"""docs/kubernetes.md says what is so: settings, rights and reasons are those of the code and of the
-manifests.
+"""Tests that docs/kubernetes.md agrees with the code and the manifests.
+
+They compare settings, rights and reasons.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The component `node-agent`: one pod a node that may read the kubelet's logs, and nothing beyond that."""
+"""Tests of the component `node-agent`: one pod on each node that may only read the kubelet's logs."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.unit.deploy.test_overlays import KUBERNETES_VERSION
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Object]:
-    """The overlay `external` with the component, by kind and name."""
+    """Return the objects of the overlay `external` with the component, by kind and name."""
     copy = tmp_path_factory.mktemp("agent") / "k8s"
     shutil.copytree(KUBERNETES, copy)
     return {

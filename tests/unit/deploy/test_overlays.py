@@ -1,5 +1,7 @@
-"""Each overlay renders to objects that Kubernetes takes, of pods that are harmless, with secrets that nobody
-has to fear.
+"""Tests of the overlays.
+
+Each overlay renders to objects that Kubernetes accepts. Pods meet the restricted level, and secrets are
+unusable until they are filled in.
 """
 
 import base64
@@ -16,7 +18,7 @@ from tests.unit.deploy.rendered import OVERLAYS, SERVICES, Object, containers, n
 
 KUBERNETES_VERSION = "1.36"
 OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule"}
-"""Of the Prometheus operator: no schema of Kubernetes knows them."""
+"""Kinds of the Prometheus operator. The schemas of Kubernetes do not contain them."""
 
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -49,7 +51,7 @@ def test_every_service_has_a_deployment_an_account_a_service_and_a_disruption_bu
 
 @each_overlay
 def test_every_pod_meets_the_restricted_level(overlay: str) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    """See https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
     for name, pod in pods(overlay):
         context = pod["securityContext"]
         assert (context["runAsNonRoot"], context["seccompProfile"]) == (True, {"type": "RuntimeDefault"}), (
@@ -143,7 +145,7 @@ def test_the_scheduler_gets_no_key(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", ["external", "production"])
 def test_no_secret_can_be_used_before_it_is_filled_in(overlay: str, tmp_path: Path) -> None:
-    """Services refuse the placeholder: tests/unit/shared/test_settings.py."""
+    """The services refuse the placeholder, which tests/unit/shared/test_settings.py tests."""
     values = {
         f"{one['metadata']['name'][:-11]}.{key}": text
         for one in objects(overlay, "Secret")

@@ -1,4 +1,4 @@
-"""`make audit`: what it asks, and what it says of the answers and of none."""
+"""Tests of `make audit`: its requests, and its report with or without answers."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ JINJA, AIOHTTP, WHEEL = Package("jinja2", "2.11.2"), Package("aiohttp", "3.14.5"
 def listed(
     name: str, *aliases: str, fixed_in: list[str] | None = None, withdrawn: str | None = None
 ) -> dict[str, Any]:
-    """An entry of PyPI's list, with all of its fields."""
+    """Return an entry of PyPI's list, with all of its fields."""
     return {
         "aliases": list(aliases),
         "details": "A regular expression takes very long.\n\nMore about it.",
@@ -40,14 +40,14 @@ def listed(
 
 
 def release(package: Package, *vulnerabilities: dict[str, Any]) -> dict[str, Any]:
-    """PyPI's answer for a version, with the fields that it has beside the list."""
+    """Return PyPI's answer for a version, with the fields that it has besides the list."""
     info = {"name": package.name, "version": package.version, "yanked": False, "yanked_reason": None}
     return {"info": info, "last_serial": 9471274, "urls": [], "vulnerabilities": list(vulnerabilities)}
 
 
 @dataclass
 class Pypi:
-    """PyPI's JSON API on this machine."""
+    """A fake of PyPI's JSON API on this machine."""
 
     url: str
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
@@ -184,7 +184,7 @@ REPORT = {
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pip-audit that prints what stands in the file `report` beside it."""
+    """Create a pip-audit that prints the contents of the file `report` beside it."""
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     file = tmp_path / "pip-audit"
     file.write_text(f"#!/bin/sh\necho 'network is unreachable' >&2\ncat {tmp_path}/report\nexit 1\n")
@@ -271,7 +271,7 @@ def test_x14_the_bill_of_materials_lists_what_ships(tmp_path: Path) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With one locked package, on a machine without a builder of images and without pip-audit."""
+    """Create a checkout with one locked package, on a machine without image builder and pip-audit."""
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/runtime.txt").write_text("aiohttp==3.14.5\n")
     monkeypatch.setattr("devstack.audit.CHECKOUT", tmp_path)

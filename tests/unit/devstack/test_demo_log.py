@@ -1,4 +1,4 @@
-"""What the demo prints of a live log."""
+"""Tests of the demo's display of a live log."""
 
 from typing import Any
 

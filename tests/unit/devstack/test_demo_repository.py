@@ -1,4 +1,4 @@
-"""The demo's repository and the push that tells of it."""
+"""Tests of the demo's repository and of the push that announces a commit."""
 
 import subprocess
 import sys

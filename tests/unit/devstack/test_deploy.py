@@ -1,4 +1,4 @@
-"""What `make deploy` does before it asks a cluster for anything."""
+"""Tests of the checks of `make deploy` before its first request to a cluster."""
 
 from pathlib import Path
 

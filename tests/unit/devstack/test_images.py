@@ -1,4 +1,4 @@
-"""What `make images` asks a builder for."""
+"""Tests of the builds of `make images`."""
 
 import json
 import tarfile

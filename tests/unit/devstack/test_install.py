@@ -1,5 +1,6 @@
-"""Installation by apt: only what is missing, once more with new package lists, and without daemons
-starting.
+"""Tests of the installation by apt.
+
+Only missing programs are installed. The package lists are fetched if needed, and daemons are not started.
 """
 
 import os
@@ -30,7 +31,7 @@ exec "$@"
 
 
 class Machine:
-    """A machine whose apt-get is a script of ours."""
+    """A machine whose apt-get is a script of these tests."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.directory = directory

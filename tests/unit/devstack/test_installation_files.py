@@ -1,4 +1,4 @@
-"""The files that an installation starts from: locked requirements and the Makefile."""
+"""Tests of the files from which an installation starts: locked requirements and the Makefile."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ TARGETS = [
 
 
 def locked(name: str) -> dict[str, str]:
-    """The locked packages, each with its whole entry."""
+    """Return the locked packages, each with its whole entry."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)
     return {re.split(r"[=\[ ;]", entry)[0].lower(): entry for entry in entries if entry.strip()}

@@ -1,4 +1,4 @@
-"""`make up CLUSTER=kubernetes` says what is missing before it starts anything."""
+"""Tests that `make up CLUSTER=kubernetes` reports missing parts before it starts anything."""
 
 from pathlib import Path
 

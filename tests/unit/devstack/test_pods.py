@@ -1,4 +1,4 @@
-"""Ending the local cluster's jobs with all that they started."""
+"""Tests that the local cluster's jobs end together with every process that they started."""
 
 import sys
 from pathlib import Path

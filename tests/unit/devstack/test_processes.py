@@ -1,4 +1,4 @@
-"""Processes are found again by pid and start time, ended with a bound, and strangers are left alone."""
+"""Tests of processes: they are identified by pid and start time, and ended within a bound."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`make release`: what it makes, in which order, and what it refuses."""
+"""Tests of `make release`: its results, their order, and its refusals."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ def git(directory: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A repository, all of it committed, with what a wheel is made of."""
+    """Create a repository with everything committed, which contains the sources of a wheel."""
     shutil.copytree(ROOT / "cli", tmp_path / "cli", ignore=NOT_COPIED)
     shutil.copy(ROOT / "LICENSE", tmp_path)
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)

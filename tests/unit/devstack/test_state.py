@@ -1,4 +1,4 @@
-"""The files of a stack: made once, private, and read back as written; addresses of databases."""
+"""Tests of a stack's files (created once, private, read back as written) and of database URLs."""
 
 import base64
 import shlex

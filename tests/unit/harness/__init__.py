@@ -1,1 +1,1 @@
-"""How the tests themselves are run."""
+"""Tests of the test harness."""

@@ -1,4 +1,4 @@
-"""A failing run of pytest names what failed and its random seed in its last lines, however it runs."""
+"""Tests that the last lines of a failing pytest run name the failed tests and the random seed."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ RANDOM = ["-p", "randomly", "--randomly-seed=77"]
 
 
 def run(folder: Path, tests: str, *options: str) -> tuple[int, list[str]]:
-    """(exit status, lines of output) of pytest over a folder with this file of tests."""
+    """Run pytest over a folder with this file of tests. Return the exit status and the lines of output."""
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = xdist_group(name)\n")
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_a.py").write_text(tests)

@@ -1,4 +1,4 @@
-"""How `python -m tests` divides the tests, and what it makes of the parts."""
+"""Tests of `python -m tests`: the division of the tests, and the result of the parts."""
 
 import os
 import subprocess

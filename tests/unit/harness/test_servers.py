@@ -1,4 +1,4 @@
-"""When tests run on containers."""
+"""Tests of the decision whether tests use containers."""
 
 import pytest
 from pydantic import ValidationError
