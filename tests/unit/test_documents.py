@@ -1,5 +1,6 @@
-"""The documents agree with the code: what is generated is up to date, what is named exists, what exists is
-named.
+"""Tests that the documents agree with the code.
+
+Generated parts are up to date, everything that is named exists, and everything that exists is named.
 """
 
 import re
@@ -50,7 +51,7 @@ def test_the_tables_of_each_package_are_those_it_writes() -> None:
 
 
 def packages() -> list[tuple[str, list[str]]]:
-    """(package, tables that it owns) of each row."""
+    """Return the package and the tables that it owns, for each row."""
     section = ARCHITECTURE.split("\n## Packages\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split(" | ")]

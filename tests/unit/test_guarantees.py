@@ -1,6 +1,6 @@
-"""docs/guarantees.md names a test for each fault and each case, and every test that it names is there.
+"""Tests that docs/guarantees.md names an existing test for each fault and each case.
 
-docs/sandbox.md does the same for what jobs reach, and docs/scripts.md for everyday scripts.
+docs/sandbox.md does the same for the resources that jobs reach, and docs/scripts.md for everyday scripts.
 """
 
 import re

@@ -1,5 +1,4 @@
-"""The rules of the house that a machine can check: sizes, owners of libraries, tables and the environment,
-and where SQL lives.
+"""Checks of the house rules: sizes, where SQL lives, and owners of libraries, tables and the environment.
 
 Each test lists every place that breaks its rule, with file and line.
 """
@@ -23,7 +22,7 @@ LONGEST_FILE = 500
 LONGEST_LINE = 110
 LONGEST_FUNCTION = 45
 VIEWS = {"services/gateway/api/run_views.py", "services/gateway/openapi.py"}
-"""Pure in what they do; their models and routes are shared with modules that answer HTTP."""
+"""These do no I/O, but their models and routes are shared with modules that answer HTTP."""
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 FOREIGN_PLACES = ("/work/" + "shared", "../" + "shared", "/work/" + "main")
 
@@ -43,12 +42,15 @@ OWNERS: dict[str, Callable[[str], bool]] = {
     "typer": lambda path: path.startswith("cli/"),
     "rich": lambda path: path.startswith("cli/"),
 }
-"""Who may import a library that has one owner."""
+"""The modules that may import a library with one owner."""
 
 
 @functools.cache
 def parsed(path: Path) -> tuple[str, ast.Module, tuple[ast.AST, ...]]:
-    """(path from the root, syntax tree, all its nodes), read once for all rules."""
+    """Return the path from the root, the syntax tree and all its nodes.
+
+    The result is cached for all rules.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return path.relative_to(ROOT).as_posix(), tree, tuple(ast.walk(tree))
 
@@ -59,7 +61,7 @@ def modules(package: str) -> tuple[Path, ...]:
 
 
 def sources(*packages: str) -> list[tuple[str, ast.Module]]:
-    """(path from the root, syntax tree) of every module of these packages."""
+    """Return the path from the root and the syntax tree of every module of these packages."""
     return [parsed(path)[:2] for package in packages for path in modules(package)]
 
 
@@ -76,7 +78,7 @@ def place(path: str, node: ast.AST) -> str:
 
 
 def imported(node: ast.AST) -> list[str]:
-    """The modules that an import statement names."""
+    """Return the modules that an import statement names."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module:
@@ -85,7 +87,7 @@ def imported(node: ast.AST) -> list[str]:
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` of such an expression, else an empty string."""
+    """Return `a.b.c` for an expression of this form, otherwise an empty string."""
     if isinstance(node, ast.Attribute):
         return f"{dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""
@@ -112,7 +114,7 @@ def test_files_are_short() -> None:
 
 
 def test_lines_are_short() -> None:
-    """Of Python and of queries. Applied migrations stay as they are."""
+    """Check Python files and queries. Applied migrations stay as they are."""
     paths = [ROOT / path for path, _ in sources(*ALL)]
     paths += [
         path for folder in ALL for path in sorted((ROOT / folder).rglob("*.sql")) if path.parent.name != "sql"
@@ -270,8 +272,9 @@ def query_files() -> list[Path]:
 
 
 def writers_by_table() -> dict[str, str]:
-    """Who writes each table, as the comment above its CREATE TABLE says; an empty string where none says
-    it.
+    """Return the writer of each table, from the comment above its CREATE TABLE.
+
+    It is an empty string if there is no such comment.
     """
     writers = {}
     for path in sorted((ROOT / "shared/sql").glob("*.sql")):
@@ -288,8 +291,9 @@ def without_comments(statement: str) -> str:
 
 
 def tables_written(statement: str) -> set[str]:
-    """The tables that a statement inserts into, updates or deletes from; `FOR UPDATE` and `DO UPDATE` write
-    nothing of their own.
+    """Return the tables that a statement inserts into, updates, or deletes from.
+
+    `FOR UPDATE` and `DO UPDATE` name no table to write.
     """
     write = (
         r"(?:\bINSERT\s+INTO|\bDELETE\s+FROM|\bMERGE\s+INTO|\bTRUNCATE|(?<!FOR )(?<!DO )(?<!KEY "

@@ -1,4 +1,4 @@
-"""The files for people who join: what they name exists, and the programs that read them can."""
+"""Tests of the files for new contributors: their programs can read them, and all that they name exists."""
 
 import configparser
 import json
@@ -37,7 +37,7 @@ def read_yaml(path: str) -> Any:
 
 
 def makes_known_targets(command: str) -> bool:
-    """Whether a command is `make` with targets and variables, and the targets exist."""
+    """Return whether a command is `make` with existing targets, and possibly variables."""
     program, *words = shlex.split(command)
     targets = [word for word in words if "=" not in word]
     return program == "make" and bool(targets) and set(targets) <= TARGETS
@@ -143,7 +143,7 @@ def editor_sections() -> dict[str, dict[str, str]]:
 
 
 def written_files() -> list[Path]:
-    """The text files of the project that people write."""
+    """Return the text files of the project that people write."""
     folders = (
         "bench",
         "cli",

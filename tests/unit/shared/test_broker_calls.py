@@ -1,4 +1,4 @@
-"""A call of the AMQP library is cancelled exactly when its caller is."""
+"""Tests that a call of the AMQP library is cancelled exactly when its caller is."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from shared.errors import Transient
 
 
 async def _cancelled_while(call: Callable[[asyncio.Event], Awaitable[None]]) -> "asyncio.Task[None]":
-    """The finished task that was cancelled when the call had begun."""
+    """Cancel a task after its call has begun, and return the finished task."""
     begun = asyncio.Event()
 
     async def caller() -> None:

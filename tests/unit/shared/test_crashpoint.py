@@ -1,10 +1,10 @@
-"""Crash points: nothing happens where none is armed, and death comes at the passage that was asked for."""
+"""Tests of crash points: the process dies only at the configured point and passage."""
 
 from shared.crashpoint import EXIT_CODE, armed
 
 
 def passed(setting: str, *names: str) -> list[str]:
-    """The deaths while these points are passed."""
+    """Pass these points and return the deaths."""
     deaths: list[str] = []
     crashpoint = armed(setting, deaths.append)
     for name in names:

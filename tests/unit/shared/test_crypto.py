@@ -1,5 +1,7 @@
-"""Secrets open only where they were put, with a key that is there; a token's own letters tell whether it is
-one.
+"""Tests of secrets and tokens.
+
+A secret can be opened only in its own place and with an existing key. The checksum in a token shows whether
+it is well-formed.
 """
 
 import base64

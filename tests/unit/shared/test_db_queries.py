@@ -1,4 +1,4 @@
-"""Named queries: every statement of a file is found by its name, with its sentence."""
+"""Tests of named queries: every statement of a file is found by its name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What user code sees of an event: all of it text, free of NUL, and bounded."""
+"""Tests of the event variables of user code: text only, without NUL, and bounded."""
 
 from dataclasses import replace
 

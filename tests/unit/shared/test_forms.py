@@ -1,4 +1,4 @@
-"""Forms of webhooks are read as browsers and forges write them."""
+"""Tests of webhook forms, as browsers and forges write them."""
 
 from urllib.parse import parse_qs, urlencode
 

@@ -1,4 +1,4 @@
-"""What log lines hold, and what they never do."""
+"""Tests of the contents of log lines, and of what they must not contain."""
 
 import json
 from collections.abc import Iterator

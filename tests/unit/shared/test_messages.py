@@ -1,4 +1,4 @@
-"""Messages: what is said is what is heard, and what can't be heard is told apart."""
+"""Tests of messages: they arrive as they were sent, and each kind of unreadable message is recognised."""
 
 import typing
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which waiting messages leave as one."""
+"""Tests of the merging of waiting messages."""
 
 from shared.messages import AttemptClaimed, AttemptReady, ContainerStarted, LogSealed, Message, merged
 from shared.outbox import together

@@ -1,4 +1,4 @@
-"""Waiting before another try: longer after each failure, within bounds, never the same for all."""
+"""Tests of the backoff: it grows with each failure, stays within bounds, and is different for each caller."""
 
 from hypothesis import given
 from hypothesis import strategies as st

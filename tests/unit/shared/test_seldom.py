@@ -1,4 +1,4 @@
-"""Log lines that strangers can cause come at most once a second."""
+"""Tests of the limit of one log line a second for lines that outsiders can cause."""
 
 import time
 

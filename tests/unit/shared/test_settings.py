@@ -1,5 +1,6 @@
-"""Secrets that were never filled in, or that everybody knows, refuse to start a service, and no error shows
-one.
+"""Tests of secrets in settings.
+
+A service refuses to start with a placeholder or a well-known password. No error shows a secret.
 """
 
 import pytest

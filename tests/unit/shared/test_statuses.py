@@ -1,5 +1,7 @@
-"""The status machine: what is terminal stays, reasons belong to one status, the schema and the document say
-the same.
+"""Tests of the status machine.
+
+Terminal statuses never change, and each reason belongs to one status. The schema, the document and the code
+agree.
 """
 
 import re

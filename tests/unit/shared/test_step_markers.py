@@ -1,4 +1,4 @@
-"""Step markers: found by those who know the nonce, and cut out without a trace."""
+"""Tests of step markers: they are found only with the nonce, and removed without a trace."""
 
 import pytest
 from hypothesis import given

@@ -1,6 +1,4 @@
-"""The topology: every message that somebody has to hear has a queue, and no queue drops a message
-silently.
-"""
+"""Tests of the topology: every message with a receiver has a queue, and no queue drops messages silently."""
 
 import re
 
@@ -14,13 +12,13 @@ QUEUES = (*topology.FIXED, topology.executor_queue("local"))
 
 
 def is_bound(key: str, routing_key: str) -> bool:
-    """As a topic exchange decides: `*` is one word, `#` any number."""
+    """Return whether a topic exchange routes to this binding: `*` is one word, `#` any number of words."""
     pattern = re.escape(key).replace(r"\*", "[^.]+").replace(r"\.\#", r"(\..+)?")
     return re.fullmatch(pattern, routing_key) is not None
 
 
 PUBLISHED_BY_KEY = [m for m in ONE_OF_EACH if not isinstance(m, DeliveryKept)]
-"""All but the one message whose sender names its queue."""
+"""All messages except the one whose sender names its queue."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The shells that the step driver is tried with."""
+"""The shells with which the step driver is tested."""
 
 import pytest
 

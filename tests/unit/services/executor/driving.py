@@ -1,4 +1,4 @@
-"""Runs the step driver by real shells, and reads what it wrote."""
+"""Runs the step driver with real shells and reads its results."""
 
 import contextlib
 import os
@@ -32,7 +32,10 @@ class Ran:
 
 
 def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str] | None = None) -> Ran:
-    """As a supervisor starts it: everything is prepared, and the driver is a descriptor."""
+    """Run the driver as a supervisor does.
+
+    Its environment is prepared, and the driver is passed as a descriptor.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
         for inner in ("workspace/sub", "state"):
@@ -60,8 +63,9 @@ def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str
 def run_alone(
     folder: Path, *steps: Step, shell: list[str], limit: int = 60, image: dict[str, str] | None = None
 ) -> Ran:
-    """As a kubelet starts it: nothing is prepared, the driver is a file, and the variables are the
-    image's.
+    """Run the driver as a kubelet does.
+
+    Nothing is prepared, the driver is a file, and the variables are those of the image.
     """
     alone = Unsupervised(
         str(folder / "started"), str(folder / "home"), str(folder / "termination"), limit, grace_seconds=1
@@ -83,7 +87,7 @@ def paths_in(folder: Path) -> DriverPaths:
 
 
 def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
-    with (folder / "log").open("wb") as log:  # no pipe: what outlives its step would hold it
+    with (folder / "log").open("wb") as log:  # a process that outlives its step would hold a pipe
         driving = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
         )
@@ -95,10 +99,11 @@ def drive(command: list[str], folder: Path, environment: dict[str, str]) -> int:
 
 
 def end_leftovers(folder: Path) -> None:
-    """Kill what steps left running: each step has a session of its own, but all of them begin below this
-    folder.
+    """Kill the processes that steps left running.
+
+    Each step has its own session, but all of their processes start below this folder.
     """
     for link in Path("/proc").glob("[1-9]*/cwd"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended in the meantime
             if link.readlink().is_relative_to(folder.resolve()):
                 os.kill(int(link.parent.name), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What git is asked for, whatever a forge or a person wrote."""
+"""Tests of the git commands of a checkout, with any input from a forge or a user."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ TEXT = st.text(max_size=20)
 
 
 class Git:
-    """Answers as it was told; everything else works and says nothing."""
+    """A fake git with prepared answers. Every other command succeeds without output."""
 
     def __init__(self, answers: Mapping[str, tuple[int, bytes]] | None = None) -> None:
         self.answers = answers or {}
@@ -64,7 +64,7 @@ def test_a_merge_is_built_only_where_it_merges_the_head() -> None:
 
 def test_the_ref_is_fetched_where_the_server_gives_out_no_commit() -> None:
     git = Git({SHA: (128, b"error: Server does not allow request for unadvertised object\n")})
-    with pytest.raises(GaveUp):  # the last command of it, the checkout, is answered alike
+    with pytest.raises(GaveUp):  # the last command, the checkout of the same SHA, fails in the same way
         built(COMMIT, git)
     assert [asked[-1] for asked in git.asked] == [SHA, "refs/heads/main", SHA]
 

@@ -1,4 +1,4 @@
-"""The program of the container `clone`, run as a kubelet runs it."""
+"""Tests of the program of the container `clone`, started as a kubelet starts it."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def order(tmp_path: Path, origin: Origin) -> Order:
 
 
 def start(order: Order, folder: Path) -> subprocess.Popen[str]:
-    """With no variables at all, in a folder that holds nothing of ours."""
+    """Start the program without variables, in a folder that contains none of our files."""
     (folder / "order").write_bytes(order.encode())
     command = [
         sys.executable,
@@ -178,7 +178,7 @@ def test_a_stop_that_comes_while_git_is_being_started_ends_git_too(
         started.append(start_program(*arguments, **options))
         signal.pthread_kill(
             threading.get_ident(), signal.SIGTERM
-        )  # other threads of the tests would take it; a clone has none
+        )  # other threads of the tests could receive it; a clone has none
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", stopped_meanwhile)
@@ -192,7 +192,7 @@ def test_a_stop_that_comes_while_git_is_being_started_ends_git_too(
 
 
 def hanging(folder: Path) -> str:
-    """A repository whose files are never read to an end."""
+    """Return the URL of a repository whose `HEAD` is a named pipe, so that git waits for it forever."""
     for name in ("objects", "refs"):
         (folder / "hanging" / name).mkdir(parents=True)
     os.mkfifo(folder / "hanging" / "HEAD")

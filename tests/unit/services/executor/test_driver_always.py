@@ -1,4 +1,4 @@
-"""Steps with `always()` run after a stop and after the job's time, within the grace."""
+"""Tests of steps with `always()`: they run after a stop or the job's time limit, within the grace period."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def test_a09_a_step_with_always_runs_after_the_jobs_time(shell: list[str], tmp_p
 
 
 def test_a09_steps_with_always_have_the_grace_between_them(shell: list[str], tmp_path: Path) -> None:
-    """The grace is one second here."""
+    """The grace period is one second here, and is for all of these steps together."""
     slow = Step(run="sleep 20", condition="always")
     began = time.monotonic()
     ran = run_alone(tmp_path, Step(run="sleep 20"), slow, LAST, shell=shell, limit=1)
@@ -49,7 +49,7 @@ def test_a09_a_step_with_always_after_the_jobs_time_has_its_own_outcome(
 
 
 def test_a09_a_step_with_always_runs_after_a_stop(shell: list[str], tmp_path: Path) -> None:
-    """As clusters stop a job: one SIGTERM for each of its processes."""
+    """Stop the job as clusters do: with one SIGTERM to each of its processes."""
     steps = [
         Step(run=f"echo begun; : > {tmp_path}/begun; sleep 20"),
         Step(run="echo no", condition="failure"),

@@ -1,4 +1,4 @@
-"""Names of variables that a shell keeps for itself, run by real shells."""
+"""Tests of variable names that a shell reserves, with real shells."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from tests.unit.services.executor.driving import run
 
 @pytest.mark.parametrize("name", sorted(READONLY_IN_BASH))
 def test_a16_a_name_that_bash_keeps_for_itself_is_told(shell: list[str], name: str) -> None:
-    """With the same sentence in every shell, and no line of the driver."""
+    """The message is the same in every shell, and contains no line of the driver."""
     ran = run(Step(run=f"echo {name}=1 >> $TOWPATH_ENV"), shell=shell)
     assert (ran.code, ran.output) == (
         1,

@@ -1,4 +1,4 @@
-"""The name of the user that a job runs as, in a container whose image nobody prepared."""
+"""Tests of the user name of a job in a container whose image was not prepared."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.unit.services.executor.driving import SHELLS, run_alone
 
 
 def as_a_stranger(folder: Path, shell: list[str], *, writable: bool) -> list[str]:
-    """A shell in a container whose image has no entry for the user's uid."""
+    """Return a shell command for a container whose image has no entry for the user's uid."""
     passwd = folder / "passwd"
     passwd.write_text("root:x:0:0:root:/root:/bin/sh\n")
     seen = ["--dev-bind", "/", "/", "--bind" if writable else "--ro-bind", str(passwd), "/etc/passwd"]

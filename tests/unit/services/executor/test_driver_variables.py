@@ -1,4 +1,4 @@
-"""The files by which steps set variables for later ones."""
+"""Tests of the files by which steps set variables for later steps."""
 
 import resource
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ PAGE = 4096
 
 
 def test_a_steps_files_for_variables_are_there_and_empty(shell: list[str]) -> None:
-    """Scripts read them, edit them in place or copy them before they write."""
+    """Scripts read the files, edit them in place, or copy them before they write."""
     script = 'cat "$TOWPATH_ENV" "$TOWPATH_OUTPUT"; sed -i s/a/b/ "$TOWPATH_ENV"; wc -c < "$TOWPATH_OUTPUT"'
     ran = run(Step(run=f"{script}; echo A=1 >> $TOWPATH_ENV"), Step(run=f"{script}; echo $A"), shell=shell)
     assert (ran.code, ran.output.split()) == (0, ["0", "0", "1"])
@@ -20,7 +20,7 @@ def test_a_steps_files_for_variables_are_there_and_empty(shell: list[str]) -> No
 
 @pytest.fixture
 def small_stack() -> Iterator[None]:
-    """The variables and arguments of a process may take a quarter of its stack."""
+    """Limit the stack, because the variables and arguments of a process may use a quarter of it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, hard))
     yield

@@ -1,4 +1,4 @@
-"""What an attempt is to run, from the rows that say it."""
+"""Tests of planning: from the rows of an attempt to its order."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The step driver, run by real shells."""
+"""Tests of the step driver with real shells."""
 
 import os
 import shlex
@@ -124,7 +124,7 @@ def test_a08_a_malformed_variable_fails_only_the_step_that_wrote_it(
 
 
 def test_a08_a_value_that_the_shell_refuses_fails_only_the_step_that_wrote_it(shell: list[str]) -> None:
-    """`bash` refuses to set PPID and UID, and `dash` does not start with an OPTIND that is no number."""
+    """`bash` refuses to set PPID and UID; `dash` does not start if OPTIND is not a number."""
     ran = run(Step(run=BAD_FILES["not_a_number"]), Step(run="echo on", condition="always"), shell=shell)
     assert (ran.code, ran.outcomes) == (1, ["failed", "success"])
     assert ran.output.startswith("towpath: TOWPATH_ENV: ")
@@ -185,7 +185,7 @@ def test_a16_a_step_runs_where_it_says_and_an_absent_folder_is_named(shell: list
 
 
 def test_a_step_hears_sigint(shell: list[str]) -> None:
-    """Shells make their background processes deaf to it."""
+    """Shells make their background processes ignore SIGINT."""
     assert run(Step(run="grep SigIgn /proc/self/status"), shell=shell).output.split()[-1][-1] in "0189"
 
 
@@ -210,7 +210,7 @@ def test_text_of_users_survives_and_is_never_code(
 ) -> None:
     script = "printf '%s' \"$VALUE\" > out; cat out; printf '%s\\n' " + shlex.quote(
         value
-    )  # no here-document: dash itself loses bytes of some in them
+    )  # no here-document, because dash loses bytes of some
     checks = [Step(run=f'printf "%s" "${key}"', env={key: text}) for key, text in variables.items()]
     ran = run(Step(name=name, run=script), *checks, shell=shell, environment={"VALUE": value})
     assert ran.code == 0
@@ -247,7 +247,7 @@ ON_ITS_WAY = {
         "ERROR: the reason\n",
     ),
 }
-"""What a script does, its shell, and its whole output."""
+"""The shell, the script, and its whole output."""
 
 
 @pytest.mark.parametrize("form", ON_ITS_WAY)
@@ -289,7 +289,7 @@ def test_a07_a_step_that_signals_its_group_ends_nothing_else(
 def test_a07_a_step_that_kills_its_group_fails_alone(shell: list[str], tmp_path: Path) -> None:
     ran = run_alone(tmp_path, Step(run="kill -9 0"), Step(run="echo next", condition="always"), shell=shell)
     assert (ran.code, ran.outcomes) == (137, ["failed", "success"])
-    assert ran.output.endswith("next\n")  # bash says that the step was killed
+    assert ran.output.endswith("next\n")  # bash also reports that the step was killed
 
 
 def test_a07_a_step_that_signals_its_group_is_not_stopped(shell: list[str], tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a07_a_step_that_ignores_the_end_of_its_time_is_killed(shell: list[str],
 
 
 def test_a07_no_process_of_ours_is_left_or_seen_by_a_step(shell: list[str]) -> None:
-    """A program that reaps all its children meets only its own."""
+    """A program that reaps all its children meets only its own processes."""
     limit = 100_000 + os.getpid()
     scripts = [
         "exec python3 -c 'import os; os.wait()' 2>&1 | tail -1",
@@ -369,7 +369,7 @@ def test_a_job_over_its_limit_begins_no_further_step(shell: list[str], tmp_path:
         limit=1,
     )
     assert (ran.code, ran.outcomes) == (124, ["timed_out", "skipped"])
-    assert ran.output.removesuffix("Terminated\n") == "begun\n"  # busybox says it
+    assert ran.output.removesuffix("Terminated\n") == "begun\n"  # busybox prints it
     assert job_timed_out(ran.code, ran.termination)
 
 
@@ -413,7 +413,7 @@ def test_an_image_without_timeout_runs_its_steps_all_the_same(shell: list[str], 
     assert ran.output in (
         "a\ntowpath: no timeout command here: only the limit of the whole job is kept\nb\n",
         "a\nb\n",
-    )  # busybox is its own timeout
+    )  # busybox has a built-in timeout
 
 
 def test_what_a_step_leaves_in_the_notes_does_not_spoil_them(shell: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can be read from the step driver's notes, whole or in part."""
+"""Tests of the reader of the step driver's notes, complete or cut."""
 
 from datetime import UTC, datetime, timedelta
 

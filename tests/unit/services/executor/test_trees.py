@@ -1,4 +1,4 @@
-"""Trees that user code made are removed and given away at any depth and size."""
+"""Tests of the removal and change of owner of trees that user code made, of any depth and size."""
 
 import os
 import stat
@@ -79,7 +79,7 @@ def test_what_is_no_folder_is_gone_as_well(tmp_path: Path, tree: str) -> None:
 
 @pytest.mark.parametrize("mode", [0o000, 0o500, 0o300])
 def test_x01_folders_closed_to_their_owner_are_removed(tmp_path: Path, mode: int) -> None:
-    """By a user who is not root: nothing is closed to root."""
+    """Remove the tree as a user other than root, because root may open every folder."""
     tmp_path.chmod(0o755)
     home = tmp_path / "home"
     (home / "tree").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Verdicts: every end has its own word, and nothing that is missing is a success."""
+"""Tests of verdicts: every end has its own reason, and missing information is never a success."""
 
 from dataclasses import replace
 
@@ -200,7 +200,7 @@ LIMITS = StartLimits(
         (Waiting(WaitingFor.IMAGE, "pulling"), 599, None),
         (Waiting(WaitingFor.IMAGE, "pulling"), 600, Reason.IMAGE_REGISTRY),
         (Waiting(None, "no such volume", 120), 120, Reason.START_TIMED_OUT),
-        (Waiting(None, "no such volume", 119), 9000, None),  # the image took the rest
+        (Waiting(None, "no such volume", 119), 9000, None),  # the rest of the time was the image pull
     ],
 )
 def test_each_wait_for_the_start_has_its_own_limit(

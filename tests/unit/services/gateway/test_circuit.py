@@ -1,4 +1,4 @@
-"""The circuit opens after three failures in a row and closes with one success."""
+"""Tests of the circuit breaker: three failures in a row open it, one success closes it."""
 
 from services.gateway.circuit import FAILURES_TO_OPEN, Circuit
 

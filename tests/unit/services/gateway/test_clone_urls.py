@@ -1,4 +1,4 @@
-"""A clone URL leads to a forge: not into private networks, and never into an option."""
+"""Tests of clone URLs: they do not lead into private networks and are never taken as an option of git."""
 
 import pytest
 from hypothesis import given
@@ -47,7 +47,7 @@ LEADING_TO_PRIVATE = [
     "::ffff:0:7f00:1",
     "fec0::1",
 ]
-"""IPv6 addresses that a translator or a tunnel takes to an IPv4 address, and such as belong to a site."""
+"""IPv6 addresses that a translator or tunnel maps to a private IPv4 address, and site-local addresses."""
 BAD = [
     "",
     "-",

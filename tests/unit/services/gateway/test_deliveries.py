@@ -1,4 +1,4 @@
-"""A delivery goes through the inlet unchanged."""
+"""Tests that a delivery passes the inlet unchanged."""
 
 import hashlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""If-Match lets a change through exactly for the version that it names."""
+"""Tests of If-Match: a change is accepted only for the named version."""
 
 import pytest
 

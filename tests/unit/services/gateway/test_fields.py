@@ -1,4 +1,4 @@
-"""Fields take what can be stored and answered, and say clearly what they don't take."""
+"""Tests of fields: they accept what can be stored and returned, and explain what they refuse."""
 
 from datetime import UTC, datetime
 from typing import Any

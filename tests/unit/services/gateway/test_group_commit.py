@@ -1,4 +1,4 @@
-"""Concurrent deliveries share a commit; a bad one harms no other; nothing waits for ever."""
+"""Tests of group commit: deliveries share a commit, a bad row harms no other, and waits have a bound."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def delivery(delivery_id: str, body: bytes = b"x") -> Delivery:
 
 
 class Database:
-    """Commits when it is let; notes what came together."""
+    """A fake database. A commit waits for `may_go`; `groups` records the deliveries of each commit."""
 
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
@@ -60,7 +60,7 @@ def store(groups: GroupCommit, *ids: str) -> list["asyncio.Task[Kept]"]:
 
 
 async def begun(database: Database, count: int) -> None:
-    """Once so many commits have begun."""
+    """Wait until this many commits have begun."""
     async with asyncio.timeout(1), database.begun:
         await database.begun.wait_for(lambda: len(database.groups) >= count)
 

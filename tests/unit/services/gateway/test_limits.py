@@ -1,4 +1,4 @@
-"""The limits that the API shows are those of the settings, and none is forgotten."""
+"""Tests that the API shows every limit of the settings, with its value."""
 
 from pydantic import SecretStr
 
@@ -18,7 +18,7 @@ NO_LIMITS = {
     "pipeline_processes",
     "public_url",
 }
-"""Settings that bound nothing a user does."""
+"""Settings that do not limit users."""
 
 
 def test_every_limit_of_the_gateway_is_shown_with_its_value() -> None:

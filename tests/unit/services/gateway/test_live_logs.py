@@ -1,4 +1,4 @@
-"""Doorbells move a watch on; a watch knows when to look again."""
+"""Tests of a run's watch: notifications advance it, and it reads the database only if needed."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ STREAM = Stream(1, "test", 1, "job", "nonce")
 
 
 class Rows:
-    """A store whose answers the test gives."""
+    """A fake store. The test sets its answers."""
 
     def __init__(self) -> None:
         self.looks = 0

@@ -1,4 +1,4 @@
-"""Positions survive their text; segments are shown line by line, and steps apart from lines."""
+"""Tests of log positions, which are read back from their text, and of the division of segments into lines."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""After a burst the gateway's memory goes back to the system."""
+"""Tests that the gateway returns its memory to the system after a burst."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("tried_before", [False, True], ids=["after", "during and after"])
 def test_x06_memory_goes_back_after_a_burst(tried_before: bool) -> None:
-    """A try while the burst lasts returns nothing, and does not keep the next one from it."""
+    """A call during the burst returns no memory, and does not prevent a later call from doing so."""
     said = subprocess.run(
         [sys.executable, "-c", BURST.replace("{tried_before}", str(tried_before))],
         cwd=ROOT,

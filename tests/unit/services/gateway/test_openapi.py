@@ -1,4 +1,4 @@
-"""The table of routes makes sense, and the document follows from it."""
+"""Tests of the table of routes and of the OpenAPI document made from it."""
 
 from collections import Counter
 

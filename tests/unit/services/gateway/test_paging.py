@@ -1,4 +1,4 @@
-"""A cursor leads to the next page of the list it was given out for, and nowhere else."""
+"""Tests of cursors: a cursor leads to the next page of its own list and is refused for any other list."""
 
 import re
 

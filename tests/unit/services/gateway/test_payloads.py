@@ -1,4 +1,4 @@
-"""A hook of one repository does not speak for another."""
+"""Tests that the webhook of one repository can't send deliveries of another."""
 
 from urllib.parse import urlencode
 

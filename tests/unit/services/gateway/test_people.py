@@ -1,4 +1,4 @@
-"""What a token allows."""
+"""Tests of the permissions of a token."""
 
 import pytest
 

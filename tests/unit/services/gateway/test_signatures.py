@@ -1,4 +1,4 @@
-"""A signature counts in one spelling, over the raw bytes, with any of the secrets."""
+"""Tests of signatures: one accepted spelling, over the raw bytes, with any of the secrets."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""How many streams of logs a user, and all users together, may have open."""
+"""Tests of the number of log streams that one user, and all users together, may have open."""
 
 from contextlib import ExitStack
 

@@ -1,4 +1,4 @@
-"""Which of a pipeline's repositories stand for nothing, and what was probably meant."""
+"""Tests of the warnings about a pipeline's repositories that match none, with suggestions."""
 
 import pytest
 

@@ -1,5 +1,7 @@
-"""Answers of the log API: whatever is cut, read again or missing, every line is taken once and in order, or a
-gap is told.
+"""Tests of the responses of the log API.
+
+Every line is taken once and in order, even if responses are cut, repeated or incomplete. Otherwise there is a
+gap.
 """
 
 from dataclasses import dataclass, field
@@ -13,12 +15,12 @@ from services.logsink.masking import Masker
 from tests.fakes.pod_directory import stamp
 
 NOW = 1_795_435_200.0 + 3600
-"""An hour after the stamps begin."""
+"""An hour after the first stamp."""
 NO_MASK = Masker([])
 
 
 def answered(*lines: tuple[int, bytes]) -> bytes:
-    """(microsecond, line) of each, as the API sends them."""
+    """Return these (microsecond, line) pairs as the API sends them."""
     return b"".join(stamp(at) + b" " + line + b"\n" for at, line in lines)
 
 
@@ -48,7 +50,7 @@ def second(number: int, line: bytes) -> bytes:
 
 @dataclass
 class Reading:
-    """What is stored of a log that is read in many answers."""
+    """The stored part of a log that is read in many responses."""
 
     text: bytes = b""
     tail: Tail | None = None
@@ -56,7 +58,7 @@ class Reading:
     gaps: list[str] = field(default_factory=list)
 
     def read(self, log: bytes, upto: int, chunks: int) -> Broken | None:
-        """Of this log, so many bytes, in chunks of a size, and then the connection is cut."""
+        """Read this many bytes of the log in chunks of this size, then cut the connection."""
         answer = Answer(NO_MASK, self.tail, self.mode)
         for at in range(0, upto, chunks):
             for piece in answer.feed(log[at : min(at + chunks, upto)], NOW):
@@ -78,7 +80,7 @@ lines = st.lists(
 
 
 def log_of(drawn: list[tuple[int, bytes]]) -> bytes:
-    """Steps in time of 0 to 2 microseconds: some lines are of one time, and equal."""
+    """Return a log whose lines are 0 to 2 microseconds apart. Some lines have the same time and text."""
     at, made = 0, []
     for step, line in drawn:
         at += step
@@ -102,8 +104,9 @@ def test_every_line_once_however_often_the_connection_is_cut(
 def test_an_answer_without_the_tail_is_never_taken_for_one_that_follows_it(
     drawn: list[tuple[int, bytes]], stored: int, begins: int
 ) -> None:
-    """Where the newest file begins behind what was stored, that is told; where it does not, reading goes on
-    exactly.
+    """If the newest file begins after the stored lines, this is reported.
+
+    Otherwise reading continues at the right place.
     """
     whole = [(number * 3 + step, line) for number, (step, line) in enumerate(drawn)]
     stored, begins = min(stored, len(whole) - 1), min(begins, len(whole) - 1)
@@ -230,18 +233,18 @@ def test_a_clock_that_was_set_back_is_followed_when_the_tail_was_found() -> None
     ("is_long", "seconds", "read_at", "whole_until", "is_doubtful"),
     [
         (True, 5, 60, 0, True),  # the line before was read long after the next one was written
-        (True, 5, 5, 0, True),  # or about then
+        (True, 5, 5, 0, True),  # or about when the next one was written
         (
             True,
             40,
             3,
             0,
             True,
-        ),  # or long before, and yet late: there may have been nothing in the newest file
+        ),  # or long before it, but late: the newest file may have been empty
         (False, 5, 60, 0, False),  # too short to have been rotated
         (True, 2, 60, 0, False),
         (True, 40, 1, 0, False),  # read when it was written: the container was quiet
-        (True, 5, 60, 5, False),  # both were there when the answer began
+        (True, 5, 60, 5, False),  # both lines existed when the response began
         (True, 5, 60, 3, False),
         (True, 6, 60, 3, True),
     ],

@@ -1,5 +1,6 @@
-"""The committer stores what waits of all streams together, keeps its bounds, and tells each stream how it
-went.
+"""Tests of the committer.
+
+It stores the waiting lines of all streams together, keeps its bounds, and reports the result to each stream.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ def append(number: int, seq: int = 0, size: int = 10, epoch: int = 1, **more: ob
 
 
 class Kept:
-    """A database that keeps what it is told while `open` is set."""
+    """A fake database. It stores what it receives while `open` is set."""
 
     def __init__(self) -> None:
         self.transactions: list[list[Append]] = []
@@ -77,7 +78,7 @@ async def test_while_several_streams_flow_what_comes_within_a_beat_is_one_transa
         await asyncio.gather(*[committer.submit(append(number)) for number in range(2)])
         first = committer.submit(append(2))
         for _ in range(20):
-            await asyncio.sleep(0)  # others get their turn: without the beat it would be stored by now
+            await asyncio.sleep(0)  # let other tasks run: without the beat, it would be stored by now
         await asyncio.gather(first, committer.submit(append(3)))
     assert [[one.stream.id for one in transaction] for transaction in kept.transactions] == [[0, 1], [2, 3]]
 

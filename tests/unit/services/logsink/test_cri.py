@@ -1,4 +1,4 @@
-"""The lines in CRI records are exactly the bytes that were printed, wherever chunks are cut."""
+"""Tests of the CRI parser: its lines are exactly the printed bytes, for any division into chunks."""
 
 from itertools import pairwise
 

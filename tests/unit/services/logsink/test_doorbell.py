@@ -1,4 +1,4 @@
-"""Gateways hear where each stream stands, in few messages, and a broker that is away holds up nothing."""
+"""Tests of the notifications about new log lines: few messages, and no delay while the broker is down."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The pace of a stream."""
+"""Tests of the pace of a stream."""
 
 import pytest
 
@@ -10,8 +10,8 @@ PACE = Pace(quiet_seconds=0.02, flow_seconds=0.05, look_seconds=2, silence_secon
 @pytest.mark.parametrize(
     ("now", "committed", "due"),
     [
-        (10.01, 0.0, 10.03),  # quiet: soon after its first line
-        (10.01, 9.99, 10.05),  # flowing: the next beat
+        (10.01, 0.0, 10.03),  # quiet: soon after the first line
+        (10.01, 9.99, 10.05),  # flowing: at the next beat
         (10.049, 9.99, 10.05),
         (10.01, 9.95, 10.05),
     ],

@@ -1,4 +1,4 @@
-"""Long lines are cut and say so; a secret at the cut does not show."""
+"""Tests of long lines: they are cut with a note, and a secret at the cut is masked."""
 
 from datetime import UTC, datetime
 

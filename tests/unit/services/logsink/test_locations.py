@@ -1,4 +1,4 @@
-"""Where logs are, in the words of `attempts.log_location` and of the kubelet."""
+"""Tests of the locations of logs, in the forms of `attempts.log_location` and of the kubelet."""
 
 from pathlib import Path
 

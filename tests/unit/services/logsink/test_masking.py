@@ -1,4 +1,4 @@
-"""No form of a secret survives; nothing else is touched."""
+"""Tests of masking: no form of a secret remains, and all other text stays unchanged."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The evidence that a log has ended."""
+"""Tests of the proof that a log in a pod's directory has ended."""
 
 import os
 from pathlib import Path

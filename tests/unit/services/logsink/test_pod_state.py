@@ -1,6 +1,6 @@
-"""What a pod's object says about its containers' logs.
+"""Tests of the information in a pod's object about the logs of its containers.
 
-The objects are as a Kubernetes 1.36 sends them, cut to what concerns logs.
+The objects are those of Kubernetes 1.36, reduced to the fields about logs.
 """
 
 from typing import Any

@@ -1,5 +1,6 @@
-"""The watch of pods: it notices what stalls, begins anew where the server says so, and asks nothing while all
-is well.
+"""Tests of the watch of pods.
+
+It detects stalls, starts again when the server requests it, and sends no other requests.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ def pod(name: str) -> dict[str, Any]:
 
 
 class Script:
-    """An API that answers lists and watches in this order, and then is silent."""
+    """A fake API. It answers lists and watches in this order, and then sends nothing."""
 
     def __init__(
         self, lists: list[dict[str, Any] | Exception], watches: list[list[dict[str, Any]] | Exception]
@@ -68,7 +69,7 @@ def page(*names: str, onward: str | None = None, version: str = "1") -> dict[str
 
 
 async def watched(script: Script, names: set[str]) -> PodWatch:
-    """A watch of this API, once it knows these pods and no others."""
+    """Run a watch of this API until it knows exactly these pods, and return it."""
     watch = PodWatch(cast("KubernetesApi", script), "builds", node=None, seconds=60)
     task = asyncio.create_task(watch.run())
 
@@ -133,7 +134,7 @@ async def test_only_our_pods_are_asked_for_and_on_a_node_only_its_own() -> None:
 async def test_a_watch_that_stalls_without_a_byte_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the product after 110 s: 100 s until the server should have ended it, and 10 s more."""
+    """In production this takes 110 s: 100 s until the server should have ended the watch, and 10 s more."""
     monkeypatch.setattr(pod_watch, "_STALL_SECONDS", 0.2)
     fake = FakeKubernetes()
     async with fake.serving(tmp_path) as kubeconfig, open_kubernetes(kubeconfig) as api:

@@ -1,4 +1,4 @@
-"""Segments hold whole lines, at most 64 KiB, without holes, and hash to what was written."""
+"""Tests of segments: whole lines, at most 64 KiB, without holes, and with the hash of their text."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta

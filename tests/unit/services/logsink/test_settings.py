@@ -1,4 +1,4 @@
-"""The settings of the log sink and the agent."""
+"""Tests of the settings of the log sink and the agent."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Bells ring for what happens in their directories, and only there."""
+"""Tests of `Wakeups`: events are set for changes in their own directories only."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,8 +1,7 @@
-"""A run among a scheduler, executors and a careless broker, in virtual time: messages are lost, doubled and
-reordered, and processes die between two steps.
+"""Simulates a run with a scheduler, executors and an unreliable broker in virtual time.
 
-Only the engine is real. The tables are dictionaries, a transaction is a method, and everything that happens
-is chosen by a seed.
+Messages are lost, duplicated and reordered, and processes die between two steps. Only the engine is real. The
+tables are dictionaries, and a transaction is a method. A seed determines everything that happens.
 """
 
 import random
@@ -25,13 +24,13 @@ OUTCOMES = (
 )
 
 Attempt = tuple[str, int]
-"""A job and the number of one of its tries."""
+"""A job and the number of one of its attempts."""
 Message = tuple[str, Attempt]
 
 
 @dataclass
 class Simulation:
-    """Use `play`, then look at `run`, `attempts` and `starts`."""
+    """The simulation. Call `play`, then read `run`, `attempts` and `starts`."""
 
     seed: int
     slots: int = 2
@@ -39,7 +38,7 @@ class Simulation:
     attempts: dict[Attempt, AttemptState] = field(default_factory=dict)
     asked_to_stop: set[str] = field(default_factory=set)
     starts: dict[Attempt, int] = field(default_factory=dict)
-    """How often user code of each attempt has started."""
+    """The number of starts of user code for each attempt."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)  # noqa: S311 - to be repeated
@@ -56,7 +55,10 @@ class Simulation:
         self.run = fold(RunState(jobs=tuple(jobs)), {}, self.now)
 
     def play(self, steps: int = 150) -> None:
-        """Some steps of chance, then a fair world in which reconcilers finish what is left."""
+        """Take random steps.
+
+        Then run only admission, ends of user code and reconcilers until the run is over.
+        """
         for _ in range(steps):
             self._step(self.chance.choice(self._steps()))
         for _ in range(300):
@@ -95,9 +97,9 @@ class Simulation:
     # ------------------------------------------------ the scheduler
 
     def _admit(self) -> None:
-        """Free slots to waiting jobs.
+        """Give free slots to waiting jobs.
 
-        The messages may be lost at once: the process may die after its commit.
+        The messages may be lost at once, because the process may die after its commit.
         """
         for job in self.run.jobs:
             may_wait = job.retry_at is not None and job.retry_at > self.now
@@ -139,7 +141,10 @@ class Simulation:
     # ------------------------------------------------ the executors
 
     def _start(self, attempt: Attempt) -> None:
-        """Row, claim and start, each once; the process may die between two of them."""
+        """Create the row, claim it and start user code, each once.
+
+        The process may die between two of these steps.
+        """
         job = self._job(attempt[0])
         if not job.admitted or job.attempt != attempt[1]:
             return
@@ -161,7 +166,7 @@ class Simulation:
         )
 
     def _end_one(self) -> None:
-        """User code of one attempt ends; the verdict is stored once."""
+        """End the user code of one attempt. The verdict is stored once."""
         live = [
             attempt
             for attempt, row in self.attempts.items()
@@ -186,7 +191,7 @@ class Simulation:
     # ------------------------------------------------ the broker and the clock
 
     def _hear(self) -> None:
-        """Any message, not the first."""
+        """Receive a random message instead of the first one."""
         if self.messages:
             kind, attempt = self.messages.pop(self.chance.randrange(len(self.messages)))
             if kind == "fact":
@@ -225,6 +230,9 @@ class Simulation:
         assert (self.run.status in TERMINAL) == all(job.is_over for job in self.run.jobs), seed
 
     def expected_retries(self, name: str) -> bool:
-        """Whether each attempt but the last was lost to the cluster, as only then another may follow."""
+        """Return whether each attempt but the last was lost by the cluster.
+
+        Only then may another one follow.
+        """
         rows = [row for (job, _), row in sorted(self.attempts.items()) if job == name]
         return all(row.reason in INFRA for row in rows[:-1])

@@ -1,5 +1,6 @@
-"""How runs move: whatever the graph and the order of facts, verdicts stay, and a run ends exactly when its
-jobs have.
+"""Tests of the engine: for any graph and any order of facts, verdicts do not change.
+
+A run ends exactly when all its jobs have ended.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ LOSSES = [(Status.ERROR, reason) for reason in sorted(INFRA)]
 
 
 def run_of(graph: Mapping[str, tuple[str, ...]]) -> RunState:
-    """A run that has just been planned."""
+    """Return a run that was just planned."""
     return fold(
         RunState(jobs=tuple(JobState(name=name, needs=needs) for name, needs in graph.items())), {}, NOW
     )
@@ -63,7 +64,7 @@ def ended(
 
 
 def trying_again(infra: int, backoff_seconds: int = 10) -> RunState:
-    """A run of one job, admitted, that allows so many new attempts."""
+    """Return a run of one admitted job that allows this many retries after infrastructure failures."""
     return admitted(
         changed(run_of({"only": ()}), "only", retry=Retry(infra=infra, backoff_seconds=backoff_seconds)),
         "only",
@@ -289,7 +290,7 @@ def test_what_needs_a_job_waits_until_it_succeeds_in_the_end() -> None:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
-    """Any graph without a cycle, its jobs in any order of the document."""
+    """Draw any graph without cycles, with its jobs in any order."""
     names = [f"j{n}" for n in range(draw(st.integers(1, 7)))]
     needs = {
         name: tuple(draw(st.lists(st.sampled_from(names[:index]), unique=True))) if index else ()
@@ -309,8 +310,9 @@ def test_a_graph_without_failures_runs_to_success(graph: dict[str, tuple[str, ..
 
 
 class Runs(RuleBasedStateMachine):
-    """A run under admissions, claims, verdicts, losses and wishes to stop, each at any time, with folds that
-    see any part of what is recorded.
+    """A run to which admissions, claims, verdicts, losses and stop requests happen at any time.
+
+    A fold sees any part of the recorded facts.
     """
 
     @initialize(graph=graphs(), data=st.data())
@@ -323,7 +325,7 @@ class Runs(RuleBasedStateMachine):
 
     @property
     def recorded(self) -> dict[str, AttemptState]:
-        """What is known about the attempts that are wanted."""
+        """Return the recorded state of each job's current attempt."""
         return {
             one.name: self.attempts[one.name, one.attempt]
             for one in self.run.jobs
@@ -384,7 +386,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def hear(self, data: st.DataObject) -> None:
-        """Of some attempts, perhaps for the second time."""
+        """Fold the facts about some attempts, possibly for the second time."""
         heard = data.draw(st.sets(st.sampled_from(sorted(self.recorded)))) if self.recorded else set()
         self.move(fold(self.run, {name: self.recorded[name] for name in heard}, self.now))
 
@@ -422,7 +424,7 @@ class Runs(RuleBasedStateMachine):
             assert (one.slot_freed_at is not None) is (one.admitted and one.is_over)
 
     def teardown(self) -> None:
-        """Once every admitted attempt has ended and is heard of, again and again, the run is over."""
+        """End every admitted attempt, retries included, and check that the run is over."""
         for _ in range(sum(1 + one.retry.infra for one in self.run.jobs)):
             ready = [one.name for one in self.run.jobs if one.ready_at is not None and not one.is_over]
             self.run = admitted(self.run, *ready)

@@ -1,5 +1,6 @@
-"""Who gets a place in a concurrency group, and who is stopped: never more than the limit, never an older one
-after a newer that replaces it.
+"""Tests of concurrency groups: the runs that enter, and the runs that are stopped.
+
+There are never more than the limit. An older run never starts after a newer one that replaces it.
 """
 
 from dataclasses import replace
@@ -34,7 +35,7 @@ def member(
 
 
 def group(*members: Member, over: tuple[Member, ...] = ()) -> Group:
-    """With those that are over, which still say who is the newest."""
+    """Return a group. The members that are over still determine which one is the newest."""
     newest = {
         policy: max((one.age for one in (*members, *over) if one.on_new == policy), default=None)
         for policy in ("cancel_older", "keep_latest_pending")
@@ -116,7 +117,7 @@ _rows = st.tuples(
 
 @st.composite
 def members(draw: st.DrawFn) -> list[Member]:
-    """Up to seven, in any state."""
+    """Draw up to seven members in any state."""
     rows = draw(st.lists(_rows, max_size=7))
     return [
         member(
@@ -127,8 +128,9 @@ def members(draw: st.DrawFn) -> list[Member]:
 
 
 def after(found: Group, arrangement: Arrangement) -> Group:
-    """What admission would see next: those that wait and were stopped are over, those under way are on their
-    way out.
+    """Return the group that admission sees next.
+
+    Stopped members that were waiting are over; stopped members that were running are stopping.
     """
     stopped = {stop.run_id for stop in arrangement.stop}
     left = [
@@ -161,7 +163,7 @@ def test_what_is_arranged_stays_as_it_is(found: list[Member]) -> None:
 
 @given(members())
 def test_somebody_always_gets_a_free_place(found: list[Member]) -> None:
-    """However many are stopped, a group never stays empty while a run waits."""
+    """A group never stays empty while a run waits, even if many are stopped."""
     there = group(*found)
     settled = after(there, arrange([there]))
     assert not settled.members or any(one.entered for one in settled.members)

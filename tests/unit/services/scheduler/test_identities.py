@@ -1,4 +1,4 @@
-"""Which registered repository a delivery is about, and what it teaches."""
+"""Tests of the registered repository that a delivery belongs to, and of the identity updates."""
 
 from dataclasses import replace
 

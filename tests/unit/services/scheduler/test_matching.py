@@ -1,4 +1,4 @@
-"""Which events start a pipeline, with the sentence that people read."""
+"""Tests of the decision whether an event starts a pipeline, and of its explanation."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

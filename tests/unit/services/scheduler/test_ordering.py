@@ -1,4 +1,4 @@
-"""Which of two events is the newer where the forge's time does not tell."""
+"""Tests of the order of two events with the same time of the forge."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def test_a18_what_the_forge_gives_different_times_keeps_them() -> None:
 
 
 def test_a18_a_ref_that_comes_back_tells_nothing() -> None:
-    """Between the last two events it was set back, or deleted and created again."""
+    """Between the last two events the ref was set back, or deleted and created again."""
     for between in (
         [change(2, "b", "a")],
         [change(2, "b", "c"), change(3, "c", "a")],

@@ -1,4 +1,4 @@
-"""What a run consists of, at first and when it is retried."""
+"""Tests of the jobs of a run, when it is first planned and when it is retried."""
 
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ jobs:
 
 
 def records(planned: Plan, **statuses: Status) -> tuple[JobRecord, ...]:
-    """The jobs of a run that was made of this plan."""
+    """Return the jobs of a run with this plan."""
     return tuple(
         JobRecord(position, job.name, statuses[job.name], Job.model_validate(definition))
         for position, (job, definition) in enumerate(

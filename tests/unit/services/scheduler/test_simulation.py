@@ -1,5 +1,6 @@
-"""Thousands of schedules of one run among careless messages and dying processes: it always ends, rightly, and
-starts nothing twice.
+"""Tests of one run in thousands of schedules with lost messages and dying processes.
+
+The run always ends with the correct verdict, and starts nothing twice.
 """
 
 import pytest

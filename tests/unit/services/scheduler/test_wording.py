@@ -1,4 +1,4 @@
-"""Foreign text in sentences stays short and printable."""
+"""Tests of foreign text in sentences: it stays short and printable."""
 
 from hypothesis import given
 from hypothesis import strategies as st

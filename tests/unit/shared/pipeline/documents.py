@@ -1,4 +1,4 @@
-"""Pipelines to test with: one for all, and strategies that make any."""
+"""Pipelines for tests: one complete example, and strategies that generate valid documents."""
 
 import json
 from typing import Any
@@ -20,27 +20,27 @@ jobs:
 
 
 def as_yaml(document: object) -> str:
-    """JSON is YAML, as long as nothing outside ASCII is escaped."""
+    """Return the document as JSON, which is valid YAML because non-ASCII characters are not escaped."""
     return json.dumps(document, ensure_ascii=False)
 
 
 def with_job(lines: str) -> str:
-    """The minimal pipeline with these lines (at their own indentation) added to its job."""
+    """Return the minimal pipeline with these lines (with relative indentation) added to its job."""
     return MINIMAL + "".join(f"    {line}\n" for line in lines.splitlines())
 
 
 def with_step(lines: str) -> str:
-    """The minimal pipeline with these lines added to its step."""
+    """Return the minimal pipeline with these lines added to its step."""
     return MINIMAL + "".join(f"        {line}\n" for line in lines.splitlines())
 
 
 def with_top(lines: str) -> str:
-    """The minimal pipeline with these lines added at the top level."""
+    """Return the minimal pipeline with these lines added at the top level."""
     return f"{MINIMAL}{lines}\n"
 
 
 def problems_in(text: str | bytes) -> tuple[PipelineProblem, ...]:
-    """What is wrong in this text; none when it loads."""
+    """Return the problems of this text, or an empty tuple if it loads."""
     try:
         load(text)
     except PipelineInvalid as invalid:
@@ -137,7 +137,7 @@ _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """Any right pipeline, as data."""
+    """Draw any valid pipeline, as data."""
     jobs: dict[str, Any] = draw(st.dictionaries(_name, _job, min_size=1, max_size=4))
     names = list(jobs)
     for index, name in enumerate(names[1:], start=1):

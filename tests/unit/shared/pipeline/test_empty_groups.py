@@ -1,4 +1,4 @@
-"""Expressions of a group's name that are empty for a kind of event that starts the pipeline."""
+"""Tests of expressions in a group's name that are empty for an event that starts the pipeline."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A problem of a pipeline as one object, and the texts it is made of."""
+"""Tests of a problem of a pipeline as one object, and of its texts."""
 
 import pytest
 

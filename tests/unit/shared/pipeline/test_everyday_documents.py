@@ -1,4 +1,4 @@
-"""Documents as people and their editors write them. docs/scripts.md lists these cases."""
+"""Tests of documents as people and their editors write them. docs/scripts.md lists these cases."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which names the globs of a pipeline let in."""
+"""Tests of the names that a pipeline's globs match."""
 
 import time
 

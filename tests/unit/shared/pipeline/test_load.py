@@ -1,4 +1,4 @@
-"""What a right pipeline means: its triggers, jobs and steps with defaults applied."""
+"""Tests of valid pipelines: triggers, jobs and steps with their defaults."""
 
 import time
 from typing import Any

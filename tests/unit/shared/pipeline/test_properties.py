@@ -1,4 +1,4 @@
-"""Whatever arrives, the answer is a pipeline or a list of problems, soon."""
+"""Tests that any input soon gives a pipeline or a list of problems."""
 
 from datetime import timedelta
 
@@ -51,7 +51,7 @@ YAML_WORDS = st.sampled_from([*SIGNS, *WORDS])
 
 
 def told(source: str | bytes) -> None:
-    """Check that every problem of the source has a place."""
+    """Check the number, the places and the order of the source's problems."""
     problems = problems_in(source)
     assert len(problems) <= PROBLEM_LIMIT
     assert all(problem.line >= 1 and problem.column >= 1 for problem in problems)

@@ -1,4 +1,4 @@
-"""The reference for users: its pipelines load, and it names what they meet."""
+"""Tests of the reference for users: its pipelines load, and it lists every key and every error code."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ REFERENCE = (Path(__file__).parents[4] / "docs" / "pipeline.md").read_text(encod
 
 
 def keys(rule: Rule) -> set[str]:
-    """All keys that the language defines below this rule."""
+    """Return all keys that the language defines below this rule."""
     match rule:
         case Record():
             return set(rule.fields).union(*(keys(field) for field in rule.fields.values()))

@@ -1,4 +1,4 @@
-"""What the language refuses, by code and path: strictly, by name and all at once."""
+"""Tests of invalid pipelines: each mistake has its code and path, and all mistakes are reported together."""
 
 import pytest
 

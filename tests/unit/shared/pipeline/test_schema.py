@@ -1,4 +1,4 @@
-"""The published JSON Schema and the loader agree."""
+"""Tests that the published JSON Schema and the loader agree."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def test_what_loads_validates(document: dict[str, Any]) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of all values in a document."""
+    """Return the paths of all values in a document."""
     entries = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     )
@@ -39,7 +39,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> dict[str, Any]:
-    """A right document in which one value is replaced, taken out, or joined by a stranger."""
+    """Draw a valid document in which one value is replaced, removed, or gets an unknown key."""
     document: dict[str, Any] = copy.deepcopy(draw(documents()))
     *above, last = draw(st.sampled_from(places(document)[1:]))
     parent: Any = document

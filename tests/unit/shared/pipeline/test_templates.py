@@ -1,5 +1,6 @@
-"""Texts with event data in them: what is accepted can always be filled in, and what a branch is called
-decides nothing but its own group.
+"""Tests of texts with event data.
+
+Every accepted text can be filled in. The name of a branch affects only the group of that branch.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Durations, quantities, repositories, images and folders: what is read and what is refused."""
+"""Tests of durations, quantities, repositories, images and folders: accepted and refused values."""
 
 import time
 from collections.abc import Callable

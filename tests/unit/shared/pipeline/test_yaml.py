@@ -1,4 +1,4 @@
-"""The strict, bounded YAML that pipelines are written in."""
+"""Tests of the strict, bounded YAML of pipelines."""
 
 import time
 

@@ -1,6 +1,6 @@
-"""Orders that manifests are tried with, each with the golden file that shows what becomes of it.
+"""Orders for the tests of manifests, each with the golden file that shows its objects.
 
-`python -m tests.unit.services.executor.kubernetes.orders` writes the golden files anew.
+`python -m tests.unit.services.executor.kubernetes.orders` writes the golden files again.
 """
 
 import base64
@@ -68,7 +68,10 @@ ORDERS = {
 
 
 def shown(objects: Objects) -> dict[str, Any]:
-    """For people: the Secret's data readable, without the step driver, which has tests of its own."""
+    """Return the objects in readable form: the Secret's data is decoded, and the step driver is left out.
+
+    The step driver has its own tests.
+    """
     secret = owned_by(objects.secret, objects.job["metadata"]["name"], JOB_UID)
     data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     return {

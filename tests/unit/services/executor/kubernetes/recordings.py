@@ -1,6 +1,6 @@
-"""Pods as a real cluster (1.36) showed them, without what the executor does not read.
+"""Pods recorded from a real cluster (1.36), without the fields that the executor does not read.
 
-They are attempt 1 of the installation `abcdefgh`.
+They belong to attempt 1 of the installation `abcdefgh`.
 """
 
 from pathlib import Path

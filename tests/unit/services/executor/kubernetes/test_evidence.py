@@ -1,4 +1,4 @@
-"""What pods say, from recorded ones: each reason has an object of a real cluster that shows it."""
+"""Tests of pod status, from recorded pods: for each reason there is an object of a real cluster."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,5 +1,6 @@
-"""Manifests: as the golden files show them, valid, restricted, and with nothing of a user's where it does not
-belong.
+"""Tests of manifests.
+
+They equal the golden files, are valid and restricted, and contain text of users only in its proper places.
 """
 
 import base64
@@ -104,7 +105,7 @@ def test_the_clones_order_is_read_as_it_was_written() -> None:
 
 
 def test_a_services_variables_arrive_as_they_were_written() -> None:
-    """Kubelets replace $(X) and make one dollar sign of two."""
+    """Kubelets replace $(X), and turn two dollar signs into one."""
     [variable] = containers_of(objects_of(ORDERS["services"], SETTINGS))["service-postgres"]["env"]
     assert variable["value"].replace("$$", "$") == "pa$$word$(X)"
     assert "$$(X)" in variable["value"]
@@ -183,7 +184,7 @@ HOSTILE = st.builds(
 
 
 def places(value: Any, path: str = "") -> Iterator[str]:
-    """Where the mark stands, list indices left out."""
+    """Yield the paths of the values that contain the mark, without list indices."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from places(key, f"{path}.KEY")

@@ -1,4 +1,4 @@
-"""The mirror shows what it was told last, and remembers what is gone."""
+"""Tests of `Mirror`: it holds the last observed state of each object, also of deleted ones for a while."""
 
 from dataclasses import dataclass, field
 
@@ -29,7 +29,7 @@ def mirror(clock: Clock | None = None) -> Mirror[Thing]:
 
 
 def shown(ours: Mirror[Thing], attempt: int) -> dict[str, bool]:
-    """The uids, and whether they are gone."""
+    """Return the uids of an attempt's objects, and whether each is deleted."""
     return {held.seen.uid: held.gone_at is not None for held in ours.of(attempt)}
 
 
@@ -97,7 +97,7 @@ THINGS = st.builds(
     attempt_id=st.just(0),
     stage=st.sampled_from(["waiting", "running", "ended"]),
 )
-"""The attempt follows from the uid: no object changes hands."""
+"""`owned` derives the attempt from the uid, so that an object always belongs to the same attempt."""
 STEPS = st.lists(
     st.tuples(st.sampled_from(["ADDED", "MODIFIED", "DELETED"]), THINGS)
     | st.lists(THINGS, unique_by=lambda thing: thing.uid),

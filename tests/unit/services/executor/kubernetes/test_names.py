@@ -1,4 +1,4 @@
-"""Whose an object is."""
+"""Tests of names, labels and marks: the installation and attempt that an object belongs to."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is kept of Jobs and pods: ours alone, and little."""
+"""Tests of the values kept of Jobs and pods: only those of this installation, and little of each."""
 
 import copy
 import sys
@@ -59,7 +59,7 @@ def test_a_job_is_over_when_it_makes_no_pod_any_more() -> None:
 
 
 def size_of(value: Any) -> int:
-    """Bytes, without what all pods share."""
+    """Return the size in bytes, without interned strings, which all pods share."""
     if isinstance(value, str):
         return 0 if value is sys.intern(value) else sys.getsizeof(value)
     if isinstance(value, tuple):
@@ -73,6 +73,6 @@ def size_of(value: Any) -> int:
 
 
 def test_a_live_pod_takes_little_memory() -> None:
-    """Five thousand of them are to fit beside everything else."""
+    """Five thousand of them must fit into the memory of an executor."""
     assert size_of(seen("service_not_ready")) < 2000
     assert size_of(seen("running")) < 1200

@@ -1,4 +1,4 @@
-"""The user and group files that jobs see."""
+"""Tests of the user and group files that jobs see."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The CRI log: read back, it is exactly what was said."""
+"""Tests of the writer of CRI logs: a reader gets back exactly the bytes that were written."""
 
 import os
 import re
@@ -27,7 +27,7 @@ LINES = st.one_of(
 
 
 def written(*chunks: bytes) -> list[tuple[bytes, bytes]]:
-    """The records: tag and bytes."""
+    """Write these chunks and return the records as tag and bytes."""
     with tempfile.NamedTemporaryFile() as file:
         log = CriLog(os.dup(file.fileno()))
         for chunk in chunks:

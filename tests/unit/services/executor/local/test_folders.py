@@ -1,4 +1,4 @@
-"""Who may serve the folder of all pods."""
+"""Tests of the processes that may serve the folder of all pods."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ with one_pid_namespace(Path(sys.argv[1])):
 
 
 def executor(folder: Path, *prefix: str) -> subprocess.Popen[str]:
-    """A process that serves the folder until its input ends."""
+    """Start a process that serves the folder until its input ends."""
     argv = [*prefix, sys.executable, "-c", SERVE, str(folder)]
     return subprocess.Popen(
         argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -30,7 +30,7 @@ def executor(folder: Path, *prefix: str) -> subprocess.Popen[str]:
 
 
 def elsewhere(folder: Path) -> subprocess.Popen[str]:
-    """The same in a pid namespace of its own, as in another container."""
+    """Start such a process in its own pid namespace, as in another container."""
     if os.getuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("only root makes pid namespaces, with unshare (util-linux)")
     return executor(folder, "unshare", "--pid", "--fork")

@@ -1,4 +1,4 @@
-"""The network of jobs: which name servers they are given, and what is said where it can't be had."""
+"""Tests of the network of jobs: their name servers, and the error if the network is not available."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the sandbox hides, and for whom it runs."""
+"""Tests of the sandbox: the paths that it hides, and the user that it runs as."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ WORKSPACE = JOB / "workspace"
 
 
 def after(arguments: tuple[str, ...], *option: str) -> list[str]:
-    """What follows each occurrence of these arguments."""
+    """Return the argument after each occurrence of these arguments."""
     size = len(option)
     return [
         arguments[at + size] for at in range(len(arguments) - size) if arguments[at : at + size] == option

@@ -1,4 +1,4 @@
-"""The size of a job's /dev/shm where bubblewrap is old."""
+"""Tests of the size of a job's /dev/shm with an old bubblewrap."""
 
 from pathlib import Path
 

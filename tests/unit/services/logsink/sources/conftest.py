@@ -1,4 +1,4 @@
-"""A fake API server with one pod, and a reader of its container `job`."""
+"""Fixtures: a fake API server with one pod, and a reader of its container `job`."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -46,7 +46,10 @@ async def job(pod: FakeKubernetesPod) -> FakeContainer:
 
 @pytest.fixture
 async def readers(cluster: KubernetesCluster) -> AsyncIterator[Callable[..., Reader]]:
-    """Makes readers, from what `Reader` takes after the cluster; each is closed after the test."""
+    """Yield a factory of readers, with the arguments of `Reader` after the cluster.
+
+    They are closed after the test.
+    """
     made: list[Reader] = []
 
     def make(*arguments: Any, **options: Any) -> Reader:

@@ -1,4 +1,4 @@
-"""Reads the log of a fake API server's pod as a follower does."""
+"""Reads the log of a pod on a fake API server as a follower does."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ class Reader:
         self.source.start_at(self.cursor)
 
     async def read(self) -> None:
-        """What is there."""
+        """Read until the source has nothing more at the moment."""
         while not self.has_ended:
             try:
                 reading = await self.source.read()

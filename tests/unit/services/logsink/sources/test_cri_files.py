@@ -1,4 +1,7 @@
-"""CRI files with rotation: every line once, in order, from any cursor; what can't be proven is a gap."""
+"""Tests of CRI files with rotation.
+
+Every line is read once and in order, from any cursor. If this can't be proven, there is a gap.
+"""
 
 import asyncio
 import tempfile
@@ -36,7 +39,7 @@ class Reader:
         return source
 
     async def restart(self) -> None:
-        """A new source at the stored cursor; what was read and not stored is read again."""
+        """Open a new source at the stored cursor. It reads again what was not stored."""
         await self._source.close()
         self._source = self._opened()
 
@@ -50,7 +53,7 @@ class Reader:
         return reading
 
     async def read_all(self) -> None:
-        """Until there is nothing to read, as a follower does in time."""
+        """Read until there is nothing more to read, as a follower does over time."""
         while (reading := await self.read()).more or (reading.lines.text and not reading.end):
             pass
 
@@ -92,7 +95,7 @@ steps = st.lists(
 
 
 def _rotated_last(pod: FakePod) -> list[Path]:
-    """The file that may still get lines: the one rotated last, while the current one is empty."""
+    """Return the file that may still get lines: the one rotated last, while the current one is empty."""
     return (
         sorted(pod.path.glob("log/job.log.*"))[-1:]
         if pod.log().exists() and not pod.log().stat().st_size
@@ -101,7 +104,7 @@ def _rotated_last(pod: FakePod) -> list[Path]:
 
 
 async def _live(pod: FakePod, reader: Reader, steps: list[bytes | str], cut: int) -> bytes:
-    """Does these steps; what was printed."""
+    """Execute these steps and return the text that was printed."""
     printed = b""
     rotated: Path | None = None
     for number, step in enumerate(steps):
@@ -257,7 +260,7 @@ async def test_a_place_in_a_replaced_file_is_a_gap_even_with_its_inode(
 async def test_a_log_that_lost_its_end_in_a_crash_goes_on_behind_a_gap(
     pod: FakePod, wakeups: Wakeups, zeros: bool
 ) -> None:
-    """The file is what it was and shorter, or its last blocks are empty: nothing is read twice."""
+    """The file is shorter than before, or its last blocks are zero. Nothing is read twice."""
     reader = Reader(pod, wakeups)
     pod.append(cri(b"".join(b"line %d\n" % number for number in range(1000))))
     await reader.read_all()
@@ -279,7 +282,10 @@ async def test_a_log_that_lost_its_end_in_a_crash_goes_on_behind_a_gap(
 
 
 async def test_a_gap_is_told_with_the_lines_behind_it(pod: FakePod, wakeups: Wakeups) -> None:
-    """So that marker and cursor are stored together: a crash in between would tell it twice."""
+    """The marker and the cursor are stored together.
+
+    A crash between two writes would record the gap twice.
+    """
     reader = Reader(pod, wakeups)
     pod.write(b"one\n")
     await reader.read_all()

@@ -1,4 +1,4 @@
-"""What streams have brought is held within a bound, and no stream is kept from going on."""
+"""Tests of the inbox: the memory for received lines is bounded, and every stream can make progress."""
 
 import asyncio
 

@@ -1,5 +1,6 @@
-"""The Kubernetes source against an API server that fails in all its ways: every line once, in order, or a gap
-that says so; and never an error as a line.
+"""Tests of the Kubernetes source with an API server that fails in every way.
+
+Every line is read once and in order, or there is a gap. An error never becomes a line.
 """
 
 import asyncio
@@ -169,7 +170,7 @@ async def test_an_end_of_the_stream_is_no_end_of_the_container(
     await job.prints(b"one\n")
     await reader.until(lambda: reader.text)
     running = job.state
-    await job.end(reported=False)  # the kubelet ends its answer; the pod's status says nothing of an end
+    await job.end(reported=False)  # the kubelet ends its response, but the pod's status does not show an end
     job.state = running
     await job.prints(b"two\n")
     await reader.until(lambda: reader.text == b"one\ntwo\n")

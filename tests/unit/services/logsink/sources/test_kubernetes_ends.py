@@ -1,4 +1,4 @@
-"""The evidence on which the Kubernetes source ends a log."""
+"""Tests of the conditions under which the Kubernetes source ends a log."""
 
 from collections.abc import Awaitable, Callable
 
@@ -36,7 +36,7 @@ async def test_a_verdict_ends_what_has_not_begun(
     reader.source.attempt_over("image_missing")
     await reader.to_the_end()
     assert (reader.text, reader.gaps) == (b"", [])
-    assert fake.asked("/pods/pod-1") == 1  # asked again after the verdict
+    assert fake.asked("/pods/pod-1") == 1  # requested again after the verdict
 
 
 async def test_a_verdict_does_not_end_what_runs(job: FakeContainer, reader: Reader) -> None:

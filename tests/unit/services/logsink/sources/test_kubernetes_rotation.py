@@ -1,5 +1,6 @@
-"""The Kubernetes source when the kubelet rotates the log, and never says so: what it may have passed over is
-asked about, and is a gap when it is not there.
+"""Tests of the Kubernetes source when the kubelet rotates the log, which it does not report.
+
+The source reads again where it may have missed a file. If the lines are not there, it is a gap.
 """
 
 import time
@@ -19,7 +20,7 @@ SECOND_STEP = b"::towpath-0123456789abcdef::begin 2 test\n"
 
 
 class Clock:
-    """What time it is for the source, in seconds since the test began."""
+    """The source's clock, in seconds since the test began."""
 
     def __init__(self) -> None:
         self.began = float(int(time.time()))
@@ -43,12 +44,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def long_log(readers: Callable[..., Reader]) -> Reader:
-    """Reads a log of which every file is long enough to be rotated."""
+    """Return a reader of a log in which every file is large enough to be rotated."""
     return readers(rotated_bytes=1)
 
 
 async def late(job: FakeContainer, clock: Clock, long_log: Reader, printed: float) -> None:
-    """The log has a line of the second 0, read at once, and one that is there to be read at 20."""
+    """Give the log a line of second 0, which is read at once, and a line that is first read at second 20."""
     job.records = [(clock.stamp(0), b"zero\n")]
     await long_log.until(lambda: long_log.text == b"zero\n")
     clock.now = 20
@@ -90,8 +91,8 @@ async def test_a_line_read_late_before_a_silence_is_asked_about_before_its_file_
     fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader
 ) -> None:
     await late(job, clock, long_log, printed=18)
-    # Each answer reads the clock when it is asked for, and for each line it brings: two lines, then the
-    # second one again.
+    # Each response reads the clock when it is requested, and once for each of its lines: two lines, then
+    # the second line again.
     await long_log.until(lambda: fake.asked("follow=true") == 2 and clock.reads >= 5, "another follow")
     clock.now = 40
     await job.rotate()

@@ -1,5 +1,6 @@
-"""GitHub's own examples: every push and pull request becomes what the table says, and no example of any event
-breaks the reader.
+"""Tests with GitHub's own examples.
+
+Every push and pull request is normalised as the table says. No example of any event raises an error.
 """
 
 import orjson

@@ -1,5 +1,6 @@
-"""What deliveries say, forge by forge: right where the body is right, conservative where it is not, and never
-a crash.
+"""Tests of the normalisation of deliveries, for each forge.
+
+The result is correct if the body is, and conservative otherwise. No body raises an unexpected error.
 """
 
 from datetime import UTC, datetime
@@ -311,7 +312,7 @@ EVENT_TYPES = st.sampled_from(["push", "pull_request", "ping", "create"])
 
 
 def overlaid(body: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The body with changes anywhere inside: what a forge might send after its next release."""
+    """Return the body with changes at any depth, as a forge might send it after its next release."""
 
     def inside(name: str, value: object) -> object:
         return (
