@@ -1,1 +1,1 @@
-"""Suites that every implementation of a Protocol passes."""
+"""Contract suites. Every implementation of a Protocol passes the suite of that Protocol."""

@@ -1,4 +1,4 @@
-"""What the contract of a cluster is tried with: orders, waits, and what can be read from outside."""
+"""Helpers for the contract of a cluster: orders, waits, and the results that are visible from outside."""
 
 import asyncio
 import contextlib
@@ -53,14 +53,14 @@ def spec(
 
 
 async def begin(cluster: LocalCluster, wanted: AttemptSpec) -> Observation:
-    """Created and released."""
+    """Create and release a pod."""
     made = await cluster.create(wanted)
     await cluster.release(made.name, made.pods[0].uid)
     return made
 
 
 async def create_again(cluster: LocalCluster, wanted: AttemptSpec) -> Observation:
-    """As a handler does that is tried again in place."""
+    """Create a pod as a handler does that retries in place."""
 
     async def look() -> Observation | None:
         try:
@@ -91,14 +91,14 @@ def log_of(made: Observation, token: str = TOKEN, container: str = "job") -> str
 
 
 def raw_log_of(made: Observation, container: str = "job") -> bytes:
-    """With the step markers in it."""
+    """Return the log of a container, including the step markers."""
     records = (Path(made.log_location) / "log" / f"{container}.log").read_bytes().split(b"\n")[:-1]
     fields = [record.split(b" ", 3) for record in records]
     return b"".join(text + (b"\n" if part == b"F" else b"") for _, _, part, text in fields)
 
 
 async def said(made: Observation, text: str) -> None:
-    """Until the job has written this."""
+    """Wait until the job has written this text."""
 
     async def look() -> bool:
         return text in log_of(made)
@@ -129,7 +129,7 @@ def supervisor_of(made: Observation) -> int:
 
 
 class Origin:
-    """A repository to clone from, with a pull request's merge."""
+    """A repository to clone from, with the merge commit of a pull request."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -152,12 +152,12 @@ class Origin:
         return self._git("rev-parse", "HEAD")
 
     def tag(self, name: str, sha: str, option: str = "--no-sign") -> None:
-        """With the option `-a` an annotated tag."""
+        """Create a tag. With the option `-a` it is an annotated tag."""
         message = ["-m", name] if option == "-a" else []
         self._git("tag", option, *message, name, sha)
 
     def commit_all(self, message: str) -> str:
-        """Of everything that lies in the folder."""
+        """Commit everything in the folder."""
         self._git("add", "--all")
         self._git("commit", "--quiet", "-m", message)
         return self._git("rev-parse", "HEAD")

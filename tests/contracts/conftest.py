@@ -1,7 +1,7 @@
-"""The clusters that keep the contract: the local one, with bubblewrap where it works, and without; and a real
-Kubernetes.
+"""The clusters that the contract suite tests.
 
-`ground` and `cluster` are all of them; `sandbox` and `local_cluster` are the local one alone.
+These are the local cluster, with bubblewrap if it works and without, and a real Kubernetes. `ground` and
+`cluster` cover all of them; `sandbox` and `local_cluster` cover only the local one.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ LOCAL = ("bubblewrap", "none")
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Reachable for other users, as an installation's is."""
+    """Yield a folder that other users can reach, like that of an installation."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -63,7 +63,7 @@ async def local_cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalCl
     params=[*LOCAL, pytest.param("kubernetes", marks=[pytest.mark.kubernetes, pytest.mark.timeout(240)])]
 )
 def wanted_ground(request: pytest.FixtureRequest) -> str | KubernetesApi:
-    """The name of a local sandbox, or a real Kubernetes."""
+    """Return the name of a local sandbox, or a client of a real Kubernetes."""
     found: str | KubernetesApi = (
         request.getfixturevalue("kubernetes") if request.param == "kubernetes" else request.param
     )

@@ -1,8 +1,8 @@
-"""Scripts as people write them, and what they print and end with here.
+"""Scripts as people write them, with their expected output and exit codes.
 
-docs/scripts.md lists them, with what GitHub says about each. All of them are steps of one job, in this
-order, so that trying them costs one job for each kind of cluster. A step that fails does not stop the others.
-Names of variables and files are a case's own.
+docs/scripts.md lists them and compares them with GitHub. All of them are steps of one job, in this order, so
+that a test of all of them costs one job for each kind of cluster. A step that fails does not stop the others.
+Each case has its own names of variables and files.
 """
 
 from dataclasses import dataclass
@@ -39,12 +39,12 @@ class Case:
     name: str
     steps: tuple[Step, ...]
     output: str
-    """Of all its steps together."""
+    """The output of all steps together."""
     codes: tuple[int, ...]
 
 
 def case(name: str, *scripts: str, output: str = "", codes: tuple[int, ...] = (), by: str = "sh") -> Case:
-    """Steps with these scripts, which end with these codes; none given: all with 0."""
+    """Return a case with these scripts as steps, and their exit codes. By default, all exit with 0."""
     steps = tuple(Step(run=script, shell=by, allow_failure=True) for script in scripts)
     return Case(name, steps, output, codes or (0,) * len(scripts))
 

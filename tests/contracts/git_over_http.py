@@ -1,4 +1,4 @@
-"""A git server over HTTP that wants a password, as forges do: `git http-backend` behind aiohttp."""
+"""A git server over HTTP that requires a password, as forges do: `git http-backend` behind aiohttp."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ TOKEN = "t0ps3cret"
 
 @dataclass
 class GitServer:
-    """Answers only to TOKEN."""
+    """The server. It accepts only TOKEN as the password."""
 
     repository: Path
     url: str = ""

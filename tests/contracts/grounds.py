@@ -1,4 +1,7 @@
-"""Where the contract of a cluster is tried: each kind of cluster, and a way to see what its pods wrote."""
+"""The environments in which the contract of a cluster is tested, one for each kind of cluster.
+
+Each has a way to read the output of its pods.
+"""
 
 import os
 import signal
@@ -29,19 +32,19 @@ class Ground(Protocol):
     def grace_seconds(self) -> float: ...
 
     def unhurried(self) -> "Ground":
-        """Where a job has 30 s between SIGTERM and SIGKILL."""
+        """Return an environment in which a job has 30 s between SIGTERM and SIGKILL."""
 
     def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
-        """One more executor's view of it."""
+        """Return another executor's client of this cluster."""
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
-        """Without step markers; empty where the pod has none."""
+        """Return a container's log without step markers, or an empty text if there is none."""
 
     async def raw_log_of(self, made: Observation) -> bytes:
-        """Of the job, with step markers."""
+        """Return the job's log with step markers."""
 
     async def destroy(self, made: Observation) -> None:
-        """The pod, as nobody should."""
+        """Destroy the pod by force, bypassing the executor."""
 
     def clone_url(self, origin: Origin) -> str: ...
 
@@ -78,7 +81,7 @@ class KubernetesGround:
     namespace: str
     witness: Witness
     grace_seconds: float = 6
-    """Of a stop, the kubelet's way into the container is a part."""
+    """This includes the time that the kubelet needs to reach the container."""
 
     def unhurried(self) -> "KubernetesGround":
         return replace(self, grace_seconds=30)
@@ -110,13 +113,13 @@ class KubernetesGround:
         return await self._log_of(made, "job")
 
     async def _log_of(self, made: Observation, container: str) -> bytes:
-        """Read until it says the same twice: an answer may be cut where nobody sees it."""
+        """Read until two responses are equal, because a response may be cut without notice."""
         before, text = None, b""
         try:
             while text != before:
                 before, text = text, await self._answer(made, container)
         except ApiError as error:
-            if error.status not in (204, 400, 404):  # without a node, not begun, or gone
+            if error.status not in (204, 400, 404):  # no node yet, not started, or gone
                 raise
             return b""
         return text
@@ -137,7 +140,7 @@ class KubernetesGround:
 
 
 async def created(cluster: Cluster, wanted: AttemptSpec) -> Observation:
-    """With a pod that can be claimed; tried again as a handler does."""
+    """Create a pod that can be claimed, and retry as a handler does."""
 
     async def look() -> Observation | None:
         try:
@@ -151,7 +154,7 @@ async def created(cluster: Cluster, wanted: AttemptSpec) -> Observation:
 
 
 async def begin(cluster: Cluster, wanted: AttemptSpec) -> Observation:
-    """Created and released."""
+    """Create and release a pod."""
     made = await created(cluster, wanted)
     await cluster.release(made.name, made.pods[0].uid)
     return made
@@ -177,7 +180,7 @@ async def run(ground: Ground, cluster: Cluster, wanted: AttemptSpec) -> tuple[Po
 
 
 async def said(ground: Ground, made: Observation, text: str) -> None:
-    """Until the job has written this."""
+    """Wait until the job has written this text."""
 
     async def look() -> bool:
         return text in await ground.log_of(made)

@@ -1,7 +1,6 @@
-"""The worlds in which every source of logs keeps its contract: a container that prints what it is told, and
-the source that reads its log.
+"""The worlds in which every source of logs is tested: a container that prints, and a source that reads.
 
-One is the local cluster's; two, with a pod that this process imitates, run everywhere; two are real pods. A
+One world is the local cluster's. Two imitate a pod in this process and run everywhere. Two use real pods. A
 new source adds its world to `worlds`.
 """
 
@@ -37,14 +36,17 @@ ROTATED_BYTES = 10 << 20
 
 
 class Container(Protocol):
-    """Prints what it is told. Every call returns when it is done; the log may be a moment behind."""
+    """A container that prints on demand.
+
+    Calls return when they are done; the log may follow a moment later.
+    """
 
     async def prints(self, text: bytes) -> None: ...
 
     async def ends(self) -> None: ...
 
     async def vanishes(self) -> None:
-        """With all that it printed, and without having said that it ended."""
+        """Remove the container with all that it printed, without a record of its end."""
         ...
 
 
@@ -53,7 +55,7 @@ MakeSource = Callable[[Masker], KubernetesSource | CriFileSource]
 
 @dataclass
 class World:
-    """A container, and sources on its log."""
+    """A container, and the sources that read its log."""
 
     container: Container
     make: MakeSource
@@ -67,7 +69,7 @@ class World:
 
 
 class InDirectory:
-    """Of the local cluster."""
+    """A container of the local cluster."""
 
     def __init__(self, pod: FakePod) -> None:
         self._pod = pod
@@ -83,7 +85,7 @@ class InDirectory:
 
 
 class Imitated:
-    """Of a pod of the fake API server."""
+    """A container of a pod on the fake API server."""
 
     def __init__(self, api: FakeKubernetes, container: FakeContainer) -> None:
         self._api = api
@@ -100,7 +102,7 @@ class Imitated:
 
 
 class OnNode(Imitated):
-    """The same, with its log in files."""
+    """The same, with its log in files on the node."""
 
     def __init__(self, api: FakeKubernetes, container: FakeContainer, directory: Path) -> None:
         super().__init__(api, container)
@@ -118,7 +120,7 @@ class OnNode(Imitated):
 
 
 class Real:
-    """A container that prints what it hears on a connection, and ends when that is closed."""
+    """A container that prints what it receives on a connection, and ends when the connection is closed."""
 
     def __init__(self, api: KubernetesApi, path: str, writer: asyncio.StreamWriter) -> None:
         self._api = api
@@ -170,7 +172,7 @@ async def cluster_of(api: KubernetesApi) -> AsyncIterator[KubernetesCluster]:
 
 @asynccontextmanager
 async def real_pod(api: KubernetesApi) -> AsyncIterator[tuple[Real, PodName]]:
-    """A pod whose container `job` runs, in a namespace of its own."""
+    """Create a pod whose container `job` runs, in its own namespace."""
     heard: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     host = await host_for_pods(api)
     server = await asyncio.start_server(lambda _, writer: heard.put_nowait(writer), host, 0)
@@ -187,7 +189,10 @@ async def real_pod(api: KubernetesApi) -> AsyncIterator[tuple[Real, PodName]]:
 
 
 def pod_manifest(command: list[str], image: str = "busybox:latest", **spec: object) -> Object:
-    """A pod as the executor's are, as far as logs go, with this command in its container `job`."""
+    """Return a pod with this command in its container `job`.
+
+    For logs it is the same as a pod of the executor.
+    """
     allowed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {
         "name": "job",

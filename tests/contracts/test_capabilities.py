@@ -1,4 +1,4 @@
-"""Which capabilities an executor needs that is root in a container.
+"""Tests of the capabilities that an executor needs as root in a container.
 
 With those of the compose file jobs run. Without any one of them the executor refuses to start.
 """
@@ -37,7 +37,7 @@ pytestmark = [
 
 
 def choose_with(capabilities: list[str], folder: Path) -> Any:
-    """What an executor says that starts with these capabilities; None where it starts."""
+    """Start an executor with these capabilities. Return its error, or None if it starts."""
     kept = ",".join(["-all", *(f"+{name.lower()}" for name in capabilities)])
     argv = [
         "setpriv",

@@ -1,4 +1,4 @@
-"""What every cluster must do with attempts: hold them, run them once, end them, remove them.
+"""Contract tests of clusters: hold attempts at the gate, run them once, end them, and remove them.
 
 See `services.executor.cluster.Cluster`.
 """
@@ -195,7 +195,7 @@ async def nothing_in(cluster: Cluster) -> bool:
 async def listed(cluster: Cluster) -> list[str] | None:
     try:
         return [look.name for look in await cluster.everything()]
-    except Transient:  # it has not listed them yet
+    except Transient:  # the executor has not listed them yet
         return None
 
 

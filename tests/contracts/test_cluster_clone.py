@@ -1,4 +1,4 @@
-"""The commit that a job finds in its workspace, and how it came there."""
+"""Contract tests of clones: the commit in a job's workspace, and how it is fetched."""
 
 from dataclasses import replace
 

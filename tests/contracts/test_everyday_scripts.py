@@ -1,4 +1,4 @@
-"""Scripts as people write them do what docs/scripts.md says, on every cluster."""
+"""Tests that everyday scripts behave on every cluster as docs/scripts.md says."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.contracts.grounds import Ground, begin, end_of
 async def run_steps(
     ground: Ground, cluster: Cluster, steps: Sequence[Step], clone: Clone | None = None
 ) -> list[tuple[str, int]]:
-    """The output and the exit code of each step of one job with these steps."""
+    """Run one job with these steps and return the output and exit code of each step."""
     wanted = spec(clone=clone)
     changes = {"steps": tuple(steps), "resources": Resources(cpu_millis=300)}
     made = await begin(cluster, replace(wanted, job=wanted.job.model_copy(update=changes)))

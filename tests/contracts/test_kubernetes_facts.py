@@ -1,6 +1,6 @@
-"""Facts of a real Kubernetes on which the executor is built.
+"""Tests of facts of a real Kubernetes on which the executor depends.
 
-Where one of them changes, the executor is to change with it.
+If one of them changes, the executor must change too.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from tests.harness.witness import HttpOracle, serving
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
 
 CONTAINERD_SOCKET = os.environ.get("TOWPATH_TEST_CONTAINERD_SOCKET", "")
-"""Of a node on this machine whose containers a test may take away by hand; empty: none."""
+"""The socket of containerd on this machine, if a test may remove containers there; otherwise empty."""
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def cluster(kubernetes: KubernetesApi, build_namespace: str) -> AsyncItera
 
 
 async def begin(cluster: KubernetesCluster, wanted: Any) -> Observation:
-    """Created and released."""
+    """Create and release a pod."""
     await cluster.create(wanted)
 
     async def look() -> Observation | None:
@@ -90,7 +90,7 @@ async def log_of(api: KubernetesApi, pod: Object) -> str:
 
 
 async def pod_with(api: KubernetesApi, namespace: str, words: str) -> Object:
-    """The namespace's only pod, once its log says this."""
+    """Wait until the log of the namespace's only pod has this text, and return the pod."""
 
     async def look() -> Object | None:
         [pod] = await pods_of(api, namespace)
@@ -157,8 +157,9 @@ def plain_pod(script: str) -> Object:
 async def test_a_second_gated_pod_of_a_job_never_runs_and_harms_neither_job_nor_pod(
     cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
-    """The Job controller takes it away again by itself, once it has counted it: the unscheduled one, never
-    the one that runs.
+    """The Job controller deletes the second pod itself once it has counted it.
+
+    It deletes the unscheduled pod, never the running one.
     """
     made = await begin(cluster, spec("echo once; sleep 6"))
     first = await pod_with(kubernetes, build_namespace, "once")
@@ -180,7 +181,7 @@ async def test_a_second_gated_pod_of_a_job_never_runs_and_harms_neither_job_nor_
 
 
 def twin_of(pod: Object) -> Object:
-    """As a Job controller makes it that does not see the first."""
+    """Return a copy of the pod as a Job controller makes it if it does not see the first one."""
     kept = {
         key: pod["metadata"].get(key) for key in ("labels", "annotations", "ownerReferences", "finalizers")
     }
@@ -200,9 +201,9 @@ def twin_of(pod: Object) -> Object:
 async def test_a_container_that_its_node_forgets_is_lost_and_no_step_runs_again(
     cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
-    """Some kubelets start it again, whatever the restart policy: then the driver ends with 97.
+    """Some kubelets start the container again, despite the restart policy. The driver then exits with 97.
 
-    Others, which had seen it run, end the pod.
+    Kubelets that had seen it run end the pod.
     """
     async with serving(await host_for_pods(kubernetes)) as witness:
         for attempt in range(1, 6):
@@ -214,7 +215,7 @@ async def test_a_container_that_its_node_forgets_is_lost_and_no_step_runs_again(
             await forget(await container_of(made.pods[0].uid))
             end = await end_of(cluster, made.name)
             assert oracle.lines == ["ran"]
-            if end.exit_code != 137:  # else the kubelet looked in the moment between its end and its removal
+            if end.exit_code != 137:  # otherwise the kubelet checked between its end and its removal
                 break
     assert end.exit_code in (97, None)
     claimed = Claimed(pod_uid=made.pods[0].uid, job=spec().job, run_timeout_seconds=60, stop_reason=None)
@@ -236,8 +237,9 @@ async def container_of(pod_uid: str) -> str:
 
 
 async def forget(container: str) -> None:
-    """RemoveContainer of the container runtime's interface, as one gRPC call: a message of one field, behind
-    five bytes that say how long it is.
+    """Call RemoveContainer of the container runtime interface, as one gRPC call.
+
+    The message has one field. Five bytes before it give its length.
     """
     message = b"\x0a" + bytes([len(container)]) + container.encode()
     framed = b"\0" + len(message).to_bytes(4, "big") + message

@@ -1,6 +1,4 @@
-"""How the local cluster clones: what is left in its folders, which protocols it speaks, and where a token
-goes.
-"""
+"""Tests of clones on the local cluster: files left in its folders, allowed protocols, and the token."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the local cluster does beside what every cluster does: processes, descriptors, folders."""
+"""Tests of the local cluster beyond the contract of all clusters: processes, descriptors and folders."""
 
 import fcntl
 import os
@@ -54,7 +54,7 @@ async def test_a_release_whose_signal_was_lost_counts_all_the_same(sandbox: Sand
         made = await cluster.create(spec("echo ran"))
         (Path(made.log_location) / "go").write_text(
             made.pods[0].uid
-        )  # as an executor leaves it that was killed before it sent the signal
+        )  # as after an executor that was killed before it sent the signal
         assert (await cluster.observe([made.name]))[made.name].pods[0].phase is Phase.GATED
         _, end = await end_of(cluster, made.name)
         assert (end.exit_code, log_of(made)) == (0, "ran\n")

@@ -1,4 +1,4 @@
-"""What a job sees of the machine, and what it does not."""
+"""Tests of the parts of the machine that a job of the local cluster can see."""
 
 import os
 from dataclasses import replace
@@ -77,13 +77,13 @@ async def test_a_sandboxed_job_sees_no_other_pods(
 
 
 async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalCluster, folder: Path) -> None:
-    """LD_PRELOAD would be code run by whatever starts the job, which may be root."""
+    """LD_PRELOAD would run code in the program that starts the job, possibly as root."""
     wanted = spec("echo fine")
     end, log = await run(
         local_cluster, replace(wanted, environment={"LD_PRELOAD": "/nowhere.so", "PATH": "/nowhere"})
     )
     assert end.exit_code == 0
-    assert log.count("nowhere.so") <= 2  # the step's own programs complain, nothing before it
+    assert log.count("nowhere.so") <= 2  # the step's own programs complain, but nothing before them
     assert log.endswith("fine\n")
 
 
@@ -100,7 +100,7 @@ async def test_a02_shared_memory_is_the_jobs_own_and_bounded(
 
 
 async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalCluster) -> None:
-    """The driver's marks go through it."""
+    """The driver's markers go through this descriptor."""
     if not AS_ROOT:
         pytest.skip("without a user of its own a job can do what its supervisor can")
     script = "cat < /proc/self/fd/1 || chmod 666 /proc/self/fd/1 || echo neither"

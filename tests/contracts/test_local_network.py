@@ -1,4 +1,4 @@
-"""The network of a job of the local cluster."""
+"""Tests of the network of a job of the local cluster."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ async def isolated(folder: Path, sandbox: Sandbox) -> AsyncIterator[LocalCluster
 
 @contextlib.contextmanager
 def listening(address: tuple[str, int] | str) -> Iterator[socket.socket]:
-    """A server that says hello."""
+    """Run a server that greets each client."""
     family = (
         socket.AF_UNIX
         if isinstance(address, str)
@@ -70,7 +70,7 @@ def _greet(server: socket.socket) -> None:
 
 
 def asking(*addresses: tuple[str, int] | str) -> str:
-    """A script that says for each address what its server says, or `refused`."""
+    """Return a script that prints for each address what its server sends, or `refused`."""
     return f"""exec python3 - <<'END'
 import socket
 for address in {list(addresses)!r}:
@@ -88,7 +88,7 @@ END
 
 
 def other_address() -> str:
-    """One of this machine's that is not loopback; nothing is sent for it."""
+    """Return an address of this machine that is not loopback. No packet is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:
             asked.connect(("192.0.2.1", 9))
@@ -233,7 +233,7 @@ async def test_x12_a_job_keeps_its_network_when_its_executor_ends(folder: Path, 
 
 
 def _newest_program() -> int:
-    """Of those that this process' fork servers have started, of other tests' clusters too."""
+    """Return the newest slirp4netns that a fork server of this process started, for any test's cluster."""
     programs = [pid for pid in descendants(os.getpid()) if Path(_command(pid)[0]).name == "slirp4netns"]
     return max(programs, key=lambda pid: start_time(pid) or 0)
 

@@ -1,4 +1,4 @@
-"""What the local cluster will never run, in words for people."""
+"""Tests of the jobs that the local cluster refuses, and of the messages to people."""
 
 from dataclasses import replace
 from pathlib import Path

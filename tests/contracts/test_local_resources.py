@@ -1,4 +1,4 @@
-"""What a job of the local cluster may take of the machine: memory, processes, files in memory."""
+"""Tests of the limits of a job of the local cluster: memory, processes, and files in memory."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ async def test_x11_a_job_that_takes_more_memory_than_it_asked_for_is_ended(
 
 
 async def test_x11_memory_that_processes_share_counts_once(local_cluster: LocalCluster) -> None:
-    """As in a container: eight processes of 40 MiB each, which have the same pages."""
+    """Shared memory counts as in a container: here eight processes of 40 MiB each have the same pages."""
     program = "import os, time\nkept = bytes(40 << 20)\n[os.fork() for _ in range(3)]\ntime.sleep(2)"
     end, _ = await run(local_cluster, small(f"python3 -c '{program}'", 128))
     assert (end.exit_code, end.cause) == (0, None)

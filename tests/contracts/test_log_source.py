@@ -1,5 +1,6 @@
-"""What every source of logs promises: see `services.logsink.sources.Source`; its worlds are in
-`tests.contracts.log_worlds`.
+"""Contract tests of the sources of logs.
+
+The contract is in `services.logsink.sources.Source`; the worlds are in `tests.contracts.log_worlds`.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ def cursor_of(readings: list[Reading]) -> Cursor:
 
 
 async def read_until(source: Source, is_enough: Callable[[list[Reading]], object]) -> list[Reading]:
-    """As a follower reads."""
+    """Read as a follower does until the condition is true."""
     readings: list[Reading] = []
     deadline = time.monotonic() + BOUND_SECONDS
     while not is_enough(readings):
@@ -64,7 +65,7 @@ async def read_until(source: Source, is_enough: Callable[[list[Reading]], object
 
 
 async def read_text(source: Source, text: bytes) -> list[Reading]:
-    """Until as many bytes were read as there are in this text, which they are to be."""
+    """Read as many bytes as this text has, and check that they are equal to it."""
     readings = await read_until(source, lambda readings: len(text_of(readings)) >= len(text))
     assert text_of(readings) == text
     return readings
@@ -176,14 +177,14 @@ async def test_secrets_are_masked_and_long_lines_are_cut(world: World) -> None:
 
 
 async def test_hostile_output_is_kept_as_it_is(world: World) -> None:
-    """Only a carriage return before a line feed is not: the runtime of containers drops it."""
+    """Only a carriage return before a line feed is lost: the container runtime drops it."""
     odd = (
         b'\xff\xfe\x00\n{"type":"ERROR","object":{"code":410}}\n2026-11-23T12:00:00.000000000Z stdout F '
         b"imitation\n\na\rb\n\x1b]52;c;x\x07\n \n"
     )
     long = b"x" * (
         9 << 20
-    )  # below the size at which a kubelet rotates a log, which it may do while this is printed
+    )  # smaller than the size at which a kubelet rotates a log, which it may do during this output
     await world.container.prints(odd + long + b"\n" + odd)
     await world.container.ends()
     readings = await read_to_the_end(world.source())

@@ -1,6 +1,4 @@
-"""What tests rely on in a program of a stack, started anew or forked from a process that has its modules in
-memory.
-"""
+"""Contract tests of the programs of a stack, whether they are started or forked from a preloaded process."""
 
 import os
 import signal
@@ -83,7 +81,7 @@ def test_a_program_that_fails_says_why(programs: Programs, folder: Path) -> None
 
 
 def test_two_programs_share_no_setting(programs: Programs, folder: Path) -> None:
-    """The second has none of the first's."""
+    """The second program has none of the settings of the first."""
     with pytest.raises(DevstackError, match=r"127\.0\.0\.1"):
         programs.run(program(folder, "shared.migrate"))
     bare = program(folder, "shared.migrate")

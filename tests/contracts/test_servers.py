@@ -1,6 +1,4 @@
-"""What tests rely on of a PostgreSQL and a RabbitMQ of their own, whichever way they run: as private
-programs, or in containers.
-"""
+"""Contract tests of the tests' PostgreSQL and RabbitMQ, both as private programs and in containers."""
 
 import asyncio
 import secrets
@@ -27,7 +25,7 @@ KINDS = ["private", pytest.param("containers", marks=pytest.mark.containers)]
 
 
 def new_servers(kind: str, directory: Path) -> Servers:
-    """Not started yet. Skips the test where it is about containers and they were not chosen."""
+    """Return servers that are not started yet. Skips the test if it needs containers that were not chosen."""
     if kind == "private":
         return Servers(
             PostgresNode(directory / "postgres", durable=False),
@@ -59,7 +57,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture
 def postgres(pair: Servers) -> Iterator[Postgres]:
-    """Running when the test begins."""
+    """Yield a PostgreSQL that runs when the test begins."""
     pair.postgres.start()
     yield pair.postgres
     pair.postgres.resume()
@@ -67,7 +65,7 @@ def postgres(pair: Servers) -> Iterator[Postgres]:
 
 @pytest.fixture
 async def database(postgres: Postgres) -> str:
-    """The address of an empty database."""
+    """Create an empty database and return its URL."""
     name = f"test_{secrets.token_hex(5)}"
     await create_database(postgres.url("postgres"), name)
     return with_database(postgres.url("postgres"), name)
@@ -75,7 +73,7 @@ async def database(postgres: Postgres) -> str:
 
 @pytest.fixture
 def rabbit(pair: Servers) -> Iterator[Rabbit]:
-    """Running when the test begins."""
+    """Yield a RabbitMQ that runs when the test begins."""
     pair.rabbit.start()
     yield pair.rabbit
     pair.rabbit.resume()
@@ -83,7 +81,7 @@ def rabbit(pair: Servers) -> Iterator[Rabbit]:
 
 @pytest.fixture
 def vhost(rabbit: Rabbit) -> Iterator[str]:
-    """A name that needs quoting, in an address and for a shell."""
+    """Yield a virtual host whose name must be quoted in a URL and in a shell."""
     name = f"it's {secrets.token_hex(5)} / 100%"
     rabbit.add_vhost(name)
     yield name
@@ -123,8 +121,9 @@ async def test_the_user_of_postgres_is_a_superuser_who_needs_a_password(
 
 
 async def test_rabbitmq_keeps_what_it_confirmed(rabbit: Rabbit, vhost: str) -> None:
-    """The orderly end comes first: a queue that is declared less than seconds before SIGKILL may be lost with
-    its messages.
+    """The orderly stop comes first.
+
+    A queue that was declared less than seconds before SIGKILL may be lost with its messages.
     """
     for count, end in enumerate((rabbit.stop, rabbit.kill), 1):
         await publish(rabbit.url(vhost), "kept")
@@ -159,7 +158,10 @@ async def test_a_virtual_host_is_made_once_and_is_gone_when_deleted(rabbit: Rabb
 async def test_a_server_is_found_again_by_its_directory(
     postgres: Postgres, rabbit: Rabbit, database: str
 ) -> None:
-    """As another process does it. Starting a running server changes nothing: connections stay open."""
+    """Another process finds the servers in the same way. A start of a running server changes nothing.
+
+    Connections stay open.
+    """
     connection = await asyncpg.connect(database, timeout=10)
     same_postgres, same_rabbit = type(postgres)(postgres.directory), type(rabbit)(rabbit.directory)
     for same in (same_postgres, same_rabbit):
@@ -174,7 +176,7 @@ async def test_a_server_is_found_again_by_its_directory(
 
 @pytest.fixture(params=KINDS)
 def lonely(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """Of the test's own, not started yet."""
+    """Yield servers for this test alone. They are not started yet."""
     with scratch_servers(request.param) as servers:
         yield servers
 
@@ -207,7 +209,7 @@ async def execute(url: str, statement: str) -> list[tuple[object, ...]]:
 
 
 async def publish(url: str, queue: str) -> None:
-    """One message that the broker has confirmed, to a durable queue."""
+    """Publish one message to a durable queue, and wait until the broker has confirmed it."""
     async with await aio_pika.connect(url, timeout=10) as connection:
         channel = await connection.channel(publisher_confirms=True)
         await channel.declare_queue(queue, durable=True)

@@ -1,4 +1,4 @@
-"""What scripts may expect of the machine that they run on, on every cluster."""
+"""Contract tests of scripts: what they may expect of the machine on every cluster."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Attacks by strangers, ordinary users and user code, each as a test.
+"""Tests of attacks by outsiders, ordinary users and user code.
 
-They use loopback alone, and are bounded in count and time.
+They use only loopback, and are bounded in count and time.
 """

@@ -1,4 +1,4 @@
-"""The fixtures of the places that are attacked: the local cluster's and the gateway's."""
+"""The fixtures of the attacked systems: the local cluster and the gateway."""
 
 from tests.contracts.conftest import folder, local_cluster, origin, sandbox
 from tests.integration.gateway.conftest import served, shared_gateway

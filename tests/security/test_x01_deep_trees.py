@@ -1,4 +1,4 @@
-"""X1: jobs and repositories with thousands of folders inside each other."""
+"""X1: jobs and repositories with thousands of nested folders."""
 
 import asyncio
 import os
@@ -99,7 +99,7 @@ async def test_x01_a_leftover_that_can_not_be_removed_stops_nothing(
 
 
 async def test_x01_a_huge_tree_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    """Removals take turns: a small tree that comes later is gone before a huge one is."""
+    """Removals take turns: a small tree is removed before a huge one that came earlier."""
     huge, small = tmp_path / "huge", tmp_path / "small"
     for side in range(10):
         (huge / str(side)).mkdir(parents=True)
@@ -117,7 +117,7 @@ async def test_x01_a_huge_tree_does_not_hold_up_the_others(tmp_path: Path) -> No
 
 
 async def test_x01_a_deep_repository_is_built(local_cluster: LocalCluster, origin: Origin) -> None:
-    """As deep as a path can be that git makes."""
+    """The folders are as deep as the longest path that git creates."""
     levels = 1800
     dig(origin.folder, levels)
     sha = origin.commit_all("deep")

@@ -1,5 +1,6 @@
-"""X3: a user with a read-only token has many large documents checked at once, each with thousands of
-errors.
+"""X3: a user with a read-only token sends many large documents for validation at the same time.
+
+Each document has thousands of errors.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from tests.integration.gateway.serving import PIPELINE, Serving, make_settings, 
 
 SMALL = PIPELINE.format(repository="octo/web")
 ENDLESS = "import time\ntime.sleep(3600)"
-"""A worker that never answers, as one that hangs."""
+"""A worker that hangs and never answers."""
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -30,7 +31,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 async def webhooks(served: Serving, name: str, stop: asyncio.Event | None = None) -> list[float]:
-    """Delivers webhooks one after the other, 30 or until told to stop; returns the seconds that each took."""
+    """Deliver webhooks one after the other, 30 or until `stop` is set. Return the seconds of each."""
     taken: list[float] = []
     while len(taken) < 30 if stop is None else not stop.is_set():
         began = time.perf_counter()
@@ -109,7 +110,7 @@ async def reading(
 
 
 def workers() -> Iterator[int]:
-    """Those of this test's process. A gateway that other tests share may have some too."""
+    """Yield the workers of this test's process. A gateway that other tests share may have others."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
@@ -136,7 +137,7 @@ async def test_x03_a_document_is_read_in_another_process() -> None:
         (worker,) = set(workers()) - others
         assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(
             os.PRIO_PROCESS, 0
-        )  # webhooks come first
+        )  # webhooks have priority
         assert "TOWPATH" not in environment_of(worker)
     assert set(workers()) == others
 

@@ -1,4 +1,4 @@
-"""X4: strangers who send bodies slowly, or never to their end."""
+"""X4: outsiders who send bodies slowly or never finish them."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def gateway(database_url: str, amqp_url: str, folder: Path, **settings: An
 
 
 class Attacker:
-    """One connection with a body that never ends."""
+    """A connection with a body that never ends."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -68,7 +68,7 @@ class Attacker:
 async def attackers(
     served: Serving, sizes: list[int], address: str = "127.0.0.1"
 ) -> AsyncIterator[list[Attacker]]:
-    """One for each size; all but one byte is sent, as far as the gateway reads it."""
+    """Open one connection for each size. All but one byte is sent, as far as the gateway reads it."""
     found = [await Attacker.begin(served, size, size - 1, address) for size in sizes]
     await asyncio.wait([one.dripping for one in found if one.dripping], timeout=1)
     try:
@@ -95,7 +95,7 @@ async def test_x04_webhooks_of_any_size_are_accepted_during_the_attack(
 
 
 async def test_x04_small_bodies_have_a_reserve(database_url: str, amqp_url: str, tmp_path: Path) -> None:
-    """Large bodies that come fast enough give way to nobody; small ones are accepted beside them at once."""
+    """A large body that arrives fast enough is never displaced; small ones are accepted beside it at once."""
     async with gateway(database_url, amqp_url, tmp_path) as served:
         with served.gateway.memory.share("127.0.0.1") as share:
             served.gateway.memory.count(share, 48 * MEBIBYTE)

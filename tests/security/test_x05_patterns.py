@@ -1,4 +1,4 @@
-"""X5: a user's many pipelines with many long globs, and a push of a long branch."""
+"""X5: a user's many pipelines with many long globs, and a push to a branch with a long name."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ def costly(pipeline: int, patterns: int = 100) -> str:
 
 
 async def outcomes(world: World) -> dict[int, tuple[str, str]]:
-    """Of each pipeline the decision and its code."""
+    """Return the outcome and the first reason's code of each pipeline's decision."""
     rows = await world.rows(
         "SELECT pipeline_config_id, outcome, reasons::jsonb -> 0 ->> 'code' AS code FROM decisions"
     )

@@ -1,6 +1,6 @@
-"""X5: users who make pipelines and tokens without end.
+"""X5: users who create pipelines and tokens without limit.
 
-Repositories are registered by administrators alone.
+Only administrators can register repositories.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""X6: connections that send half a request, nothing at all, or never read their answers."""
+"""X6: connections that send half a request or nothing, or never read their responses."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ async def gateway(database_url: str, amqp_url: str, folder: Path, **settings: An
 
 
 class Attacker:
-    """Opens connections and keeps them."""
+    """Opens connections and keeps them open."""
 
     def __init__(self, served: Serving) -> None:
         address = urlsplit(served.url)
@@ -236,7 +236,7 @@ async def test_x06_what_is_no_http_is_answered_at_once(served: Serving) -> None:
 
 
 async def test_x06_a_flood_of_connections_is_accepted_in_slices(served: Serving) -> None:
-    """The turns of the event loop between them answer other requests."""
+    """Between the slices, the event loop answers other requests."""
     count = served.runner.connections.count
     opened = [socket.create_connection(urlsplit(served.url).netloc.split(":")) for _ in range(10 * AT_ONCE)]
     seen = [served.runner.connections.count - count]

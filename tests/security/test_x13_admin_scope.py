@@ -1,4 +1,4 @@
-"""X13: a token of an administrator that has not the scope `admin`."""
+"""X13: an administrator's token without the scope `admin`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""X13: headers that stand in a request twice, so that two readers may see two requests."""
+"""X13: headers that occur twice in a request, so that two readers may understand it differently."""
 
 import asyncio
 import json
@@ -18,7 +18,10 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 async def ask(served: Serving, path: str, headers: list[tuple[str, str]], body: bytes) -> tuple[int, str]:
-    """The status and the kind of problem. aiohttp's client would not send everything as it stands here."""
+    """Send a request and return its status and the kind of problem.
+
+    aiohttp's client would not send every request unchanged.
+    """
     to = urlsplit(served.url)
     reader, writer = await asyncio.open_connection(to.hostname, to.port)
     lines = [f"POST {path} HTTP/1.1", "Host: towpath", f"Content-Length: {len(body)}", "Connection: close"]
