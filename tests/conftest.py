@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # a shell that starts us in the background ignores it, and our children would inherit that
+    )  # a shell that starts pytest in the background ignores it, and children would inherit that
     workers.configure(config)
 
 

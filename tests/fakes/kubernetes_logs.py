@@ -112,7 +112,7 @@ class FakeContainer:
 
 
 class FakeKubernetesPod:
-    """A pod. Its changes are visible through the API only after `report()`."""
+    """A pod. Lists, watches and GETs show its changes only after `report()`."""
 
     def __init__(self, cluster: "FakeKubernetes", name: str, uid: str, containers: tuple[str, ...]) -> None:
         self._cluster = cluster
