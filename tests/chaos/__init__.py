@@ -1,3 +1,1 @@
-"""Proof under faults: crash points walked one by one, random faults under load, and planted errors that must
-be found.
-"""
+"""Tests under faults: crash points one by one, random faults under load, and mutants that tests must find."""

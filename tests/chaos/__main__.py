@@ -1,9 +1,8 @@
-"""`python -m tests.chaos [--seconds N] [--seed N] [--rate N] [--least N]`: steady load, random faults of
-every kind, two replicas of everything; then every check.
+"""Run steady load and random faults of every kind against two replicas of each service, then check all.
 
-Ends 1 where anything is not as promised, and where an exception of the soak's own ends it: the last
-lines of the output then name its file and line. The same seed breaks the same parts in the same order for the
-same times.
+Usage: `python -m tests.chaos [--seconds N] [--seed N] [--rate N] [--least N]`. The exit status is 1 if a
+check fails or if the soak itself raises an exception; the last lines of the output then name its file and
+line. The same seed breaks the same parts in the same order for the same times.
 """
 
 import argparse
@@ -37,7 +36,7 @@ PROGRESS_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """The arguments of the command."""
+    """The parsed command-line arguments."""
 
     seed: int
     seconds: float
@@ -46,7 +45,7 @@ class Wanted:
 
 
 async def soak(wanted: Wanted) -> Report:
-    """Everything, from nothing to the report."""
+    """Open the world, run load and faults, wait for the last runs, and return the report."""
     async with AsyncExitStack() as open_ones:
         choices = random.Random(wanted.seed)  # noqa: S311 - has to be repeatable
         world = await open_ones.enter_async_context(open_world(choices))
@@ -78,7 +77,7 @@ async def soak(wanted: Wanted) -> Report:
 
 
 async def break_under_load(wanted: Wanted, load: Load, trouble: Trouble) -> None:
-    """Faults, load and lines of progress, all at once. An exception of one of them ends all."""
+    """Run the faults, the load and the progress output at once. An exception of one of them ends all."""
     async with asyncio.TaskGroup() as tasks:
         showing = tasks.create_task(show(load, trouble))
         breaking = tasks.create_task(trouble.run(wanted.seconds, wanted.least))
@@ -88,7 +87,7 @@ async def break_under_load(wanted: Wanted, load: Load, trouble: Trouble) -> None
 
 
 async def judged(world: World, load: Load, trouble: Trouble, said: Soak, told: list[Told]) -> Report:
-    """Every check, and all that is to be told."""
+    """Run every check, print its findings, and return the report."""
     started = time.monotonic()
     found = await findings(world, load, told)
     recovered = recoveries(
@@ -123,7 +122,7 @@ async def show(load: Load, trouble: Trouble) -> None:
 
 
 def keep_logs(world: World) -> None:
-    """What the services said, for whoever looks for the reason."""
+    """Copy the services' logs to the state directory, so that a failure can be analysed."""
     kept = state_directory(CHECKOUT) / "chaos-logs"
     kept.mkdir(exist_ok=True)
     for log in (world.stack.directory / "logs").glob("*.log"):
@@ -159,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def ended(done: Report) -> int:
-    """Prints and stores the report. The exit status."""
+    """Print and store the report. Return the exit status."""
     path = state_directory(CHECKOUT) / "chaos.json"
     path.write_text(json.dumps(done.as_json(), indent=2) + "\n")
     say(

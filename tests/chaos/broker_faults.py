@@ -1,6 +1,6 @@
-"""What may happen to RabbitMQ, its queues and the messages in them.
+"""Faults of RabbitMQ, its queues and the messages in them.
 
-`deliveries.inlet` alone is never emptied: it holds what nothing else does.
+`deliveries.inlet` is never purged or deleted: its deliveries are stored nowhere else.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ async def paused(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def alarmed(world: World) -> AsyncIterator[None]:
-    """Out of memory, as it says itself: publishers are blocked."""
+    """Set the memory limit of RabbitMQ so low that its memory alarm blocks publishers."""
     await asyncio.to_thread(world.rabbit.control, "set_vm_memory_high_watermark", "0.00001")
     yield
     await asyncio.to_thread(world.rabbit.control, "set_vm_memory_high_watermark", "0.4")
@@ -96,7 +96,7 @@ async def exchange_deleted(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def messages_dropped(world: World) -> AsyncIterator[None]:
-    """Somebody else takes messages and does nothing for them."""
+    """Consume and acknowledge messages without handling them."""
 
     async def take(message: AbstractIncomingMessage) -> None:
         await message.ack()
@@ -109,7 +109,7 @@ async def messages_dropped(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def messages_doubled(world: World) -> AsyncIterator[None]:
-    """What was said before is said again, late and in another order."""
+    """Publish messages about existing rows again, late and in random order."""
     async with world.database() as connection:
         deliveries = [
             row["id"]
@@ -141,7 +141,7 @@ async def messages_doubled(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def messages_poisoned(world: World) -> AsyncIterator[None]:
-    """What is no message, what nobody knows, and what names things that do not exist."""
+    """Publish invalid bodies, messages of an unknown type, and messages with unknown ids."""
     nobody = 2**62
     unknown: list[Message] = [
         DeliveryAccepted(delivery_ids=(nobody,)),
@@ -172,7 +172,7 @@ async def _say(world: World, bodies: list[tuple[bytes, str]]) -> None:
 
 @asynccontextmanager
 async def _channel(world: World) -> AsyncIterator[AbstractChannel]:
-    """Past every proxy."""
+    """Open a channel that bypasses every proxy."""
     async with asyncio.timeout(10):
         connection = await aio_pika.connect(world.stack.amqp_url, timeout=10)
     try:

@@ -1,5 +1,6 @@
-"""What came out, asked of the journal, of what user code wrote, and of the tables, when everything is whole
-again and has had its time.
+"""The checks after a soak, when all parts work again and the last runs have had time to finish.
+
+They compare the clients' journal, the lines that user code wrote to the oracle, and the tables.
 """
 
 import asyncio
@@ -20,29 +21,32 @@ from tests.chaos.statements import LEFT_OVER, RUNS, TRANSITIONS, UNFINISHED
 from tests.chaos.world import World
 
 STUCK_SECONDS = 60.0
-"""So long after everything is whole a run has its verdict and its whole log, or it is stuck."""
+"""A run that has no verdict or no complete log this long after the last fault ended is stuck."""
 LOGS_AT_ONCE = 8
 _NO_FAULTS = {"untrue_runs", "platform_errors", "superseded"}
 
 
 @dataclass
 class Findings:
-    """Everything that is not as promised, a sentence each."""
+    """The violations that were found, a sentence each."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     untrue: list[str] = field(default_factory=list)
-    """Verdicts that are not what the script's end says."""
+    """Verdicts that differ from how the script ended."""
     log_errors: list[str] = field(default_factory=list)
     illegal: list[str] = field(default_factory=list)
     overlap: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
-    """Runs that a newer one ended, as they are meant to be."""
+    """Runs that a newer run ended, as intended."""
     untrue_runs: list[int] = field(default_factory=list)
     platform_errors: list[int] = field(default_factory=list)
-    """Runs that say so themselves, and whose user code never started: true, though nothing to be proud of."""
+    """Runs that ended as `error` with reason `platform` before user code of their last job started.
+
+    The verdict is true, so such a run is no violation.
+    """
 
     def counts(self) -> dict[str, int]:
         return {name: len(found) for name, found in vars(self).items() if name != "untrue_runs"}
@@ -69,7 +73,7 @@ class Told:
 
 
 def read_oracle(lines: list[str]) -> list[Told]:
-    """A line that came twice was said once: it has its time to the nanosecond."""
+    """Parse the oracle's lines. Identical lines count once: each has its time to the nanosecond."""
     found = []
     for line in dict.fromkeys(lines):
         what, sha, run_id, job, attempt, at = line.split()
@@ -78,7 +82,7 @@ def read_oracle(lines: list[str]) -> list[Told]:
 
 
 async def quiet(world: World, seconds: float = STUCK_SECONDS) -> float:
-    """Waits until nothing is under way any more, at most so long; how long it took."""
+    """Wait up to `seconds` until no work is left. Return the seconds that this took."""
     started = time.monotonic()
     while time.monotonic() - started < seconds:
         async with world.database() as connection:
@@ -89,7 +93,7 @@ async def quiet(world: World, seconds: float = STUCK_SECONDS) -> float:
 
 
 async def findings(world: World, load: Load, told: list[Told]) -> Findings:
-    """Every check."""
+    """Run every check."""
     for replica in world.database_proxies:
         world.expect_running(replica)
     found = Findings(violations=[*world.violations, *load.journal.given_up])
@@ -117,10 +121,10 @@ async def findings(world: World, load: Load, told: list[Told]) -> Findings:
 
 
 def waits(journal: Journal, told: list[Told], finished: dict[str, datetime]) -> list[Wait]:
-    """Of every event: for its start, and for its verdict.
+    """Return the waits of every event: one for its start and one for its verdict.
 
-    Whoever queues waits for the system only from the end of the one before. What a newer run may end says
-    nothing of when the system came to it.
+    A queued run waits for its start only from the end of the run before it. A run that a newer one may end
+    has no wait for its start.
     """
     starts: dict[str, float] = {}
     ends: dict[str, float] = {}
@@ -153,7 +157,7 @@ def _waits_in_queues(journal: Journal, starts: dict[str, float], ends: dict[str,
 
 
 async def finished_at(world: World) -> dict[str, datetime]:
-    """When the run of each commit had its verdict; of several the first."""
+    """Return when the first run of each commit finished."""
     async with world.database() as connection:
         return {
             row["sha"]: row["finished_at"]
@@ -217,7 +221,7 @@ def _check_retries(found: Findings, journal: Journal, runs: list[asyncpg.Record]
 
 
 def _check_starts(found: Findings, told: list[Told]) -> None:
-    """User code of an attempt starts once; attempts of one job never live at once."""
+    """Check that user code of an attempt starts once, and that attempts of one job never overlap."""
     starts: defaultdict[tuple[int, str, int], int] = defaultdict(int)
     lives: defaultdict[tuple[int, str], list[tuple[int, float]]] = defaultdict(list)
     for line in told:
@@ -236,8 +240,9 @@ def _check_starts(found: Findings, told: list[Told]) -> None:
 
 
 def _check_groups(found: Findings, journal: Journal, told: list[Told]) -> None:
-    """Of a group of one no two runs live at once, and where the newest counts no older one starts after a
-    newer one.
+    """Check that no two runs of a group run at once.
+
+    In groups with `cancel_older`, also check that no older push starts after a newer one.
     """
     of_groups = {event.sha: event for event in journal.events if BY_NAME[event.kind].on_new}
     found.overlap += [
@@ -270,7 +275,7 @@ def _check_groups(found: Findings, journal: Journal, told: list[Told]) -> None:
 
 
 async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record]) -> None:
-    """Every line once and in order, of every job that came to its end."""
+    """Check that the log of every job that ended has every line once and in order."""
     kinds = {event.sha: BY_NAME[event.kind] for event in load.journal.events if not event.cancelled}
     at_once = asyncio.Semaphore(LOGS_AT_ONCE)
 
@@ -295,7 +300,7 @@ async def _check_logs(found: Findings, load: Load, runs: list[asyncpg.Record]) -
 
 
 def _illegal_moves(rows: list[asyncpg.Record]) -> list[str]:
-    """Moves that the tables of `shared.statuses` do not have, and histories with a hole."""
+    """Return the transitions that the tables of `shared.statuses` do not allow, and gaps in the histories."""
     illegal = []
     latest: dict[str, str | None] = {}
     for row in rows:

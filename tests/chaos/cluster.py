@@ -1,5 +1,7 @@
-"""A real Kubernetes to be troubled: a proxy on every way to its API server, and an operator's hand among the
-pods of a namespace of its own.
+"""A real Kubernetes cluster for faults.
+
+Each service reaches its API server through a proxy. Pods in a namespace of the test can be deleted and
+doubled, as an operator or a controller may do.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from tests.harness.backends import KubernetesBackend
 from tests.harness.kubernetes import kubeconfig
 
 SERVICES = ("executor", "logsink")
-"""Who talks to it."""
+"""The services that use the cluster's API server."""
 
 _CLEARING_SECONDS = 30
 
@@ -27,24 +29,24 @@ Replica = tuple[str, int]
 
 @dataclass
 class Cluster:
-    """Its own connection is past every proxy."""
+    """The test's access to the cluster. Its own connection bypasses every proxy."""
 
     api: KubernetesApi
     namespace: str
     directory: Path
     proxies: dict[Replica, Proxy] = field(default_factory=dict)
     deleted_runs: set[int] = field(default_factory=set)
-    """Those of which somebody deleted a pod."""
+    """The ids of the runs of which a pod was deleted."""
 
     def environment(self, replica: Replica) -> dict[str, str]:
-        """What is different for this process."""
+        """Return the environment variables that direct this process through its proxy."""
         if replica not in self.proxies:
             return {}
         path = str(self.kubeconfig(replica))
         return {"TOWPATH_KUBECONFIG": path, "TOWPATH_KUBECONFIGS": f"local={path}"}
 
     async def running(self) -> list[Object]:
-        """Pods whose user code may run, in a settled order."""
+        """Return the running pods that are not being deleted, sorted by name."""
         pods = await self.pods()
         return [
             pod
@@ -57,7 +59,7 @@ class Cluster:
         return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
     async def leftovers(self) -> list[Object]:
-        """What Kubernetes has not cleared away half a minute after the last Job was deleted."""
+        """Return the pods that still exist after 30 seconds. Return early when none is left."""
         for _ in range(_CLEARING_SECONDS):
             if not await self.pods():
                 return []
@@ -65,7 +67,7 @@ class Cluster:
         return await self.pods()
 
     async def delete(self, pod: Object) -> None:
-        """At once, as by hand."""
+        """Delete the pod at once, without a grace period, as an operator may do."""
         self.deleted_runs.add(int(pod["metadata"]["labels"]["towpath.dev/run"]))
         await self.api.delete(
             f"{self._path()}/{pod['metadata']['name']}",
@@ -73,7 +75,7 @@ class Cluster:
         )
 
     async def double(self, pod: Object) -> None:
-        """Another pod of the same Job, as its controller may make one."""
+        """Create another pod of the same Job, as the Job controller may do."""
         template = (await made_from(self.api, pod))["spec"]["template"]
         await self.api.post(self._path(), twin(pod, template))
 
@@ -81,12 +83,12 @@ class Cluster:
         return f"/api/v1/namespaces/{self.namespace}/pods"
 
     def kubeconfig(self, replica: Replica) -> Path:
-        """Of this process."""
+        """Return the path of the kubeconfig of this process."""
         return self.directory / f"kubeconfig-{replica[0]}-{replica[1]}"
 
 
 def through(config: Object, port: int) -> Object:
-    """The same kubeconfig, by way of a proxy on this machine.
+    """Return the same kubeconfig, with the server reached through a proxy on this machine.
 
     The server's certificate has to name 127.0.0.1.
     """
@@ -102,7 +104,7 @@ def through(config: Object, port: int) -> Object:
 
 
 def _used(config: Object) -> Object:
-    """The cluster of the current context."""
+    """Return the cluster of the current context."""
     context = next(one["context"] for one in config["contexts"] if one["name"] == config["current-context"])
     cluster: Object = next(one for one in config["clusters"] if one["name"] == context["cluster"])
     return cluster
@@ -112,7 +114,7 @@ def _used(config: Object) -> Object:
 async def open_cluster(
     backend: KubernetesBackend, directory: Path, replicas: Iterable[Replica]
 ) -> AsyncIterator[Cluster]:
-    """With a proxy for each of these that talks to it."""
+    """Connect to the cluster, with a proxy for each replica of the services that use it."""
     path = kubeconfig()
     assert path is not None
     config = yaml.safe_load(path.read_text())

@@ -1,4 +1,4 @@
-"""What may happen between a service and a Kubernetes cluster, and to pods there."""
+"""Faults of pods on a Kubernetes cluster."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from tests.chaos.world import World
 
 @asynccontextmanager
 async def pod_deleted(world: World) -> AsyncIterator[None]:
-    """By hand, while it runs: its run is `lost`, unless its end was seen before."""
+    """Delete a running pod. Its run is `lost`, unless the end of the pod was seen before."""
     cluster, pod = await _a_pod(world)
     await cluster.delete(pod)
     yield
@@ -19,7 +19,7 @@ async def pod_deleted(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def pod_doubled(world: World) -> AsyncIterator[None]:
-    """A running Job gets a second pod: it is never released."""
+    """Give a running Job a second pod. That pod is never released."""
     cluster, pod = await _a_pod(world)
     await cluster.double(pod)
     yield

@@ -1,4 +1,4 @@
-"""A world to be broken, shared by the tests of a module: each leaves it whole."""
+"""Fixtures of the fault tests. The tests of a module share one world, and each leaves it in working order."""
 
 import random
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 async def pushes(world: World) -> AsyncIterator[Pushes]:
-    """Of a repository and a pipeline of the test's own; not prepared yet."""
+    """Yield the pushes of a repository and a pipeline of the test's own. The test calls `prepare`."""
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
     ) as session:

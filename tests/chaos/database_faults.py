@@ -1,4 +1,4 @@
-"""What may happen to Postgres."""
+"""Faults of Postgres."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from tests.chaos.world import World
 
 MOST_CONNECTIONS = 210
 MOST_LOG_FILES = 200
-"""More than are kept for use again."""
+"""More write-ahead log files than Postgres keeps to recycle."""
 
 _SWITCH = """\
 CREATE TABLE broken_statements (code text NOT NULL, chance float NOT NULL);
@@ -36,7 +36,7 @@ _SWITCHED = (
 
 
 async def prepare(world: World) -> None:
-    """From then on writes can be made to fail with Postgres' own error codes. Once for a world."""
+    """Install triggers that can make writes fail with Postgres' own error codes. Call it once for a world."""
     async with world.database() as connection:
         await connection.execute(_SWITCH)
         for table in _SWITCHED:
@@ -48,14 +48,14 @@ async def prepare(world: World) -> None:
 
 @asynccontextmanager
 async def disk_full(world: World) -> AsyncIterator[None]:
-    """As Postgres says it: nothing can be written."""
+    """Make every write fail with the error code `disk_full`."""
     async with _failing(world, "disk_full", 1.0):
         yield
 
 
 @asynccontextmanager
 async def deadlocks(world: World) -> AsyncIterator[None]:
-    """Every third write is chosen to give way."""
+    """Make about every third write fail with the error code `deadlock_detected`."""
     async with _failing(world, "deadlock_detected", 0.33):
         yield
 
@@ -73,7 +73,7 @@ async def _failing(world: World, code: str, chance: float) -> AsyncIterator[None
 
 @asynccontextmanager
 async def file_system_full(world: World) -> AsyncIterator[None]:
-    """Truly: no file of Postgres can grow."""
+    """Fill the disk, so that no file of Postgres can grow."""
     assert world.disk is not None
     await asyncio.to_thread(world.disk.fill)
     try:
@@ -85,8 +85,9 @@ async def file_system_full(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def log_full(world: World) -> AsyncIterator[None]:
-    """Truly, and no room is left in the write-ahead log either: Postgres panics, and can't start again while
-    it lasts.
+    """Fill the disk, and then the write-ahead log too.
+
+    Postgres panics, and cannot start again until the disk has room.
     """
     async with file_system_full(world):
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
@@ -120,7 +121,7 @@ async def paused(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def backends_terminated(world: World) -> AsyncIterator[None]:
-    """All of them, in the middle of whatever they do."""
+    """Terminate all backends of the database except the own one, in the middle of their work."""
     async with world.database() as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "
@@ -131,7 +132,7 @@ async def backends_terminated(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def locked(world: World) -> AsyncIterator[None]:
-    """Nobody gets at the tables that everything goes through."""
+    """Lock the tables that every run needs."""
     async with world.database() as connection, connection.transaction():
         with contextlib.suppress(asyncpg.PostgresError, TimeoutError):
             await connection.execute("SET LOCAL lock_timeout = '2s'")
@@ -141,7 +142,7 @@ async def locked(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def out_of_connections(world: World) -> AsyncIterator[None]:
-    """The services' own are closed, and somebody else takes every one there is."""
+    """Close the services' connections and take every connection that Postgres allows."""
     async with AsyncExitStack() as taken:
         async with world.database() as first:
             await first.execute(

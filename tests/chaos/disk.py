@@ -1,7 +1,7 @@
-"""A small disk of a server's own, whose last byte can be taken: a file with a file system in it, mounted
-where the server keeps everything.
+"""A small disk that the tests can fill to the last byte.
 
-Only root may mount. What was mounted is gone after the block.
+It is a file with a file system, mounted at the directory of a server. Only root can mount it. It is removed
+when the block ends.
 """
 
 import errno
@@ -12,22 +12,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SIZE_BYTES = 8 * 2**30
-"""The file has holes: it takes as much room as was written."""
+"""The size of the sparse file. It uses only as much room as was written to it."""
 _CHUNK_BYTES = 2**16
 
 
 class Disk:
-    """Use `open_disk`."""
+    """A mounted disk. Use `open_disk`."""
 
     def __init__(self, directory: Path) -> None:
         self._ballast = directory / "ballast"
 
     def fill(self) -> None:
-        """Afterwards no file on it can grow."""
+        """Use up all room. Afterwards no file on the disk can grow."""
         descriptor = os.open(self._ballast, os.O_CREAT | os.O_WRONLY)
         try:
             room = os.fstatvfs(descriptor)
-            with suppress(OSError):  # part of it goes into the file system's own tables
+            with suppress(OSError):  # the file system needs part of the room for its own tables
                 os.posix_fallocate(descriptor, 0, room.f_bavail * room.f_frsize)
             os.lseek(descriptor, 0, os.SEEK_END)
             while True:
@@ -39,15 +39,15 @@ class Disk:
             os.close(descriptor)
 
     def empty(self) -> None:
-        """Safe to repeat."""
+        """Free the room again. Safe to repeat."""
         self._ballast.unlink(missing_ok=True)
 
 
 @contextmanager
 def open_disk(directory: Path) -> Iterator[Disk]:
-    """Mounted at the directory, which is made.
+    """Create the directory and mount a disk at it.
 
-    Raises OSError or CalledProcessError where this machine does not allow it.
+    Raises OSError or CalledProcessError if this machine does not allow it.
     """
     image = directory.with_suffix(".image")
     directory.mkdir(parents=True)

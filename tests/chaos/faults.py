@@ -1,7 +1,7 @@
-"""Every kind of fault: how a part is broken, and how it is mended again.
+"""All kinds of faults: how each breaks a part and restores it.
 
-A fault is a block: the part is broken when it is entered, and back when it has ended. What it does comes from
-the world's seed alone.
+A fault is a context manager: the part is broken on entry and works again after exit. The world's seed alone
+decides what a fault does.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from tests.chaos.world import REPLICAS, World
 SKEW = Path(__file__).with_name("skew")
 HOUR_SECONDS = 3600
 AWAY_SECONDS = 20
-"""What stands for an outage of ten minutes."""
+"""The length of the test's long outages. It stands for an outage of ten minutes."""
 
 Break = Callable[[World], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A kind, and how long a part stays broken."""
+    """A kind of fault, and the range of seconds for which a part stays broken."""
 
     kind: str
     broken: Break
@@ -37,14 +37,14 @@ class Fault:
 
 
 def every_fault() -> list[Fault]:
-    """All kinds there are."""
+    """Return all kinds of faults."""
     return [*_services(), *_servers(), *_full_disk(), *_network(), *_messages(), *_kubernetes()]
 
 
 def possible(world: World) -> tuple[list[Fault], list[str]]:
-    """The kinds that can be tried here, and which can't, with the reason.
+    """Return the kinds that can be tried here, and one line with the reason for each kind that cannot.
 
-    Those of Kubernetes belong to jobs that are pods.
+    Kinds for Kubernetes are left out without a line if the jobs are not pods.
     """
     impossible = [] if world.disk else [fault.kind for fault in _full_disk()]
     elsewhere = [] if world.cluster else [fault.kind for fault in _kubernetes()]
@@ -93,14 +93,14 @@ _BAD_NETWORKS = {
 
 
 def _network() -> Iterator[Fault]:
-    """Between a service and a server."""
+    """Yield the faults of the network between a service and a server."""
     for mode, (word, seconds) in _BAD_NETWORKS.items():
         yield Fault(f"network to postgres {word}", partial(_network_to_postgres, mode), seconds)
         yield Fault(f"network to broker {word}", partial(_network_to_broker, mode), seconds)
 
 
 def _kubernetes() -> Iterator[Fault]:
-    """Between a service and the cluster's API server, and among the pods."""
+    """Yield the faults of the network between a service and the cluster's API server, and of the pods."""
     for mode, (word, seconds) in _BAD_NETWORKS.items():
         yield Fault(f"network to cluster {word}", partial(_network_to_cluster, mode), seconds)
     yield Fault("pod deleted by hand", cluster_faults.pod_deleted, (0, 0))
@@ -138,7 +138,7 @@ async def _paused(service: str, world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _stopped(service: str, world: World) -> AsyncIterator[None]:
-    """In order, by SIGTERM: it exits 0 within its grace period."""
+    """Stop the replica by SIGTERM. It has to exit with status 0 within its grace period."""
     with world.held(service) as replica:
         process = world.stack.process(*replica)
         child = None if process is None else processes._children.get(process.pid)
@@ -151,7 +151,7 @@ async def _stopped(service: str, world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _dead_at_a_point(service: str, world: World) -> AsyncIterator[None]:
-    """Started anew with a crash point armed, which it may or may not come to."""
+    """Start the replica with a crash point armed. It may or may not reach that point."""
     with world.held(service) as replica:
         armed = f"{world.chance.choice(points_of(service)).name}:{world.chance.randint(1, 3)}"
         await world.kill(replica)
@@ -207,6 +207,6 @@ async def _bad_network(mode: Mode, world: World, proxies: list[Proxy]) -> AsyncI
 
 
 def _one_or_both(world: World, service: str | None = None) -> list[tuple[str, int]]:
-    """One replica of a service, or all there are."""
+    """Return one replica of a service, or all of them."""
     service, replica = world.some_replica(service)
     return [(service, replica)] if world.chance.random() < 0.5 else [(service, number) for number in REPLICAS]

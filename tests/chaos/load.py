@@ -1,5 +1,7 @@
-"""Steady load from clients that keep a journal: whatever got a 2xx is written down, whatever did not is sent
-again, and some things are sent twice.
+"""Steady load from clients that keep a journal.
+
+A client records each event that got a 2xx answer, and repeats each request that got none. It sends some
+requests twice.
 """
 
 import asyncio
@@ -23,45 +25,45 @@ from tests.harness.waiting import until
 
 REQUEST_SECONDS = 8.0
 TWICE = 0.15
-"""Of the deliveries; forges, and people who press `redeliver`, do so."""
+"""The fraction of deliveries that are sent again, as by forges and by people who press `redeliver`."""
 CANCELLED = 0.04
-"""Of all."""
+"""The fraction of runs that are cancelled."""
 RETRIED = 0.3
-"""Of those that fail."""
+"""The fraction of runs of a failing pipeline that are retried."""
 _FAULTS = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass(slots=True)
 class Sent:
-    """An event of which a client was told that it is kept."""
+    """An event that the gateway accepted."""
 
     kind: str
     sha: str
     delivery_id: str
     accepted_at: float
     order: int = 0
-    """Which of two pushes of a repository is the newer one: what the forge says with `pushed_at`."""
+    """The order of the pushes of a repository: a newer push has a higher number, sent as `pushed_at`."""
     cancelled: bool = False
 
 
 @dataclass(slots=True)
 class Journal:
-    """What clients know. Times are of this machine's clock."""
+    """The clients' knowledge. Times are of this machine's clock."""
 
     events: list[Sent] = field(default_factory=list)
     retries: list[int] = field(default_factory=list)
-    """Runs of which a client was told that they will be retried."""
+    """The runs whose retry was accepted."""
     repeated: int = 0
     refused: int = 0
-    """Answers other than 2xx, and none at all: these were sent again."""
+    """The number of requests that got another answer than 2xx, or none. They were sent again."""
     slow_refusals: list[float] = field(default_factory=list)
-    """Seconds of those answers 503 that took longer than two."""
+    """The durations in seconds of 503 answers that took longer than two seconds."""
     given_up: list[str] = field(default_factory=list)
-    """What a client waited for in vain."""
+    """The errors of clients that gave up, for example because a wait timed out."""
 
 
 class Load:
-    """Pushes and commands, so many a second."""
+    """Sends pushes and commands at a given rate per second."""
 
     def __init__(self, world: World, session: aiohttp.ClientSession, oracle: Oracle, rate: float) -> None:
         self._world = world
@@ -75,20 +77,20 @@ class Load:
         self._orders: dict[str, int] = {}
         self.journal = Journal()
         self.pipelines: dict[str, int] = {}
-        """By kind, their ids."""
+        """The ids of the pipelines, by kind."""
 
     def client(self) -> Client:
-        """An administrator, of any gateway."""
+        """Return an administrator's client of a random gateway."""
         return Client(
             self._session, self._world.stack.address("gateway", self._chance.choice(REPLICAS)), self._token
         )
 
     async def read(self, path: str) -> Answer:
-        """Asked until there is an answer; 404 is one."""
+        """Get the path until there is an answer. A 404 counts as an answer."""
         return await self._told(lambda: self.client().get(path), also=404)
 
     async def prepare(self) -> None:
-        """A repository and a pipeline of each kind."""
+        """Create a repository and a pipeline of each kind."""
         admin = self.client()
         for kind in KINDS:
             repository = self._repositories[kind.name] = FakeRepository(f"octo/{kind.name}")
@@ -107,8 +109,9 @@ class Load:
             )
 
     def _lock(self, kind: Kind) -> Path | None:
-        """A file of that kind alone: the kernel lets go of its lock when whoever has it ends, however that
-        is. Pods share none.
+        """Return the lock file of this kind, or None if jobs are pods, which share no files.
+
+        The kernel releases the lock when the process that holds it ends, for any reason.
         """
         if not isinstance(self._world.backend, LocalBackend):
             return None
@@ -118,7 +121,7 @@ class Load:
         return lock
 
     async def run(self, while_going_on: asyncio.Task[None]) -> None:
-        """As long as that. Returns when all that was begun is accepted."""
+        """Send pushes until the given task is done. Return when all clients have finished."""
         while not while_going_on.done():
             kind = self._chance.choices(KINDS, [kind.weight for kind in KINDS])[0]
             self._begin(self._push(kind))
@@ -170,7 +173,7 @@ class Load:
         sent.cancelled = True
 
     async def _retry(self, sent: Sent) -> None:
-        """Twice, as by a double click."""
+        """Request a retry twice at once, as by a double click."""
         run_id = await self._run_of(sent)
         answers = await asyncio.gather(
             *(self._command(f"/runs/{run_id}/retry", until_done=True) for _ in range(2))
@@ -179,9 +182,9 @@ class Load:
             self.journal.retries.append(run_id)
 
     async def _command(self, path: str, *, until_done: bool = False) -> Answer:
-        """A wish that is repeated under one key until its answer comes.
+        """Send a command under one idempotency key until it is answered.
 
-        `until_done`: 409 counts as "not yet".
+        If `until_done`, a 409 means "not yet" and is repeated for up to 60 seconds.
         """
         headers = {"Idempotency-Key": uuid4().hex}
         ends_at = time.monotonic() + 60
@@ -199,7 +202,7 @@ class Load:
         return await until(look, within=120, what=f"a run of {sent.sha}")
 
     async def _told(self, ask: Callable[[], Awaitable[Answer]], also: int = 200) -> Answer:
-        """The first 2xx, however often it takes."""
+        """Repeat the request until it gets a 2xx answer or the status `also`."""
         while True:
             started = time.monotonic()
             try:

@@ -1,9 +1,10 @@
-"""`python -m tests.chaos.mutants [WORD …]`: removes one safeguard at a time; a named test has to notice.
+"""Remove one safeguard at a time, and check that a named test notices.
 
-It works in a copy of the tree. A mutant counts as found only if the changed files are still valid (Python
-compiles, PostgreSQL plans every statement), a control, which is a test of the normal case, still passes, and
-the named test fails by an assertion of its own (`tests.chaos.verdicts`). A word chooses the safeguards that
-have it in their names. Prints a table. Ends 1 if a mutant is not found or a test fails in the untouched copy.
+Usage: `python -m tests.chaos.mutants [WORD …]`. A word selects the safeguards that have it in their names.
+The module works in a copy of the tree and prints a table. A mutant counts as found only if the changed files
+are still valid (Python compiles, PostgreSQL plans every statement), a control, which is a test of the normal
+case, still passes, and the named test fails by an assertion of its own (`tests.chaos.verdicts`). The exit
+status is 1 if a mutant is not found or a test fails in the untouched copy.
 """
 
 import importlib.util
@@ -20,7 +21,8 @@ from tests.chaos.outcomes import Outcome, read_outcomes
 from tests.chaos.verdicts import WRONG_REASON, Verdict, passed, short, table, verdict
 
 SECONDS = 300
-"""How long each test of a pytest call may take on average, the start of its servers included."""
+"""The average number of seconds that each test of a pytest call may take, including the start of its servers.
+"""
 STATEMENTS = "tests/integration/shared/test_statements.py::test_every_statement_can_be_planned"
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".towpath", "__pycache__", ".*_cache", ".hypothesis", "node_modules"
@@ -29,7 +31,7 @@ _LEFT_BEHIND = shutil.ignore_patterns(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """In a file, the text `old`, which is there exactly once, becomes `new`."""
+    """A change of a file: the text `old`, which the file has exactly once, becomes `new`."""
 
     path: str
     old: str
@@ -38,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A safeguard that is removed, the test that has to notice, and a test that does not need it."""
+    """A safeguard to remove, the test that has to notice, and a test that does not need the safeguard."""
 
     without: str
     changes: tuple[Change, ...]
@@ -47,7 +49,10 @@ class Mutant:
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """The tests that have to pass with the change; if it is in SQL, all statements are planned too."""
+        """Return the tests that have to pass with the change.
+
+        A change of SQL adds the test that plans all statements.
+        """
         changes_sql = any(change.path.endswith(".sql") for change in self.changes)
         return (self.control, STATEMENTS) if changes_sql else (self.control,)
 
@@ -203,7 +208,7 @@ MUTANTS = (
 
 
 def misplaced(mutant: Mutant, root: Path) -> list[str]:
-    """Texts of the mutant that are not there exactly once in the file that it changes."""
+    """Return the texts of the mutant that its files do not have exactly once."""
     found = [
         (change, (root / change.path).read_text(encoding="utf-8").count(change.old))
         for change in mutant.changes
@@ -216,7 +221,7 @@ def misplaced(mutant: Mutant, root: Path) -> list[str]:
 
 
 def why_not_compiled(mutant: Mutant, root: Path) -> str:
-    """The syntax error in a Python file that the mutant has changed, else an empty string."""
+    """Return the syntax error in a Python file that the mutant changed, or an empty string."""
     for path in sorted({change.path for change in mutant.changes if change.path.endswith(".py")}):
         try:
             compile((root / path).read_text(encoding="utf-8"), path, "exec")
@@ -226,7 +231,7 @@ def why_not_compiled(mutant: Mutant, root: Path) -> str:
 
 
 def run(root: Path, tests: Sequence[str]) -> list[Outcome]:
-    """The outcomes of these tests in this tree, one after the other in one process."""
+    """Run these tests in this tree, one after the other in one process, and return their outcomes."""
     results = root.with_name("outcomes.json")
     results.unlink(missing_ok=True)
     serial = ["-n", "0"] if importlib.util.find_spec("xdist") else []
@@ -244,7 +249,7 @@ def run(root: Path, tests: Sequence[str]) -> list[Outcome]:
     done = subprocess.run(
         argv, cwd=root, capture_output=True, text=True, timeout=SECONDS * len(tests), check=False
     )
-    if not results.exists():  # it ended before its first test, or pytest-timeout ended the process
+    if not results.exists():  # pytest ended before its first test, or pytest-timeout ended the process
         last_line = next(reversed((done.stdout + done.stderr).strip().splitlines()), "")
         message = f"pytest ended {done.returncode}: {last_line}"
         return [Outcome(test="", phase="collect", result="failed", message=message)]
@@ -252,7 +257,7 @@ def run(root: Path, tests: Sequence[str]) -> list[Outcome]:
 
 
 def judge(mutant: Mutant, root: Path) -> Verdict:
-    """Whether its test notices that the safeguard is missing. The tree is as before afterwards."""
+    """Apply the mutant, run its controls and its test, and restore the tree."""
     before = {change.path: (root / change.path).read_text(encoding="utf-8") for change in mutant.changes}
     for change in mutant.changes:
         path = root / change.path

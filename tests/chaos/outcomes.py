@@ -1,7 +1,7 @@
-"""A pytest plugin (`-p tests.chaos.outcomes --outcomes=FILE`): writes how each phase of each test ended.
+"""A pytest plugin that writes how each phase of each test ended.
 
-FILE is JSON; `tests.chaos.mutants` reads it. An entry has the exception that ended the phase, and
-the files of its traceback.
+Usage: `-p tests.chaos.outcomes --outcomes=FILE`. FILE is JSON; `tests.chaos.mutants` reads it. An entry has
+the exception that ended the phase, and the files of its traceback.
 """
 
 import json
@@ -15,10 +15,10 @@ import pytest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one phase of a test ended. The fields from `error` on are set if an exception ended it."""
+    """The outcome of one phase of a test. The fields from `error` on are set if an exception ended it."""
 
     test: str
-    """The test's id. Where `phase` is `collect`: the id of the file or folder, empty for the whole run."""
+    """The test's id. If `phase` is `collect`: the id of the file or folder, empty for the whole run."""
     phase: str
     """`collect`, `setup`, `call` or `teardown`."""
     result: str
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def failure(test: str, phase: str, error: BaseException, root: Path) -> Outcome:
-    """The outcome of a phase that this exception ended."""
+    """Return the outcome of a phase that this exception ended."""
     files, line, traceback = [], 0, error.__traceback__
     while traceback is not None:
         files.append(_relative(traceback.tb_frame.f_code.co_filename, root))
@@ -54,7 +54,7 @@ def failure(test: str, phase: str, error: BaseException, root: Path) -> Outcome:
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """What the plugin wrote, in the order in which it happened."""
+    """Return the outcomes that the plugin wrote, in the order in which the phases ended."""
     entries = json.loads(path.read_text(encoding="utf-8"))
     return [
         Outcome(**{**entry, "bases": tuple(entry["bases"]), "files": tuple(entry["files"])})

@@ -1,7 +1,7 @@
-"""The pipelines of the load, and exactly what each of their jobs prints. Pure.
+"""The pipelines of the load, and the exact output of each of their jobs. Pure.
 
-Those of a concurrency group say also while they run that they live, and hold a lock that only one can have:
-two at once are seen from outside.
+Jobs of a concurrency group also write `alive` lines while they run. If they share files, they also take an
+exclusive lock. The checks can therefore see two such jobs that run at once.
 """
 
 import shlex
@@ -15,27 +15,27 @@ from tests.harness.witness import HttpOracle
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A pipeline of which runs are asked for, `weight` times as often as others."""
+    """A kind of pipeline. The load starts runs of it in proportion to `weight`."""
 
     name: str
     weight: int
     jobs: tuple[str, ...]
-    """In the order in which they run."""
+    """The names of the jobs, in the order in which they run."""
     lines: int
-    """Printed by each of them."""
+    """The number of lines that each job prints."""
     pause: str = ""
-    """Of the shell, after every tenth line."""
+    """A shell command that runs after every tenth line."""
     fails: bool = False
-    """The last job does."""
+    """True if the last job fails."""
     on_new: str | None = None
-    """All runs of this kind are one group, of which one runs at a time; this is what another run does to it.
+    """The `on_new` setting of the concurrency group of all runs of this kind, or None for no group.
 
-    None: no group.
+    One run of the group runs at a time.
     """
 
     @property
     def is_superseded(self) -> bool:
-        """A newer run ends an older one."""
+        """True if a newer run ends an older one."""
         return self.on_new == "cancel_older"
 
 
@@ -45,7 +45,7 @@ CHAIN = Kind("chain", 2, ("first", "second"), 15)
 FAILING = Kind("failing", 2, ("first", "last"), 15, fails=True)
 QUEUED = Kind("queued", 1, ("only",), 10, pause="sleep 0.5", on_new="queue")
 NEWEST = Kind("newest", 2, ("only",), 30, pause="sleep 1", on_new="cancel_older")
-"""Every second run of this kind does not hear SIGTERM."""
+"""Every second run of this kind ignores SIGTERM."""
 KINDS = (SHORT, LONG, CHAIN, FAILING, QUEUED, NEWEST)
 BY_NAME = {kind.name: kind for kind in KINDS}
 
@@ -66,9 +66,9 @@ exit {code}
 
 
 def pipeline_text(kind: Kind, repository: str, oracle: Oracle, lock: Path | None = None) -> str:
-    """What is stored.
+    """Return the YAML text of the pipeline.
 
-    `lock`: a file that jobs can read and lock, of the kind alone; None where jobs share no file.
+    `lock` is a file of this kind alone that jobs can read and lock. It is None if jobs share no files.
     """
     jobs: dict[str, Document] = {}
     for number, name in enumerate(kind.jobs):
@@ -98,12 +98,15 @@ def _script(kind: Kind, oracle: Oracle, lock: Path | None, code: int) -> str:
 
 
 def _mark(oracle: Oracle, what: str) -> str:
-    """Said until it is heard: what comes twice is the same line, with the same time."""
+    """Return a shell command that repeats a line until the oracle has taken it.
+
+    A line that arrives twice is identical, including its time.
+    """
     said = oracle.append(f"{what} $TOWPATH_SHA $TOWPATH_RUN_ID $TOWPATH_JOB $TOWPATH_ATTEMPT $at")
-    said += " --max-time 3" if isinstance(oracle, HttpOracle) else ""  # of curl's options the last counts
+    said += " --max-time 3" if isinstance(oracle, HttpOracle) else ""  # curl uses the last --max-time
     return f"{{ at=$(date +%s.%N); until {said} 2>/dev/null; do sleep 0.2; done; }}"
 
 
 def expected_log(kind: Kind, sha: str) -> bytes:
-    """Of each of its jobs."""
+    """Return the exact log of each job of this kind."""
     return b"".join(b"line %d of %s\n" % (number, sha.encode()) for number in range(1, kind.lines + 1))

@@ -1,4 +1,4 @@
-"""The crash points that exist, read from the source, so that none is ever forgotten."""
+"""The crash points of the services, read from the source, so that the list is always complete."""
 
 import ast
 import functools
@@ -21,7 +21,7 @@ class Point:
 
 
 def names_in(module: Path) -> list[str]:
-    """The crash points of a module. Raises ValueError for one whose name is no literal."""
+    """Return the crash points of a module. Raises ValueError if the name of one is no literal."""
     names = []
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "crashpoint":
@@ -35,7 +35,7 @@ def names_in(module: Path) -> list[str]:
 
 @functools.cache
 def every_name(root: Path = CHECKOUT) -> tuple[tuple[str, str], ...]:
-    """(first part of the path: `shared` or a service, name) of each call, in order."""
+    """Return (first part of the path: `shared` or a service, name) of each `crashpoint` call, in order."""
     found = [("shared", name) for path in sorted((root / "shared").rglob("*.py")) for name in names_in(path)]
     for service in SERVICES:
         found += [
@@ -47,8 +47,9 @@ def every_name(root: Path = CHECKOUT) -> tuple[tuple[str, str], ...]:
 
 
 def points_of(service: str, root: Path = CHECKOUT) -> list[Point]:
-    """Those that this service passes: its own, and the shared ones; of a cluster's, where the tests' jobs run
-    on such a one.
+    """Return the crash points that this service can pass: its own and those of shared code.
+
+    Crash points of the cluster backend that the tests do not use are left out.
     """
     elsewhere = "local." if os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes" else "kubernetes."
     return [

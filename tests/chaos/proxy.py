@@ -1,8 +1,8 @@
-"""A TCP proxy between two parts, which passes bytes on as well or as badly as it is told.
+"""A TCP proxy between two parts, with faults that a test can switch on.
 
-Every connection goes through one listener, so one word changes how all of them fare. What was held back is
-never delivered late: the end of a bad time cuts the connections that lived through it, as a network does that
-has forgotten them.
+All connections go through one listener, so a mode applies to all of them. Bytes that were held back are never
+delivered late: the end of a mode that loses or holds bytes cuts the connections that were open during it, as
+a network does that has lost their state.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from urllib.parse import urlsplit
 
 
 class Mode(StrEnum):
-    """What happens to bytes."""
+    """The treatment of bytes and connections."""
 
     PASS = "pass"
     REFUSE = "refuse"
     """Connections are cut, new ones too."""
     HOLD = "hold"
-    """Half-open: nothing is answered, nothing is closed, new connections are taken and lead nowhere."""
+    """Half-open: nothing is answered or closed. New connections are accepted but do not reach the server."""
     DELAY = "delay"
     TRUNCATE = "truncate"
-    """The next answer arrives half, then the connection is cut."""
+    """Half of the next answer arrives, then the connection is cut."""
     DEAF = "deaf"
-    """Requests arrive, answers do not: what was asked for happens, and who asked does not learn it."""
+    """Requests arrive, answers do not: the server acts, and the client does not learn of it."""
 
 
 _ENDS_CONNECTIONS = {Mode.REFUSE, Mode.HOLD, Mode.TRUNCATE, Mode.DEAF}
@@ -33,7 +33,7 @@ _CHUNK_BYTES = 65536
 
 
 class Proxy:
-    """Use `open_proxy`."""
+    """A proxy to one server. Use `open_proxy`."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -51,9 +51,9 @@ class Proxy:
         return server
 
     def become(self, mode: Mode, *, delay_seconds: float = 0.0) -> None:
-        """From now on.
+        """Switch to this mode.
 
-        Leaving a mode in which bytes were lost, and going into REFUSE, cuts all connections.
+        Entering `REFUSE`, and leaving a mode that loses or holds bytes, cuts all connections.
         """
         before, self._mode, self._delay_seconds = self._mode, mode, delay_seconds
         if before in _ENDS_CONNECTIONS or mode is Mode.REFUSE:
@@ -62,12 +62,12 @@ class Proxy:
         self._changed = asyncio.Event()
 
     def cut(self) -> None:
-        """Reset every connection; new ones are made as the mode says."""
+        """Reset every connection. New connections are possible if the mode allows them."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def strand(self) -> None:
-        """Connections that are open lead nowhere from now on, and are never closed; new ones work."""
+        """Stop passing bytes on the open connections, without closing them. New connections work."""
         self._stranded |= self._writers
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,14 +128,14 @@ class Proxy:
 
 
 def through(url: str, proxy: Proxy) -> str:
-    """The same address, reached through the proxy."""
+    """Return the same address, reached through the proxy."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}").geturl()
 
 
 @asynccontextmanager
 async def open_proxy(url: str) -> AsyncIterator[Proxy]:
-    """A proxy to the server of this address, passing everything on, while the block lasts."""
+    """Open a proxy to the server of this address. It passes everything on until its mode is changed."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None

@@ -1,4 +1,4 @@
-"""Pushes to a world under a fault, and what must have become of each."""
+"""Pushes to a world under a fault, and the checks of their runs."""
 
 import asyncio
 import contextlib
@@ -24,8 +24,9 @@ SELECT r.id, r.sha, r.status::text, r.reason::text,
 
 
 class Pushes:
-    """A pipeline of one job whose user code leaves a line each time it starts, and the commits that were
-    accepted for it.
+    """A pipeline of one job, and the commits that were accepted for it.
+
+    The job's user code appends a line to the oracle each time it starts.
     """
 
     def __init__(self, world: World, session: aiohttp.ClientSession) -> None:
@@ -35,15 +36,16 @@ class Pushes:
         self._repository = FakeRepository(f"octo/repo-{secrets.token_hex(5)}")
         self.accepted: list[str] = []
         self.refused: set[str] = set()
-        """Sent once, and not accepted: where the answer of a COMMIT did not come in time the delivery may be
-        stored all the same.
+        """Commits of pushes that were sent once and not accepted.
+
+        Such a delivery may be stored all the same, if the answer to its COMMIT did not arrive in time.
         """
         self.pipeline_id = 0
 
     async def prepare(
         self, script: str = "true", run: Mapping[str, Any] | None = None, **fields: object
     ) -> "Pushes":
-        """`fields` are more of the job, `run` more of the document."""
+        """Create the repository and the pipeline. `fields` are added to the job, `run` to the document."""
         body = {
             "full_name": self._repository.full_name,
             "forge": "github",
@@ -63,7 +65,7 @@ class Pushes:
         return self
 
     async def send(self) -> Answer:
-        """One push, once."""
+        """Send one push once."""
         payload = push(self._repository)
         answer = await self._request(to_bytes(payload), str(uuid4()))
         if answer.status < 300:
@@ -73,12 +75,12 @@ class Pushes:
         return answer
 
     async def deliver(self, count: int = 1) -> None:
-        """So many pushes at once, each sent until it is accepted."""
+        """Send this many pushes at once, each until it is accepted."""
         await asyncio.gather(*(self._deliver() for _ in range(count)))
 
     @property
     def started(self) -> list[str]:
-        """The commit of each start of user code."""
+        """Return the commit of each start of user code."""
         return self._oracle.lines
 
     async def user_code_runs(self, count: int = 1) -> None:
@@ -90,7 +92,10 @@ class Pushes:
     async def each_ran_once(
         self, *, within: float = 40, status: str = "success", reason: str | None = None
     ) -> None:
-        """Everything accepted has one run with this verdict, its whole log, and one start of user code."""
+        """Check that each accepted push has one run with this verdict.
+
+        Its log is sealed, and its user code started once.
+        """
 
         async def over() -> bool:
             runs = await self.runs()

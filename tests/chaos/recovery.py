@@ -1,8 +1,8 @@
-"""How long it took to serve again what a fault had held up. Pure.
+"""Measures how long the system needs after a fault to serve the runs that the fault delayed. Pure.
 
-A run waits from the moment it was accepted to the start of its user code, and from the end of its user code
-to its verdict. A fault's recovery is the time from the return of the part to the end of the last wait that
-was going on then; time in which something else was broken does not count.
+A run waits from its acceptance to the start of its user code, and from the end of its user code to its
+verdict. The recovery of a fault is the time from the return of the part to the end of the last wait that was
+in progress then. Time in which another part was broken does not count.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A part was broken from one moment to the other."""
+    """A time during which a part was broken."""
 
     kind: str
     began_at: float
@@ -21,20 +21,20 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Somebody waited for the system."""
+    """A time during which a run waited for the system."""
 
     began_at: float
     ended_at: float
 
 
 class Broken:
-    """When anything was broken."""
+    """The times during which any part was broken."""
 
     def __init__(self, outages: Iterable[Outage]) -> None:
         self._outages = sorted(outages, key=lambda outage: outage.began_at)
 
     def whole_seconds(self, began_at: float, ended_at: float) -> float:
-        """How much of this time everything worked."""
+        """Return for how many seconds of this time all parts worked."""
         broken = 0.0
         until = began_at
         for outage in self._outages:
@@ -47,7 +47,7 @@ class Broken:
         return max(0.0, ended_at - began_at - broken)
 
     def recovery_seconds(self, outage: Outage, waits: Iterable[Wait]) -> float | None:
-        """None: nobody waited when the part came back."""
+        """Return the recovery time in seconds, or None if no run waited when the part returned."""
         held_up = [wait for wait in waits if wait.began_at <= outage.ended_at < wait.ended_at]
         return max((self.whole_seconds(outage.ended_at, wait.ended_at) for wait in held_up), default=None)
 
@@ -55,7 +55,10 @@ class Broken:
 def recoveries(
     outages: Sequence[Outage], waits: Sequence[Wait], also_broken: Sequence[Outage] = ()
 ) -> list[tuple[Outage, float]]:
-    """Of each outage that held anybody up. `also_broken`: times that count for none."""
+    """Return the recovery time of each outage that delayed a run.
+
+    Time within an outage of `also_broken` does not count.
+    """
     broken = Broken([*outages, *also_broken])
     found = ((outage, broken.recovery_seconds(outage, waits)) for outage in outages)
     return [(outage, seconds) for outage, seconds in found if seconds is not None]

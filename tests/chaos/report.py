@@ -1,4 +1,4 @@
-"""What a soak came to: a table for people, and `.towpath/chaos.json` for programs. Pure."""
+"""The result of a soak: a table for people, and `.towpath/chaos.json` for programs. Pure."""
 
 import os
 import platform
@@ -17,18 +17,18 @@ PROMISED_MOST_SECONDS = 35.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that is told."""
+    """All results of a soak."""
 
     seed: int
     seconds: float
     machine: dict[str, Any]
     cycles: int
-    """Rounds through all kinds of faults, the last one begun included."""
+    """The number of faults divided by the number of kinds, rounded up."""
     faults: dict[str, int]
     longest_seconds: dict[str, float]
-    """How long each kind lasted at most, until what was ended is up again."""
+    """The longest time of each kind, including the restart of the part."""
     left_out: list[str]
-    """Kinds that could not be tried on this machine, and why."""
+    """Kinds that could not be tried on this machine, with the reason."""
     events: int
     repeated: int
     commands: int
@@ -47,7 +47,7 @@ class Report:
     recovery_max_seconds: float
     recovery_max_kind: str
     not_injected: int
-    """Faults that failed because of another at the same time; each was tried again."""
+    """Faults that failed because of another fault at the same time. Each was tried again."""
     quiet_seconds: float
 
     @property
@@ -70,7 +70,7 @@ class Report:
 
     @property
     def least(self) -> int:
-        """How often the kind that came least was injected."""
+        """The number of injections of the least frequent kind."""
         return min(self.faults.values(), default=0)
 
     def as_json(self) -> dict[str, Any]:
@@ -117,19 +117,19 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What a soak was to be, and how long the last runs took when it was over."""
+    """The settings of a soak, and how long the last runs took after it."""
 
     seed: int
     seconds: float
     quiet_seconds: float
     servers: dict[str, str]
-    """Names and versions."""
+    """The versions of the servers, by name."""
 
 
 def report(
     soak: Soak, journal: Journal, found: Findings, injected: Injected, recovered: list[tuple[Outage, float]]
 ) -> Report:
-    """All of it, counted."""
+    """Build the report from the results."""
     slowest = max(recovered, key=lambda one: one[1], default=None)
     return Report(
         seed=soak.seed,

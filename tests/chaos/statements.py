@@ -1,4 +1,4 @@
-"""What the checks ask the database, past all services."""
+"""SQL statements of the checks. They read the database directly, not through a service."""
 
 UNFINISHED = """\
 SELECT (SELECT count(*) FROM pipeline_runs WHERE status IN ('pending', 'running'))

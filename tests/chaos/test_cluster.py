@@ -1,4 +1,4 @@
-"""An operator's hand among the pods: what it asks of the API server."""
+"""Tests of the requests that `tests.chaos.cluster` sends to the API server."""
 
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,6 @@
-"""Die at every crash point there is, one after the other: every accepted delivery still becomes one run whose
-user code starts once.
+"""Kill a service at each crash point, one after the other.
+
+Every accepted delivery still becomes one run whose user code starts once.
 """
 
 import asyncio
@@ -25,15 +26,17 @@ PASSAGES = {
     ("executor", "store.committed_not_handed_over"): 2,
     ("logsink", "consuming.handled_not_acked"): 2,
 }
-"""How often one delivery passes a point, where it is more than once: decided, admitted, begun and ended;
-claimed and ended; told of both.
+"""The number of times that one delivery passes a point, if more than once.
+
+The scheduler decides, admits, starts and ends. The executor claims and ends. The log sink handles the
+messages about both.
 """
 
 FAILED_RUNS = 6
 POINTS = {service: points_of(service) for service in SERVICES}
 
 _walked: dict[str, list[str]] = {}
-"""What was wrong after each service's walk: one walk serves all tests of a service."""
+"""The errors found by the walk of each service. One walk serves all tests of a service."""
 
 
 def of_pods(service: str) -> list[pytest.MarkDecorator]:
@@ -80,15 +83,16 @@ async def test_f20_the_executor_killed_after_it_made_the_object(database_url: st
 
 
 async def wrong_at(point: Point, database_url: str, amqp_url: str) -> list[str]:
-    """What is wrong with what was asked while the service died at this point."""
+    """Return the errors of the requests that were sent while the service died at this point."""
     assert point in POINTS[point.service]
     found = await wrong_after(point.service, database_url, amqp_url)
     return [line for line in found if line.startswith(f"{point}: ")]
 
 
 async def wrong_after(service: str, database_url: str, amqp_url: str) -> list[str]:
-    """What is wrong when the service has died at each passage of each of its points, a line each that begins
-    with the point.
+    """Return the errors after the service has died at each passage of each of its points.
+
+    Each error is a line that begins with the point.
     """
     if service not in _walked:
         _walked[service] = await walk(service, database_url, amqp_url)
@@ -107,7 +111,7 @@ async def walk(service: str, database_url: str, amqp_url: str) -> list[str]:
         await on_the_way.start(service)
         await asyncio.to_thread(
             towpath.stack.wait_ready, service
-        )  # the proxy of the gateway's database runs in this loop
+        )  # in a thread: the proxy of the gateway's database runs in this loop
         return await on_the_way.outcome()
 
 

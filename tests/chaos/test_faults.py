@@ -1,5 +1,6 @@
-"""Faults one at a time, each named by its number in docs/guarantees.md: every accepted push becomes one run,
-whose user code starts once.
+"""Tests of one fault at a time, each named by its number in docs/guarantees.md.
+
+Every accepted push becomes one run, whose user code starts once.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.timeout(240)
 
 OUTAGE_SECONDS = 8
-"""Ten minutes differ from it in nothing but their length: publishers and consumers try again every few
-seconds, and nothing gives up in between.
+"""The length of an outage. It tests the same as an outage of ten minutes.
+
+Publishers and consumers try again every few seconds, and nothing gives up in between.
 """
 SERVICES_OF_A_RUN = ("scheduler", "executor", "logsink")
 
@@ -31,7 +33,7 @@ async def test_f06_every_run_starts_after_an_outage_of_the_broker(world: World, 
     async with broker_faults.killed(world):
         for _ in range(10):
             (await pushes.send()).expect(202)
-            await asyncio.sleep(OUTAGE_SECONDS / 10)  # how long the broker is away is what the test is about
+            await asyncio.sleep(OUTAGE_SECONDS / 10)  # the length of the outage is part of the test
     await pushes.each_ran_once(within=60)
 
 
@@ -84,7 +86,7 @@ async def test_f13_sigterm_in_the_middle_of_the_work_ends_in_order_and_hands_bac
 async def test_f14_a_commit_whose_answer_is_lost_has_one_effect(
     world: World, pushes: Pushes, service: str
 ) -> None:
-    """Statements arrive, answers do not, for a second; then the connections break."""
+    """For a second, statements reach Postgres and answers do not return; then the connections break."""
     await pushes.prepare("sleep 0.3")
     sending = asyncio.create_task(pushes.deliver(10))
     await pushes.user_code_runs()
@@ -202,7 +204,7 @@ async def test_f57_writes_that_postgres_refuses_for_a_while_are_made_later(
     await pushes.user_code_runs()
     async with fault(world):
         await pushes.deliver(5)
-        await asyncio.sleep(2)  # how long it lasts is what the test is about
+        await asyncio.sleep(2)  # the length of the fault is part of the test
     await sending
     await pushes.each_ran_once()
 
@@ -223,10 +225,10 @@ async def test_a_disk_of_postgres_that_is_truly_full_only_delays(
         if fault is database_faults.file_system_full:
             with pytest.raises(asyncpg.DiskFullError):
                 await a_table_grows(world)
-        await asyncio.sleep(2)  # how long it lasts is what the test is about
+        await asyncio.sleep(2)  # the length of the fault is part of the test
     await sending
     await pushes.each_ran_once(within=60)
-    if fault is database_faults.log_full:  # the panic itself found no room in this file
+    if fault is database_faults.log_full:  # there was no room in this file for the PANIC message itself
         assert "automatic recovery in progress" in (world.postgres.directory / "postgres.log").read_text()
 
 
@@ -247,9 +249,7 @@ async def test_f57_tables_that_stay_locked_only_delay(world: World, pushes: Push
 async def test_f58_a_migration_during_traffic_loses_nothing(
     world: World, pushes: Pushes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next release expands the tables while this one works on them; then some of the services start
-    anew.
-    """
+    """A newer migration changes tables while this release uses them; then some services restart."""
     await pushes.prepare("sleep 0.2")
     known = migrate.migrations()
     expansion = (
@@ -274,7 +274,7 @@ async def test_f58_a_migration_during_traffic_loses_nothing(
 async def test_f65_what_ended_while_postgres_was_away_keeps_its_true_verdict_past_every_deadline(
     world: World, pushes: Pushes
 ) -> None:
-    """The run's and the job's time limits pass while Postgres is away; the script had ended well before."""
+    """The time limits of the run and the job pass while Postgres is away. The script ended before them."""
     await pushes.prepare("sleep 1", run={"timeout": "5s"}, timeout="5s")
     await pushes.deliver(2)
     await pushes.user_code_runs(2)
@@ -284,7 +284,10 @@ async def test_f65_what_ended_while_postgres_was_away_keeps_its_true_verdict_pas
 
 
 async def test_every_queue_but_the_inlet_may_be_emptied_again_and_again(world: World, pushes: Pushes) -> None:
-    """P4: while runs are going. Whatever the messages were to bring about is done within 30 seconds."""
+    """P4: queues are purged while runs are in progress.
+
+    The work of the lost messages is done within 30 seconds.
+    """
     await pushes.prepare("sleep 0.5")
     sending = asyncio.create_task(pushes.deliver(10))
     for _ in range(10):

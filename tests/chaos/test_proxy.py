@@ -1,4 +1,4 @@
-"""The proxy does to connections what it says."""
+"""Tests of the proxy's modes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.chaos.proxy import Mode, Proxy, open_proxy, through
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[Proxy]:
-    """To a server that answers each line with the same line."""
+    """Open a proxy to a server that answers each line with the same line."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -40,7 +40,10 @@ async def connected(proxy: Proxy) -> AsyncIterator[tuple[asyncio.StreamReader, a
 
 
 async def said(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes = b"hello\n") -> bytes:
-    """The answer; empty when the connection ends, TimeoutError when nothing comes."""
+    """Send a line and return the answer.
+
+    Returns empty bytes if the connection ends. Raises TimeoutError if there is no answer.
+    """
     try:
         writer.write(line)
         async with asyncio.timeout(0.5):

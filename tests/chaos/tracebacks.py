@@ -1,7 +1,7 @@
-"""A long traceback in few lines: for each exception its innermost frame in this tree, and its message.
+"""Shortens a traceback: for each exception its innermost frame in this tree and its message.
 
-An exception group that passed through task groups and libraries prints hundreds of lines, and the line that
-matters is in the middle of them. Output is often read only at its end.
+An exception group that passed through task groups and libraries prints hundreds of lines, with the important
+line in the middle. People often read only the end of the output.
 """
 
 import asyncio
@@ -11,20 +11,21 @@ from pathlib import Path
 from devstack.stack import CHECKOUT
 
 LINES = 15
-"""A traceback of at most so many lines is not shortened."""
+"""The number of lines up to which a traceback is not shortened."""
 _SHOWN = 4
 _WIDTH = 300
 
 
 def whole_lines(error: BaseException) -> list[str]:
-    """The traceback as Python prints it."""
+    """Return the traceback as Python prints it."""
     return "".join(traceback.format_exception(error)).rstrip().splitlines()
 
 
 def closing_lines(error: BaseException) -> list[str]:
-    """The traceback if it is short, else the place and message of each exception; at most LINES lines.
+    """Return the traceback if it is short, else the place and message of each exception.
 
-    What ended it comes first, exceptions that followed from it later. Members of a group stand for the group.
+    The result has at most `LINES` lines. The original exception comes first, exceptions that followed from it
+    later. A group is replaced by its members.
     """
     whole = whole_lines(error)
     if len(whole) <= LINES and max(map(len, whole)) <= _WIDTH:
@@ -39,7 +40,7 @@ def closing_lines(error: BaseException) -> list[str]:
 
 
 def _singles(error: BaseException, seen: set[int]) -> list[BaseException]:
-    """This exception, or the members of this group, after the exceptions that it was raised from."""
+    """Return the exception, or the members of a group, after the exceptions that it was raised from."""
     if id(error) in seen:
         return []
     seen.add(id(error))
@@ -51,7 +52,7 @@ def _singles(error: BaseException, seen: set[int]) -> list[BaseException]:
 
 
 def _place(error: BaseException) -> list[str]:
-    """At most three lines: file and line, the code there, and the first line of the message."""
+    """Return at most three lines: file and line, the code there, and the first line of the message."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_own(Path(frame.filename))] or frames
     lines = "".join(traceback.format_list(own[-1:])).splitlines()[:2]

@@ -1,7 +1,7 @@
-"""Breaks parts and mends them: which, in which order and for how long comes from the seed alone.
+"""Breaks parts and restores them. The seed alone decides which, in which order and for how long.
 
-Every kind comes once before any comes again. One that could not be injected comes again soon, so that no kind
-lags behind; nothing else changes the order.
+Every kind is injected once before any kind is injected again. A kind that could not be injected is tried
+again soon, so that no kind falls behind. Nothing else changes the order.
 """
 
 import asyncio
@@ -16,36 +16,38 @@ from tests.chaos.recovery import Outage
 from tests.chaos.world import World
 
 TOGETHER = 0.85
-"""How often two faults come at once."""
+"""The probability that two faults are injected at once."""
 REST_SECONDS = (0.3, 1.0)
 TRIES = 3
-"""So often in a round a kind is tried."""
+"""The number of tries of a kind in a round."""
 _MENDING_SECONDS = 90
 _MENDING_PAUSE_SECONDS = 1
 
 
 @dataclass
 class Injected:
-    """What was done to the system."""
+    """The faults that were injected."""
 
     kinds: tuple[str, ...]
     outages: list[Outage] = field(default_factory=list)
     failed: list[Outage] = field(default_factory=list)
-    """What could not be injected as it was meant, though something may have been broken all the same."""
+    """Faults that could not be injected as intended. They may have broken something all the same."""
     not_injected: int = 0
     notes: list[str] = field(default_factory=list)
-    """Why something was not injected, and why mending took more than one try."""
+    """The reasons why a fault was not injected or why restoring the world took more than one try."""
     left_out: list[str] = field(default_factory=list)
-    """Kinds that this machine does not allow, and why."""
+    """Kinds that this machine does not allow, with the reason."""
 
     def counts(self) -> dict[str, int]:
-        """Of every kind, also where it is 0."""
+        """Return the number of outages of every kind, including kinds with 0."""
         found = Counter(outage.kind for outage in self.outages)
         return {kind: found[kind] for kind in sorted(self.kinds)}
 
     def longest_seconds(self) -> dict[str, float]:
-        """Of every kind that came: from the first breaking to the last mending, the start of what was ended
-        included.
+        """Return the longest outage of every kind that was injected, in seconds.
+
+        An outage lasts from the start of the fault to the end of the restoration, including the restart of
+        processes.
         """
         longest: dict[str, float] = {}
         for outage in self.outages:
@@ -56,7 +58,7 @@ class Injected:
 
 
 class Order:
-    """Which kind comes next."""
+    """The order of the kinds of faults."""
 
     def __init__(self, faults: Sequence[Fault], chance: random.Random) -> None:
         self._faults = faults
@@ -65,7 +67,7 @@ class Order:
         self._failures: Counter[str] = Counter()
 
     def take(self, count: int) -> list[Fault]:
-        """So many, of different kinds."""
+        """Return the next faults, all of different kinds."""
         taken: list[Fault] = []
         while len(taken) < count:
             if not self._round:
@@ -80,8 +82,10 @@ class Order:
         return taken
 
     def again(self, fault: Fault) -> None:
-        """It could not be injected: it comes next, then at the end of the round, then not before the next
-        round.
+        """Schedule a fault again that could not be injected.
+
+        After its first failure in a round it is next, after the second it is last in the round, after the
+        third it waits for the next round.
         """
         self._failures[fault.kind] += 1
         if self._failures[fault.kind] == 1:
@@ -91,21 +95,21 @@ class Order:
 
 
 class Trouble:
-    """One or two faults at a time, until it is told to stop."""
+    """Injects one or two faults at a time for a given time."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         faults, left_out = possible(world)
         self._chance = random.Random(world.chance.random())  # noqa: S311 - to be repeated, not to be secret
-        """Of its own: what faults draw from the world's depends on what they meet."""
+        """A generator of its own, because what faults draw from the world's depends on what they find."""
         self._order = Order(faults, self._chance)
         self.now: list[str] = []
         self.injected = Injected(tuple(fault.kind for fault in faults), left_out=left_out)
 
     async def run(self, seconds: float, least: int = 0) -> None:
-        """So long, and until every kind was injected at least so often.
+        """Inject faults for this time, and until every kind was injected at least `least` times.
 
-        Everything is whole again when it returns.
+        All parts work again when it returns.
         """
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at or min(self.injected.counts().values()) < least:
@@ -128,7 +132,8 @@ class Trouble:
         try:
             async with fault.broken(self._world):
                 await asyncio.sleep(seconds)
-        # A dozen libraries decide which error it is. Cancelling the soak itself ends it by the gather.
+        # Many libraries can raise here, so every exception counts. A cancelled soak still ends, by the
+        # gather.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any library's
             self.injected.not_injected += 1
             self._note(fault.kind, error)

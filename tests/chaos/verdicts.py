@@ -1,7 +1,7 @@
-"""Whether a mutant was found for the right reason. Takes the outcomes of a pytest run and returns a verdict.
+"""Judges whether a mutant was found for the right reason, from the outcomes of a pytest run. Pure.
 
 A mutant is found if its test fails by an assertion of its own while its controls pass. A control is a test
-that does not need the safeguard: if it fails, then the planted error broke more than the safeguard.
+that does not need the safeguard: if it fails, the planted error broke more than the safeguard.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _SHOWN = 90
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`error` and `message` say how the test failed, or why its failure does not count."""
+    """The verdict on a mutant. `error` and `message` describe the failure, or why it does not count."""
 
     word: str
     error: str
@@ -27,7 +27,7 @@ class Verdict:
 
 
 def verdict(test: str, controls: Sequence[str], outcomes: Sequence[Outcome]) -> Verdict:
-    """Judges one run of pytest over the test and its controls. An id means all parameters of its test."""
+    """Judge one pytest run of the test and its controls. A test id stands for all parameters of its test."""
     for outcome in outcomes:
         if outcome.phase == "collect":
             return _wrong(outcome, "collection failed")
@@ -42,7 +42,7 @@ def verdict(test: str, controls: Sequence[str], outcomes: Sequence[Outcome]) -> 
 
 
 def passed(tests: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]:
-    """Which of these tests did not run and pass, and why; empty if all did."""
+    """Return why the tests did not all run and pass, a line each. Returns an empty list if they did."""
     broken = [
         f"{outcome.test or 'pytest'} in {outcome.phase}: {outcome.error} {outcome.message}"
         for outcome in outcomes
@@ -53,9 +53,9 @@ def passed(tests: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def is_own_assertion(outcome: Outcome, file: str) -> bool:
-    """Whether an assertion of the test suite, reached through the test's own file, ended this phase.
+    """Return whether an assertion of the test suite, reached through the test's own file, ended this phase.
 
-    An `assert` of the code under test doesn't count, nor does the end of pytest-timeout's limit.
+    An `assert` of the code under test does not count, nor does the end of pytest-timeout's limit.
     """
     did_not_raise = outcome.error.endswith(".Failed") and outcome.message.startswith("DID NOT RAISE")
     if not did_not_raise and "builtins.AssertionError" not in outcome.bases:
@@ -65,12 +65,12 @@ def is_own_assertion(outcome: Outcome, file: str) -> bool:
 
 
 def short(test: str) -> str:
-    """A test's name without its file."""
+    """Return a test's name without its file."""
     return test.rpartition("::")[2]
 
 
 def table(rows: Sequence[tuple[str, str, Verdict]]) -> str:
-    """(safeguard, test, verdict) of each mutant, for people."""
+    """Format (safeguard, test, verdict) of each mutant as a table for people."""
     heads = ("without", "test", "verdict", "exception", "its first line")
     lines = [
         (safeguard, short(test), found.word, found.error.removeprefix("builtins."), found.message[:_SHOWN])

@@ -1,5 +1,7 @@
-"""A walk over the crash points of one service: die at each in turn, start anew with the next armed, and in
-the end ask what became of everything.
+"""A walk over the crash points of one service.
+
+The service dies at each point in turn and is started again with the next point armed. At the end the walk
+checks all runs.
 """
 
 import asyncio
@@ -23,21 +25,21 @@ LINES = 20
 EXPECTED = b"".join(b"line %d\n" % number for number in range(1, LINES + 1))
 REACHED_SECONDS = 30
 AGAIN_SECONDS = 1.5
-"""A point that the first delivery did not bring about has another chance with the next."""
+"""The seconds to wait for the service to die before another delivery is sent."""
 
 
 @dataclass
 class Driven:
-    """What was asked of the installation while one point was armed."""
+    """The requests that were sent while one point was armed."""
 
     point: Point
     shas: list[str] = field(default_factory=list)
     retried: list[int] = field(default_factory=list)
-    """Runs."""
+    """The ids of retried runs."""
 
 
 class Walk:
-    """`proxy` stands between the gateway and Postgres."""
+    """The walk of one service. `proxy` is between the gateway and Postgres."""
 
     def __init__(self, towpath: Towpath, gateway_database: str, proxy: Proxy) -> None:
         self._towpath = towpath
@@ -47,7 +49,7 @@ class Walk:
         self.driven: list[Driven] = []
 
     async def prepare(self, failed_runs: int) -> None:
-        """Pipelines to push to, and runs to retry."""
+        """Create pipelines for the pushes, and failed runs to retry."""
         towpath = self._towpath
         person = await towpath.person()
         self._repository = await towpath.repository(person)
@@ -77,9 +79,10 @@ class Walk:
         await asyncio.to_thread(self._towpath.stack.start, service, 1, environment)
 
     async def die_at(self, point: Point, passage: int) -> None:
-        """The service is down when it begins, and again when it ends.
+        """Start the service with this point armed, and send requests until it dies there.
 
-        AssertionError when it did not die there in time.
+        The service has to be down before, and is down afterwards. Raises AssertionError if it did not die
+        there in time.
         """
         driven = Driven(point)
         self.driven.append(driven)
@@ -93,7 +96,7 @@ class Walk:
         ), f"{point} ended otherwise"
 
     async def outcome(self) -> list[str]:
-        """What is wrong, a line each, when everything had its time."""
+        """Wait for all runs and return the errors, a line each."""
         await asyncio.wait_for(asyncio.gather(*self._asked), 60)
         wrong = []
         for driven in self.driven:
@@ -104,7 +107,7 @@ class Walk:
         return wrong
 
     def _drive(self, point: Point) -> Callable[[Driven], Awaitable[None]]:
-        """What makes a service pass this point."""
+        """Return the method whose requests make a service pass this point."""
         gateway = point.service == "gateway"
         if point.name.startswith("gateway.inlet") or (gateway and point.name.startswith("consuming.")):
             return self._push_past_the_database
@@ -120,9 +123,9 @@ class Walk:
         raise AssertionError(f"{driven.point} was not passed")
 
     async def _push_past_the_database(self, driven: Driven) -> None:
-        """Postgres is away for the gateway until the delivery is in the inlet, or the gateway dead.
+        """Cut the gateway from Postgres until the delivery is in the inlet or the gateway has died.
 
-        It may have died before, of what an earlier one left.
+        The gateway may also die earlier, because of a delivery that an earlier call left in the inlet.
         """
         await until(lambda: self._ready_or_dead(driven.point.service), within=60, what="the gateway")
         self._proxy.become(Mode.REFUSE)
@@ -153,7 +156,7 @@ class Walk:
         assert await self._dead(driven.point.service, REACHED_SECONDS), f"{driven.point} was not passed"
 
     async def _deliver(self, driven: Driven) -> None:
-        """Sends one push until it is accepted, as a person does who presses `redeliver`."""
+        """Send one push until it is accepted, as a person does who presses `redeliver`."""
         payload, delivery_id = push(self._repository), str(uuid4())
         driven.shas.append(payload["after"])
         await self._answered(lambda: self._towpath.deliver(payload, delivery_id=delivery_id))
@@ -177,7 +180,7 @@ class Walk:
         return stack.process(service) is None or await asyncio.to_thread(stack.ready, service)
 
     async def _dead(self, service: str, seconds: float) -> bool:
-        """Whether it has ended by itself within this time."""
+        """Return whether the service has ended by itself within this time."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._towpath.stack.process(service) is not None:
             if asyncio.get_running_loop().time() > deadline:

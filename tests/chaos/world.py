@@ -1,5 +1,6 @@
-"""An installation to be broken: durable servers of its own, two replicas of every service, and a proxy on
-every way between them.
+"""An installation for faults, with its own durable servers and two replicas of every service.
+
+There is a proxy between each replica and each server.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ _DATABASE_TRIES = 300
 
 @dataclass
 class World:
-    """Everything that can be broken, and the means to do it.
+    """The parts that can be broken, and the methods to break and restore them.
 
     Methods that wait for processes run in threads.
     """
@@ -47,16 +48,16 @@ class World:
     rabbit: RabbitNode
     chance: random.Random
     backend: Backend
-    """What jobs run on."""
+    """The backend that jobs run on."""
     disk: Disk | None
-    """The one that Postgres has for itself; None where this machine allows none."""
+    """The disk that only Postgres uses, or None if this machine allows none."""
     cluster: Cluster | None
-    """Where jobs are pods of a real Kubernetes."""
+    """The Kubernetes cluster, or None if jobs are not pods."""
     database_proxies: dict[Replica, Proxy] = field(default_factory=dict)
     broker_proxies: dict[Replica, Proxy] = field(default_factory=dict)
     _held: set[Replica] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
-    """What is wrong in itself, whatever comes out in the end: a service that did not stop in order."""
+    """Violations that count even if all runs end well, such as a service that did not stop cleanly."""
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def some_replica(self, service: str | None = None) -> Replica:
@@ -64,9 +65,9 @@ class World:
 
     @contextmanager
     def held(self, service: str) -> Iterator[Replica]:
-        """A replica that nobody else does something to at the moment.
+        """Reserve a replica that no other fault uses at the moment.
 
-        One that has ended by itself, whatever was done to others, is a violation.
+        If it has already ended by itself, that is recorded as a violation.
         """
         free = [(service, number) for number in REPLICAS if (service, number) not in self._held]
         if not free:
@@ -86,7 +87,7 @@ class World:
             )
 
     async def start(self, replica: Replica, **extra: str) -> None:
-        """Returns when it is up: it may still wait for a server that is away."""
+        """Start a replica. It may not be ready on return, for example if a server is away."""
         environment = {
             "TOWPATH_DATABASE_URL": through(self.stack.database_url, self.database_proxies[replica]),
             "TOWPATH_AMQP_URL": through(self.stack.amqp_url, self.broker_proxies[replica]),
@@ -102,14 +103,14 @@ class World:
         await asyncio.to_thread(self.stack.kill, *replica)
 
     async def up(self, server: PostgresNode | RabbitNode) -> None:
-        """Start it, or find it running. Two faults that end at once never start it twice."""
+        """Start the server if it is not running. Two faults that end at once never start it twice."""
         async with self._starting:
             await asyncio.to_thread(server.start)
 
     async def serves(self) -> None:
-        """Postgres is up and answers; it is started again where it has ended by itself.
+        """Wait until Postgres answers. Start it again if it has ended by itself.
 
-        DevstackError when it does not within a minute.
+        Raises DevstackError if it does not answer within a minute.
         """
         for _ in range(_DATABASE_TRIES):
             await self.up(self.postgres)
@@ -121,7 +122,7 @@ class World:
         raise DevstackError("Postgres does not answer")
 
     async def mend(self) -> None:
-        """Whatever was broken and not mended: the disk, servers, networks, services."""
+        """Restore everything that is still broken: the disk, servers, networks and services."""
         if self.disk is not None:
             self.disk.empty()
         for server in (self.postgres, self.rabbit):
@@ -143,7 +144,7 @@ class World:
             await self.ready(replica)
 
     async def versions(self) -> dict[str, str]:
-        """Of the servers."""
+        """Return the versions of the servers."""
         async with self.database() as connection:
             postgres = str(await connection.fetchval("SHOW server_version"))
         async with await aio_pika.connect(self.stack.amqp_url, timeout=10) as broker:
@@ -153,7 +154,7 @@ class World:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """A connection of our own, past every proxy."""
+        """Open a connection of the test's own that bypasses every proxy."""
         connection = await asyncpg.connect(self.stack.database_url, timeout=10, command_timeout=60)
         try:
             yield connection
@@ -164,8 +165,9 @@ class World:
 
 @asynccontextmanager
 async def open_world(chance: random.Random) -> AsyncIterator[World]:
-    """Started, with the first administrator's token in `stack.directory / token`; all of it is gone after the
-    block.
+    """Start a world, and remove all of it after the block.
+
+    The first administrator's token is in `stack.directory / token`.
     """
     directory = scratch_directory()
     postgres, rabbit = PostgresNode(directory / "postgres"), RabbitNode(directory / "rabbitmq")

@@ -1,8 +1,7 @@
-"""Sets the clock of a Python process wrong by TOWPATH_TEST_CLOCK_SECONDS: put this folder on its PYTHONPATH.
+"""Shift the clock of a Python process by TOWPATH_TEST_CLOCK_SECONDS, if this folder is on its PYTHONPATH.
 
-The monotonic clock stays right.
-
-Instants that it gives out are real ones: libraries written in C ask for exactly that type.
+The monotonic clock is not shifted. The instants that it returns are real `datetime` objects, because
+libraries written in C require exactly that type.
 """
 
 import datetime as dt
