@@ -121,7 +121,7 @@ async def paused(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def backends_terminated(world: World) -> AsyncIterator[None]:
-    """Terminate all backends of the database except the own one, in the middle of their work."""
+    """Terminate all other backends of the database, in the middle of their work."""
     async with world.database() as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "

@@ -1,4 +1,4 @@
-"""The servers and the services' processes of one machine, for real."""
+"""Tests of the servers and of the services' processes of one machine, with real processes."""
 
 import asyncio
 import re
@@ -49,7 +49,7 @@ async def test_each_test_gets_a_virtual_host_of_its_own(amqp_url: str, session_a
 
 @pytest.fixture
 def private_processes(breakable_servers: Servers) -> Path:
-    """The directory whose processes the servers are, where they are programs of this machine."""
+    """Return the directory of the servers' processes. Skip the test if the servers are containers."""
     if containers_are_chosen():
         pytest.skip("the servers are containers, not processes of this machine")
     return Path(breakable_servers.postgres.directory).parent
@@ -97,7 +97,7 @@ def test_a_taken_port_is_neither_free_nor_preferred(tmp_path: Path) -> None:
 
 @pytest.fixture
 def nowhere() -> Iterator[Stack]:
-    """A stack without servers behind its addresses."""
+    """Yield a stack whose addresses have no servers behind them."""
     directory = scratch_directory()
     stack = Stack(directory, "postgresql://nobody@127.0.0.1:9/none", "amqp://nobody@127.0.0.1:9/none")
     yield stack

@@ -1,4 +1,4 @@
-"""Every statement by which the benches look at the tables is one that the migrated database understands."""
+"""Every SQL statement of the benchmarks can be prepared on the migrated database."""
 
 from pathlib import Path
 

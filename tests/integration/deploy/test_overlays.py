@@ -1,5 +1,6 @@
-"""Every overlay is taken by a real API server, its defaults, validation and admission included; nothing is
-kept of it.
+"""A real API server accepts every overlay in a dry run.
+
+The dry run includes the server's defaults, validation and admission, and stores nothing.
 """
 
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.kubernetes
 async def test_a_cluster_takes_every_object(
     overlay: str, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
-    """Those of the Prometheus operator are left out: their kinds are the operator's."""
+    """Objects whose kinds the Prometheus operator defines are left out."""
     wanted = [_within(one, build_namespace) for one in objects(overlay) if one["kind"] not in OPERATORS_KINDS]
     told = await kubectl(
         "apply",
@@ -35,6 +36,6 @@ async def test_a_cluster_takes_every_object(
 
 
 def _within(one: Object, namespace: str) -> Object:
-    """The same in a namespace that exists: a dry run makes none."""
+    """Return the object in an existing namespace, because a dry run creates none."""
     metadata = one["metadata"]
     return one | {"metadata": metadata | {"namespace": namespace}} if "namespace" in metadata else one

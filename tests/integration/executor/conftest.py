@@ -1,4 +1,4 @@
-"""A world and an executor for each test, on a database of its own."""
+"""Fixtures: a world and an executor for each test, on a database of its own."""
 
 from collections.abc import AsyncIterator
 
@@ -25,7 +25,7 @@ async def executor(world: World) -> AsyncIterator[Local]:
 
 @pytest.fixture
 async def hand(world: World, kubernetes: KubernetesApi, build_namespace: str) -> AsyncIterator[Hand]:
-    """The world's jobs are to run on a real Kubernetes."""
+    """Configure the world to run its jobs on a real Kubernetes."""
     changes = {
         "backend": "kubernetes",
         "kubeconfig": kubeconfig(),
@@ -43,6 +43,6 @@ async def hand(world: World, kubernetes: KubernetesApi, build_namespace: str) ->
 
 @pytest.fixture
 async def remote(hand: Hand) -> AsyncIterator[Remote]:
-    """An executor that watches."""
+    """Yield an executor that watches the cluster."""
     async with running(hand.world) as ours:
         yield ours

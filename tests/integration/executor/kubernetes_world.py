@@ -1,5 +1,6 @@
-"""A world whose jobs run on a real Kubernetes, and a hand in that cluster to do what people and nodes do to
-pods.
+"""A world whose jobs run on a real Kubernetes.
+
+A `Hand` does in that cluster what people and nodes do to pods.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ def cancel(*wanted: Wanted) -> AttemptCancelRequested:
 
 @dataclass
 class Hand:
-    """What is in the namespace of the builds."""
+    """Access to the namespace of the jobs."""
 
     world: World
     api: KubernetesApi
@@ -67,7 +68,7 @@ class Hand:
         return await until(look, within=within, what=what)
 
     async def said(self, oracle: Any, within: float = 60) -> None:
-        """Until user code has spoken."""
+        """Wait until user code has written to the oracle."""
 
         async def look() -> bool:
             return bool(oracle.lines)
@@ -98,7 +99,10 @@ class Hand:
 async def running(
     world: World, *, looks_every_seconds: float | None = None, **settings: object
 ) -> AsyncIterator[Remote]:
-    """An executor that watches, with these settings; its reconcilers look only where that is asked for."""
+    """Run an executor that watches, with these settings.
+
+    Its reconcilers run only if `looks_every_seconds` is given.
+    """
     world.settings = world.settings.model_copy(update=settings)
     async with world.on_kubernetes() as ours:
         tasks = [asyncio.create_task(ours.watching.run())]
@@ -121,5 +125,5 @@ async def claimed(world: World, wanted: Wanted, within: float = 30) -> Any:
 
 
 async def looked(look: Callable[[], Awaitable[int]], within: float = 60) -> int:
-    """Until a reconciler's look has found something."""
+    """Repeat a reconciler's check until it has found something."""
     return await until(look, within=within, what="something to do")

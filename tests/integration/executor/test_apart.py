@@ -1,5 +1,6 @@
-"""Attempts do not stand in each other's way: a row that can't be read harms itself alone, and a second try
-waits for the pod of the first.
+"""Attempts do not block one another.
+
+A row that cannot be read affects only its own attempt. A second attempt waits for the pod of the first.
 """
 
 import asyncio
@@ -76,6 +77,6 @@ async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(
         await executor.looks.starts_past_limit()
         assert await executor.looks.starts_past_limit() == 0
         await world.sql.execute("UPDATE attempts SET claimed_at = now() - interval '1 day' WHERE number = 1")
-        await executor.attempts.start([second])  # no pod lives longer than its deadline
+        await executor.attempts.start([second])  # after its deadline the first pod cannot be running
     assert (await world.finished(executor, second))["exit_code"] == 3
     assert (await world.attempt(second))["waiting_for"] is None

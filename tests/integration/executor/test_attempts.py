@@ -33,7 +33,7 @@ def lines(world: World) -> list[str]:
     return oracle(world).read_text().splitlines() if oracle(world).exists() else []
 
 
-# ---------------------------------------------------------------- the good path
+# ---------------------------------------------------------------- the normal case
 
 
 async def test_an_admitted_job_runs_and_succeeds(world: World, executor: Local) -> None:
@@ -103,7 +103,7 @@ async def test_the_end_of_a_job_is_noticed_without_being_asked_for(world: World,
         watching.cancel()
 
 
-# ---------------------------------------------------------------- what can't run
+# ---------------------------------------------------------------- attempts that cannot run
 
 
 async def test_an_untrusted_event_is_refused(world: World, executor: Local) -> None:
@@ -230,7 +230,7 @@ async def test_f33_starts_and_stops_at_once_give_one_verdict_each(world: World, 
     assert world.pods() == []
 
 
-# ---------------------------------------------------------------- crashes, and what reconcilers find
+# ---------------------------------------------------------------- crashes and reconcilers
 
 
 async def test_messages_that_never_came_are_made_up_for(world: World, executor: Local) -> None:
@@ -241,7 +241,7 @@ async def test_messages_that_never_came_are_made_up_for(world: World, executor: 
 
 
 async def test_an_executor_that_died_after_creating_is_replaced(world: World, executor: Local) -> None:
-    """Its pod waits at the gate and is adopted; the row says nothing of it yet."""
+    """The pod waits at its gate and is adopted, although the attempt's row does not name it yet."""
     wanted = await world.job(f"echo x >> {oracle(world)}")
     spec = await world.inserted(wanted)
     made = await executor.cluster.create(spec)

@@ -1,4 +1,4 @@
-"""The claim: of all the pods that an attempt may come to have, one may run user code."""
+"""Only one of the pods that an attempt may get receives the claim and runs user code."""
 
 from services.executor.cluster import Observation, Phase, Pod
 from tests.integration.executor.world import World

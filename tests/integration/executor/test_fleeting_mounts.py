@@ -1,4 +1,4 @@
-"""Mounts of the machine that come and go, as those of containers do, keep no job from its sandbox."""
+"""Mounts that come and go on the machine, such as those of containers, do not break a job's sandbox."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from services.executor.local.processes import settle_mounts
     ids=["below run", "a pod's volume"],
 )
 def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A mount as container runtimes make them."""
+    """Mount a file system where container runtimes mount theirs, and unmount it after the test."""
     folder = tmp_path / request.param
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
@@ -32,7 +32,10 @@ def mounted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def points_seen_after_settling(needed: list[str]) -> set[str]:
-    """In a process of its own, for it changes what it sees for good."""
+    """Return the mount points that are left after `settle_mounts`.
+
+    It runs in a child process, because it changes the mounts of its process permanently.
+    """
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
@@ -50,7 +53,7 @@ def points_seen_after_settling(needed: list[str]) -> set[str]:
 def test_a_job_sees_no_mount_of_a_container_runtime_but_those_it_needs(mounted: Path) -> None:
     assert str(mounted) not in points_seen_after_settling([])
     assert str(mounted) in points_seen_after_settling([f"{mounted}/work"])
-    assert os.path.ismount(mounted)  # for everybody else it is there
+    assert os.path.ismount(mounted)  # it still exists for all other processes
 
 
 SHARED_MOUNTS = """
@@ -73,7 +76,7 @@ print(os.path.ismount(folder / "inner"))
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root can do this")
 def test_x12_the_network_of_jobs_takes_no_mount_from_the_machine(tmp_path: Path) -> None:
-    """Tried in mounts of its own, for what goes there is gone for all."""
+    """The script runs in a mount namespace of its own, because a lost mount would be lost for all."""
     command = [
         "unshare",
         "--mount",

@@ -1,5 +1,6 @@
-"""Attempts on a real Kubernetes, against a real database: the way there, the claim, stops, and what is left
-when an executor dies.
+"""Attempts on a real Kubernetes, against a real database.
+
+The tests cover the start, the claim, stops, and the recovery after an executor died.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from tests.integration.executor.world import World
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
 
 
-# ---------------------------------------------------------------- the good path
+# ---------------------------------------------------------------- the normal case
 
 
 async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remote: Remote) -> None:
@@ -39,9 +40,9 @@ async def test_an_admitted_job_runs_and_succeeds(world: World, hand: Hand, remot
 async def test_a_good_attempt_takes_four_writes_and_no_other_question(
     world: World, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for the list and the watch of Jobs and pods, which all attempts share.
+    """Count the requests of one attempt, except the shared list and watch of Jobs and of pods.
 
-    Reconcilers look all the while; nothing is so old that it seems forgotten.
+    Reconcilers run during the test. No row is old enough for them to act.
     """
     asked: list[str] = []
     send = KubernetesApi._send
@@ -111,8 +112,10 @@ async def test_a_sealed_job_is_removed_with_all_that_was_made_for_it(
 
 
 async def test_f21_an_attempt_goes_on_from_wherever_an_executor_left_it(world: World, hand: Hand) -> None:
-    """One has no Job yet, one a Job without its Secret, one all but a claim, one a claim and a gated pod;
-    nobody hears any message.
+    """A second executor continues attempts from every stage, without any message.
+
+    One attempt has no Job yet, one has a Job without its Secret, one has everything but a claim, and one has
+    a claim and a gated pod.
     """
     oracle = hand.witness.oracle()
     jobs = [await world.job(oracle.append(f"job {number}")) for number in range(4)]

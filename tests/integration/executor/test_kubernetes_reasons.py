@@ -1,6 +1,6 @@
-"""Every way in which an attempt on a real Kubernetes can end has its own word.
+"""Each way in which an attempt on a real Kubernetes can end has a reason of its own.
 
-A full disk and a lost node take minutes: tests/e2e has them.
+The tests with a full disk and a lost node take minutes and are in tests/e2e.
 """
 
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
 _EAT = "python3 -c 'x = [b\"y\" * (1 << 20) for _ in range(4096)]'"
 _SMALL = Resources(memory_bytes=48 << 20)
 CGROUPS_2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-"""Of this machine, as a node of the cluster."""
+"""True if this machine, as a node of the cluster, uses control groups version 2."""
 
 
 async def verdict_of(
@@ -75,10 +75,9 @@ async def test_a_child_that_uses_too_much_memory(world: World, remote: Remote) -
 
 
 async def test_a_job_that_outlives_a_child_without_memory(world: World, remote: Remote) -> None:
-    """Its exit code is the verdict.
+    """The job's exit code is the verdict.
 
-    Where control groups are of version 2 the whole container is killed with the child, and nothing outlives
-    it.
+    With control groups version 2 the whole container is killed with the child, so nothing outlives it.
     """
     attempt = await verdict_of(world, remote, f"{_EAT} || echo never mind", resources=_SMALL)
     assert word(attempt) == (("failed", "oom_killed") if CGROUPS_2 else ("success", None))
@@ -115,9 +114,9 @@ def service_has_ended(pod: Object) -> bool:
 
 @asynccontextmanager
 async def registry(status: int) -> AsyncIterator[str]:
-    """An image in a registry on this machine that answers everything like this.
+    """Run a registry on this machine that answers every request with this status. Yield an image in it.
 
-    Nodes ask it where they are this machine.
+    Nodes reach the registry only if they are this machine.
     """
 
     async def answer(_request: web.Request) -> web.Response:
@@ -173,7 +172,7 @@ async def test_a_job_that_fits_no_node(world: World, hand: Hand) -> None:
 
 async def test_a_job_whose_volume_never_comes(world: World, hand: Hand) -> None:
     wanted = await world.job()
-    async with running(world) as remote:  # whoever looks while its row says `creating` makes the secret anew
+    async with running(world) as remote:  # a check of a row that is `creating` creates the Secret again
         spec = await world.inserted(wanted)
         made = await remote.cluster.create(spec)
         await hand.api.delete(f"/api/v1/namespaces/{hand.namespace}/secrets/{spec.name}")
@@ -248,7 +247,7 @@ async def test_a_service_that_is_never_ready(world: World, hand: Hand, remote: R
 async def running_job(
     world: World, hand: Hand, remote: Remote, script: str = "sleep 600"
 ) -> tuple[tuple[int, int], str]:
-    """A job whose user code runs, and the name of its pod."""
+    """Start a job and wait for its user code. Return the job and the name of its pod."""
     oracle = hand.witness.oracle()
     wanted = await world.job(f"{oracle.append('x')}; {script}")
     await remote.consumers.on_messages([ready(wanted)])
@@ -303,7 +302,7 @@ async def test_a_pod_that_gives_way_to_a_more_important_one(world: World, hand: 
 
 
 def alone_on_its_node(priority: str) -> Object:
-    """A pod that wants no attempt beside it."""
+    """Return a pod that does not share its node with an attempt."""
     others = {
         "labelSelector": {"matchExpressions": [{"key": "towpath.dev/attempt", "operator": "Exists"}]},
         "topologyKey": "kubernetes.io/hostname",

@@ -1,5 +1,6 @@
-"""What an API server may answer to a creation, and what follows from it: see
-`services.executor.kubernetes.making`.
+"""Answers of an API server to create requests, and how the executor handles each.
+
+The tested code is `services.executor.kubernetes.making`.
 """
 
 from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[ScriptedApi, Maker]]:
 
 
 def job(uid: str = "u", wanted: AttemptSpec | None = None, **status: Any) -> dict[str, Any]:
-    """The Job as the server keeps it."""
+    """Return the Job as the API server stores it."""
     manifest = objects_of(wanted or spec(), SETTINGS).job
     return {**manifest, "metadata": {**manifest["metadata"], "uid": uid}, "status": status}
 

@@ -1,5 +1,6 @@
-"""The executor as a process: it hears messages, leaves its jobs running when it ends, and the next one takes
-them over.
+"""The executor as a process.
+
+It handles messages. Its jobs keep running when it ends, and the next executor takes them over.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from tests.integration.executor.world import World
 
 @asynccontextmanager
 async def process_of(world: World, amqp_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Killed at the end where it still runs."""
+    """Run an executor process, and kill it at the end of the block if it still runs."""
     settings = {
         "TOWPATH_DATABASE_URL": world.settings.database_url.get_secret_value(),
         "TOWPATH_AMQP_URL": amqp_url,
@@ -45,7 +46,7 @@ async def process_of(world: World, amqp_url: str) -> AsyncIterator[asyncio.subpr
 
 
 async def publish(bus: Bus, message: Message) -> None:
-    """As soon as the executor has made its queue."""
+    """Publish the message as soon as the executor has declared its queue."""
 
     async def taken() -> bool:
         try:

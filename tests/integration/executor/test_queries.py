@@ -1,4 +1,4 @@
-"""Every named query fits the migrated database."""
+"""Every named query can be prepared on the migrated database and is used."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
-"""A gate is opened with one request, however many ask for it at once: the message that made the pod, the
-watch that saw it, a look of the reconciler.
+"""A gate is opened with one request, even if several parts ask for it at once.
+
+These parts are the message that created the pod, the watch that saw it, and a check of the reconciler.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ NAME, UID = "tp-abcdefgh-1", GATED["metadata"]["uid"]
 
 @dataclass
 class Gated:
-    """A cluster that knows of one gated pod, and is told no more of it."""
+    """A cluster that has seen one gated pod and receives no more events about it."""
 
     script: ScriptedApi
     cluster: KubernetesCluster

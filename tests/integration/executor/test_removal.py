@@ -1,4 +1,4 @@
-"""Removal: one attempt's trouble stays its own."""
+"""An attempt whose removal fails does not delay the removal of others."""
 
 import pytest
 
@@ -34,7 +34,7 @@ async def test_a_pod_that_can_not_be_removed_holds_up_no_other(
 async def test_x01_a_leftover_that_can_not_be_removed_holds_up_no_other(
     world: World, executor: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pods whose attempts are in no table."""
+    """The pods belong to attempts that are in no table."""
     for attempt in (901, 902, 903):
         await executor.cluster.create(spec(attempt=attempt, name=world.name(attempt)))
     remove, refused = executor.cluster.remove, []

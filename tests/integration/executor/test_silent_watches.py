@@ -1,5 +1,6 @@
-"""Connections to a real API server that fall silent: nobody closes them, and nothing comes by them any
-more.
+"""Watches on a real API server whose connections become silent.
+
+Nobody closes such a connection, and no more data arrives on it.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ WATCH_SECONDS = 5.0
 async def test_f28_what_a_silent_watch_does_not_tell_is_seen_all_the_same(
     world: World, hand: Hand, tmp_path: Path
 ) -> None:
-    """No reconciler looks: the watch alone has to notice that it hears nothing."""
+    """No reconciler runs, so the watch itself has to notice that its connection is silent."""
     path = kubeconfig()
     assert path is not None
     config, own = yaml.safe_load(path.read_text()), tmp_path / "kubeconfig"

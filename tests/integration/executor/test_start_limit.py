@@ -1,4 +1,4 @@
-"""An attempt that cannot be started gives its slot back in the end, and says so."""
+"""An attempt that cannot be started ends after a limit, with a reason, and frees its slot."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from shared.errors import Transient
 from tests.integration.executor.world import World
 
 FULL = {"local_free_bytes": 1 << 60}
-"""No disk has this much free, so nothing is started."""
+"""More free space than any disk has, so nothing is started."""
 
 
 async def test_an_attempt_that_cannot_be_started_ends_after_its_limit(world: World) -> None:
@@ -17,7 +17,7 @@ async def test_an_attempt_that_cannot_be_started_ends_after_its_limit(world: Wor
             await executor.attempts.start([wanted])
         assert (
             await executor.looks.starts_past_limit() == 0
-        )  # it was never seen late before: it has its chance first
+        )  # the first check that finds it late gives it another chance
         assert await executor.looks.starts_past_limit() == 1
     attempt = await world.attempt(wanted)
     assert (attempt["outcome"], attempt["reason"]) == ("error", "start_timed_out")

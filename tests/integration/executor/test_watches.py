@@ -1,4 +1,7 @@
-"""A mirror stays true whatever becomes of its watch: see `services.executor.kubernetes.watches`."""
+"""The informer's cache stays correct after every failure of its watch.
+
+The tested code is `services.executor.kubernetes.watches`.
+"""
 
 import asyncio
 import time
@@ -161,7 +164,7 @@ async def test_f30_a_server_that_asks_for_patience_gets_it(
 async def test_a_server_that_takes_no_lists_is_not_stormed(
     scripted: tuple[ScriptedApi, KubernetesApi],
 ) -> None:
-    """410 at once, again and again: each pause is longer than the one before."""
+    """The server answers 410 to every watch. Each pause is longer than the one before."""
     script, api = scripted
     script.lists = [page([])]
     script.watches = [refusal(410, "Expired")]

@@ -1,4 +1,7 @@
-"""What surrounds the executor: jobs that a scheduler admitted, and the executor's answers read back."""
+"""The environment of the executor in tests.
+
+It inserts jobs as a scheduler admits them, and reads back what the executor stored.
+"""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -33,7 +36,7 @@ C = TypeVar("C", bound=Cluster)
 
 @dataclass
 class Executor(Generic[C]):
-    """One process of the executor, without its bus."""
+    """The parts of one executor process, without its bus."""
 
     attempts: Attempts
     consumers: Consumers
@@ -46,8 +49,9 @@ Local = Executor[LocalCluster]
 
 
 class World:
-    """A database with one run, to which jobs are added as if they had been admitted, and a folder for
-    pods.
+    """A database with one run, and a folder for pods.
+
+    Jobs are added to the run as if a scheduler had admitted them.
     """
 
     def __init__(self, database: Database, sql: Any, settings: ExecutorSettings) -> None:
@@ -99,7 +103,7 @@ class World:
     # ------------------------------------------------ what a scheduler writes
 
     async def job(self, script: str = ":", *, admitted_seconds_ago: float = 60, **fields: Any) -> Wanted:
-        """An admitted job that wants its first attempt."""
+        """Insert an admitted job that wants its first attempt."""
         position = await self.sql.fetchval("SELECT count(*) FROM jobs")
         definition = Job(
             **{"name": f"job-{position}", "steps": (Step(run=script),), "checkout": None, **fields}
@@ -117,8 +121,9 @@ class World:
         return job_id, 1
 
     async def inserted(self, wanted: Wanted) -> AttemptSpec:
-        """The attempt's row as an executor leaves it that dies before it creates the pod; and what the pod
-        was to be.
+        """Insert an attempt's row as an executor leaves it that dies before it creates the pod.
+
+        Returns the specification of that pod.
         """
         async with self.store.transaction() as work:
             await work.insert_attempts("local", [wanted], ["token"])
@@ -136,7 +141,7 @@ class World:
         )
 
     async def seal_logs(self, attempt_id: int) -> None:
-        """As the log sink does when it has read everything."""
+        """Seal the attempt's logs, as the log sink does when it has read everything."""
         await self.sql.execute(
             "INSERT INTO log_streams (attempt_id, container, run_id, job_id, location, sealed_at)"
             " SELECT a.id, unnest(a.containers), j.run_id, a.job_id, a.log_location, now() FROM attempts a "
@@ -150,7 +155,7 @@ class World:
         return await self.sql.fetchrow("SELECT * FROM attempts WHERE job_id = $1 AND number = $2", *wanted)
 
     async def path(self, wanted: Wanted) -> list[str]:
-        """The statuses that the attempt went through."""
+        """Return the statuses that the attempt went through, in order."""
         rows = await self.sql.fetch(
             "SELECT t.to_status FROM attempt_transitions t JOIN attempts a ON a.id = t.attempt_id WHERE "
             "a.job_id = $1 ORDER BY t.id",
@@ -159,12 +164,12 @@ class World:
         return [row["to_status"] for row in rows]
 
     async def sent(self) -> list[str]:
-        """The types of the messages, in order."""
+        """Return the types of the messages in the outbox, in order."""
         rows = await self.sql.fetch("SELECT message FROM outbox ORDER BY id")
         return [message.type for row in rows if (message := decode(row["message"])) is not None]
 
     async def judged_by_itself(self, wanted: Wanted) -> Any:
-        """The attempt, once somebody has stored its verdict."""
+        """Wait until another task has stored the attempt's verdict, and return the attempt."""
 
         async def look() -> Any:
             attempt = await self.attempt(wanted)
@@ -173,7 +178,7 @@ class World:
         return await until(look, within=60, what="a verdict")
 
     async def ended(self, executor: Executor[Any], wanted: Wanted) -> None:
-        """Until its pod has ended; the row does not know it yet."""
+        """Wait until the attempt's pod has ended. This does not update the attempt's row."""
         name = self.name((await self.attempt(wanted))["id"])
 
         async def look() -> bool:
@@ -182,7 +187,10 @@ class World:
         await until(look, within=20, what="the end of the pod")
 
     async def finished(self, executor: Executor[Any], wanted: Wanted, within: float = 20) -> Any:
-        """The attempt, once it has its verdict; the caller's watching brings it, or this does."""
+        """Wait until the attempt has its verdict, and return the attempt.
+
+        The caller's watch stores the verdict. Without a watch, this method does.
+        """
 
         async def look() -> Any:
             attempt = await self.attempt(wanted)
@@ -221,7 +229,7 @@ async def open_world(database_url: str) -> AsyncIterator[World]:
 
 
 def _settings(database_url: str, folder: Path) -> ExecutorSettings:
-    folder.chmod(0o755)  # jobs run as another user where the tests run as root
+    folder.chmod(0o755)  # jobs run as another user if the tests run as root
     mount = folder / "mount"
     mount.mkdir()
     mount.chmod(0o777)

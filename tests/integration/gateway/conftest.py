@@ -1,6 +1,4 @@
-"""Gateways in the test's own process: one for each test, and one that tests share which do not mind each
-other.
-"""
+"""Gateways in the test's own process: one for each test, and one that several tests can share."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,7 +25,7 @@ async def shared_gateway(
     rabbit: Rabbit | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Serving]:
-    """A module whose tests count nothing and break nothing may let `served` be this one."""
+    """Yield a gateway that a module can use as `served`, if its tests count nothing and break nothing."""
     async with fresh_database(template) as database_url:
         with fresh_vhost(server_sources, rabbit) as amqp_url:
             async with serving(

@@ -1,4 +1,4 @@
-"""What the other services would have written: events, runs, jobs, attempts, logs."""
+"""Rows that the other services would have written: events, runs, jobs, attempts and logs."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 @dataclass
 class History:
-    """Rows of scheduler, executor and log sink in a gateway's database."""
+    """Writes rows of the scheduler, executor and log sink to a gateway's database."""
 
     connection: Any
 
@@ -32,7 +32,7 @@ class History:
         return await self._insert("events", columns)
 
     async def run(self, pipeline: dict[str, Any], repository_id: int, **fields: Any) -> int:
-        """A run of the pipeline's newest revision, for an event of its own."""
+        """Insert a run of the pipeline's newest revision, and an event for it if `event_id` is not given."""
         event_id = fields.pop("event_id", None) or await self.event(repository_id)
         query = (
             "SELECT revision_id, (SELECT count(*) FROM pipeline_runs) AS runs FROM pipeline_configs WHERE "
@@ -87,7 +87,7 @@ class History:
         return await self._insert("log_streams", columns | ({"sealed_at": AT} if sealed else {}))
 
     async def write(self, stream_id: int, text: bytes) -> int:
-        """A segment of whole lines; the line after it."""
+        """Insert a segment of whole lines. Return the number of the line after it."""
         async with self.connection.transaction():
             row = await self.connection.fetchrow(
                 "SELECT next_seq, next_line FROM log_streams WHERE id = $1 FOR UPDATE", stream_id
@@ -118,7 +118,7 @@ class History:
         await self.connection.execute("UPDATE log_streams SET sealed_at = now() WHERE id = $1", stream_id)
 
     async def finish(self, run_id: int, status: str = "success") -> None:
-        """The run, its jobs and their attempts are over."""
+        """Mark the run, its jobs and their attempts as finished."""
         of_run = "job_id IN (SELECT id FROM jobs WHERE run_id = $1)"
         await self.connection.execute(
             f"UPDATE attempts SET status = 'finished', outcome = $2 WHERE {of_run}", run_id, status

@@ -57,7 +57,7 @@ class Serving:
         return self.admin.as_(None)
 
     async def person(self, scopes: tuple[str, ...] = ("read", "write")) -> tuple[int, Client]:
-        """A user of their own: id and client."""
+        """Create a user. Return the user's id and a client with a token."""
         user = (
             (
                 await self.admin.post(
@@ -110,7 +110,7 @@ class Serving:
         event: str = "push",
         **headers: str | None,
     ) -> Answer:
-        """A signed GitHub webhook; a header that is None is left out."""
+        """Send a signed GitHub webhook. A header that is None is left out."""
         sent = signed_headers(secret, body, event=event) | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -146,9 +146,9 @@ def make_settings(database_url: str, amqp_url: str, directory: Path, **fields: A
 
 @asynccontextmanager
 async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator[Serving]:
-    """The gateway with everything that runs beside it.
+    """Run a gateway with all its background tasks.
 
-    `token` is an administrator's; None makes the first one.
+    `token` is an administrator's token. If it is None, the first administrator is created.
     """
     if token is None:
         token = await make_first_admin(settings, "admin@example.org")
@@ -180,7 +180,10 @@ async def serving(settings: GatewaySettings, token: str | None) -> AsyncIterator
 
 
 async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """A task that was just being given its answer may miss its cancellation: it is told again."""
+    """Cancel the tasks until all have ended.
+
+    A task that receives its result at the same moment can miss the cancellation. It is cancelled again.
+    """
     left = set(tasks)
     while left:
         for task in left:

@@ -1,4 +1,4 @@
-"""Bodies are bounded in size, time and memory."""
+"""Request bodies are limited in size, time and memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ MEBIBYTE = 1 << 20
 
 @pytest.fixture
 async def impatient(database_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Serving]:
-    """Waits half a second for a body and holds 3 MiB of them at once."""
+    """Yield a gateway that waits 0.5 s for a body and holds at most 3 MiB of bodies at once."""
     settings = make_settings(
         database_url, amqp_url, tmp_path, body_seconds=0.5, body_memory_bytes=3 * MEBIBYTE
     )
@@ -74,7 +74,7 @@ async def test_a_flood_is_refused_before_it_fills_the_memory(impatient: Serving)
 
 
 async def test_together_bodies_hold_a_bounded_memory(impatient: Serving) -> None:
-    """A large one waits for memory, at most as long as it may take to arrive."""
+    """A large body waits for memory, for at most the time that a body may take to arrive."""
     body = b'"' + b"x" * (2 * MEBIBYTE) + b'"'
     with impatient.gateway.memory.share("elsewhere") as others:
         impatient.gateway.memory.count(others, MEBIBYTE)

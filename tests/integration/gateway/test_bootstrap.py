@@ -1,4 +1,4 @@
-"""The first administrator is made once."""
+"""The first administrator is created once."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What other services publish reaches the gateway's open requests and live views."""
+"""Messages of other services reach the gateway's open requests and live views."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Logs: stored bytes as text, and live from any place on."""
+"""Logs: the stored bytes as text, and live streams from any position."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 class Printing:
-    """A run whose one job prints."""
+    """A run with one job. The test writes the job's output."""
 
     def __init__(self, served: Serving, history: History) -> None:
         self.served, self.history = served, history
@@ -63,7 +63,7 @@ async def printing(served: Serving, history: History) -> Printing:
 
 
 class Watcher:
-    """Follows a run's stream in a task of its own."""
+    """Follows the log stream of a run in a task of its own."""
 
     def __init__(self, client: Client, path: str, last_event_id: str | None = None) -> None:
         self.events: list[ServerSentEvent] = []

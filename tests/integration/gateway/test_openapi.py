@@ -1,4 +1,4 @@
-"""The OpenAPI document holds every route, and its page comes from the gateway alone."""
+"""The OpenAPI document has every route, and its page loads nothing from another server."""
 
 from services.gateway.routes import ROUTES
 from tests.integration.gateway.serving import Serving

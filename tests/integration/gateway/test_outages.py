@@ -1,5 +1,6 @@
-"""Accepted means durable: while either Postgres or RabbitMQ is up, webhooks are accepted; otherwise they are
-refused in time.
+"""An accepted webhook is durable.
+
+Webhooks are accepted while Postgres or RabbitMQ is up. Otherwise they are refused in time.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ def new_body() -> bytes:
 
 
 async def stored(served: Serving, count: int) -> bool:
-    """Once so many deliveries are in the record. While Postgres is coming back it cannot be asked."""
+    """Return whether this many deliveries are stored. Return False while Postgres does not answer."""
     try:
         return await served.count("deliveries") == count
     except OSError:

@@ -180,7 +180,10 @@ class TestRepositories:
         ],
     )
     async def test_x10_another_clone_url_needs_another_clone_token(self, served: Serving, url: str) -> None:
-        """A token may be good for every repository of the server, so a maintainer must not choose another."""
+        """A clone token may be valid for every repository of its server.
+
+        A maintainer must therefore not send it to another repository's URL.
+        """
         repository = await served.repository(clone_token="ghp_secret", clone_url=URL)
         path = f"/repositories/{repository['id']}"
         user_id, maintainer = await served.person()

@@ -1,4 +1,4 @@
-"""Pipelines through the API: stored, revised, found, deleted."""
+"""Pipelines through the API: create, revise, find and delete."""
 
 import asyncio
 from typing import Any

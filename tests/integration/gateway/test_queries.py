@@ -1,4 +1,4 @@
-"""Every named statement is one that the migrated database understands."""
+"""Every named statement can be prepared on the migrated database."""
 
 import asyncpg
 

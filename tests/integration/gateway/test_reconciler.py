@@ -1,4 +1,4 @@
-"""Bodies go after their retention; what recognises a replay stays."""
+"""Bodies are deleted after their retention. The data that recognises a replay is kept."""
 
 from services.gateway.reconciler import BodyRetention
 from tests.integration.gateway.serving import Serving

@@ -1,5 +1,6 @@
-"""A known delivery that started nothing because nobody had registered its repository is handed on if it comes
-again.
+"""Redeliveries of deliveries that started nothing because their repository was not registered.
+
+If the forge sends such a delivery again, the gateway hands it on again.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ BODY = to_bytes(push(FakeRepository("octo/web", forge_id=42)))
 
 
 async def accepted(served: Serving, outcome: str, body: bytes = BODY, **headers: str) -> int:
-    """A stored delivery with this outcome; its message is gone."""
+    """Store a delivery with this outcome, and delete its message. Return its id."""
     name = (await served.deliver(body, **headers)).expect(202).json["delivery_id"]
     (row,) = await served.rows("SELECT id FROM deliveries WHERE delivery_id = $1", name)
     await served.rows(
@@ -27,7 +28,7 @@ async def accepted(served: Serving, outcome: str, body: bytes = BODY, **headers:
 
 
 async def named(served: Serving) -> list[list[int]]:
-    """The deliveries that each message in the outbox names."""
+    """Return the ids of the deliveries that each message in the outbox names."""
     rows = await served.rows("SELECT message FROM outbox WHERE type = 'delivery.accepted' ORDER BY id")
     return [json.loads(row["message"])["delivery_ids"] for row in rows]
 
@@ -103,8 +104,9 @@ async def test_a11_the_hook_that_delivers_again_is_the_one_that_counts(served: S
 
 
 async def test_a11_a_redelivery_brings_its_body_back(served: Serving) -> None:
-    """The body of the first was dropped after its retention; that of the redelivery stays until it is
-    decided.
+    """A redelivery stores its body if the body of the first delivery was deleted after its retention.
+
+    The new body is kept until the redelivery is decided.
     """
     await accepted(served, "unknown_repository")
     await served.rows("UPDATE deliveries SET created_at = now() - interval '31 days'")

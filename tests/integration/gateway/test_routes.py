@@ -1,4 +1,4 @@
-"""What holds for every route, generated from the table of routes."""
+"""Rules for all routes, tested for each entry of the table of routes."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 class Story:
-    """An owner with a pipeline, a viewer and a maintainer of its repository, and somebody else."""
+    """An owner with a pipeline, a viewer and a maintainer of its repository, and a user without a role."""
 
     def __init__(self, served: Serving, history: History) -> None:
         self.served, self.history = served, history
@@ -205,7 +205,7 @@ class TestCommands:
     async def commanded(
         self, story: Story, request: Any, outcome: str, reason: str, run_id: int | None = None
     ) -> Answer:
-        """The answer to a request whose command the test applies as the scheduler would."""
+        """Return the answer to a request whose command the test applies, as the scheduler would."""
         before = await story.served.count("commands")
         task = asyncio.ensure_future(request)
 

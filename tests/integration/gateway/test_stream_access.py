@@ -1,4 +1,4 @@
-"""An open log stream ends soon after its viewer has lost the right to see it."""
+"""An open log stream ends soon after its viewer loses access to the run."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ def served(shared_gateway: Serving) -> Serving:
 
 @dataclass
 class Viewing:
-    """A viewer of a run, whose token comes from another token of the same user."""
+    """A viewer of a run, whose token was created with another token of the same user."""
 
     served: Serving
     printing: Printing
@@ -49,7 +49,7 @@ class Viewing:
         (await self.served.admin.delete(path)).expect(204)
 
     async def demote(self) -> None:
-        """From administrator, who sees all runs, to a user without a grant."""
+        """Turn the administrator, who sees all runs, into a user without a grant."""
         await self.withdraw()
         await self.served.rows("UPDATE users SET is_admin = false WHERE id = $1", self.user_id)
 

@@ -1,4 +1,4 @@
-"""A token never outlives the token that made it."""
+"""A token never outlives the token that created it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 async def child(client: Client, **fields: Any) -> dict[str, Any]:
-    """A token that the client's token makes."""
+    """Create a token with the client's token."""
     made: dict[str, Any] = (await client.post("/tokens", {"name": "child", **fields})).expect(201).json
     return made
 
@@ -87,7 +87,7 @@ async def test_x09_a_token_revokes_neither_itself_nor_what_it_comes_from(served:
 
 @pytest.mark.parametrize("change", ["revoked_at = now()", "expires_at = now() - interval '1 second'"])
 async def test_x09_a_token_that_ended_elsewhere_makes_none(served: Serving, change: str) -> None:
-    """The gateway still remembers the caller for a few seconds, as another gateway does after a change."""
+    """The gateway's cache still has the caller for a few seconds, as after a change by another gateway."""
     _, person = await served.person()
     parent = await child(person)
     holder = person.as_(parent["token"])

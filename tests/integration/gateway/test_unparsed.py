@@ -1,5 +1,6 @@
-"""What cannot be read as HTTP is answered like everything else, and the answer arrives whatever the client
-goes on sending.
+"""Input that is not valid HTTP gets a problem as its response, like every other error.
+
+The response arrives even if the client continues to send.
 """
 
 import asyncio
@@ -19,9 +20,7 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 async def answer_to(served: Serving, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of what is answered to these bytes, all of which are sent before the answer is
-    read.
-    """
+    """Send all these bytes, then read the response. Return its status, headers and body."""
     address = urlsplit(served.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:

@@ -1,4 +1,4 @@
-"""What a service stored to be published and cannot read ends among the dead letters, where people see it."""
+"""Outbox rows that their service cannot read become dead letters, which people can see."""
 
 from typing import Any
 

@@ -1,5 +1,6 @@
-"""A job that does not run yet says what it waits for: in the queue, on the cluster, and between two
-attempts.
+"""A job that does not run yet shows what it waits for.
+
+It waits in the queue, on the cluster, or between two attempts.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ async def run_id(served: Serving, history: History) -> int:
 
 
 async def shown(served: Serving, run_id: int) -> dict[str, Any]:
-    """The only job of the run."""
+    """Return the only job of the run, as the API shows it."""
     (job,) = (await served.admin.get(f"/runs/{run_id}")).expect(200).json["jobs"]
     return dict(job)
 
@@ -107,4 +108,4 @@ async def test_a_job_between_two_attempts_says_when_the_next_may_begin(
     assert (job["waiting_for"], job["place"]) == ("slot", 0)
     await history.connection.execute(
         "UPDATE jobs SET admitted_at = now() WHERE id = $1", job_id
-    )  # out of others' way
+    )  # so that other tests' jobs do not wait behind it

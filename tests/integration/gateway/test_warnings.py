@@ -1,4 +1,7 @@
-"""Repositories that a pipeline names in vain are told of when it is checked and when it is saved."""
+"""Warnings about names in a pipeline that stand for no usable repository.
+
+They are returned when the pipeline is checked and when it is saved.
+"""
 
 from typing import Any
 
@@ -14,7 +17,7 @@ def served(shared_gateway: Serving) -> Serving:
 
 
 class Owner:
-    """A maintainer of octo-<n>/web, who is viewer of octo-<n>/other."""
+    """A user who is maintainer of octo-<n>/web and viewer of octo-<n>/other."""
 
     def __init__(self, served: Serving, user_id: int, client: Client) -> None:
         self.served, self.user_id, self.client = served, user_id, client

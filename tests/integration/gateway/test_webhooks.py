@@ -153,7 +153,10 @@ async def test_a_form_is_stored_raw(served: Serving) -> None:
 
 
 async def test_a16_the_limit_of_a_form_counts_its_payload(served: Serving) -> None:
-    """As forges write it: each quote of the JSON takes three bytes, so 20 MiB become more than the limit."""
+    """Forges encode each quote of the JSON in three bytes, so a form can be larger than the limit.
+
+    The limit counts the payload after decoding.
+    """
     fits = b"payload=" + b"%22" * (20 << 20)
     (await served.deliver(fits, Content_Type=FORM)).expect(202)
     (row,) = await served.rows("SELECT body_bytes FROM deliveries")
@@ -190,7 +193,7 @@ async def test_gitea_signs_with_its_own_header(served: Serving) -> None:
     assert {row["source"] for row in await served.rows("SELECT source FROM deliveries")} == {"gitea"}
     assert (
         await served.count("deliveries") == 2
-    )  # Gitea's delivery ids are trusted: the same body is no replay there
+    )  # Gitea's delivery ids are trusted, so the same body is no replay
 
 
 async def test_a_body_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(served: Serving) -> None:
@@ -229,7 +232,7 @@ class TestARepositorysOwnHook:
     async def test_a_repository_without_a_secret_has_no_hook_of_its_own(self, served: Serving) -> None:
         repository = await served.repository()
         assert repository["webhook_url"] == f"{served.url}/webhooks/github"
-        await served.gateway.hook_secrets.refresh()  # until the first look every hook key is answered 503
+        await served.gateway.hook_secrets.refresh()  # before the first refresh every hook key gets a 503
         (await served.deliver(BODY, path=f"/webhooks/github/{repository['hook_key']}")).expect(401)
 
     @pytest.mark.parametrize("as_form", [False, True])
@@ -276,7 +279,7 @@ class TestARepositorysOwnHook:
 
 
 async def test_f67_one_bad_row_harms_no_other(served: Serving) -> None:
-    """The database refuses one delivery of a group; the others are accepted."""
+    """The database refuses one delivery of a batch. The others are accepted."""
     await served.rows("ALTER TABLE deliveries ADD CONSTRAINT no_bad_ones CHECK (delivery_id <> 'bad')")
     bodies = [to_bytes(push(FakeRepository("octo/web"))) for _ in range(20)]
     ids = ["bad" if number == 7 else f"good-{number}" for number in range(20)]

@@ -1,1 +1,1 @@
-"""The log sink against a real Postgres and real files."""
+"""Tests of the log sink with a real Postgres and real files."""

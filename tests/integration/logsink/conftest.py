@@ -1,4 +1,4 @@
-"""A database with the rows around logs."""
+"""Fixtures: a database with the rows that logs need."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A log sink in this process, against a real Postgres, and the attempts whose logs it keeps."""
+"""A log sink in this process, with a real Postgres, and the attempts whose logs it stores."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ KEYRING = Keyring({"a": b"k" * 32})
 
 
 class Record:
-    """The rows around a log, written and read beside the log sink."""
+    """Writes and reads the rows that belong to a log, without the log sink."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
@@ -43,7 +43,7 @@ class Record:
         repository_id: int | None = None,
         cluster: str = "local",
     ) -> int:
-        """A claimed attempt of a run of its own."""
+        """Insert a claimed attempt in a run of its own. Return its id."""
         repository_id = repository_id or await self.repository()
         user = await self.connection.fetchval("SELECT min(id) FROM users")
         config = await self.connection.fetchval(
@@ -105,7 +105,7 @@ class Record:
         return {**row, "gaps": orjson.loads(row["gaps"])} if row else None
 
     async def sealed(self, attempt_id: int, container: str = "job", *, within: float = 10) -> dict[str, Any]:
-        """The stream once it is sealed; checked to agree with its segments."""
+        """Wait until the stream is sealed and return it. Check that it agrees with its segments."""
 
         async def look() -> dict[str, Any] | None:
             stream = await self.stream(attempt_id, container)
@@ -119,7 +119,7 @@ class Record:
         return stream
 
     async def text(self, attempt_id: int, container: str = "job") -> bytes:
-        """All that is stored, in order; checked to be without holes."""
+        """Return all stored bytes in order. Check that no segment or line is missing."""
         rows = await self.connection.fetch(
             "SELECT g.* FROM log_segments g JOIN log_streams s ON s.id = g.stream_id WHERE s.attempt_id = "
             "$1 AND s.container = $2 ORDER BY seq",
@@ -140,7 +140,7 @@ class Record:
 
 @dataclass
 class RunningSink:
-    """One log sink. `rung` collects what gateways would hear."""
+    """One log sink. `rung` collects the notifications that gateways would receive."""
 
     sink: Sink
     followers: Followers
@@ -150,7 +150,7 @@ class RunningSink:
     tasks: list["asyncio.Task[None]"]
 
     def kill(self) -> None:
-        """As `kill -9` does: nothing is finished, nothing handed back."""
+        """Stop as with `kill -9`: finish no work and give back no lease."""
         for _, task in [*self.sink._streams.values()]:
             task.cancel()
         self.sink._streams.clear()
@@ -167,7 +167,7 @@ async def running_sink(
     source_of: SourceOf | None = None,
     reach: Callable[[], Reach] = lambda: Reach(files=True),
 ) -> AsyncIterator[RunningSink]:
-    """A log sink that opens what it is told to; it takes over only when asked.
+    """Run a log sink that opens streams on request. It takes over streams only on request too.
 
     Without `source_of` it reads files of the local cluster.
     """

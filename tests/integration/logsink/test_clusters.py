@@ -1,5 +1,7 @@
-"""Streams of Kubernetes clusters: who reads them, who leaves them alone, and what becomes of those that
-nobody can read.
+"""Streams of Kubernetes clusters.
+
+The tests cover which processes read a stream, which leave it alone, and how a stream that nobody can read is
+sealed.
 """
 
 import asyncio
@@ -29,7 +31,7 @@ NAMESPACE = "builds"
 POD = PodName(NAMESPACE, "pod-1", "uid-1")
 API_LOCATION = f"kubernetes:///{NAMESPACE}/pod-1/uid-1"
 STEP = b"::towpath-0123456789abcdef::begin 1 test\n"
-"""As every job's log begins."""
+"""The first line of every job's log."""
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def cluster(fake: FakeKubernetes, tmp_path: Path) -> AsyncIterator[Kuberne
 
 @dataclass(frozen=True)
 class Far:
-    """The cluster that the attempts name `far`."""
+    """The cluster that attempts name `far`."""
 
     fake: FakeKubernetes
     cluster: KubernetesCluster
@@ -217,7 +219,7 @@ async def test_an_agent_takes_over_what_another_left_and_others_opened(
 async def test_files_that_the_kubelet_has_deleted_are_a_gap(
     database_url: str, record: Record, far: Far, tmp_path: Path
 ) -> None:
-    """The pod is on this node by the API's word alone."""
+    """Only the API reports that the pod is on this node. The node has no files of it."""
     job = (await far.fake.make("pod-1")).containers["job"]
     await job.start()
     await job.end()
@@ -234,7 +236,7 @@ async def test_files_that_the_kubelet_has_deleted_are_a_gap(
 
 @asynccontextmanager
 async def unattended(database_url: str, far: Far) -> AsyncIterator[UnattendedStreams]:
-    """The check of a log sink, over streams that nobody reads."""
+    """Yield a log sink's check for streams that nobody reads."""
     async with log_sink(database_url, far.wakeups, far.cluster) as running:
         await running.sink.open_forgotten(-1)
 
@@ -249,7 +251,7 @@ async def test_a_log_whose_pod_is_gone_is_sealed_with_a_gap(
 ) -> None:
     attempt_id = await record.attempt(POD.node_location, cluster="far")
     async with unattended(database_url, far) as check:
-        assert await check.look() == 0  # not for so short a time
+        assert await check.look() == 0  # the stream is not silent for long enough
         assert await check.look(0) == 1
         stream = await record.sealed(attempt_id)
     assert len(stream["gaps"]) == 1

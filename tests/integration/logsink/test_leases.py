@@ -1,4 +1,4 @@
-"""Log sinks share streams by leases; whatever is killed or paused, every byte is stored once."""
+"""Log sinks share streams by leases. Every byte is stored once, even if log sinks are killed or paused."""
 
 import itertools
 import random
@@ -17,7 +17,7 @@ FILES = Reach(files=True)
 
 
 async def run_out(record: Record) -> None:
-    """Every lease, as after some seconds without a renewal."""
+    """Let every lease expire, as after some seconds without a renewal."""
     await record.connection.execute(
         "UPDATE log_streams SET lease_until = now() - interval '1 s' WHERE sealed_at IS NULL"
     )
@@ -158,8 +158,9 @@ async def test_two_log_sinks_share_what_a_third_left(database_url: str, record: 
 async def test_killed_at_any_moment_the_log_is_exact(
     database_url: str, record: Record, pod: FakePod, seed: int
 ) -> None:
-    """Numbered lines through rotations; the log sink is killed again and again, between read and commit and
-    elsewhere.
+    """Write numbered lines through log rotations while the log sink is killed repeatedly.
+
+    It is killed between a read and its commit, and at other moments.
     """
     dice = random.Random(seed)  # noqa: S311 - a test's dice, no secret
     attempt_id = await record.attempt(pod.path)
@@ -179,9 +180,7 @@ async def test_killed_at_any_moment_the_log_is_exact(
                 if dice.random() < 0.3:
                     pod.rotate(compress_older=dice.random() < 0.5)
                 if dice.random() < 0.5:
-                    async with (
-                        running.store.reading() as work
-                    ):  # lets the log sink come as far as it does meanwhile
+                    async with running.store.reading() as work:  # gives the log sink some time to work
                         await work.unopened_attempts(0, 1)
             running.kill()
     pod.end()

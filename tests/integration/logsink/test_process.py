@@ -1,4 +1,4 @@
-"""The log sink as a process: it hears messages, survives `kill -9`, and ends in order."""
+"""The log sink as a process: it handles messages, survives `kill -9`, and stops cleanly."""
 
 import asyncio
 import itertools
@@ -23,7 +23,10 @@ from tests.integration.logsink.running import Record
 async def log_sink(
     database_url: str, amqp_url: str, module: str = "services.logsink", **more: str
 ) -> AsyncIterator["asyncio.subprocess.Process"]:
-    """A process, killed at the end where it still runs. `more` are its other settings."""
+    """Run a log sink process, and kill it at the end of the block if it still runs.
+
+    `more` are additional environment variables.
+    """
     settings = {
         "TOWPATH_DATABASE_URL": database_url,
         "TOWPATH_AMQP_URL": amqp_url,

@@ -1,4 +1,4 @@
-"""Every query fits the schema."""
+"""Every named query can be prepared on the migrated database."""
 
 import asyncpg
 import pytest

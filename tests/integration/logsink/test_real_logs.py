@@ -1,5 +1,6 @@
-"""Logs of real pods, by both ways of reading them, while the log sink is killed: exact, or with every missing
-line inside a declared gap.
+"""Logs of real pods, read in both ways, while the log sink is killed.
+
+The stored log is exact, or every missing line is inside a declared gap.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from tests.integration.logsink.test_process import log_sink
 CLUSTER = "real"
 SINK, AGENT = "services.logsink", "services.logsink.agent"
 STEP = "::towpath-0123456789abcdef::begin 1 test\n"
-"""As every job's log begins."""
+"""The first line of every job's log."""
 LINE = re.compile(rb"line (\d{8}) x*")
 GAP = b"[towpath: lines may be missing here: "
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
@@ -34,7 +35,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 
 @dataclass(frozen=True)
 class Way:
-    """How logs are read, and by which processes."""
+    """A way to read logs, with the processes that use it."""
 
     scheme: str
     processes: dict[str, dict[str, str]]
@@ -46,7 +47,7 @@ class Way:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-        """The processes run in the block, and are killed at its end."""
+        """Run the processes in the block, and kill them at its end."""
         async with AsyncExitStack() as stack:
             yield [
                 await stack.enter_async_context(
@@ -56,8 +57,9 @@ class Way:
             ]
 
     async def runs(self, script: str, image: str = "busybox:latest") -> int:
-        """A pod whose container `job` runs this script as a step; its attempt, announced as the executor
-        does.
+        """Start a pod whose container `job` runs this script as a step. Return the id of its attempt.
+
+        The attempt is announced with the message that the executor sends.
         """
         step = f"printf '%s\\n' '{STEP.strip()}'; {script}"
         made = await self.api.post(
@@ -79,7 +81,7 @@ class Way:
         return stream["stored_bytes"] if stream else 0
 
     async def text(self, attempt_id: int) -> bytes:
-        """What the script printed, as it is stored."""
+        """Return the stored output of the script."""
         return (await self.record.text(attempt_id)).removeprefix(STEP.encode())
 
     async def has_stored(self, attempt_id: int, count: int) -> None:
@@ -137,7 +139,7 @@ async def way(
 
 
 def numbered(first: int, last: int, bytes_each: int) -> str:
-    """A script that prints lines with these numbers as fast as it can."""
+    """Return a script that prints lines with these numbers as fast as it can."""
     filling = "x" * (bytes_each - len("line 00000000 \n"))
     return (
         f"""awk 'BEGIN {{ for (i = {first}; i <= {last}; i++) printf "line %08d %s\\n", i, "{filling}" }}'"""
@@ -145,11 +147,10 @@ def numbered(first: int, last: int, bytes_each: int) -> str:
 
 
 def check_numbers(text: bytes, count: int) -> int:
-    """Every line of these is there once and in order, or is missing where a gap is declared; how many are
-    missing.
+    """Check that every line is there once and in order, or is missing at a declared gap.
 
-    Where files of the log meet, containerd may write the two parts of a line into two of them: at a gap a
-    line may lack an end.
+    Returns the number of missing lines. containerd may write the two parts of a line to two log files, so a
+    line next to a gap may be incomplete.
     """
     before, is_gap, missing = 0, False, 0
     lines = text.splitlines()
@@ -193,8 +194,9 @@ async def test_a_hundred_thousand_lines_are_exact_though_the_log_sink_is_killed(
 
 @pytest.mark.slow
 async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way) -> None:
-    """Long enough to be rotated by the kubelet, which looks every 10 s; the container goes on until it
-    was.
+    """The output is large enough for a rotation by the kubelet, which checks every 10 s.
+
+    The container runs until the rotation.
     """
     count = (60 << 20) // 120
     async with way.reading():
@@ -213,7 +215,7 @@ async def test_sixty_mebibytes_at_once_are_exact_or_declare_their_gaps(way: Way)
 
 @pytest.mark.slow
 async def test_what_is_rotated_while_the_log_sink_stands_still_is_declared(way: Way) -> None:
-    """The stream is held up, and the kubelet then passes over a whole file and does not say so."""
+    """The log sink is paused. The kubelet then skips a whole file without an error."""
     count = 800_000
     async with way.reading() as processes:
         if not POD_LOGS.is_dir():

@@ -1,4 +1,4 @@
-"""What containers print is stored exactly, soon, masked, and sealed when it is complete."""
+"""Output of containers is stored exactly, quickly and masked, and sealed when it is complete."""
 
 import asyncio
 import itertools

@@ -1,1 +1,1 @@
-"""The scheduler's handlers against a real Postgres."""
+"""Tests of the scheduler's handlers with a real Postgres."""

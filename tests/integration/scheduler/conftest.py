@@ -1,4 +1,4 @@
-"""A world for each test, on a database of its own."""
+"""Fixtures: a world for each test, on a database of its own."""
 
 from collections.abc import AsyncIterator
 

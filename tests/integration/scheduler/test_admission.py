@@ -1,4 +1,4 @@
-"""Slots: never more than allowed, shared fairly, freed when the attempt is over."""
+"""Slots never exceed the limits, are shared fairly, and are freed when the attempt is over."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from tests.integration.scheduler.world import ONE_JOB, Scheduler, World
 
 
 async def waiting(world: World, counts: dict[str, int]) -> None:
-    """So many jobs of each repository wait, those of the first the longest."""
+    """Create this many waiting jobs in each repository. Those of the first repository wait the longest."""
     for name, count in counts.items():
         await world.repository(name)
         await world.pipeline(ONE_JOB.replace("octo/web", name))
@@ -83,7 +83,7 @@ async def test_two_schedulers_at_once_admit_no_more_than_the_limit(world: World)
 
 
 async def test_an_admission_waits_for_one_that_is_not_committed_yet(world: World) -> None:
-    """It could not see what that one has admitted."""
+    """The second admission could not see the slots that the first has given."""
     await waiting(world, {"octo/web": 4})
     async with open_store(world.database).transaction() as under_way:
         await under_way.lock_admission()

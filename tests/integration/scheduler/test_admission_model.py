@@ -1,5 +1,7 @@
-"""Admission against a model: never over a limit, never a free slot beside a job that may have it, and always
-to those who have the fewest.
+"""Compares admission with a model.
+
+A limit is never exceeded, no slot stays free that a waiting job may have, and slots go to the repositories
+that have the fewest.
 """
 
 from collections import Counter
@@ -38,7 +40,7 @@ async def test_slots_are_never_overdrawn_and_never_idle(world: World, steps: lis
         await registered(world)
     await world.sql.execute(
         "UPDATE jobs SET status = 'cancelled', slot_freed_at = now() WHERE slot_freed_at IS NULL"
-    )  # what the example before has left
+    )  # the jobs of the previous example
     scheduler = world.another_scheduler(over_all=OVER_ALL, of_repository=OF_REPOSITORY)
     for what, number in steps:
         if what == "push":
@@ -56,7 +58,7 @@ async def test_slots_are_never_overdrawn_and_never_idle(world: World, steps: lis
 
 
 async def check(world: World) -> None:
-    """Right after an admission."""
+    """Check the limits and the free slots. Call it right after an admission."""
     held = await counts(world, "j.admitted_at IS NOT NULL AND j.slot_freed_at IS NULL")
     waiting = await counts(world, "j.admitted_at IS NULL AND j.status = 'pending'")
     assert held.total() <= OVER_ALL

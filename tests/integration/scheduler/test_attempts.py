@@ -1,5 +1,6 @@
-"""What executors record about attempts becomes the statuses of jobs and runs, in whatever order it is heard
-of.
+"""The rows that executors write about attempts determine the statuses of jobs and runs.
+
+The order in which the scheduler receives the messages does not matter.
 """
 
 import pytest
@@ -9,7 +10,7 @@ from tests.integration.scheduler.world import CHAIN, TWO_JOBS, World
 
 
 async def started(world: World, yaml: str) -> int:
-    """A run whose ready jobs are admitted."""
+    """Create a run and admit its ready jobs. Return the run's id."""
     await world.repository()
     await world.pipeline(yaml)
     await world.deliver(push(world.octo_web))

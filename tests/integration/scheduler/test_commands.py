@@ -1,4 +1,4 @@
-"""Cancel and retry: applied once, with an effect that says what they did."""
+"""Cancel and retry commands are applied once, and their effect is stored."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.integration.scheduler.world import CHAIN, ONE_JOB, TWO_JOBS, World
 
 
 async def run_of(world: World, yaml: str = ONE_JOB) -> int:
-    """A run that nobody has admitted."""
+    """Create a run of which no job is admitted. Return its id."""
     await world.repository()
     await world.pipeline(yaml)
     await world.deliver(push(world.octo_web))
@@ -16,7 +16,7 @@ async def run_of(world: World, yaml: str = ONE_JOB) -> int:
 
 
 async def failed_run(world: World, yaml: str = ONE_JOB, *, last: str = "build") -> int:
-    """A run in which the job `last` failed and those admitted with it succeeded."""
+    """Create a run in which the job `last` failed and the jobs before it succeeded. Return its id."""
     run_id = await run_of(world, yaml)
     await world.admission.admit()
     for name, job in (await world.jobs(run_id)).items():

@@ -1,4 +1,4 @@
-"""From a stored delivery to its outcome, its event, its decisions and its runs."""
+"""The scheduler turns a stored delivery into its outcome, event, decisions and runs."""
 
 import pytest
 
@@ -239,7 +239,7 @@ async def test_deliveries_that_do_not_fit_into_memory_together_are_decided_in_tu
     large = [await world.delivery(push(world.octo_web)) for _ in range(3)]
     await world.sql.execute(
         "UPDATE deliveries SET body = body || decode(repeat('00', 20000000), 'hex')"
-    )  # zstd ends before it
+    )  # the zstd data ends before these bytes
     await world.decide(*large)
     assert {await world.outcome(delivery_id) for delivery_id in large} == {"event"}
     assert await world.value("SELECT count(DISTINCT decided_at) FROM delivery_outcomes") == 2

@@ -1,4 +1,4 @@
-"""Events of one branch whose times are equal or unknown: the commits tell which is the newer."""
+"""Events of one branch with equal or unknown times. The commits decide which event is newer."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ SECOND = 1_700_000_000
 
 
 def at_once(world: World, *shas: str, at: int = SECOND) -> list[Any]:
-    """Pushes from each commit to the next, within one second of the forge's clock."""
+    """Return pushes from each commit to the next, all within one second of the forge's clock."""
     pushes = [push(world.octo_web, sha=sha, before=before) for before, sha in itertools.pairwise(shas)]
     for number, payload in enumerate(pushes):
         payload |= {"repository": payload["repository"] | {"pushed_at": at}, "compare": f"number {number}"}
@@ -23,14 +23,14 @@ def at_once(world: World, *shas: str, at: int = SECOND) -> list[Any]:
 
 
 async def decided(world: World, payload: Any, source: str = "github", event_type: str = "push") -> int:
-    """Its run."""
+    """Deliver the payload and admit its jobs. Return the id of its run."""
     await world.deliver(payload, event_type, source=source)
     await admit(world)
     return int(await world.value("SELECT max(id) FROM pipeline_runs"))
 
 
 async def asked_to_stop(world: World) -> list[int]:
-    """The runs that a newer one replaces, also those that still hold their slot."""
+    """Return the runs that a newer one replaces, including those that still hold a slot."""
     return [
         row["run_id"]
         for row in await world.rows(
@@ -84,8 +84,9 @@ async def test_a18_pushes_decided_at_once_by_two_schedulers_keep_their_order(wor
 
 @pytest.mark.parametrize("source", FORGES)
 async def test_a18_a_push_that_sets_the_branch_back_is_the_newest(world: World, source: str) -> None:
-    """The branch goes from a to b, back to a, and to b again: the last push looks as if the second one
-    followed it.
+    """The branch goes from a to b, back to a, and to b again.
+
+    Judged by the commits alone, the second push seems to follow the last one.
     """
     await ready(world, source)
     a, b = new_sha(), new_sha()

@@ -1,5 +1,6 @@
-"""Concurrency groups over rows: never two live attempts of a group of one, whichever scheduler admits,
-whatever is cancelled, whichever webhook comes first.
+"""Concurrency groups in the tables: a group of one never has two live attempts.
+
+This holds for every number of schedulers, for cancelled runs, and for every order of webhooks.
 """
 
 import asyncio
@@ -27,7 +28,10 @@ async def grouped(world: World, on_new: str, limit: int = 1) -> int:
 
 
 async def pushed(world: World, *, at: int | None = None, branch: str = "main") -> int:
-    """A decided push, admitted as far as it may be; its run. `at`: the forge's time, in seconds."""
+    """Decide a push and admit its jobs as far as possible. Return the id of its run.
+
+    `at` is the forge's time in seconds after a fixed instant.
+    """
     payload = push(world.octo_web, ref=f"refs/heads/{branch}")
     if at is not None:
         payload["repository"] = payload["repository"] | {"pushed_at": 1_700_000_000 + at}
@@ -37,7 +41,7 @@ async def pushed(world: World, *, at: int | None = None, branch: str = "main") -
 
 
 async def admit(world: World) -> None:
-    """Until nothing moves."""
+    """Admit jobs until nothing changes."""
     before: Any = None
     while before != (now := await world.rows("SELECT status, admitted_at FROM jobs ORDER BY id")):
         before = now
@@ -54,7 +58,7 @@ async def build(world: World, run_id: int) -> Any:
 
 
 async def under_way(world: World) -> list[int]:
-    """The runs with a job that has a slot."""
+    """Return the runs that have a job with a slot."""
     return [
         row["run_id"]
         for row in await world.rows(

@@ -15,7 +15,7 @@ VICTIM = FakeRepository("octo/web", 4242)
 
 
 async def forged(world: World, repository_id: int, repository: FakeRepository) -> int:
-    """A push that a repository's own hook reports, decided."""
+    """Store and decide a push that a repository's own hook reports. Return the id of the delivery."""
     delivery_id = await world.delivery(push(repository))
     hook_key = await world.value("SELECT hook_key FROM repositories WHERE id = $1", repository_id)
     await world.sql.execute("UPDATE deliveries SET hook_key = $2 WHERE id = $1", delivery_id, hook_key)

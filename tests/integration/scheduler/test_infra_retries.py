@@ -1,5 +1,6 @@
-"""An attempt that the cluster lost is followed by another while `retry: { infra }` lasts, in a slot taken
-anew, and never by two.
+"""A job whose attempt the cluster lost gets another attempt, as far as `retry: { infra }` allows.
+
+The new attempt needs a new slot, and a loss never causes two attempts.
 """
 
 import asyncio
@@ -23,7 +24,10 @@ WITH_ANOTHER = RETRIED + "  other: { steps: [{ run: make }] }\n"
 
 
 async def started(world: World, yaml: str = RETRIED) -> int:
-    """A run whose job `build` has the only slot and may have two more attempts; that job's id."""
+    """Create a run whose job `build` has the only slot. Return the id of the job.
+
+    The job may have two more attempts.
+    """
     await world.repository()
     await world.pipeline(yaml)
     await world.deliver(push(world.octo_web))
@@ -45,7 +49,7 @@ async def end_pause(world: World) -> None:
 
 
 async def admitted(world: World) -> list[tuple[int, int]]:
-    """Every (job, attempt) that executors were asked for, in order."""
+    """Return every (job, attempt) that was requested from executors, in order."""
     return [asked for message in await world.sent("attempt.ready") for asked in message.jobs]
 
 
@@ -177,7 +181,7 @@ async def test_a_run_whose_time_is_over_in_the_pause_has_timed_out(world: World)
     await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - interval '1 day'")
     for check in [
         *world.scheduler.looks.checks()
-    ] * 2:  # deadlines are judged once the database has answered for a while
+    ] * 2:  # a deadline counts once the database has answered for a while
         await check.look()
     run, job = await world.only_run(), await build(world)
     assert (run["status"], job["status"], job["reason"]) == ("failed", "failed", "timed_out")

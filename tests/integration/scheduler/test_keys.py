@@ -1,4 +1,4 @@
-"""The keys on which "one event, one run" rests: the tables refuse a second, whoever tries."""
+"""Unique keys of the tables guarantee one run for one event and pipeline."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""The scheduler as a process, with its bus: it hears, decides, admits, announces, and stops in order."""
+"""The scheduler as a process, with its bus: it receives, decides, admits, announces and stops cleanly."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Pull requests whose deliveries come in any order."""
+"""Pull requests whose deliveries arrive in any order."""
 
 import pytest
 

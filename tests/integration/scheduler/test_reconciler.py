@@ -1,4 +1,7 @@
-"""Every queue may be wiped: the looks find what is left, and finish it as the messages would have."""
+"""Every queue may be purged: reconcilers find the remaining work and finish it.
+
+They do the same as the lost messages would have done.
+"""
 
 import asyncio
 
@@ -11,7 +14,7 @@ from tests.integration.scheduler.world import CHAIN, ONE_JOB, TWO_JOBS, World
 
 
 async def started(world: World, yaml: str = ONE_JOB) -> int:
-    """A run whose ready jobs are admitted."""
+    """Create a run and admit its ready jobs. Return the run's id."""
     await world.repository()
     await world.pipeline(yaml)
     await world.deliver(push(world.octo_web))
@@ -126,8 +129,9 @@ async def test_the_bell_is_rung_again_for_a_stop_that_was_not_heard(world: World
 
 
 async def overdue(world: World) -> int:
-    """A run of three jobs in a chain that should have ended a minute ago and whose first job runs; returns
-    the attempt.
+    """Create an overdue run of three jobs in a chain, whose first job runs. Return the id of its attempt.
+
+    The run should have ended a minute ago.
     """
     await started(world, CHAIN)
     attempt_id = await world.claim((await world.jobs())["first"]["id"])
@@ -139,7 +143,7 @@ async def overdue(world: World) -> int:
 
 
 async def judge(world: World, **settings: float) -> int:
-    """A scheduler that has seen the database answer looks for overdue runs."""
+    """Check for overdue runs with a new scheduler that has seen the database answer."""
     checks = {check.name: check.look for check in world.another_scheduler(**settings).looks.checks()}
     await checks["jobs_not_admitted"]()
     return await checks["runs_past_deadline"]()

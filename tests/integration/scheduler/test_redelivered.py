@@ -1,4 +1,4 @@
-"""A delivery that was about no registered repository is decided anew if the forge delivers it again."""
+"""A delivery for an unregistered repository is decided again if the forge redelivers it."""
 
 import asyncio
 
@@ -9,9 +9,9 @@ from tests.integration.scheduler.world import World
 
 
 async def redeliver(world: World, delivery_id: int) -> None:
-    """A delivery decided ten seconds ago came again five seconds ago: what the gateway writes.
+    """Mark a delivery that was decided ten seconds ago as redelivered five seconds ago.
 
-    Nobody is told.
+    These are the rows that the gateway writes. No message is sent.
     """
     earlier = "UPDATE delivery_outcomes SET decided_at = now() - interval '10 seconds' WHERE delivery_id = $1"
     await world.sql.execute(earlier, delivery_id)

@@ -1,4 +1,4 @@
-"""A row that this release can't read, or that breaks its code, holds up no other."""
+"""A row that this release cannot read, or that makes its code fail, delays no other row."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.integration.scheduler.world import ONE_JOB, World
 
 
 async def two_runs(world: World) -> tuple[int, int]:
-    """Two admitted runs of one pipeline; the ids of their jobs."""
+    """Create two admitted runs of one pipeline. Return the ids of their jobs."""
     await world.repository()
     await world.pipeline(ONE_JOB)
     for _ in range(2):
@@ -28,7 +28,10 @@ async def finish_with_a_reason_of_a_later_release(world: World, attempt_id: int)
 
 
 async def both_finish(world: World) -> tuple[int, int]:
-    """The attempt of the first run cannot be read, that of the second can; nobody is told."""
+    """Finish the attempts of two runs without a message. Return the ids of the attempts.
+
+    The first attempt cannot be read, the second can.
+    """
     first, second = await two_runs(world)
     bad, good = await world.claim(first), await world.claim(second)
     await finish_with_a_reason_of_a_later_release(world, bad)

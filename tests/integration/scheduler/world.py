@@ -1,5 +1,6 @@
-"""What surrounds the scheduler: rows that the gateway and the executor write, and the scheduler's answers
-read back.
+"""The environment of the scheduler in tests.
+
+It writes rows as the gateway and the executor do, and reads back what the scheduler stored.
 """
 
 import hashlib
@@ -57,7 +58,7 @@ jobs:
 
 @dataclass
 class Scheduler:
-    """One process of the scheduler, without its bus."""
+    """The parts of one scheduler process, without its bus."""
 
     consumers: Consumers
     admission: Admission
@@ -65,7 +66,7 @@ class Scheduler:
 
 
 class World:
-    """A database with a user, who is maintainer of what she registers, and one scheduler."""
+    """A database with one scheduler, and one user who is maintainer of every registered repository."""
 
     def __init__(self, database: Database, connection: Any, url: str) -> None:
         self.database = database
@@ -112,7 +113,7 @@ class World:
         forge_id: int | None = None,
         target_type: str | None = None,
     ) -> int:
-        """A registered repository of which the user is maintainer."""
+        """Register a repository of which the user is maintainer. Return its id."""
         repository_id = await self.value(
             "INSERT INTO repositories (forge, forge_id, full_name, clone_url, hook_key, hook_target_type, "
             "created_by)"
@@ -148,7 +149,7 @@ class World:
         return int(pipeline_id)
 
     async def save(self, pipeline_id: int, yaml: str, *, owner: int | None = None) -> int:
-        """A new revision of a pipeline."""
+        """Insert a new revision of a pipeline. Return its id."""
         revision_id = await self.value(
             "INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by)"
             " VALUES ($1, 1 + (SELECT count(*) FROM pipeline_revisions WHERE pipeline_config_id = $1), $2, "
@@ -172,7 +173,10 @@ class World:
         age_seconds: float = 0,
         **headers: str,
     ) -> int:
-        """A delivery as the gateway stores it; nobody is told. Keywords are headers, with underscores."""
+        """Store a delivery as the gateway does, but send no message. Return its id.
+
+        Keyword arguments are headers, with underscores instead of hyphens.
+        """
         body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
         named = {"content-type": "application/json"} | {
             name.replace("_", "-"): value for name, value in headers.items()
@@ -195,7 +199,7 @@ class World:
         )
 
     async def deliver(self, payload: Any, event_type: str = "push", **more: Any) -> int:
-        """A delivery, decided."""
+        """Store a delivery and decide it. Return its id."""
         delivery_id = await self.delivery(payload, event_type, **more)
         await self.decide(delivery_id)
         return delivery_id
@@ -213,7 +217,7 @@ class World:
         return run
 
     async def jobs(self, run_id: int | None = None) -> dict[str, Any]:
-        """The jobs of a run (or of all) by name."""
+        """Return the jobs of a run, or of all runs, by name."""
         return {
             job["name"]: job
             for job in await self.rows(
@@ -225,7 +229,7 @@ class World:
         return {name: job["status"] for name, job in (await self.jobs(run_id)).items()}
 
     async def claim(self, job_id: int) -> int:
-        """The executor makes the attempt that the job wants and claims a pod for it; nobody is told."""
+        """Insert the attempt that the job wants, with a claimed pod. Send no message."""
         return int(
             await self.value(
                 "INSERT INTO attempts (job_id, number, status, cluster, creation_token, pod_uid, claimed_at)"
@@ -236,7 +240,7 @@ class World:
         )
 
     async def finish(self, attempt_id: int, outcome: str = "success", reason: str | None = None) -> None:
-        """The executor's verdict; nobody is told."""
+        """Store the executor's verdict on an attempt. Send no message."""
         await self.sql.execute(
             "UPDATE attempts SET status = 'finished', outcome = $2, reason = $3, finished_at = "
             "clock_timestamp() WHERE id = $1",
@@ -252,7 +256,7 @@ class World:
         await self.consumers.on_attempt_facts([AttemptFinished(attempt_ids=attempt_ids)])
 
     async def run_job(self, job_id: int, outcome: str = "success", reason: str | None = None) -> int:
-        """From admission to the folded verdict."""
+        """Claim and finish an attempt of an admitted job, with the messages. Return the attempt's id."""
         attempt_id = await self.claim(job_id)
         await self.tell_claimed(attempt_id)
         await self.finish(attempt_id, outcome, reason)
@@ -260,7 +264,7 @@ class World:
         return attempt_id
 
     async def command(self, kind: str, run_id: int, **arguments: Any) -> int:
-        """A user's wish as the gateway stores it; nobody is told."""
+        """Store a user's command as the gateway does, but send no message. Return its id."""
         return int(
             await self.value(
                 "INSERT INTO commands (kind, run_id, arguments, requested_by) VALUES ($1, $2, "
@@ -282,7 +286,7 @@ class World:
         return row["outcome"], row["reason"]
 
     async def sent(self, kind: str) -> list[Any]:
-        """The messages of this type in the outbox, in order."""
+        """Return the messages of this type in the outbox, in order."""
         return [
             decode(row["message"])
             for row in await self.rows("SELECT message FROM outbox WHERE type = $1 ORDER BY id", kind)

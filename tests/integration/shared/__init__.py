@@ -1,1 +1,1 @@
-"""The ground that services stand on, against real servers."""
+"""Tests of the code that all services share, with real servers."""

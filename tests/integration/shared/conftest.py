@@ -1,4 +1,4 @@
-"""A bus and a database of the test's own."""
+"""Fixtures: a bus and a database of the test's own."""
 
 from collections.abc import AsyncIterator
 

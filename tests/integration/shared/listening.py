@@ -1,4 +1,4 @@
-"""A handler to watch, and words for what happens on its queue."""
+"""A message handler that tests can observe, and helpers to send to its queue and to wait for it."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ QUEUE = topology.SCHEDULER_COMMANDS
 
 
 class Listener:
-    """A handler that keeps what it handled well, and does as it is told for chosen ids."""
+    """A handler that records the ids that it handled. For chosen ids it raises the given exceptions first."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""Runnables that run while a block lasts."""
+"""Runs runnables as tasks during a block."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from shared.service import Runnable
 
 @asynccontextmanager
 async def running(*runnables: Runnable) -> AsyncIterator[None]:
-    """Cancelled and awaited at the end of the block, as a service does."""
+    """Run them, and cancel and await them at the end of the block, as a service does."""
     tasks = [asyncio.create_task(runnable.run()) for runnable in runnables]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Batches: while messages flow they grow, and their acknowledgement speaks for no message in other hands."""
+"""Batches grow under load, and acknowledging one does not acknowledge messages of other workers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ async def test_what_arrives_within_a_beat_is_handled_together(bus: Bus) -> None:
 
 
 async def test_what_one_worker_acknowledges_leaves_the_others_messages_alone(bus: Bus) -> None:
-    """A message acknowledged by mistake could not be rejected any more."""
+    """A message that was acknowledged by mistake could no longer be rejected."""
     listener, others_are_done = Listener(), asyncio.Event()
 
     async def hear(messages: Sequence[CommandRequested]) -> None:

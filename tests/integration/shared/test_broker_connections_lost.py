@@ -1,6 +1,4 @@
-"""Consumers and publishers stay alive when the broker's connections are lost, and end when they are
-cancelled.
-"""
+"""Consumers and publishers survive lost connections to the broker, and end when they are cancelled."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,12 +17,15 @@ from tests.harness.waiting import until
 from tests.integration.shared.listening import Listener, handled, say
 
 HEARTBEAT_SECONDS = 1
-"""aiormq takes a connection for dead after three heartbeats (and three seconds) without a frame."""
+"""The heartbeat interval. aiormq ends a connection after three of them and 3 s without a frame."""
 
 
 @asynccontextmanager
 async def kept_running(*runnables: Runnable) -> AsyncIterator[list["asyncio.Task[None]"]]:
-    """The tasks of these, which are cancelled at the end of the block and must then end within the bound."""
+    """Run these and yield their tasks.
+
+    At the end of the block the tasks are cancelled and have to end within 20 seconds.
+    """
     tasks = [asyncio.create_task(runnable.run()) for runnable in runnables]
     try:
         yield tasks
@@ -38,7 +39,7 @@ async def kept_running(*runnables: Runnable) -> AsyncIterator[list["asyncio.Task
 async def test_f18_a_half_open_connection_to_the_broker_ends_no_consumer(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The consumers have calls under way (`_check_queue`) when the connection is taken for dead."""
+    """The consumers have calls in progress (`_check_queue`) when the connection is declared dead."""
     monkeypatch.setattr(consuming, "_CHECK_SECONDS", 0.3)
     async with open_proxy(amqp_url) as proxy:
         settings = BusSettings(

@@ -1,5 +1,6 @@
-"""The bus: every message ends on purpose, a bad one harms no other, and consumers come back whatever an
-operator deletes.
+"""The bus gives every message a defined end, and a bad message does not affect others.
+
+Consumers recover from everything that an operator deletes.
 """
 
 import asyncio
@@ -150,7 +151,7 @@ async def _holds(bus: Bus, count: int) -> bool:
 
 
 def test_consumers_look_after_their_queue_often_enough() -> None:
-    assert consuming._CHECK_SECONDS + 5 + 5 < 30  # looking, noticing, coming back
+    assert consuming._CHECK_SECONDS + 5 + 5 < 30  # the interval of checks, the detection, the restoration
 
 
 @pytest.mark.usefixtures("quick_checks")
@@ -167,7 +168,7 @@ async def test_a_consumer_whose_queue_is_deleted_comes_back(
         channel = await bus.open_channel(prefetch=1)
         await channel.queue_delete(QUEUE.name)
         if made_anew:
-            await asyncio.sleep(0.1)  # as long as the broker needs to dismiss the old consumer
+            await asyncio.sleep(0.1)  # the broker needs this time to cancel the old consumer
             async with running(bus.consumer(QUEUE, other)):
                 await until(lambda: _consumers(bus, 2), within=15, what="both consume")
         await until(lambda: _consumers(bus, 1), within=15, what="consuming")

@@ -1,4 +1,4 @@
-"""Making the connection to publish on: one that did not come to be ready is never used."""
+"""The bus never publishes on a connection whose setup was not completed."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def test_who_gives_up_while_the_connection_is_being_made_spoils_nothing_fo
 
     async with open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "test") as bus:
         await bus.publish(CommandRequested(command_ids=(1,)))
-        channel = bus._channel  # as when the broker closes it
+        channel = bus._channel  # closed below, as the broker may do
         assert channel is not None
         await channel.close()
         monkeypatch.setattr(bus_module, "declare_queue", slowly)
@@ -52,7 +52,7 @@ async def test_a_channel_that_could_not_be_made_ready_is_not_published_on(
 
     async with open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "test") as bus:
         await bus.publish(CommandRequested(command_ids=(1,)))
-        channel = bus._channel  # as when the broker closes it
+        channel = bus._channel  # closed below, as the broker may do
         assert channel is not None
         await channel.close()
         monkeypatch.setattr(bus_module, "declare_queue", refused)

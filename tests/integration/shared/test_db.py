@@ -1,4 +1,4 @@
-"""The database: a process that stands still in the middle of a transaction does not hold up the others."""
+"""Transactions: one whose process stalls does not block others, and lost connections are transient errors."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ async def test_a_connection_lost_before_the_commit_is_transient(database: Databa
 
 
 async def terminate(database: Database, connection: Any) -> None:
-    """The server ends this connection."""
+    """Make the server end this connection."""
     async with database.connection() as other:
         await other.execute(
             "SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()")

@@ -1,5 +1,6 @@
-"""Migrations: each applied once, however many start together; an edited one is refused; every query fits the
-schema.
+"""Each migration is applied once, even if several processes start together.
+
+An edited migration is refused, and every query fits the schema.
 """
 
 import asyncio

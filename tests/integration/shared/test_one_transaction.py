@@ -1,5 +1,7 @@
-"""A message is stored by the very transaction whose effect it tells of, and a message is acknowledged after
-its handler's effect is stored.
+"""Messages and their effects are stored atomically.
+
+A message is stored in the same transaction as the effect that it reports. A received message is acknowledged
+after the effect of its handler is stored.
 """
 
 import asyncio
@@ -45,7 +47,7 @@ async def test_what_a_handler_had_in_hand_when_its_process_died_is_handled_by_an
     async with open_bus(BusSettings(amqp_url=SecretStr(amqp_url)), "dying") as dying:
         consumer = asyncio.create_task(dying.consumer(QUEUE, never_ends).run())
         await asyncio.wait_for(begun.wait(), 10)
-        await dying.close()  # all that a broker sees of a process that dies
+        await dying.close()  # to the broker, a dying process looks the same
     listener = Listener()
     async with running(bus.consumer(QUEUE, listener)):
         await handled(listener, [1], within=20)

@@ -1,5 +1,6 @@
-"""The outbox: what was committed is published at least once, whoever dies; what was rolled back is never
-published.
+"""Messages of committed transactions are published at least once, even if processes die.
+
+Messages of transactions that were rolled back are never published.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ NO_QUERIES = Queries("")
 
 
 class Heard:
-    """What a consumer of commands has heard."""
+    """Collects the command ids that a consumer received."""
 
     def __init__(self) -> None:
         self.command_ids: list[int] = []
@@ -111,7 +112,7 @@ async def test_what_a_dead_process_left_is_published_by_another_when_its_claim_h
     async with running(OutboxRelay(database, bus, "gateway")), running(OutboxRelay(database, bus, "gateway")):
         started = time.monotonic()
         await until(lambda: _any(heard), within=15, what="heard something")
-        assert time.monotonic() - started > 3  # the claim of the one who wrote them holds for 5 s
+        assert time.monotonic() - started > 3  # the writer's claim of the rows lasts 5 s
         await until(lambda: _are(heard, list(range(50))), within=15, what="heard")
         await until(lambda: all_sent(database), within=5, what="marked")
 
@@ -133,7 +134,7 @@ async def test_when_the_mark_is_lost_it_is_published_again(
     database: Database, bus: Bus, heard: Heard
 ) -> None:
     await bus.publish(message := CommandRequested(command_ids=(1,)))
-    await say(store_of(database, None), message)  # as after a death between confirm and mark
+    await say(store_of(database, None), message)  # as after a crash between confirm and mark
     await let_claims_run_out(database)
     async with running(OutboxRelay(database, bus, "gateway")):
         await until(lambda: _are(heard, [1, 1]), within=5, what="heard twice")

@@ -1,5 +1,7 @@
-"""The outbox against a model: whatever commits, fails, dies and comes back in whatever order, what was
-committed is published, and nothing else.
+"""Compares the outbox with a model.
+
+After any sequence of commits, rollbacks, failures and crashes, all committed messages are published, and no
+others.
 """
 
 from dataclasses import dataclass, field
@@ -15,12 +17,12 @@ from shared.outbox import OutboxRelay
 
 
 class Dropped(Exception):
-    """The transaction's block fails."""
+    """Raised to make the block of a transaction fail."""
 
 
 @dataclass
 class Broker:
-    """In memory. `confirms` False: what is published arrives, and its publisher does not learn it."""
+    """A broker in memory. If `confirms` is False, messages arrive but are not confirmed."""
 
     is_up: bool = True
     confirms: bool = True
@@ -39,7 +41,7 @@ class Broker:
 
 
 class System:
-    """Processes that write and relay, over one table and one broker."""
+    """Processes that write messages and relay them, with one table and one broker."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -49,7 +51,7 @@ class System:
         self.relay = self._process()
 
     def _process(self) -> OutboxRelay:
-        broker: Any = self.broker  # has what a relay calls of a bus
+        broker: Any = self.broker  # has the methods of a bus that a relay calls
         return OutboxRelay(self.database, broker, "gateway")
 
     async def commit(self) -> None:
@@ -72,7 +74,7 @@ class System:
                 raise Dropped
 
     async def publish(self) -> None:
-        """What was handed over, as far as the broker takes it."""
+        """Publish the messages that were handed over, if the broker takes them."""
         taken = [self.relay._waiting.popleft() for _ in range(len(self.relay._waiting))]
         if taken:
             await self.relay._publish(taken)
@@ -84,7 +86,7 @@ class System:
         await self.relay._claim_left_rows()
 
     async def die(self) -> None:
-        """The process is gone with all that it had in memory; another takes its place."""
+        """Replace the process by another. Everything in its memory is lost."""
         self.relay = self._process()
 
     async def let_claims_run_out(self) -> None:

@@ -1,7 +1,7 @@
 """PostgreSQL can plan every named statement on the migrated schema.
 
-Planning finds what preparing doesn't: an ON CONFLICT whose columns have no unique index. `make chaos-mutants`
-runs this test to show that a mutated SQL file is still valid.
+Planning finds an error that preparing does not: an ON CONFLICT whose columns have no unique index. `make
+chaos-mutants` runs this test to show that a mutated SQL file is still valid.
 """
 
 import re
@@ -54,7 +54,7 @@ async def test_a_conflict_without_a_unique_index_is_found(session_database_url: 
 
 
 async def why_refused(connection: "asyncpg.Connection[asyncpg.Record]", name: str, statement: str) -> str:
-    """Why PostgreSQL refuses to plan the statement, else an empty string. CREATE and SET have no plan."""
+    """Return why PostgreSQL cannot plan the statement, or an empty string. CREATE and SET have no plan."""
     if first_word(statement) not in PLANNED:
         return ""
     try:
