@@ -1,5 +1,6 @@
-"""Installations for end-to-end tests: one that all share, and one of its own for a test that breaks
-things.
+"""Fixtures: installations for end-to-end tests.
+
+Most tests share one installation. A test that breaks things has one of its own.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ _programs = PreloadedPrograms()
 
 @asynccontextmanager
 async def installation(database_url: str, amqp_url: str, **extra_env: str) -> AsyncIterator[Towpath]:
-    """A started installation on these addresses; all of it is gone after the block."""
+    """Start an installation on these addresses, and remove all of it after the block."""
     directory = scratch_directory()
     async with (
         backend(directory) as chosen,
@@ -44,7 +45,7 @@ async def installation(database_url: str, amqp_url: str, **extra_env: str) -> As
 
 @asynccontextmanager
 async def backend(directory: Path) -> AsyncIterator[Backend]:
-    """What jobs run on: TOWPATH_TEST_BACKEND, `local` where it is not set."""
+    """Yield the backend that TOWPATH_TEST_BACKEND names. The default is `local`."""
     if os.environ.get("TOWPATH_TEST_BACKEND", "local") == "local":
         mounts = directory / "mounts"
         mounts.mkdir()
@@ -65,7 +66,7 @@ async def backend(directory: Path) -> AsyncIterator[Backend]:
             "TOWPATH_KUBERNETES_NAMESPACE": name,
             "TOWPATH_KUBERNETES_TOWPATH_IMAGE": TOWPATH_IMAGE,
             "TOWPATH_KUBERNETES_DEFAULT_IMAGE": JOB_IMAGE,
-            "TOWPATH_KUBERNETES_CPU": "200m",  # many of them share a small machine
+            "TOWPATH_KUBERNETES_CPU": "200m",  # many jobs share a small machine
             "TOWPATH_KUBERNETES_MEMORY": "128Mi",
         }
         yield KubernetesBackend(witness, name, environment)
@@ -97,8 +98,9 @@ async def started(
 
 @pytest.fixture(scope="session")
 async def towpath(session_database_url: str, session_amqp_url: str) -> AsyncIterator[Towpath]:
-    """The installation that tests share: nothing in it is broken on purpose, and nobody relies on being
-    alone.
+    """Yield the installation that tests share.
+
+    No test breaks it on purpose, and no test relies on being its only user.
     """
     async with installation(session_database_url, session_amqp_url) as shared:
         yield shared
@@ -111,8 +113,10 @@ NARROW_SECRETS = ("a newer secret", GITHUB_SECRET)
 async def narrow_towpath(
     template: Template, server_sources: ServerSources, rabbit: Rabbit | None
 ) -> AsyncIterator[Towpath]:
-    """A second shared installation: one slot for all jobs, a second for a body to arrive, two secrets for
-    GitHub and none for Gitea.
+    """Yield a second shared installation, with narrow limits.
+
+    It has one slot for all jobs, waits one second for a body, and has two secrets for GitHub and none for
+    Gitea.
     """
     secrets = {"TOWPATH_GITHUB_WEBHOOK_SECRET": ",".join(NARROW_SECRETS), "TOWPATH_GITEA_WEBHOOK_SECRET": ""}
     settings = {"TOWPATH_GLOBAL_LIMIT": "1", "TOWPATH_BODY_SECONDS": "1", **secrets}
@@ -132,8 +136,9 @@ async def pods(
     rabbit: Rabbit | None,
     kubernetes: KubernetesApi,
 ) -> AsyncIterator[Pods]:
-    """An installation for the tests of a module, with the settings that the module calls LIMITS; its jobs are
-    pods.
+    """Yield an installation for the tests of a module, whose jobs are pods.
+
+    The module's `LIMITS` are its settings.
     """
     with fresh_vhost(server_sources, rabbit) as amqp_url:
         async with (
@@ -146,14 +151,14 @@ async def pods(
 
 @pytest.fixture
 async def own_towpath(database_url: str, amqp_url: str) -> AsyncIterator[Towpath]:
-    """An installation of the test's own, to kill parts of."""
+    """Yield an installation for one test, which may kill parts of it."""
     async with installation(database_url, amqp_url) as own:
         yield own
 
 
 @pytest.fixture
 async def counted(own_towpath: Towpath, kubernetes: KubernetesApi, tmp_path: Path) -> AsyncIterator[Counted]:
-    """An installation of the test's own whose executor's requests are counted."""
+    """Yield an installation for one test, and count its executor's requests to the API server."""
     assert isinstance(own_towpath.backend, KubernetesBackend)
     namespace, admin, own = own_towpath.backend.namespace, kubeconfig(), tmp_path / "kubeconfig"
     assert admin is not None
@@ -167,7 +172,7 @@ async def counted(own_towpath: Towpath, kubernetes: KubernetesApi, tmp_path: Pat
 
 @pytest.fixture
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that unprivileged accounts can reach, for repositories that jobs clone."""
+    """Return a folder that unprivileged accounts can read, for repositories that jobs clone."""
     del tmp_path_factory
     directory = scratch_directory()
     directory.chmod(0o755)

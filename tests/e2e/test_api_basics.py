@@ -1,5 +1,6 @@
-"""What is served beside the objects: health, metrics, the document and its page; and an answer on purpose for
-every other address.
+"""The routes beside the API's objects: health, metrics, the OpenAPI document and its page.
+
+Every other address is answered with a problem.
 """
 
 import re

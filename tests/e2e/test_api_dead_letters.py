@@ -1,5 +1,6 @@
-"""Messages that no handler can take: they stop nobody, they are found and explained, and replaying them has
-one effect.
+"""Messages that no handler can process become dead letters.
+
+They do not delay other messages, the API shows them with their reason, and a replay has one effect.
 """
 
 import base64
@@ -23,7 +24,7 @@ NOBODY = 2**62
 
 
 async def say(towpath: Towpath, body: bytes, queue: str) -> None:
-    """Into a queue, past every exchange of ours."""
+    """Publish the body directly to a queue, through the default exchange."""
     connection = await aio_pika.connect(towpath.stack.amqp_url)
     async with connection, connection.channel() as channel:
         await channel.default_exchange.publish(
@@ -32,7 +33,7 @@ async def say(towpath: Towpath, body: bytes, queue: str) -> None:
 
 
 async def letters(towpath: Towpath, queue: str, **about: object) -> list[Document]:
-    """The open ones of a queue that say this."""
+    """Return the open dead letters of a queue whose `about` has these values."""
     found = (
         (await towpath.admin.get(f"/dead-letters?queue={queue}&state=open&limit=200"))
         .expect(200)
@@ -49,7 +50,7 @@ async def letter_about(towpath: Towpath, queue: str, **about: object) -> Documen
 
 
 def kept(scene: Scene, *, event_type: str = "push") -> DeliveryKept:
-    """A delivery as a gateway lays it into the inlet."""
+    """Return a delivery as a gateway stores it in the inlet."""
     raw, delivery_id = to_bytes(push(scene.repository)), str(uuid4())
     headers = {
         name.lower(): value
@@ -148,7 +149,7 @@ async def test_f60_a_dead_letter_replayed_twice_has_one_effect(towpath: Towpath)
     assert again == replayed
     assert (await (await scene(towpath)).ran())[
         "status"
-    ] == "success"  # what came after it was handled after it
+    ] == "success"  # a later delivery: the replayed one was handled before it
     assert [run["id"] for run in await towpath.runs(found.pipeline)] == [first["id"]]
 
 

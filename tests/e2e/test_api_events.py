@@ -1,6 +1,4 @@
-"""Events and deliveries over HTTP: for every webhook what became of it, and for every pipeline why it ran or
-did not.
-"""
+"""Events and deliveries over HTTP: the outcome of every webhook, and the reason of every decision."""
 
 import itertools
 import json
@@ -214,7 +212,7 @@ async def test_of_two_hooks_that_report_the_same_one_counts(towpath: Towpath) ->
     [b"", b"[]", b"nonsense", b'{"ref": 1}', b'{"repository": {"id": "1", "full_name": "a/b"}}', b"\xff\x00"],
 )
 async def test_a_signed_body_that_is_no_push_is_recorded_as_failed(towpath: Towpath, body: bytes) -> None:
-    """Spaces make the body new: the same bytes twice are one delivery."""
+    """Spaces make each body unique, because the same bytes sent twice are one delivery."""
     answer = await towpath.deliver(body + b" " * next(_LENGTH))
     delivery = await outcome_of(towpath, answer.expect(202).json["delivery_id"])
     assert delivery["outcome"] == "failed"

@@ -1,4 +1,4 @@
-"""Users and tokens over HTTP: who may make them, what they reach, and when they end."""
+"""Users and tokens over HTTP: who may create them, what they may access, and when they end."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -200,9 +200,10 @@ async def test_a_token_works_until_it_expires(towpath: Towpath) -> None:
 
 
 async def test_no_broken_token_is_looked_up(towpath: Towpath) -> None:
-    """Revoked and expired ones are above.
+    """Other tests cover revoked and expired tokens.
 
-    The wrong ones differ from a good one by a character, its end, its case, or are 1 MB long.
+    The wrong tokens here differ from a good one in a character, the end or the case, are unknown, or are too
+    long.
     """
     person = await towpath.person()
     good = person.client.token

@@ -1,5 +1,7 @@
-"""Pipelines over HTTP: stored, changed by revisions, refused with every error and its place, deleted without
-losing their history.
+"""Pipelines over HTTP.
+
+A change makes a revision, an invalid pipeline is refused with every error and its place, and a deleted
+pipeline keeps its history.
 """
 
 import pytest

@@ -1,5 +1,6 @@
-"""Repositories and grants over HTTP: registered by administrators, used by those to whom they are granted,
-secrets that never come out.
+"""Repositories and grants over HTTP.
+
+Administrators register repositories, users with a grant use them, and secrets are never returned.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""Runs over HTTP: found by any filter, page by page, shown whole; retried and cancelled."""
+"""Runs over HTTP: lists with filters and pages, single runs, retries and cancellations."""
 
 import asyncio
 import itertools
@@ -23,8 +23,9 @@ async def ids(client: Client, **query: object) -> list[int]:
 
 
 async def mixed_runs(towpath: Towpath) -> tuple[Scene, list[Document]]:
-    """Four finished runs, the newest first: of a tag, of a pull request, of a branch where it fails, of
-    main.
+    """Create four finished runs. Return their scene and the runs, the newest first.
+
+    They are of a tag, a pull request, a branch on which the job fails, and `main`.
     """
     one = await scene(towpath, FAILS_ON_BAD, on={"push": {}, "pull_request": {}})
     deliveries = [
@@ -198,7 +199,7 @@ async def test_a_log_is_named_by_job_attempt_and_container(towpath: Towpath) -> 
 
 
 async def failed_run(towpath: Towpath) -> tuple[Scene, Document]:
-    """A run whose job `good` succeeded; `bad` failed, so `after` was skipped."""
+    """Create a run in which the job `good` succeeded, `bad` failed, and `after` was skipped."""
     one = await scene(
         towpath,
         {"good": job("true"), "bad": job("false", needs=["good"]), "after": job("true", needs=["bad"])},
@@ -305,7 +306,7 @@ async def first_line(one: Scene, run: Document) -> bytes:
 @pytest.mark.pods("a stop goes through the kubelet")
 @covers("POST /runs/{id}/cancel 200 409", "GET /commands/{id} 200")
 async def test_a_cancelled_run_has_ended_its_processes_and_kept_its_log(towpath: Towpath) -> None:
-    """Also what the script started in the background and told to ignore SIGTERM."""
+    """The processes include one in the background that ignores SIGTERM."""
     oracle = towpath.oracle()
     beat = f"trap '' TERM; while :; do {oracle.append('beat')}; sleep 0.1; done"
     one = await scene(
@@ -324,7 +325,7 @@ async def test_a_cancelled_run_has_ended_its_processes_and_kept_its_log(towpath:
         {"only": "cancelled", "after": "skipped"},
     )
     log = await towpath.log(run["id"], "only")
-    assert log.startswith(b"before\n")  # the shell may add a word about its end
+    assert log.startswith(b"before\n")  # the shell may add a line about its end
     assert b"never" not in log
     await some_run(towpath)
     assert len(oracle.lines) == beats
@@ -342,7 +343,7 @@ async def test_a_cancelled_run_has_ended_its_processes_and_kept_its_log(towpath:
 
 
 async def some_run(towpath: Towpath) -> None:
-    """Some other run comes and goes: time enough for a beat."""
+    """Wait for another run to finish, which takes longer than the interval of a beat."""
     witness = await scene(towpath, {"only": job("sleep 0.3")})
     assert (await witness.ran())["status"] == "success"
 
@@ -377,7 +378,7 @@ async def test_a_job_that_waits_for_a_slot_says_so_and_is_cancelled_at_once(narr
 async def test_a_command_that_takes_longer_than_a_request_is_kept_and_applied(
     narrow_towpath: Towpath,
 ) -> None:
-    """The scheduler is away when it is given."""
+    """The scheduler is stopped when the commands are sent."""
     towpath = narrow_towpath
     failed, waiting = (
         await scene(towpath, {"only": job("false")}),

@@ -1,6 +1,6 @@
-"""`docker compose up` as the README has it.
+"""`docker compose up` as the README describes it.
 
-A push is built, a job reads nothing that is not its own, and `down` and `up` keep the data.
+A push is built, a job reads only its own secrets, and `down` and `up` keep the data.
 """
 
 import asyncio
@@ -24,7 +24,10 @@ from tests.harness.installation import Person, Towpath
 from tests.harness.waiting import until
 
 START_SECONDS = 240
-"""PostgreSQL and RabbitMQ make their data, then four services start, on a busy small machine."""
+"""The time limit for the start on a busy small machine.
+
+PostgreSQL and RabbitMQ create their data, then four services start.
+"""
 JOB_UID = 65530
 
 pytestmark = [
@@ -62,7 +65,7 @@ def needle() -> str:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What no job may see but the last two, which are its own."""
+    """The secrets of the installation. A job may see only the last two, which are its own."""
 
     postgres: str
     rabbitmq: str
@@ -139,7 +142,7 @@ async def test_a_push_is_built_a_job_reads_nothing_of_others_and_all_is_kept(
 
 
 async def up(project: Composed, session: aiohttp.ClientSession) -> Towpath:
-    """Started as the README says it; returns when all containers that last are healthy."""
+    """Start the project as the README describes it. Return when all long-running containers are healthy."""
     await asyncio.to_thread(project.run, "up", "--detach")
     wanted = dict.fromkeys(("gateway", "scheduler", "executor", "logsink", "postgres", "rabbitmq"), "healthy")
 
@@ -154,7 +157,7 @@ async def up(project: Composed, session: aiohttp.ClientSession) -> Towpath:
 async def built(
     towpath: Towpath, repository: FakeRepository, pipeline: dict[str, Any], sha: str, hidden: Secrets
 ) -> dict[str, Any]:
-    """The green run of a signed push of this commit."""
+    """Send a signed push of this commit. Return its successful run."""
     (await towpath.deliver(push(repository, sha=sha), secret=hidden.webhook)).expect(202)
 
     async def run_of_the_push() -> dict[str, Any] | None:
@@ -169,7 +172,7 @@ async def built(
 async def begun(
     towpath: Towpath, repository: FakeRepository, person: Person, hidden: Secrets, source: GitRepository
 ) -> dict[str, Any]:
-    """A run whose job has printed its first line and does not end."""
+    """Start a run that does not end. Return it after the job's first line."""
     pipeline = await towpath.pipeline(person, ENDLESS.format(repository=repository.full_name))
     (
         await towpath.deliver(
@@ -186,14 +189,14 @@ async def begun(
 
 
 def key_of(project: Composed) -> str:
-    """The line of the key file, as the gateway reads it."""
+    """Return the line of the key file, as the gateway reads it."""
     key = project.run("exec", "-T", "gateway", "cat", "/etc/towpath/keys").strip()
     assert prying.SECRET.fullmatch(key.encode()), "the job looks for keys of this form"
     return key
 
 
 def check_that_nothing_was_read(log: str, hidden: Secrets, key: str) -> None:
-    """The job has found its own two secrets, so its search works, and has read nothing else."""
+    """Check that the job found its own two secrets, so that its search works, and nothing else."""
     report = json.loads(
         next(line for line in log.splitlines() if line.startswith("REPORT ")).removeprefix("REPORT ")
     )

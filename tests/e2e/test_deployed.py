@@ -1,5 +1,7 @@
-"""Towpath inside a cluster: the overlay `external` with the image that the Dockerfile made, and PostgreSQL
-and RabbitMQ of this machine outside of it.
+"""Towpath inside a cluster.
+
+The tests use the overlay `external`, the image that the Dockerfile makes, and PostgreSQL and RabbitMQ of this
+machine, which are outside the cluster.
 """
 
 import asyncio
@@ -35,7 +37,7 @@ from tests.harness.witness import serving
 IMAGE = f"towpath:{VERSION}"
 BUILDS = "towpath-builds"
 POD_SECONDS = 90
-"""Until a pod of a busy small machine has done its work."""
+"""The time limit for the work of a pod on a busy small machine."""
 
 pytestmark = [
     pytest.mark.kubernetes,
@@ -62,7 +64,7 @@ async def ours(
     rabbit: Rabbit | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Deployed]:
-    """One deployment for all tests of this module, which leave it as they found it."""
+    """Yield one deployment for all tests of this module. Each test leaves it unchanged."""
     await skip_unless_possible(kubernetes)
     host, name = await host_for_pods(kubernetes), f"test_{secrets.token_hex(5)}"
     await create_database(server_url, name)
@@ -306,9 +308,9 @@ async def pod_of(ours: Deployed, run_id: int) -> dict[str, Any] | None:
 
 
 async def agents_run(deployment: Deployment) -> bool:
-    """Whether all nodes that take jobs have one.
+    """Return whether each node that takes jobs has a ready agent.
 
-    The others may never get theirs: an agent tolerates more than a job, and has its own requests.
+    Other nodes may never get one: an agent tolerates more than a job, and has resource requests of its own.
     """
     ready = {pod["spec"].get("nodeName") for pod in await deployment.pods("agent") if is_ready(pod)}
     return {node["metadata"]["name"] for node in await nodes_for_pods(deployment.api)} <= ready
@@ -322,9 +324,9 @@ def is_ready(pod: Object) -> bool:
 
 
 async def accepted(towpath: Towpath, repository: FakeRepository) -> str:
-    """A push sent until it is accepted, as a forge's operator sends it again; its SHA.
+    """Send a push until it is accepted, as a forge's operator does. Return its SHA.
 
-    The same delivery id each time: it counts once.
+    Each request has the same delivery id, so the push counts once.
     """
     payload, delivery_id = push(repository), secrets.token_hex(16)
 

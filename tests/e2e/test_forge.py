@@ -1,5 +1,6 @@
-"""Real input: a push over HTTP to a real forge, its own signed webhook, and the repository's real tests in
-the log.
+"""A push over HTTP to a real forge.
+
+The forge sends its own signed webhook, and the log has the output of the repository's real tests.
 """
 
 import secrets
@@ -57,7 +58,7 @@ async def forge() -> AsyncIterator[Forge]:
 
 @dataclass
 class Project:
-    """A repository on the forge whose hook calls the installation, and its pipeline."""
+    """A repository on the forge, whose webhook calls the installation, and its pipeline."""
 
     towpath: Towpath
     forge: Forge
@@ -73,7 +74,7 @@ class Project:
         return [event for event in items if event["repository"] == self.full_name]
 
     async def decision(self, **wanted: str) -> dict[str, Any]:
-        """This pipeline's decision about the event that has these fields, once it is there."""
+        """Wait for an event with these fields. Return this pipeline's decision about it."""
 
         async def look() -> dict[str, Any] | None:
             for event in await self.events():

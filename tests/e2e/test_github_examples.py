@@ -1,5 +1,6 @@
-"""Every webhook that GitHub gives as an example, signed and sent over HTTP: what the table says of it comes
-true, and nothing breaks.
+"""GitHub's examples of all webhooks, signed and sent over HTTP.
+
+Each has the effect that the table names, and none causes an error.
 """
 
 import asyncio
@@ -20,13 +21,16 @@ AT_ONCE = 16
 
 
 def body_of(example: Document) -> bytes:
-    """The example's JSON; a few examples are alike, and GitHub never sends the same bytes twice."""
+    """Return the example's JSON with spaces that make it unique.
+
+    A few examples are equal, and GitHub never sends the same bytes twice.
+    """
     return to_bytes(example) + b" " * next(_SENT)
 
 
 @pytest.fixture
 async def hello_world(towpath: Towpath) -> AsyncIterator[Scene]:
-    """The repository of the examples, new, with the table's pipeline."""
+    """Register the repository of the examples, with the table's pipeline. Delete it afterwards."""
     person = await towpath.person()
     repository = FakeRepository(REPOSITORY, FORGE_ID)
     body = {"full_name": REPOSITORY, "forge_id": FORGE_ID, "clone_url": repository.clone_url}

@@ -1,7 +1,7 @@
-"""Concurrency groups with real jobs: two attempts of a group of one are never alive together, whatever
-scripts do to stay, whoever is cancelled or killed.
+"""Concurrency groups with real jobs: two attempts of a group of one never run at once.
 
-Each script says when it begins and when it ends: these lines have to take turns.
+This holds if scripts ignore SIGTERM and if runs are cancelled or killed. Each script writes a line when it
+begins and when it ends. These lines have to alternate.
 """
 
 import asyncio
@@ -17,11 +17,14 @@ pytestmark = pytest.mark.pods("a place in a group is free once the pod is gone")
 
 GROUP = {"group": "${{ event.repository }}:${{ event.pull_request || event.ref }}", "limit": 1}
 DEAF = "trap '' TERM; i=0; while [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done"
-"""For half a minute; SIGTERM does not end it."""
+"""A script that ignores SIGTERM for half a minute."""
 
 
 async def grouped(towpath: Towpath, on_new: str, script: str) -> tuple[Scene, Oracle]:
-    """A scene whose pipeline is in a group, and who was alive: `begin <sha>` and `end <sha>` in turn."""
+    """Create a scene whose pipeline is in a group.
+
+    The scripts write `begin <sha>` and `end <sha>` to the oracle.
+    """
     base, oracle = await scene(towpath), towpath.oracle()
     jobs = {
         "only": job(f"{oracle.append('begin $TOWPATH_SHA')}\n{script}\n{oracle.append('end $TOWPATH_SHA')}")
@@ -51,7 +54,7 @@ async def test_f66_runs_of_a_group_of_one_come_one_after_the_other(towpath: Towp
 
 
 async def test_f66_a_newer_run_waits_for_an_older_one_that_ignores_sigterm(towpath: Towpath) -> None:
-    """The older one is killed after its grace period, and only then does the newer one begin."""
+    """The older run is killed after its grace period. Only then does the newer run begin."""
     one, oracle = await grouped(towpath, "cancel_older", DEAF)
     older = await one.started()
     await begun(oracle, older)
@@ -75,7 +78,7 @@ async def test_f66_many_pushes_at_once_leave_the_newest_and_never_two(towpath: T
     one, oracle = await grouped(towpath, "cancel_older", "sleep 0.5")
     runs = await asyncio.gather(*(one.started() for _ in range(8)))
     ends = {run["id"]: await ended(one, run) for run in runs}
-    newest = runs[-1]  # by the forge's clock; its run may have been made before others
+    newest = runs[-1]  # by the forge's clock; its run may have been created before others
     assert ends.pop(newest["id"]) == ("success", None)
     assert set(ends.values()) <= {("cancelled", "superseded"), ("success", None)}
     assert oracle.lines[-2:] == [f"begin {newest['sha']}", f"end {newest['sha']}"]

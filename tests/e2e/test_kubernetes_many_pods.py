@@ -1,6 +1,6 @@
-"""Two thousand pods at once: what they cost the executor in memory, and the API server in requests.
+"""Two thousand pods at once: the memory of the executor, and its requests to the API server.
 
-Nothing is asked for again and again.
+The executor does not poll.
 """
 
 import asyncio
@@ -39,8 +39,9 @@ pytestmark = [
 PODS = 2000
 QUIET_SECONDS = 15
 WATCH_SECONDS = 60
-"""Shorter than by default: the test waits until everything has been listed once more, for the quiet before
-the next time.
+"""The length of a watch, shorter than the default.
+
+The test waits until everything was listed once more, and then measures the quiet time before the next list.
 """
 MEMORY_LIMIT_BYTES = 250 << 20
 JOB = Job(name="steady", steps=(Step(run="make test"),))
@@ -88,7 +89,7 @@ async def test_two_thousand_pods_are_watched_and_not_polled(
 
 @dataclass(frozen=True)
 class Figures:
-    """Of an executor with all the pods. `watches`: open at once."""
+    """The measurements of an executor with all the pods. `watches` is the number of open watches."""
 
     memory_bytes: int
     most_memory_bytes: int
@@ -123,7 +124,7 @@ async def measured(counted: Counted, connection: Any) -> Figures:
     process = stack.process("executor")
     assert process is not None
     before = await counted.requests()
-    await asyncio.sleep(QUIET_SECONDS)  # how much is asked in a while is what the test is about
+    await asyncio.sleep(QUIET_SECONDS)  # the test counts the requests of this time
     asked = await counted.requests() - before
     server = yaml.safe_load(counted.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     watches = connections(process.pid, urlsplit(server).port or 443)
@@ -132,7 +133,7 @@ async def measured(counted: Counted, connection: Any) -> Figures:
 
 
 async def lists(counted: Counted) -> Counter[str]:
-    """How often the executor has listed all jobs, and all pods."""
+    """Return how often the executor has listed all Jobs and all pods."""
     async with counted.towpath.session.get(f"{counted.towpath.stack.address('executor')}/metrics") as answer:
         text = await answer.text()
     return Counter(
@@ -145,14 +146,13 @@ async def lists(counted: Counted) -> Counter[str]:
     )
 
 
-# ---------------------------------------------------------------- what a scheduler and an executor would have
-# written
+# ---------------------------------------------------------------- rows as a scheduler and an executor write
 
 
 async def rows(connection: Any, run_id: int) -> tuple[str, list[AttemptSpec]]:
-    """Running jobs of this run with an attempt each, of this installation.
+    """Insert running jobs of this run, with an attempt each.
 
-    Nobody is to start the run's own job.
+    Returns the installation's name and the specifications of the attempts. The run's own job is not started.
     """
     await connection.execute("UPDATE jobs SET wanted_attempt = NULL WHERE run_id = $1", run_id)
     found = await connection.fetch(

@@ -1,4 +1,4 @@
-"""Jobs on a real Kubernetes that no node has room for, that give way to others, or whose node is lost."""
+"""Jobs on a real Kubernetes that fit no node, that are preempted, or whose node is lost."""
 
 import os
 import signal
@@ -30,8 +30,9 @@ LIMITS = {
 
 
 async def test_an_image_that_takes_too_long(pods: Pods) -> None:
-    """A kubelet pulls one image at a time: a pull that hangs holds up all others until its registry is
-    gone.
+    """A kubelet pulls one image at a time, so a pull that hangs delays all others.
+
+    The others continue when the registry is gone.
     """
     async with registry() as images:
         run = await (await pods.one(job("true", image=images.image("slow")))).ran()

@@ -1,4 +1,4 @@
-"""User code of an attempt starts once, whatever Kubernetes makes of it."""
+"""User code of an attempt starts once, even if Kubernetes creates another pod for it."""
 
 import os
 
@@ -53,13 +53,13 @@ async def test_a_second_pod_of_a_running_job_is_never_released(
 
 
 async def made_from(kubernetes: KubernetesApi, pod: Object) -> Object:
-    """The Job of a pod."""
+    """Return the Job of a pod."""
     namespace, owner = pod["metadata"]["namespace"], pod["metadata"]["ownerReferences"][0]["name"]
     return await kubernetes.get(f"/apis/batch/v1/namespaces/{namespace}/jobs/{owner}")
 
 
 def twin(pod: Object, template: Object) -> Object:
-    """What a Job controller would make a second time."""
+    """Return the second pod that a Job controller would create."""
     metadata = {
         **template["metadata"],
         "generateName": pod["metadata"]["generateName"],

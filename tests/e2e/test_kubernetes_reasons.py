@@ -1,4 +1,4 @@
-"""Why jobs end in an error on a real Kubernetes: each reason, brought about for real, has its own word."""
+"""Errors of jobs on a real Kubernetes. Each is caused for real and has a reason of its own."""
 
 import asyncio
 import os
@@ -26,9 +26,9 @@ LIMITS = {"TOWPATH_KUBERNETES_EPHEMERAL_STORAGE": "100Mi"}
 
 
 async def test_evicted_for_its_use_of_the_disk(pods: Pods) -> None:
-    """Whether the script makes an end of its own of it, or not.
+    """The reason is the same if the script ends by itself on SIGTERM and if it does not.
 
-    Kubelets look at disks only now and then: both wait for that at once.
+    Kubelets check disks only from time to time, so both runs wait for that at once.
     """
     wait = "echo begun; i=0; while [ $i -lt 900 ]; do sleep 0.1; i=$((i + 1)); done"
     scenes = [await pods.one(job(f"{trap}{FILL}; {wait}")) for trap in ("trap 'exit 1' TERM; ", "")]

@@ -1,5 +1,6 @@
-"""What an attempt costs the API server, counted by the API server itself: at most four writes, and nothing
-that grows with time.
+"""The requests of an attempt, counted by the API server itself.
+
+An attempt makes at most four writes, and no requests that become more with time.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ async def test_a_good_attempt_costs_four_writes_and_waiting_costs_nothing(
     await until(running, within=20, what="a running job")
     await asyncio.sleep(2)
     before = await counted.requests()
-    await asyncio.sleep(QUIET_SECONDS)  # how much is asked in a while is what the test is about
+    await asyncio.sleep(QUIET_SECONDS)  # the test counts the requests of this time
     asked = await counted.requests() - before
     assert asked["writes"] == 0
     assert asked["reads"] == 0

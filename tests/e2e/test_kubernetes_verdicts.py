@@ -1,4 +1,4 @@
-"""The ends of jobs on a real Kubernetes: by their script, their services, a stop."""
+"""The ends of jobs on a real Kubernetes: by their script, by their services, or by a stop."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ async def test_a_service_that_never_gets_ready(pods: Pods) -> None:
 
 
 async def test_a_service_out_of_memory(pods: Pods) -> None:
-    """The job fails for want of it, and the reason is the service's."""
+    """The job fails because its service is gone. The reason is the service's."""
     hungry = {"image": SERVICE_IMAGE, "env": {"RUN": f"sleep 2; {HOG}"}}
     run = await (await pods.one(job("sleep 10; exit 1", services={"db": hungry}))).ran()
     assert end(run) == ("failed", "oom_killed")
@@ -127,7 +127,7 @@ async def test_cancelled_while_it_ran_and_its_log_is_kept_to_the_last_line(pods:
     log = await pods.towpath.log(run["id"], "only")
     assert (
         log.replace(b"Terminated\n", b"") == b"begun\nlast words\n"
-    )  # the shell's word about the sleep that was ended
+    )  # the shell's message about the sleep that was ended
 
 
 async def test_user_code_finds_no_credential(pods: Pods) -> None:

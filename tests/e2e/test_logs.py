@@ -1,4 +1,4 @@
-"""Every log line once, in order: stored byte for byte, and shown to whoever watches."""
+"""Every log line is stored once, in order and byte for byte, and shown to viewers."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def test_a_watcher_who_was_cut_off_goes_on_where_it_stopped(towpath: Towpa
 
 
 async def test_what_a_job_prints_strangely_is_stored_as_it_is(towpath: Towpath) -> None:
-    """Invalid UTF-8, NUL, escapes, JSON, a missing last line feed."""
+    """The output has invalid UTF-8, NUL, escapes and JSON, and no line feed at its end."""
     person = await towpath.person()
     repository = await towpath.repository(person)
     script = (
@@ -96,7 +96,7 @@ async def test_the_whole_log_has_a_heading_for_each_job(towpath: Towpath) -> Non
 
 
 async def watch(towpath: Towpath, run_id: int, last_event_id: str | None = None) -> bytes:
-    """All log bytes of a run's job containers, as an SSE client sees them until the stream ends."""
+    """Return all log bytes of a run's job containers, as an SSE client receives them until the end."""
     seen = []
     async with towpath.admin.events(f"/runs/{run_id}/logs/stream", last_event_id) as events:
         async for event in events:
@@ -108,7 +108,10 @@ async def watch(towpath: Towpath, run_id: int, last_event_id: str | None = None)
 
 
 async def watch_some(towpath: Towpath, run_id: int, *, lines: int) -> tuple[bytes, str | None]:
-    """At least so many lines, then hang up; with the id to go on from."""
+    """Receive at least this many lines, then disconnect.
+
+    Returns the bytes and the event id from which to continue.
+    """
     seen = b""
     async with towpath.admin.events(f"/runs/{run_id}/logs/stream") as events:
         async for event in events:

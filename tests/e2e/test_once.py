@@ -1,4 +1,4 @@
-"""One event, one run: whatever is repeated, whoever is killed, user code starts once."""
+"""One event starts one run, and user code starts once, despite repetitions and killed services."""
 
 import asyncio
 import secrets
@@ -82,8 +82,9 @@ async def test_a11_a_push_before_the_registration_runs_once_when_it_is_delivered
 
 @pytest.mark.parametrize("service", ["gateway", "scheduler", "executor", "logsink"])
 async def test_a_run_survives_the_kill_of_a_service(own_towpath: Towpath, service: str) -> None:
-    """The service is away for two seconds in the middle of a job of ten seconds that prints 1,000 numbered
-    lines.
+    """The service is down for two seconds in the middle of a job of ten seconds.
+
+    The job prints 1,000 numbered lines.
     """
     towpath = own_towpath
     person = await towpath.person()
@@ -101,7 +102,7 @@ async def test_a_run_survives_the_kill_of_a_service(own_towpath: Towpath, servic
     await until(lambda: _true(oracle.lines), within=15, what="user code")
     await until(printed_some, within=15, what="200 lines")
     await asyncio.to_thread(towpath.stack.kill, service)
-    await asyncio.sleep(2)  # how long the service is away is what the test is about
+    await asyncio.sleep(2)  # the length of the outage is part of the test
     await towpath.restart(service)
 
     run = await towpath.finished(run["id"], within=40, sealed=True)

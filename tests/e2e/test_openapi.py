@@ -1,6 +1,4 @@
-"""The OpenAPI document is a true description: valid by its own rules, and by thousands of generated requests
-that the gateway answers as it says.
-"""
+"""The OpenAPI document is valid, and the gateway answers thousands of generated requests as it describes."""
 
 import asyncio
 import os
@@ -17,10 +15,11 @@ from tests.harness.scenes import job, scene
 
 HERE = Path(__file__).parent
 SEED = 20261123
-"""One seed for all: what is found once is found again."""
+"""The fixed seed of the generated requests, so that a failure can be repeated."""
 FAULT_OF_PYTHON = "AST constructor recursion depth mismatch"
-"""What CPython 3.11 may answer to a program that parses Python while it parses Python
-(github.com/python/cpython/issues/106905): it says nothing about us.
+"""An error that CPython 3.11 may raise in a program that parses Python while it parses Python.
+
+It is a bug of CPython (github.com/python/cpython/issues/106905), not of Towpath.
 """
 
 
@@ -49,7 +48,10 @@ async def test_every_operation_has_a_name_a_summary_and_described_answers(towpat
 async def test_generated_requests_find_nothing_that_differs_from_the_document(
     own_towpath: Towpath, tmp_path: Path
 ) -> None:
-    """In an installation of its own: it may delete all there is, and the same ids make the same requests."""
+    """The test has an installation of its own.
+
+    It may delete everything there, and the same ids make the same requests.
+    """
     towpath = own_towpath
     one = await scene(towpath, {"only": job("echo hi")})
     run = await one.ran()
@@ -74,7 +76,7 @@ async def test_generated_requests_find_nothing_that_differs_from_the_document(
 
 
 def ask(config: Path, towpath: Towpath, directory: Path) -> "subprocess.CompletedProcess[str]":
-    """A run of schemathesis in a process of its own, in a directory where it may leave what it likes."""
+    """Run schemathesis in a process of its own, in a directory where it may leave files."""
     program = [
         sys.executable,
         "-m",

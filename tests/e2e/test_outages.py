@@ -1,5 +1,6 @@
-"""Accepted means durable: a webhook is accepted while either Postgres or RabbitMQ is up, and every 2xx
-becomes exactly one run.
+"""An accepted webhook is durable.
+
+Webhooks are accepted while Postgres or RabbitMQ is up, and every 2xx becomes exactly one run.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from tests.harness.waiting import until
 
 
 class Breakable:
-    """An installation with servers of its own, and a pipeline whose runs leave a line in an oracle."""
+    """An installation with its own servers, and a pipeline whose runs append a line to an oracle."""
 
     def __init__(self, towpath: Towpath, postgres: PostgresNode, rabbit: RabbitNode) -> None:
         self.towpath = towpath
@@ -39,7 +40,10 @@ class Breakable:
         return self
 
     async def deliver(self, count: int) -> list[int]:
-        """Send pushes one after another; keeps the SHA of each that got a 2xx. The statuses."""
+        """Send pushes one after another. Return the statuses.
+
+        The SHA of each push that got a 2xx is kept in `accepted`.
+        """
         statuses = []
         for _ in range(count):
             payload = push(self.repository)
@@ -61,7 +65,7 @@ class Breakable:
 @pytest.fixture(scope="module")
 async def servers() -> AsyncIterator[Breakable]:
     directory = scratch_directory()
-    postgres = PostgresNode(directory / "postgres")  # fsync on: what was committed must survive
+    postgres = PostgresNode(directory / "postgres")  # with fsync: committed data has to survive
     rabbit = RabbitNode(directory / "rabbitmq")
     await asyncio.gather(asyncio.to_thread(postgres.start), asyncio.to_thread(rabbit.start))
     try:

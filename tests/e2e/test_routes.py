@@ -1,5 +1,6 @@
-"""What every route owes, asked of each route in /openapi.json: no way past the token, clear errors, an
-end-to-end test for every status.
+"""Rules for every route in /openapi.json.
+
+Only webhooks and pages work without a token, every error is clear, and an end-to-end test sees every status.
 """
 
 import importlib
@@ -32,9 +33,9 @@ BODIES: dict[str, Document] = {
 """A valid body for every route that takes one."""
 
 SEEN_BY_ALL = {400, 401, 403, 404, 413, 415, 422}
-"""Asked here of every route that has them, by tests that claim nothing.
+"""Statuses that tests of this module see for every route that has them, without `covers`.
 
-(403: of every route that writes; a token always reaches as far as reading.)
+The status 403 is seen for every route that writes. Every token may read.
 """
 
 NOT_SEEN: dict[tuple[str, int], str] = {
@@ -47,14 +48,15 @@ NOT_SEEN: dict[tuple[str, int], str] = {
     ("/{hook_key}", 422): "Postgres refuses the row: seen with /webhooks/github",
     ("/webhooks/gitea", 422): "the same",
 }
-"""Statuses that the document names and no test here sees, each with its reason; a route's text is looked for
-within.
+"""Documented statuses that no test here sees, each with its reason.
+
+An entry applies to each route whose name contains its text.
 """
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A route of the document."""
+    """A route of the OpenAPI document."""
 
     method: str
     path: str
@@ -98,7 +100,7 @@ async def protected(towpath: Towpath) -> list[Operation]:
 
 
 def is_problem(answer: Answer, status: int) -> bool:
-    """Whether it is a problem (RFC 9457) of this status, whole."""
+    """Return whether the answer is a complete problem (RFC 9457) of this status."""
     if answer.status != status or answer.headers["content-type"] != "application/problem+json":
         return False
     found = answer.json
@@ -141,7 +143,7 @@ async def test_every_list_refuses_bad_limits_and_cursors(towpath: Towpath) -> No
             assert is_problem(answer, 422), (operation.name, query, answer)
         for query in ("cursor=", "cursor=x"):
             answer = await operation.call(towpath.admin, f"{operation.at()}?{query}")
-            wanted = 404 if "{" in operation.path else 400  # whose list it is comes first
+            wanted = 404 if "{" in operation.path else 400  # the object that owns the list is looked up first
             assert is_problem(answer, wanted), (operation.name, query, answer)
 
 
@@ -213,7 +215,7 @@ ADMINISTRATION = {
 
 
 async def test_administration_is_refused_to_others_whatever_their_token_says(towpath: Towpath) -> None:
-    """Someone who is no longer an administrator, with a token from that time."""
+    """The caller is no longer an administrator, but has a token from that time."""
     person = await towpath.person()
     (await towpath.admin.request("PATCH", f"/users/{person.id}", {"is_admin": True})).expect(200)
     token = (
@@ -237,14 +239,14 @@ async def test_administration_is_refused_to_others_whatever_their_token_says(tow
 
 @dataclass(frozen=True)
 class Belongings:
-    """One of each kind of object of somebody, and another person who may see none of it."""
+    """One object of each kind of an owner, and another person who may see none of them."""
 
     values: Document
     owner: Person
     stranger: Person
 
     def path(self, operation: Operation) -> str:
-        """The route with the ids of the owner's objects."""
+        """Return the route's path with the ids of the owner's objects."""
         kind = operation.path.split("/")[1]
         return operation.at(
             id=self.values.get(kind, 1), user_id=self.owner.id, delivery_id=self.values["deliveries"]
@@ -272,7 +274,7 @@ async def belongings(towpath: Towpath) -> Belongings:
 
 
 async def test_nobody_reaches_what_is_somebody_elses_nor_learns_that_it_is_there(towpath: Towpath) -> None:
-    """The answer is the one that an object gets which does not exist."""
+    """The answer is the same as for an object that does not exist."""
     theirs = await belongings(towpath)
     for operation in [one for one in await protected(towpath) if "{" in one.path]:
         path = theirs.path(operation)
@@ -330,4 +332,4 @@ async def test_every_documented_answer_is_seen_by_an_end_to_end_test(towpath: To
 
 
 UNDOCUMENTED = {"GET /openapi.json", "GET /healthz", "GET /readyz", "GET /metrics"}
-"""Served beside the API."""
+"""Routes that are served beside the API and are not in its document."""

@@ -1,5 +1,6 @@
-"""What real jobs come to, over HTTP: each way to end has its own word, and steps, needs and checkouts do what
-the pipeline says.
+"""The ends of real jobs over HTTP. Each way to end has its own reason.
+
+Steps, needs and checkouts behave as the pipeline defines them.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.pods("verdicts are read from pods")
 
 
 def ends(run: Document) -> dict[str, tuple[str, str | None]]:
-    """Status and reason of each job, and of the run under the empty name."""
+    """Return the status and reason of each job, and of the run under the empty name."""
     return {
         "": (run["status"], run["reason"]),
         **{found["name"]: (found["status"], found["reason"]) for found in run["jobs"]},
@@ -102,7 +103,7 @@ async def test_a_bad_line_for_later_steps_fails_the_step_that_wrote_it(towpath: 
 
 
 async def test_needs_give_the_order_and_what_needs_nothing_runs_side_by_side(towpath: Towpath) -> None:
-    """Left and right wait for each other: they end only if they run at the same time."""
+    """Left and right wait for each other, so they end only if they run at the same time."""
     here, there = towpath.oracle(), towpath.oracle()
 
     def meet(mine: str, other: Oracle) -> Document:
@@ -150,12 +151,12 @@ async def test_a_job_over_its_time_is_stopped_with_all_its_processes(towpath: To
     assert jobs_of(run)["only"]["message"]
     assert (await towpath.log(run["id"], "only")).startswith(
         b"begun\n"
-    )  # the shell may add a word about its end
+    )  # the shell may add a line about its end
     assert oracle.lines == []
 
 
 async def test_a_script_that_ends_by_a_timeouts_exit_code_has_failed(towpath: Towpath) -> None:
-    """124 and 137 are only numbers when no limit was reached."""
+    """The exit codes 124 and 137 have no special meaning if no limit was reached."""
     one = await scene(towpath, {"a": job("exit 124"), "b": job("exit 137", timeout="10m")})
     run = await one.ran()
     assert {name: end for name, end in ends(run).items() if name} == {
@@ -204,7 +205,7 @@ async def test_a04_an_annotated_tag_builds_the_commit_that_it_names(
     scratch: Path,
     names_the_commit: bool,
 ) -> None:
-    """Git finds the commit of the tag object where the forge names none (`head_commit` is null)."""
+    """Git finds the commit of the tag object if the forge names no commit (`head_commit` is null)."""
     repository = GitRepository(scratch / "repository")
     jobs = {"only": {"steps": [{"run": 'git rev-parse HEAD; git cat-file -t HEAD; echo "$TOWPATH_SHA"'}]}}
     clone_url = towpath.clone_url(repository.directory)
@@ -282,7 +283,7 @@ async def test_a_clone_address_where_nothing_is_fails_the_clone(towpath: Towpath
 async def test_a_repository_whose_names_look_like_commands_is_only_data(
     towpath: Towpath, scratch: Path
 ) -> None:
-    """Branches of a real repository with odd names; hooks and submodules of it stay off."""
+    """The real repository has odd names of branches and files. Its hooks and submodules are not used."""
     one, repository = await checkout_scene(towpath, scratch, "ls; test ! -e owned")
     repository.commit(
         {

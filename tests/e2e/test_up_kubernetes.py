@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture
 def checkout() -> Iterator[Path]:
-    """A copy of this one, whose stack is its own; nothing of it runs or lies about afterwards."""
+    """Yield a copy of this checkout, with a stack of its own. Stop and remove it afterwards."""
     copy = scratch_directory() / "towpath"
     unwanted = shutil.ignore_patterns(
         ".git", ".venv", ".towpath", ".*_cache", ".hypothesis", "__pycache__", "build"
@@ -49,7 +49,7 @@ def checkout() -> Iterator[Path]:
 
 @pytest.fixture
 async def namespace(kubernetes: KubernetesApi) -> AsyncIterator[str]:
-    """The name of one that is not there; what was made under it goes."""
+    """Yield the name of a namespace that does not exist. Delete that namespace afterwards."""
     name = f"tpt-{secrets.token_hex(5)}"
     yield name
     try:
@@ -105,7 +105,7 @@ async def test_an_image_that_jobs_could_not_clone_with_is_said_before_anything_s
 def run(
     checkout: Path, command: str, namespace: str = "", image: str = TOWPATH_IMAGE
 ) -> subprocess.CompletedProcess[str]:
-    """A command of `python -m devstack` of the copy, as make calls it."""
+    """Run a command of `python -m devstack` in the copy, as make does."""
     told = {
         "KUBECONFIG": str(kubeconfig()),
         "TOWPATH_BACKEND": "kubernetes",

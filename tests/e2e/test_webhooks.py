@@ -1,6 +1,6 @@
-"""Webhooks at the door: signatures, sizes, content types, keys and secrets.
+"""Routes for webhooks: signatures, sizes, content types, keys and secrets.
 
-What is refused leaves nothing behind.
+A refused webhook leaves no data behind.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ LIMIT_BYTES = 25 * MEBIBYTE
 
 @dataclass(frozen=True)
 class Door:
-    """A route for webhooks, with the secret that counts there."""
+    """A route for webhooks, with the secret that is valid there."""
 
     path: str
     forge: str
     secret: str
 
     def headers(self, body: bytes, **other: str | None) -> dict[str, str]:
-        """As the forge sends them; None leaves one out."""
+        """Return the headers that the forge sends. A header that is None is left out."""
         if self.forge == "github":
             headers = signed_headers(self.secret, body, event="push")
         else:
@@ -70,7 +70,7 @@ GITHUB = Door("/webhooks/github", "github", GITHUB_SECRET)
 
 
 async def own_door(towpath: Towpath, forge: str) -> tuple[Door, FakeRepository]:
-    """The hook of a repository with a secret of its own."""
+    """Register a repository with a secret of its own. Return its hook and the repository."""
     secret, repository = f"own-{uuid4()}", FakeRepository(f"octo/{uuid4()}")
     body = {
         "full_name": repository.full_name,
@@ -155,7 +155,7 @@ async def test_a_wrong_signature_is_refused_and_leaves_nothing(towpath: Towpath,
 
 
 async def test_githubs_own_example_of_a_signature_is_right() -> None:
-    """https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries"""
+    """See https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries."""
     assert (
         signature("It's a Secret to Everybody", b"Hello, World!")
         == "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
@@ -286,7 +286,7 @@ async def test_forms_and_json_are_read_and_nothing_else(towpath: Towpath) -> Non
     "framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"], ids=["length", "chunked"]
 )
 async def test_a_body_that_does_not_arrive_is_given_up(narrow_towpath: Towpath, framing: bytes) -> None:
-    """This installation waits for a second; the default is ten."""
+    """This installation waits one second for a body. The default is ten."""
     reader, writer = await asyncio.open_connection("127.0.0.1", narrow_towpath.stack.port("gateway"))
     headers = Door("/webhooks/github", "github", NARROW_SECRETS[0]).headers(b"")
     lines = [
@@ -307,7 +307,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(narrow_towpath: Towpath, 
 
 @covers("POST /webhooks/github 202 422")
 async def test_a_row_that_postgres_refuses_harms_no_other(narrow_towpath: Towpath) -> None:
-    """Sixty at once share transactions; a constraint refuses three of them."""
+    """Sixty concurrent deliveries share transactions. A constraint refuses three of them."""
     door = Door("/webhooks/github", "github", NARROW_SECRETS[0])
     kinds = ["poison" if index % 20 == 7 else "issues" for index in range(60)]
     async with refusing(narrow_towpath.stack.database_url, "poison"):
@@ -324,7 +324,7 @@ async def test_a_row_that_postgres_refuses_harms_no_other(narrow_towpath: Towpat
 
 @asynccontextmanager
 async def refusing(database_url: str, event_type: str) -> AsyncIterator[None]:
-    """Within the block Postgres refuses deliveries of this event type."""
+    """Make Postgres refuse deliveries of this event type during the block."""
     connection = await asyncpg.connect(database_url)
     await connection.execute(
         f"ALTER TABLE deliveries ADD CONSTRAINT poison CHECK (event_type <> '{event_type}')"
@@ -355,7 +355,7 @@ ODD_BRANCHES = [
 
 
 async def test_a_branchs_name_is_never_executed(towpath: Towpath) -> None:
-    """Each name reaches the job whole, in its environment, and nowhere else."""
+    """Each name reaches the job unchanged in its environment, and is used nowhere else."""
     owned = Path(f"/tmp/owned-{uuid4()}")  # noqa: S108 - the name that the branches' names would create
     steps = [
         {"run": 'printf %s "$TOWPATH_BRANCH"'},
