@@ -21,8 +21,7 @@ from tests.chaos.outcomes import Outcome, read_outcomes
 from tests.chaos.verdicts import WRONG_REASON, Verdict, passed, short, table, verdict
 
 SECONDS = 300
-"""The average number of seconds that each test of a pytest call may take, including the start of its servers.
-"""
+"""The average time limit for each test of a pytest call, including the start of its servers."""
 STATEMENTS = "tests/integration/shared/test_statements.py::test_every_statement_can_be_planned"
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".towpath", "__pycache__", ".*_cache", ".hypothesis", "node_modules"

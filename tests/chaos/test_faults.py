@@ -21,7 +21,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.timeout(240)
 
 OUTAGE_SECONDS = 8
-"""The length of an outage. It tests the same as an outage of ten minutes.
+"""The length of an outage. A longer outage, such as ten minutes, would test the same.
 
 Publishers and consumers try again every few seconds, and nothing gives up in between.
 """
@@ -86,7 +86,7 @@ async def test_f13_sigterm_in_the_middle_of_the_work_ends_in_order_and_hands_bac
 async def test_f14_a_commit_whose_answer_is_lost_has_one_effect(
     world: World, pushes: Pushes, service: str
 ) -> None:
-    """For a second, statements reach Postgres and answers do not return; then the connections break."""
+    """Statements reach Postgres and their answers do not return. Then the connections break."""
     await pushes.prepare("sleep 0.3")
     sending = asyncio.create_task(pushes.deliver(10))
     await pushes.user_code_runs()

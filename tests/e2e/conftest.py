@@ -136,9 +136,9 @@ async def pods(
     rabbit: Rabbit | None,
     kubernetes: KubernetesApi,
 ) -> AsyncIterator[Pods]:
-    """Yield an installation for the tests of a module, whose jobs are pods.
+    """Yield an installation for the tests of a module. Its jobs are pods.
 
-    The module's `LIMITS` are its settings.
+    Its settings are the module's `LIMITS`.
     """
     with fresh_vhost(server_sources, rabbit) as amqp_url:
         async with (

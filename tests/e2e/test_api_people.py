@@ -202,8 +202,7 @@ async def test_a_token_works_until_it_expires(towpath: Towpath) -> None:
 async def test_no_broken_token_is_looked_up(towpath: Towpath) -> None:
     """Other tests cover revoked and expired tokens.
 
-    The wrong tokens here differ from a good one in a character, the end or the case, are unknown, or are too
-    long.
+    The wrong tokens here differ from a good one in a character, the length or the case, or are unknown.
     """
     person = await towpath.person()
     good = person.client.token

@@ -1,6 +1,6 @@
 """Concurrency groups with real jobs: two attempts of a group of one never run at once.
 
-This holds if scripts ignore SIGTERM and if runs are cancelled or killed. Each script writes a line when it
+This holds even if scripts ignore SIGTERM and runs are cancelled or killed. Each script writes a line when it
 begins and when it ends. These lines have to alternate.
 """
 

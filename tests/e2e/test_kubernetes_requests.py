@@ -1,6 +1,6 @@
 """The requests of an attempt, counted by the API server itself.
 
-An attempt makes at most four writes, and no requests that become more with time.
+An attempt makes at most four writes, and the number of requests does not grow with time.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Shift the clock of a Python process by TOWPATH_TEST_CLOCK_SECONDS, if this folder is on its PYTHONPATH.
 
-The monotonic clock is not shifted. The instants that it returns are real `datetime` objects, because
-libraries written in C require exactly that type.
+The monotonic clock is not shifted. The shifted instants are real `datetime` objects, because libraries
+written in C require exactly that type.
 """
 
 import datetime as dt

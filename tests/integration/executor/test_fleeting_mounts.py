@@ -76,7 +76,7 @@ print(os.path.ismount(folder / "inner"))
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root can do this")
 def test_x12_the_network_of_jobs_takes_no_mount_from_the_machine(tmp_path: Path) -> None:
-    """The script runs in a mount namespace of its own, because a lost mount would be lost for all."""
+    """The script runs in a mount namespace of its own, so that a failure removes no mount of the machine."""
     command = [
         "unshare",
         "--mount",

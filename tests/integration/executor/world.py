@@ -103,7 +103,7 @@ class World:
     # ------------------------------------------------ what a scheduler writes
 
     async def job(self, script: str = ":", *, admitted_seconds_ago: float = 60, **fields: Any) -> Wanted:
-        """Insert an admitted job that wants its first attempt."""
+        """Insert an admitted job whose first attempt does not exist yet."""
         position = await self.sql.fetchval("SELECT count(*) FROM jobs")
         definition = Job(
             **{"name": f"job-{position}", "steps": (Step(run=script),), "checkout": None, **fields}
@@ -121,7 +121,7 @@ class World:
         return job_id, 1
 
     async def inserted(self, wanted: Wanted) -> AttemptSpec:
-        """Insert an attempt's row as an executor leaves it that dies before it creates the pod.
+        """Insert an attempt's row, as left by an executor that dies before it creates the pod.
 
         Returns the specification of that pod.
         """

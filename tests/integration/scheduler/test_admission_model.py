@@ -1,7 +1,7 @@
 """Compares admission with a model.
 
-A limit is never exceeded, no slot stays free that a waiting job may have, and slots go to the repositories
-that have the fewest.
+A limit is never exceeded, no slot stays free while a waiting job may have it, and slots go to the
+repositories that have the fewest.
 """
 
 from collections import Counter

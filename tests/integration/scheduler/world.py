@@ -229,7 +229,7 @@ class World:
         return {name: job["status"] for name, job in (await self.jobs(run_id)).items()}
 
     async def claim(self, job_id: int) -> int:
-        """Insert the attempt that the job wants, with a claimed pod. Send no message."""
+        """Insert the next attempt of the job, with a claimed pod. Send no message."""
         return int(
             await self.value(
                 "INSERT INTO attempts (job_id, number, status, cluster, creation_token, pod_uid, claimed_at)"

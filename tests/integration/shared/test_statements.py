@@ -1,7 +1,7 @@
 """PostgreSQL can plan every named statement on the migrated schema.
 
-Planning finds an error that preparing does not: an ON CONFLICT whose columns have no unique index. `make
-chaos-mutants` runs this test to show that a mutated SQL file is still valid.
+Planning finds an error that preparing does not: an ON CONFLICT whose columns have no unique index.
+`make chaos-mutants` runs this test to show that a mutated SQL file is still valid.
 """
 
 import re
