@@ -6,7 +6,6 @@ Each test lists every place that breaks its rule, with file and line.
 import ast
 import functools
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +20,6 @@ ALL = (*PRODUCT, "tests", "bench", "scripts")
 LONGEST_FILE = 500
 LONGEST_LINE = 110
 LONGEST_FUNCTION = 45
-VIEWS = {"services/gateway/api/run_views.py", "services/gateway/openapi.py"}
-"""These do no I/O, but their models and routes are shared with modules that answer HTTP."""
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 FOREIGN_PLACES = ("/work/" + "shared", "../" + "shared", "/work/" + "main")
 
@@ -145,29 +142,6 @@ def test_functions_are_short() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     none_of([path for path, tree in sources(*ALL) if tree.body and not ast.get_docstring(tree)])
-
-
-def test_modules_that_say_they_are_pure_are_held_to_it() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    [held] = [
-        contract["source_modules"] for contract in contracts if contract["name"].startswith("Pure modules")
-    ]
-    said = [
-        path
-        for path, tree in sources("services", "shared", "cli")
-        if re.search(r"\bPure\b", ast.get_docstring(tree) or "")
-    ]
-    names = {path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in said}
-    none_of(
-        [
-            path
-            for path, name in names.items()
-            if not any(name == module or name.startswith(f"{module}.") for module in held)
-            and path not in VIEWS
-        ]
-    )
 
 
 def test_no_module_has_a_vague_name() -> None:
