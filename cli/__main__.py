@@ -4,7 +4,7 @@ import os
 import sys
 
 from .errors import FAILED, CommandError
-from .inert import one_line
+from .sanitize import one_line
 
 
 def main() -> None:

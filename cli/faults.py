@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .inert import in_columns
+from .sanitize import in_columns
 
 Fault = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""Output: JSON for programs, tables and lines for people. Text from others passes through `cli.inert`."""
+"""Output: JSON for programs, tables and lines for people. Text from others passes through `cli.sanitize`."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from .inert import log_line, one_line
+from .sanitize import log_line, one_line
 from .settings import is_coloured
 
 Row = Mapping[str, Any]

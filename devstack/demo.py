@@ -130,11 +130,11 @@ async def _finished(api: Api, run_id: int) -> dict[str, Any] | None:
 
 
 async def _until(
-    look: Callable[[], Awaitable[dict[str, Any] | None]], seconds: float, what: str
+    check: Callable[[], Awaitable[dict[str, Any] | None]], seconds: float, what: str
 ) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while True:
-        found = await look()
+        found = await check()
         if found is not None:
             return found
         if time.monotonic() > deadline:

@@ -214,10 +214,12 @@ class Bus:
         *,
         batch: int = 1,
         workers: int = 1,
-        beat_seconds: float = 0,
+        linger_seconds: float = 0,
     ) -> Consumer:
         """Return a consumer that passes 1 to `batch` messages to each call of `handler`. See `Pace`."""
-        return Consumer(self, queue, handler, Pace(batch=batch, workers=workers, beat_seconds=beat_seconds))
+        return Consumer(
+            self, queue, handler, Pace(batch=batch, workers=workers, linger_seconds=linger_seconds)
+        )
 
     def raw_consumer(self, queue: topology.Queue, handler: Handler, *, batch: int = 1) -> RawConsumer:
         """Return a consumer whose `handler` gets undecoded messages (`shared.raw_consuming.Arrived`)."""

@@ -35,11 +35,11 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from prometheus_client import Counter, Histogram
 
+from shared.backoff import backoff
 from shared.broker_calls import broker_call, bus_faults
 from shared.crashpoint import crashpoint
 from shared.errors import Conflict, Rejected, Transient
 from shared.messages import Message, decode, type_of
-from shared.patience import backoff
 from shared.topology import EXCHANGE, Queue
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Pace:
     batch: int = 1
     workers: int = 1
     """The number of batches that are handled concurrently."""
-    beat_seconds: float = 0
+    linger_seconds: float = 0
     """The shortest time between the starts of two batches while messages arrive in groups.
 
     It applies if the last batch had several messages and the next one is not full. More messages then share
@@ -187,7 +187,7 @@ class Consumer:
                 self._held.add(_tag(more))
                 taken.append(more)
             await self._settle(taken)
-            next_beat = started + self._pace.beat_seconds if len(taken) > 1 else 0.0
+            next_beat = started + self._pace.linger_seconds if len(taken) > 1 else 0.0
             if ending:
                 return
 

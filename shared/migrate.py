@@ -15,10 +15,10 @@ from typing import Any
 import asyncpg
 import structlog
 
+from shared.backoff import backoff
 from shared.db import Database, Queries
 from shared.errors import Transient
 from shared.logconfig import configure_logging
-from shared.patience import backoff
 from shared.settings import DatabaseSettings, LogSettings
 
 _log = structlog.get_logger()

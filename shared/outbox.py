@@ -67,7 +67,7 @@ class OutboxRelay:
 
     at_once = 256
     """The most rows that are published concurrently."""
-    look_seconds = 1.0
+    check_seconds = 1.0
     mark_seconds = 0.25
     """The interval for marking rows as sent, well below the claim's five seconds.
 
@@ -95,7 +95,7 @@ class OutboxRelay:
 
     async def run(self) -> None:
         tasks = [
-            asyncio.create_task(part()) for part in (self._publish_waiting, self._mark_confirmed, self._look)
+            asyncio.create_task(part()) for part in (self._publish_waiting, self._mark_confirmed, self._check)
         ]
         try:
             await asyncio.gather(*tasks)
@@ -154,25 +154,25 @@ class OutboxRelay:
         except Transient:
             self._confirmed.extend(confirmed)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         """Claim and publish unsent rows of this service, batch after batch while there are more.
 
         About every ten minutes, also delete rows that were sent over an hour ago.
         """
-        looks = 0
+        checks = 0
         while True:
             try:
                 found = 0
                 if not self._waiting and await self._bus.answers():
                     found = await self._claim_left_rows()
-                if looks % 600 == 0:
+                if checks % 600 == 0:
                     await self._forget_sent()
             except Transient as error:
                 found = 0
                 _log.info("outbox_look_failed", why=str(error))
-            looks += 1
+            checks += 1
             if not found:
-                await asyncio.sleep(self.look_seconds)
+                await asyncio.sleep(self.check_seconds)
 
     async def _claim_left_rows(self) -> int:
         async with self._database.connection() as connection:

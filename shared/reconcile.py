@@ -26,7 +26,7 @@ class Check:
     """One periodic check of a reconciler."""
 
     name: str
-    look: Callable[[], Awaitable[int]]
+    check: Callable[[], Awaitable[int]]
     """Finishes the rows that it finds and returns their number. Safe at any time and in several replicas."""
 
 
@@ -43,14 +43,14 @@ class Reconciler:
         self._every_seconds = every_seconds
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as looking:
+        async with asyncio.TaskGroup() as checking:
             for check in self._checks:
-                looking.create_task(self._keep_looking(check), name=check.name)
+                checking.create_task(self._keep_checking(check), name=check.name)
 
-    async def _keep_looking(self, check: Check) -> None:
+    async def _keep_checking(self, check: Check) -> None:
         while True:
             try:
-                found = await check.look()
+                found = await check.check()
             except Transient as error:
                 _log.info("reconciler_waits", check=check.name, why=str(error))
             except Exception:  # noqa: BLE001 - a check's outermost edge: a bug in one must not end the others

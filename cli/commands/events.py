@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ..inert import one_line
 from ..options import AsJson, Limit, api
 from ..output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha
+from ..sanitize import one_line
 
 app = typer.Typer(help="Events: what happened at the forges, and what was decided for each pipeline.")
 

@@ -14,8 +14,8 @@ import typer
 
 from ..client import Client
 from ..errors import FAILED, Refused, Unreachable
-from ..inert import log_line, one_line
 from ..output import say, warn
+from ..sanitize import log_line, one_line
 from ..settings import is_coloured
 from ..sse import ServerSentEvent, events
 

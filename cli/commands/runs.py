@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import FAILED, WrongUsage
-from ..inert import one_line
 from ..options import AsJson, Limit, RunId, api, pipeline_id
 from ..output import (
     Row,
@@ -20,6 +19,7 @@ from ..output import (
     short_sha,
     warn,
 )
+from ..sanitize import one_line
 from .run_logs import print_log
 
 app = typer.Typer(help="Runs: executions of pipelines.")

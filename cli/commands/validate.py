@@ -13,9 +13,9 @@ import typer
 
 from ..errors import FAILED, CommandError, Refused, WrongUsage
 from ..faults import Fault, is_placed, render
-from ..inert import one_line
 from ..options import AsJson, api
 from ..output import print_json, say, warn
+from ..sanitize import one_line
 
 File = Annotated[
     str | None, typer.Argument(metavar="FILE", help="The pipeline's YAML; - reads standard input.")

@@ -6,11 +6,11 @@ killed at any moment: jobs continue without it.
 
 import asyncio
 
+from services.executor.attempt_store import Place
 from services.executor.attempts import Attempts, Watching
 from services.executor.consumers import Consumers
-from services.executor.ledger import Place
 from services.executor.opening import open_cluster
-from services.executor.reconciler import Looks
+from services.executor.reconciler import Checks
 from services.executor.settings import ExecutorSettings
 from services.executor.store import installation_of, open_store
 from services.executor.tokens import clone_token_opener
@@ -43,7 +43,7 @@ async def main() -> None:
                 bus.consumer(queue, Consumers(attempts).on_messages, batch=settings.message_batch, workers=2)
             )
             service.keep_running(
-                Reconciler(Looks(store, attempts, settings).checks(), settings.reconcile_seconds)
+                Reconciler(Checks(store, attempts, settings).checks(), settings.reconcile_seconds)
             )
             await service.until_signalled()
 

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import structlog
 
-from services.executor.cluster import Cluster
+from services.executor.attempt_store import AttemptStore, Place
+from services.executor.backend import Backend
 from services.executor.following import Following
-from services.executor.ledger import Ledger, Place
 from services.executor.planning import OpenToken
 from services.executor.removing import Removing
 from services.executor.settings import ExecutorSettings
@@ -32,26 +32,26 @@ class Attempts:
     def __init__(
         self,
         store: ExecutorStore,
-        cluster: Cluster,
+        cluster: Backend,
         place: Place,
         open_token: OpenToken,
         settings: ExecutorSettings,
     ) -> None:
-        self._ledger = Ledger(store, place)
-        self._cluster = cluster
-        removing = Removing(self._ledger, cluster)
-        starting = Starting(self._ledger, cluster, removing, open_token, _limits(settings))
+        self._attempt_store = AttemptStore(store, place)
+        self._backend = cluster
+        removing = Removing(self._attempt_store, cluster)
+        starting = Starting(self._attempt_store, cluster, removing, open_token, _limits(settings))
         following = Following(
-            self._ledger, cluster, starting, _limits(settings), settings.reconcile_age_seconds
+            self._attempt_store, cluster, starting, _limits(settings), settings.reconcile_age_seconds
         )
-        self.start, self.look_after_created, self.give_up = (
+        self.start, self.reconcile_created, self.give_up = (
             starting.start,
-            starting.look_after_created,
+            starting.reconcile_created,
             starting.give_up,
         )
-        self.follow, self.look_after, self.end_overlong = (
+        self.follow, self.reconcile, self.end_overlong = (
             following.follow,
-            following.look_after,
+            following.reconcile,
             following.end_overlong,
         )
         self.remove, self.sweep = removing.remove, removing.sweep
@@ -62,10 +62,10 @@ class Attempts:
         An attempt without a claim finishes at once, because its user code cannot have started. The pod of a
         claimed attempt is asked to end.
         """
-        stopping, over = await self._ledger.stop(wanted)
+        stopping, over = await self._attempt_store.stop(wanted)
         await asyncio.gather(
             *(
-                self._cluster.stop(self._ledger.name(one.attempt_id), one.pod_uid)
+                self._backend.stop(self._attempt_store.name(one.attempt_id), one.pod_uid)
                 for one in stopping
                 if one.pod_uid is not None
             )
@@ -79,16 +79,16 @@ class Watching:
     name = "watching"
     wait_seconds = 0.5
 
-    def __init__(self, attempts: Attempts, cluster: Cluster) -> None:
+    def __init__(self, attempts: Attempts, cluster: Backend) -> None:
         self._attempts = attempts
-        self._cluster = cluster
+        self._backend = cluster
 
     async def run(self) -> None:
         unfollowed: frozenset[int] = frozenset()
         while True:
-            changed = unfollowed | (frozenset() if unfollowed else await self._cluster.changed())
+            changed = unfollowed | (frozenset() if unfollowed else await self._backend.changed())
             try:
-                await each_its_own(self._attempts.follow, sorted(changed))
+                await all_or_each(self._attempts.follow, sorted(changed))
                 unfollowed = frozenset()
             except Transient as error:
                 _log.info("verdicts_wait", count=len(changed), why=str(error))
@@ -96,7 +96,7 @@ class Watching:
                 await asyncio.sleep(self.wait_seconds)
 
 
-async def each_its_own(do: Callable[[list[T]], Awaitable[int | None]], them: Sequence[T]) -> int:
+async def all_or_each(do: Callable[[list[T]], Awaitable[int | None]], them: Sequence[T]) -> int:
     """Call `do` once with all items; if that fails, call it for each item alone.
 
     This way a bad row affects only itself: its exception is logged. Returns the sum of the results.
@@ -113,7 +113,7 @@ async def each_its_own(do: Callable[[list[T]], Awaitable[int | None]], them: Seq
         if len(them) == 1:
             _log.exception("attempt_not_handled", attempt=them[0])
             return 0
-    return sum([await each_its_own(do, [one]) for one in them])
+    return sum([await all_or_each(do, [one]) for one in them])
 
 
 def _limits(settings: ExecutorSettings) -> StartLimits:

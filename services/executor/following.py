@@ -7,8 +7,8 @@ cluster, never the content of a notification.
 import asyncio
 from collections.abc import Collection, Mapping
 
-from services.executor.cluster import Cause, Cluster, Observation, Phase, Pod, Waiting
-from services.executor.ledger import Ledger
+from services.executor.attempt_store import AttemptStore
+from services.executor.backend import Backend, Cause, Observation, Phase, Pod, Waiting
 from services.executor.starting import Starting
 from services.executor.store import Judged, Running, UnderWay
 from services.executor.verdict import StartLimits, too_slow, verdict
@@ -20,8 +20,8 @@ class Following:
 
     def __init__(
         self,
-        ledger: Ledger,
-        cluster: Cluster,
+        attempt_store: AttemptStore,
+        cluster: Backend,
         starting: Starting,
         limits: StartLimits,
         release_again_seconds: float,
@@ -30,8 +30,8 @@ class Following:
 
         The executor that won a younger claim may still be about to release the pod.
         """
-        self._ledger = ledger
-        self._cluster = cluster
+        self._attempt_store = attempt_store
+        self._backend = cluster
         self._starting = starting
         self._limits = limits
         self._release_again_seconds = release_again_seconds
@@ -40,28 +40,28 @@ class Following:
         """Check these attempts in the cluster and act on the result. Returns how many needed an action."""
         if not attempts:
             return 0
-        async with self._ledger.store.reading() as work:
-            rows = await work.under_way(self._ledger.cluster_name, attempts)
+        async with self._attempt_store.store.reading() as work:
+            rows = await work.under_way(self._attempt_store.cluster_name, attempts)
         done = await self._starting.claim_known([row.attempt_id for row in rows if row.is_created])
         claimed = [row for row in rows if row.pod_uid is not None]
         if not claimed:
             return done
-        seen = await self._cluster.observe([self._ledger.name(row.attempt_id) for row in claimed])
-        looks = [(row, seen.get(self._ledger.name(row.attempt_id))) for row in claimed]
+        seen = await self._backend.observe([self._attempt_store.name(row.attempt_id) for row in claimed])
+        observations = [(row, seen.get(self._attempt_store.name(row.attempt_id))) for row in claimed]
         judged = [
             Judged(row.attempt_id, row.pod_uid, reached)
-            for row, look in looks
-            if (reached := verdict(look, row.claimed)) is not None
+            for row, observation in observations
+            if (reached := verdict(observation, row.claimed)) is not None
         ]
         over = {one.attempt_id for one in judged}
         crashpoint("executor.judged_not_stored")
-        await self._ledger.finish(judged)
+        await self._attempt_store.finish(judged)
         crashpoint("executor.verdict_stored_not_cleaned")
         await asyncio.gather(
             *(
-                self._cluster.drop_workspace(look.name, look.object_uid)
-                for row, look in looks
-                if row.attempt_id in over and look
+                self._backend.drop_workspace(observation.name, observation.object_uid)
+                for row, observation in observations
+                if row.attempt_id in over and observation
             )
         )
         return (
@@ -70,23 +70,23 @@ class Following:
             + await self._tend(
                 [
                     (row, pod)
-                    for row, look in looks
-                    if row.attempt_id not in over and (pod := _claimed_pod(row, look))
+                    for row, observation in observations
+                    if row.attempt_id not in over and (pod := _claimed_pod(row, observation))
                 ]
             )
         )
 
-    async def look_after(self, claims: Mapping[int, str]) -> int:
+    async def reconcile(self, claims: Mapping[int, str]) -> int:
         """Follow those of these claimed attempts that do not simply run. Returns how many needed an action.
 
         `claims` maps each attempt to the pod that holds its claim.
         """
-        seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in claims])
+        seen = await self._backend.observe([self._attempt_store.name(attempt) for attempt in claims])
         return await self.follow(
             [
                 attempt
                 for attempt, uid in claims.items()
-                if not _just_runs(seen.get(self._ledger.name(attempt)), uid)
+                if not _just_runs(seen.get(self._attempt_store.name(attempt)), uid)
             ]
         )
 
@@ -95,14 +95,18 @@ class Following:
 
         Returns how many.
         """
-        seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in running])
+        seen = await self._backend.observe([self._attempt_store.name(attempt) for attempt in running])
         over = [
-            look
+            observation
             for attempt, one in running.items()
-            if (look := seen.get(self._ledger.name(attempt))) is not None and _is_overlong(look, one)
+            if (observation := seen.get(self._attempt_store.name(attempt))) is not None
+            and _is_overlong(observation, one)
         ]
         await asyncio.gather(
-            *(self._cluster.stop(look.name, running[look.attempt_id].pod_uid) for look in over)
+            *(
+                self._backend.stop(observation.name, running[observation.attempt_id].pod_uid)
+                for observation in over
+            )
         )
         return len(over)
 
@@ -119,7 +123,7 @@ class Following:
             for row, pod in held_up
             if pod.phase is Phase.RELEASED and pod.waiting != row.waiting
         }
-        await self._ledger.note_waiting(changed)
+        await self._attempt_store.note_waiting(changed)
         hopeless = [
             (row, pod.uid, cause)
             for row, pod in held_up
@@ -127,7 +131,7 @@ class Following:
         ]
         await asyncio.gather(
             *(
-                self._cluster.abandon(self._ledger.name(row.attempt_id), uid, cause)
+                self._backend.abandon(self._attempt_store.name(row.attempt_id), uid, cause)
                 for row, uid, cause in hopeless
             )
         )
@@ -137,17 +141,21 @@ class Following:
         return None if pod.waiting is None else too_slow(pod.waiting, row.claimed_seconds, self._limits)
 
 
-def _claimed_pod(row: UnderWay, look: Observation | None) -> Pod | None:
-    return None if look is None else next((pod for pod in look.pods if pod.uid == row.pod_uid), None)
+def _claimed_pod(row: UnderWay, observation: Observation | None) -> Pod | None:
+    return (
+        None
+        if observation is None
+        else next((pod for pod in observation.pods if pod.uid == row.pod_uid), None)
+    )
 
 
-def _just_runs(look: Observation | None, uid: str) -> bool:
-    pod = None if look is None else next((pod for pod in look.pods if pod.uid == uid), None)
+def _just_runs(observation: Observation | None, uid: str) -> bool:
+    pod = None if observation is None else next((pod for pod in observation.pods if pod.uid == uid), None)
     return pod is not None and pod.phase is Phase.RELEASED and pod.waiting is None and pod.obstacle is None
 
 
-def _is_overlong(look: Observation, running: Running) -> bool:
-    pod = next((pod for pod in look.pods if pod.uid == running.pod_uid), None)
+def _is_overlong(observation: Observation, running: Running) -> bool:
+    pod = next((pod for pod in observation.pods if pod.uid == running.pod_uid), None)
     return (
         pod is not None
         and pod.phase is Phase.RELEASED

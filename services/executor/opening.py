@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.executor.cluster import Cluster
+from services.executor.backend import Backend
 from services.executor.local.opening import open_local_cluster
 from services.executor.settings import ExecutorSettings
 
 
 @asynccontextmanager
-async def open_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[Cluster]:
+async def open_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[Backend]:
     """Open the backend that the settings select.
 
     Raises SandboxUnusable, FolderTaken or ClusterUnusable if it cannot be used.

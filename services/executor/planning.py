@@ -6,7 +6,7 @@ Pure, except that the caller passes the function that decrypts the clone token.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.executor.cluster import AttemptSpec, Clone
+from services.executor.backend import AttemptSpec, Clone
 from services.executor.verdict import Verdict
 from shared.crypto import DecryptionFailed
 from shared.events import Event, Execution, environment

@@ -219,7 +219,7 @@ SELECT a.id FROM attempts a
 UPDATE attempts SET removed_at = now() WHERE id = ANY($1::bigint[]) AND removed_at IS NULL;
 
 -- name: wanted_attempts
--- Which of these attempts, of whatever cluster, still need their objects. $1 attempts.
+-- Which of these attempts, of any cluster, still need their objects. $1 attempts.
 SELECT a.id FROM attempts a
  WHERE a.id = ANY($1::bigint[])
    AND (a.status <> 'finished'

@@ -4,15 +4,15 @@ Each check reads the tables and the cluster again and calls the same functions a
 age alone never causes a verdict: it is only a reason to check the cluster.
 """
 
-from services.executor.attempts import Attempts, each_its_own
+from services.executor.attempts import Attempts, all_or_each
 from services.executor.settings import ExecutorSettings
 from services.executor.store import ExecutorStore
 from shared.reconcile import Check
 
-_STARTS_A_LOOK = 200
+_STARTS_A_CHECK = 200
 
 
-class Looks:
+class Checks:
     """The executor's checks. Each returns the number of attempts for which it did something."""
 
     def __init__(self, store: ExecutorStore, attempts: Attempts, settings: ExecutorSettings) -> None:
@@ -25,7 +25,7 @@ class Looks:
         self._overdue: set[int] = set()
 
     def checks(self) -> list[Check]:
-        looks = (
+        checks = (
             self.admitted_without_attempt,
             self.attempts_without_claim,
             self.starts_past_limit,
@@ -35,21 +35,21 @@ class Looks:
             self.finished_not_removed,
             self.objects_without_attempt,
         )
-        return [Check(look.__name__, look) for look in looks]
+        return [Check(check.__name__, check) for check in checks]
 
     async def admitted_without_attempt(self) -> int:
         async with self._store.reading() as work:
-            wanted = await work.admitted_without_attempt(self._cluster, self._age_seconds, _STARTS_A_LOOK)
-        await each_its_own(self._attempts.start, wanted)
+            wanted = await work.admitted_without_attempt(self._cluster, self._age_seconds, _STARTS_A_CHECK)
+        await all_or_each(self._attempts.start, wanted)
         return len(wanted)
 
     async def attempts_without_claim(self) -> int:
         async with self._store.reading() as work:
-            wanted = await work.not_created(self._cluster, self._age_seconds, _STARTS_A_LOOK)
-            created = await work.created(self._cluster, self._age_seconds, _STARTS_A_LOOK)
-        await each_its_own(self._attempts.start, wanted)
-        return len(wanted) + await each_its_own(
-            lambda some: self._attempts.look_after_created(dict(some)), list(created.items())
+            wanted = await work.not_created(self._cluster, self._age_seconds, _STARTS_A_CHECK)
+            created = await work.created(self._cluster, self._age_seconds, _STARTS_A_CHECK)
+        await all_or_each(self._attempts.start, wanted)
+        return len(wanted) + await all_or_each(
+            lambda some: self._attempts.reconcile_created(dict(some)), list(created.items())
         )
 
     async def starts_past_limit(self) -> int:
@@ -70,7 +70,7 @@ class Looks:
         """
         async with self._store.reading() as work:
             claims = await work.claimed(self._cluster, 0)
-        return await each_its_own(lambda some: self._attempts.look_after(dict(some)), list(claims.items()))
+        return await all_or_each(lambda some: self._attempts.reconcile(dict(some)), list(claims.items()))
 
     async def jobs_past_limit(self) -> int:
         async with self._store.reading() as work:

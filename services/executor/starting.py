@@ -21,9 +21,10 @@ Failures:
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
-from services.executor.cluster import (
+from services.executor.attempt_store import AttemptStore
+from services.executor.backend import (
     AttemptSpec,
-    Cluster,
+    Backend,
     MustWait,
     NameTaken,
     Observation,
@@ -31,7 +32,6 @@ from services.executor.cluster import (
     Refused,
     Waiting,
 )
-from services.executor.ledger import Ledger
 from services.executor.planning import Candidate, OpenToken, name_taken, plan, refused
 from services.executor.removing import Removing
 from services.executor.store import Judged, Overdue, Wanted
@@ -44,10 +44,15 @@ class Starting:
     """Starts attempts. Safe for concurrent use, by several processes."""
 
     def __init__(
-        self, ledger: Ledger, cluster: Cluster, removing: Removing, open_token: OpenToken, limits: StartLimits
+        self,
+        attempt_store: AttemptStore,
+        cluster: Backend,
+        removing: Removing,
+        open_token: OpenToken,
+        limits: StartLimits,
     ) -> None:
-        self._ledger = ledger
-        self._cluster = cluster
+        self._attempt_store = attempt_store
+        self._backend = cluster
         self._removing = removing
         self._open_token = open_token
         self._limits = limits
@@ -57,13 +62,13 @@ class Starting:
 
         Raises Transient if some could not be started; the others are.
         """
-        candidates = await self._ledger.insert(wanted)
+        candidates = await self._attempt_store.insert(wanted)
         crashpoint("executor.inserted_not_created")
         unclaimed = [candidate for candidate in candidates if candidate.claimed_by is None]
         answers = await asyncio.gather(*map(self._create_alone, unclaimed), return_exceptions=True)
         crashpoint("executor.created_not_claimed")
         made = [answer for answer in answers if isinstance(answer, Observation)]
-        await self._ledger.note_waiting(
+        await self._attempt_store.note_waiting(
             {
                 one.attempt_id: answer
                 for one, answer in zip(unclaimed, answers, strict=True)
@@ -75,8 +80,8 @@ class Starting:
             for one, answer in zip(unclaimed, answers, strict=True)
             if isinstance(answer, Verdict)
         ]
-        await self._claim([look for look in made if look.pods], refusals)
-        await self._leave_to_the_cluster([look for look in made if not look.pods])
+        await self._claim([observation for observation in made if observation.pods], refusals)
+        await self._leave_to_the_cluster([observation for observation in made if not observation.pods])
         claimed = {one.attempt_id: one.claimed_by for one in candidates if one.claimed_by is not None}
         await self.release(claimed)
         for answer in answers:
@@ -90,34 +95,38 @@ class Starting:
         """
         if not attempts:
             return 0
-        seen = await self._cluster.known([self._ledger.name(attempt) for attempt in attempts])
-        gated = [look for look in seen.values() if _is_gated(look)]
+        seen = await self._backend.known([self._attempt_store.name(attempt) for attempt in attempts])
+        gated = [observation for observation in seen.values() if _is_gated(observation)]
         await self._claim(gated, [])
         return len(gated)
 
-    async def look_after_created(self, created: Mapping[int, Wanted]) -> int:
+    async def reconcile_created(self, created: Mapping[int, Wanted]) -> int:
         """Check attempts whose objects are complete and that are not claimed.
 
         Claims gated pods, records why others wait, finishes attempts that the cluster refuses, and starts
         attempts again whose objects or pods are gone. Returns how many attempts changed.
         """
-        seen = await self._cluster.observe([self._ledger.name(attempt) for attempt in created])
-        looks = {attempt: seen.get(self._ledger.name(attempt)) for attempt in created}
-        gated = [look for look in looks.values() if look is not None and _is_gated(look)]
+        seen = await self._backend.observe([self._attempt_store.name(attempt) for attempt in created])
+        observations = {attempt: seen.get(self._attempt_store.name(attempt)) for attempt in created}
+        gated = [
+            observation
+            for observation in observations.values()
+            if observation is not None and _is_gated(observation)
+        ]
         hopeless = {
-            attempt: look.refusal
-            for attempt, look in looks.items()
-            if look is not None and look.refusal is not None
+            attempt: observation.refusal
+            for attempt, observation in observations.items()
+            if observation is not None and observation.refusal is not None
         }
-        await self._ledger.note_waiting(
+        await self._attempt_store.note_waiting(
             {
-                attempt: look.waiting
-                for attempt, look in looks.items()
-                if look is not None and not _is_gated(look)
+                attempt: observation.waiting
+                for attempt, observation in observations.items()
+                if observation is not None and not _is_gated(observation)
             }
         )
         await self._claim(gated, [Judged(attempt, None, refused(why)) for attempt, why in hopeless.items()])
-        lost = [wanted for attempt, wanted in created.items() if _is_lost(looks[attempt])]
+        lost = [wanted for attempt, wanted in created.items() if _is_lost(observations[attempt])]
         if lost:
             await self.start(lost)
         return len(gated) + len(hopeless) + len(lost)
@@ -129,29 +138,31 @@ class Starting:
         """
         if not overdue:
             return 0
-        seen = await self._cluster.observe([self._ledger.name(one.attempt_id) for one in overdue])
+        seen = await self._backend.observe([self._attempt_store.name(one.attempt_id) for one in overdue])
         judged = [
             Judged(one.attempt_id, None, reached)
             for one in overdue
-            if (reached := _too_late(one, seen.get(self._ledger.name(one.attempt_id)), self._limits))
+            if (reached := _too_late(one, seen.get(self._attempt_store.name(one.attempt_id)), self._limits))
         ]
-        finished = await self._ledger.finish(judged)
+        finished = await self._attempt_store.finish(judged)
         await self._removing.remove(finished)
         return len(finished)
 
     async def release(self, pods: Mapping[int, str]) -> None:
         """Open the gates of pods whose claims have committed."""
         await asyncio.gather(
-            *(self._cluster.release(self._ledger.name(attempt), uid) for attempt, uid in pods.items())
+            *(self._backend.release(self._attempt_store.name(attempt), uid) for attempt, uid in pods.items())
         )
 
     async def _create_alone(self, candidate: Candidate) -> Observation | Verdict | Waiting:
         """Create the objects, unless a pod of the previous attempt may still run. Raises Transient."""
         before = candidate.before
         if before is not None and before.claimed_seconds < self._limits.pod_seconds(candidate.job):
-            name = self._ledger.name(before.attempt_id)
-            look = (await self._cluster.observe([name])).get(name)
-            if look is not None and any(pod.uid == before.pod_uid and pod.lingers for pod in look.pods):
+            name = self._attempt_store.name(before.attempt_id)
+            observation = (await self._backend.observe([name])).get(name)
+            if observation is not None and any(
+                pod.uid == before.pod_uid and pod.lingers for pod in observation.pods
+            ):
                 return Waiting(
                     WaitingFor.NODE, "The pod of the attempt before may still run: its node does not answer."
                 )
@@ -159,11 +170,11 @@ class Starting:
 
     async def _create(self, candidate: Candidate) -> Observation | Verdict | Waiting:
         """Create the objects, or return why that is not possible or has to wait. Raises Transient."""
-        planned = plan(candidate, self._ledger.installation, self._open_token)
+        planned = plan(candidate, self._attempt_store.installation, self._open_token)
         if not isinstance(planned, AttemptSpec):
             return planned
         try:
-            return await self._cluster.create(planned)
+            return await self._backend.create(planned)
         except Refused as error:
             return refused(str(error))
         except NameTaken:
@@ -173,10 +184,10 @@ class Starting:
 
     async def _claim(self, made: Sequence[Observation], judged: Sequence[Judged]) -> None:
         """Claim these pods, release those that won, and remove the objects of finished attempts."""
-        won, finished = await self._ledger.claim(made, judged)
+        won, finished = await self._attempt_store.claim(made, judged)
         crashpoint("executor.claimed_not_released")
         await self._removing.remove(
-            finished + [look.attempt_id for look in made if look.attempt_id not in won]
+            finished + [observation.attempt_id for observation in made if observation.attempt_id not in won]
         )
         await self.release(won)
         crashpoint("executor.released_not_acked")
@@ -187,23 +198,25 @@ class Starting:
         Also claims pods that appeared before this record was committed. Later pods are claimed when the
         cluster reports them.
         """
-        await self._ledger.note_created(made)
-        await self.claim_known([look.attempt_id for look in made])
+        await self._attempt_store.note_created(made)
+        await self.claim_known([observation.attempt_id for observation in made])
 
 
-def _is_gated(look: Observation) -> bool:
-    return bool(look.pods) and look.pods[0].phase is Phase.GATED
+def _is_gated(observation: Observation) -> bool:
+    return bool(observation.pods) and observation.pods[0].phase is Phase.GATED
 
 
-def _is_lost(look: Observation | None) -> bool:
+def _is_lost(observation: Observation | None) -> bool:
     """Return whether there will be no pod to claim, because the objects or their pod are gone."""
-    return look is None or (look.refusal is None and look.waiting is None and not _is_gated(look))
+    return observation is None or (
+        observation.refusal is None and observation.waiting is None and not _is_gated(observation)
+    )
 
 
-def _too_late(overdue: Overdue, look: Observation | None, limits: StartLimits) -> Verdict | None:
-    if look is not None and look.pods:
+def _too_late(overdue: Overdue, observation: Observation | None, limits: StartLimits) -> Verdict | None:
+    if observation is not None and observation.pods:
         return None
-    waiting = overdue.waiting if look is None or look.waiting is None else look.waiting
+    waiting = overdue.waiting if observation is None or observation.waiting is None else observation.waiting
     # A wait for the node of the previous attempt's pod has its own limit.
     if waiting is not None and waiting.what is WaitingFor.NODE:
         return None

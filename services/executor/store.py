@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from services.executor.cluster import Observation, Waiting
+from services.executor.backend import Observation, Waiting
 from services.executor.planning import Before, Candidate
 from services.executor.step_facts import StepFact
 from services.executor.verdict import Claimed, Verdict
@@ -148,7 +148,9 @@ class ExecutorWork(Work):
     async def note_created(self, made: Collection[Observation]) -> None:
         """Record that the objects of these attempts are complete."""
         await self._run(
-            "note_created", [look.attempt_id for look in made], [look.object_uid for look in made]
+            "note_created",
+            [observation.attempt_id for observation in made],
+            [observation.object_uid for observation in made],
         )
 
     async def note_waiting(self, waiting: Mapping[int, Waiting | None]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from services.executor.cluster import Cause, Observation, Phase, Pod, PodEnd, Waiting
+from services.executor.backend import Cause, Observation, Phase, Pod, PodEnd, Waiting
 from services.executor.step_driver import STEP_TIMED_OUT_CODE
 from services.executor.step_facts import Interruption, StepFact, StepOutcome, driver_began, step_facts
 from shared.pipeline.model import Job

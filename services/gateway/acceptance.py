@@ -19,8 +19,8 @@ from prometheus_client import Counter
 
 from services.gateway.circuit import Circuit
 from services.gateway.deliveries import Delivery
+from services.gateway.fallback_queue import FallbackQueue
 from services.gateway.group_commit import Commit, GroupCommit, Kept, Refused
-from services.gateway.inlet import Inlet
 from shared.db import Database
 from shared.errors import Transient
 
@@ -39,15 +39,17 @@ class Unavailable(Exception):
 class Acceptance:
     """Stores every webhook in Postgres or in the fallback queue."""
 
-    def __init__(self, commit: Commit, inlet: Inlet, database: Database, wait_seconds: float) -> None:
-        self._inlet = inlet
+    def __init__(
+        self, commit: Commit, fallback_queue: FallbackQueue, database: Database, wait_seconds: float
+    ) -> None:
+        self._fallback_queue = fallback_queue
         self._database = database
         self._circuit = Circuit()
         self._groups = GroupCommit(commit, self._circuit, wait_seconds)
 
     async def can_accept(self) -> bool:
         """Return True if Postgres or the fallback queue can accept a webhook."""
-        return (not self._circuit.is_open and await self._answers()) or await self._inlet.answers()
+        return (not self._circuit.is_open and await self._answers()) or await self._fallback_queue.answers()
 
     async def accept(self, delivery: Delivery) -> Kept:
         """Store the delivery and return when it is durable.
@@ -75,7 +77,7 @@ class Acceptance:
 
     async def _keep_in_inlet(self, delivery: Delivery) -> Kept:
         try:
-            await self._inlet.keep(delivery)
+            await self._fallback_queue.keep(delivery)
         except Transient as error:
             _log.warning(
                 "delivery_not_accepted",

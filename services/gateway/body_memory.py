@@ -17,7 +17,7 @@ SMALL_BYTES = 1 << 20
 """Bodies up to this size may use the reserve. Nearly all webhooks are smaller."""
 SLOW_SECONDS = 1.0
 """A body that has not received enough bytes for this long is dropped if others wait for memory."""
-_LOOK_SECONDS = 0.1
+_CHECK_SECONDS = 0.1
 
 
 class BodyMemory:
@@ -86,7 +86,7 @@ class BodyMemory:
                 self._displace_one(share, size)
                 self._released.clear()
                 try:
-                    async with asyncio.timeout(_LOOK_SECONDS):
+                    async with asyncio.timeout(_CHECK_SECONDS):
                         await self._released.wait()
                 except TimeoutError:
                     continue

@@ -1,7 +1,7 @@
 """Lets a request wait for the effect of its command.
 
 The request is woken by the scheduler's message `command.applied`. It also reads the command's row every
-`LOOK_SECONDS`, so a lost message only delays it.
+`CHECK_SECONDS`, so a lost message only delays it.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 from services.gateway.people import Caller
 from services.gateway.store import GatewayStore
 
-LOOK_SECONDS = 0.25
+CHECK_SECONDS = 0.25
 WAIT_SECONDS = 2.0
 
 
@@ -36,13 +36,13 @@ class Effects:
         event = asyncio.Event()
         self._waiting.setdefault(command_id, set()).add(event)
         try:
-            return await self._look_until_applied(command_id, caller, event)
+            return await self._check_until_applied(command_id, caller, event)
         finally:
             self._waiting[command_id].discard(event)
             if not self._waiting[command_id]:
                 del self._waiting[command_id]
 
-    async def _look_until_applied(self, command_id: int, caller: Caller, event: asyncio.Event) -> Any:
+    async def _check_until_applied(self, command_id: int, caller: Caller, event: asyncio.Event) -> Any:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_SECONDS
         while True:
@@ -53,7 +53,7 @@ class Effects:
             if command is None or command["outcome"] is not None or left <= 0:
                 return command
             try:
-                async with asyncio.timeout(min(LOOK_SECONDS, left)):
+                async with asyncio.timeout(min(CHECK_SECONDS, left)):
                     await event.wait()
             except TimeoutError:
                 continue

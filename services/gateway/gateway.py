@@ -10,8 +10,8 @@ from services.gateway.body_memory import BodyMemory
 from services.gateway.consumers import on_live
 from services.gateway.dead_letters import on_dead, on_unreadable
 from services.gateway.effects import Effects
+from services.gateway.fallback_queue import BATCH, FallbackQueue, on_arrived
 from services.gateway.hook_secrets import HookSecrets
-from services.gateway.inlet import BATCH, Inlet, on_arrived
 from services.gateway.live_logs import LiveLogs
 from services.gateway.memory import MemoryReturn
 from services.gateway.pipeline_reader import PipelineReader
@@ -80,14 +80,16 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
     record = Record(store, relay)
     keyring = Keyring.from_file(settings.encryption_key_file) if settings.encryption_key_file else None
     hook_secrets = HookSecrets(store, keyring, settings.hook_secrets_seconds)
-    inlet = Inlet(bus, wait_seconds=settings.inlet_wait_seconds, body_bytes=settings.inlet_body_bytes)
-    acceptance = Acceptance(record.keep, inlet, database, settings.database_wait_seconds)
+    fallback = FallbackQueue(
+        bus, wait_seconds=settings.inlet_wait_seconds, body_bytes=settings.inlet_body_bytes
+    )
+    acceptance = Acceptance(record.keep, fallback, database, settings.database_wait_seconds)
     memory = BodyMemory(settings.body_memory_bytes, settings.body_reserve_bytes)
     effects, live, viewers = Effects(store), LiveLogs(store), Viewers(store)
     tasks: tuple[Runnable, ...] = (
         relay,
         acceptance,
-        inlet,
+        fallback,
         hook_secrets,
         viewers,
         bus.raw_consumer(topology.INLET, partial(on_arrived, record, store), batch=BATCH),

@@ -7,7 +7,7 @@
    bounded cache for the others, so Postgres is read once for all.
 
 Failures:
-- A notification is lost: the state is read again when it is older than `LOOK_SECONDS`.
+- A notification is lost: the state is read again when it is older than `CHECK_SECONDS`.
 - The gateway stops: every stream ends, and its client reconnects to another gateway with its last position.
 """
 
@@ -23,7 +23,7 @@ from services.gateway.store import GatewayStore
 from shared import step_markers
 from shared.statuses import TERMINAL, Status
 
-LOOK_SECONDS = 3.0
+CHECK_SECONDS = 3.0
 SEGMENTS_AT_ONCE = 16
 KEPT_BYTES = 32 << 20
 
@@ -54,9 +54,9 @@ class Watch:
         self._next_lines: dict[
             int, int
         ] = {}  # from notifications; may be newer than the state, which may have been read before them
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._is_stale = True
-        self._looking = asyncio.Lock()
+        self._checking = asyncio.Lock()
 
     def appended(self, stream_id: int, next_line: int) -> None:
         self._next_lines[stream_id] = max(self._next_lines.get(stream_id, 1), next_line)
@@ -103,19 +103,19 @@ class Watch:
 
         Concurrent callers share one read.
         """
-        async with self._looking:
-            if self._is_stale or time.monotonic() - self._looked_at > LOOK_SECONDS:
+        async with self._checking:
+            if self._is_stale or time.monotonic() - self._checked_at > CHECK_SECONDS:
                 self._is_stale = False
                 try:
-                    self._state = await _look(store, self.run_id)
+                    self._state = await _check(store, self.run_id)
                 except BaseException:
                     self._is_stale = True
                     raise
-                self._looked_at = time.monotonic()
+                self._checked_at = time.monotonic()
             return self._state
 
 
-async def _look(store: GatewayStore, run_id: int) -> LogState | None:
+async def _check(store: GatewayStore, run_id: int) -> LogState | None:
     async with store.reading() as work:
         # read before the streams: if the run is complete here, the streams read next are all of them
         run = await work.log_state(run_id)

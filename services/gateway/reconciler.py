@@ -21,7 +21,7 @@ class BodyRetention:
         self._days = days
         self._after = 0
 
-    async def look(self) -> int:
+    async def check(self) -> int:
         """Drop old bodies and return their number. Raises Transient."""
         dropped = 0
         for _ in range(MOST_BATCHES):
@@ -36,6 +36,6 @@ class BodyRetention:
 
 def open_reconciler(store: GatewayStore, settings: GatewaySettings) -> Reconciler:
     return Reconciler(
-        [Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).look)],
+        [Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).check)],
         settings.reconcile_seconds,
     )

@@ -50,12 +50,14 @@ async def main() -> None:
                 "attempts without log streams",
                 partial(logs.sink.open_forgotten, settings.reconcile_age_seconds),
             )
-            nobodys = Check("logs that no node agent reads", unattended.look)
+            nobodys = Check("logs that no node agent reads", unattended.check)
             service.ready_when("database", database.answers)
             service.ready_when("bus", bus.answers)
             for runnable in (*logs.runnables, wakeups):
                 service.keep_running(runnable)
-            consumer = partial(bus.consumer, batch=_MESSAGES_AT_ONCE, beat_seconds=settings.log_flow_seconds)
+            consumer = partial(
+                bus.consumer, batch=_MESSAGES_AT_ONCE, linger_seconds=settings.log_flow_seconds
+            )
             service.keep_running(consumer(topology.LOGSINK_CONTAINERS, partial(on_containers, logs.sink)))
             service.keep_running(Reconciler([forgotten, nobodys], settings.reconcile_seconds))
             service.keep_running(

@@ -46,7 +46,7 @@ async def main() -> None:
                 service.keep_running(runnable)
             service.keep_running(
                 node.taking(
-                    logs.sink, logs.store, settings.cluster, look_seconds=settings.log_take_over_seconds
+                    logs.sink, logs.store, settings.cluster, check_seconds=settings.log_take_over_seconds
                 )
             )
             await service.until_signalled()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.logsink.committer import Committer, keep
-from services.logsink.doorbell import Doorbell
 from services.logsink.follower import Pace
+from services.logsink.notifications import Notifications
 from services.logsink.opening import Followers, SourceOf
 from services.logsink.settings import LogSinkSettings
 from services.logsink.sink import Sink
@@ -41,18 +41,18 @@ def assembled(
     pace = Pace(
         settings.log_quiet_seconds,
         settings.log_flow_seconds,
-        settings.log_look_seconds,
+        settings.log_check_seconds,
         settings.log_silence_seconds,
     )
     relay = OutboxRelay(database, bus, "logsink")
     store = Store(database, Queries.beside(__file__), LogWork, owner="logsink", relay=relay)
-    doorbell = Doorbell(bus)
+    notifications = Notifications(bus)
     bounds = {
         "most_bytes": settings.log_waiting_bytes,
         "most_stream_bytes": settings.log_stream_waiting_bytes,
     }
     committer = Committer(
-        partial(keep, store), doorbell.ring, beat_seconds=settings.log_flow_seconds, **bounds
+        partial(keep, store), notifications.ring, linger_seconds=settings.log_flow_seconds, **bounds
     )
     followers = Followers(store, committer, source_of, keyring, pace)
     sink = Sink(
@@ -62,4 +62,4 @@ def assembled(
         lease_seconds=settings.log_lease_seconds,
         most_taken=settings.log_take_over_streams,
     )
-    return LogSink(store, sink, followers, (relay, doorbell, committer, sink))
+    return LogSink(store, sink, followers, (relay, notifications, committer, sink))

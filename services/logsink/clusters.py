@@ -46,9 +46,9 @@ class KubernetesCluster:
             self._watches[namespace] = (made, asyncio.create_task(made.run(), name=f"pods of {namespace}"))
         return self._watches[namespace][0]
 
-    def watched(self, pod: PodName, bell: asyncio.Event) -> WatchedPod:
-        """Returns the state of a pod. The event `bell` is set at changes while the result's `run` runs."""
-        return WatchedPod(self.api, self.watch(pod.namespace), pod, bell)
+    def watched(self, pod: PodName, changed: asyncio.Event) -> WatchedPod:
+        """Returns the state of a pod. The event `changed` is set at changes while the result's `run` runs."""
+        return WatchedPod(self.api, self.watch(pod.namespace), pod, changed)
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[None]:

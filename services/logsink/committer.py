@@ -2,7 +2,7 @@
 
 1. A follower submits an `Append`. If no transaction is running, it is stored at once.
 2. Data that is submitted during a transaction is merged by stream and stored with the next one.
-3. After a transaction with several streams, the next one starts `beat_seconds` after its start at the
+3. After a transaction with several streams, the next one starts `linger_seconds` after its start at the
    earliest, so that one transaction serves many streams.
 4. After COMMIT, each follower gets its result, and gateways are notified.
 
@@ -25,10 +25,10 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge, Histogram
 
 from services.logsink.store import Append, LogStore
+from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messages import LogSealed
-from shared.patience import backoff
 
 _log = structlog.get_logger()
 _raw_bytes = Metric("towpath_logsink_stored_bytes_total", "Raw bytes of logs stored")
@@ -88,18 +88,18 @@ class Committer:
         *,
         most_bytes: int,
         most_stream_bytes: int,
-        beat_seconds: float = 0,
+        linger_seconds: float = 0,
     ) -> None:
         """`ring` is called for each append after its commit.
 
-        After a transaction with several streams, the next one starts no sooner than `beat_seconds` after its
-        start.
+        After a transaction with several streams, the next one starts no sooner than `linger_seconds` after
+        its start.
         """
         self._keep = keep
         self._ring = ring
         self._most_bytes = most_bytes
         self._most_stream_bytes = most_stream_bytes
-        self._beat_seconds = beat_seconds
+        self._linger_seconds = linger_seconds
         self._waiting: dict[int, _Waiting] = {}
         self._bytes: Counter[int] = Counter()  # by stream: bytes that wait or are being stored
         self._all_bytes = 0
@@ -144,7 +144,7 @@ class Committer:
             async with self._room:
                 self._room.notify_all()
             if len(taken) > 1:
-                await asyncio.sleep(max(0, started + self._beat_seconds - loop.time()))
+                await asyncio.sleep(max(0, started + self._linger_seconds - loop.time()))
 
     def _is_full(self, stream_id: int) -> bool:
         return self._bytes[stream_id] >= self._most_stream_bytes or self._all_bytes >= self._most_bytes

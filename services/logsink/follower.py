@@ -27,8 +27,8 @@ from services.logsink.segments import Segment, Writer
 from services.logsink.sources import End, Reading, Source, SourceAway
 from services.logsink.store import Append, LogStore, Stream
 from services.logsink.threads import in_thread
+from shared.backoff import backoff
 from shared.errors import Conflict
-from shared.patience import backoff
 
 _log = structlog.get_logger()
 _gaps = Counter("towpath_logsink_gaps_total", "Gap markers written")
@@ -44,7 +44,7 @@ class Pace:
 
     quiet_seconds: float
     flow_seconds: float
-    look_seconds: float
+    check_seconds: float
     silence_seconds: float
 
     def due(self, now: float, committed: float) -> float:
@@ -165,7 +165,7 @@ class Follower:
 
     async def _until_due(self, committed: float) -> None:
         loop = asyncio.get_running_loop()
-        await self._source.changed(self._pace.look_seconds)
+        await self._source.changed(self._pace.check_seconds)
         due = self._pace.due(loop.time(), committed)
         while (left := due - loop.time()) > 0 and not self._source.has_ended():
             await self._source.changed(left)

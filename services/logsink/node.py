@@ -2,7 +2,7 @@
 
 A pod's directory appears after its claim was committed, so the agent may open the attempt's streams itself.
 It takes over streams that others have opened or that an earlier agent left. It does both when a directory
-appears, and again after each `look_seconds`.
+appears, and again after each `check_seconds`.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ class Node:
             }
         return Reach(locations=tuple(sorted(pod.node_location for pod in pods)))
 
-    def listen(self, bell: asyncio.Event) -> bool:
-        """Sets the event `bell` when a directory appears. Returns False if that cannot be watched."""
-        return self._wakeups.watch(self._root, bell)
+    def listen(self, changed: asyncio.Event) -> bool:
+        """Sets the event `changed` when a directory appears. Returns False if that cannot be watched."""
+        return self._wakeups.watch(self._root, changed)
 
-    def taking(self, sink: Sink, store: LogStore, cluster: str, *, look_seconds: float) -> "Taking":
-        return Taking(self, sink, store, cluster, look_seconds)
+    def taking(self, sink: Sink, store: LogStore, cluster: str, *, check_seconds: float) -> "Taking":
+        return Taking(self, sink, store, cluster, check_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +58,23 @@ class Taking:
     sink: Sink
     store: LogStore
     cluster: str
-    look_seconds: float
+    check_seconds: float
 
     async def run(self) -> None:
-        bell = asyncio.Event()
+        changed = asyncio.Event()
         is_watched = False
         while True:
-            is_watched = is_watched or self.node.listen(bell)
+            is_watched = is_watched or self.node.listen(changed)
             try:
-                await self.look()
+                await self.check()
             except Transient as error:
                 _log.info("streams_wait", why=str(error))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.look_seconds):
-                    await bell.wait()
-            bell.clear()
+                async with asyncio.timeout(self.check_seconds):
+                    await changed.wait()
+            changed.clear()
 
-    async def look(self) -> int:
+    async def check(self) -> int:
         """Opens and takes over streams; returns how many. Raises Transient."""
         locations = self.node.reach().locations
         if not locations:

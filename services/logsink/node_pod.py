@@ -39,7 +39,7 @@ class NodePod:
         where = self._where(container)
         return where is Where.NEVER or (where is Where.ENDED and self._has_files())
 
-    def evidence(self, container: str) -> End | None:
+    def known_end(self, container: str) -> End | None:
         if self._watching and self._watching.done():
             self._watching.result()  # raises the error if a bug has ended the task
         if self.says_ended(container):
@@ -48,9 +48,9 @@ class NodePod:
             return End("the log files are gone")
         return End("the pod is gone") if self._pod and self._pod.is_gone else None
 
-    def start(self, bell: asyncio.Event) -> None:
+    def start(self, changed: asyncio.Event) -> None:
         if self._pod is None:
-            self._pod = self._cluster.watched(self._name, bell)
+            self._pod = self._cluster.watched(self._name, changed)
             self._watching = asyncio.create_task(self._pod.run(), name=f"pod {self._name.name}")
             if self._over:
                 self._pod.attempt_over(*self._over)

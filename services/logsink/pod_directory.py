@@ -32,7 +32,7 @@ class PodDirectory:
     def files(self, container: str) -> LogFiles:
         return LogFiles(self.log(container))
 
-    def start(self, bell: asyncio.Event) -> None:
+    def start(self, changed: asyncio.Event) -> None:
         """Does nothing: all signs of an end are in the directory, which is watched."""
 
     def attempt_over(self, reason: str | None) -> None:
@@ -52,7 +52,7 @@ class PodDirectory:
         paths = (f"{self.path}/{name}" for name in names)
         return any(map(os.path.exists, paths))
 
-    def evidence(self, container: str) -> End | None:
+    def known_end(self, container: str) -> End | None:
         """Returns the end of the log, or None if more may be written.
 
         All lines that were written are in the file when this returns.

@@ -14,9 +14,9 @@ import structlog
 
 from services.logsink.locations import PodName
 from services.logsink.pod_state import PodState, pod_state
+from shared.backoff import backoff
 from shared.errors import Transient
 from shared.kubernetes import ApiError, KubernetesApi, Object
-from shared.patience import backoff
 
 _log = structlog.get_logger()
 
@@ -39,12 +39,12 @@ class PodWatch:
         self._bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.has_listed = False
 
-    def follow(self, name: str, bell: asyncio.Event) -> None:
-        """Sets the event `bell` when this pod changes, and when the pods are listed or cannot be read."""
-        self._bells[name].add(bell)
+    def follow(self, name: str, changed: asyncio.Event) -> None:
+        """Sets the event `changed` when this pod changes, and when the pods are listed or cannot be read."""
+        self._bells[name].add(changed)
 
-    def forget(self, name: str, bell: asyncio.Event) -> None:
-        self._bells[name].discard(bell)
+    def forget(self, name: str, changed: asyncio.Event) -> None:
+        self._bells[name].discard(changed)
         if not self._bells[name]:
             del self._bells[name]
 
@@ -127,8 +127,8 @@ class PodWatch:
 
 
 def _ring(bells: set[asyncio.Event]) -> None:
-    for bell in bells:
-        bell.set()
+    for changed in bells:
+        changed.set()
 
 
 async def _documents(chunks: AsyncIterator[bytes]) -> AsyncIterator[Object]:
@@ -142,13 +142,13 @@ async def _documents(chunks: AsyncIterator[bytes]) -> AsyncIterator[Object]:
 
 
 class WatchedPod:
-    """The state of one pod, for one log. The event `bell` is set when something changes."""
+    """The state of one pod, for one log. The event `changed` is set when something changes."""
 
-    def __init__(self, api: KubernetesApi, watch: PodWatch, pod: PodName, bell: asyncio.Event) -> None:
+    def __init__(self, api: KubernetesApi, watch: PodWatch, pod: PodName, changed: asyncio.Event) -> None:
         self._api = api
         self._watch = watch
         self.pod = pod
-        self._bell = bell
+        self._bell = changed
         self._woken = asyncio.Event()
         self._is_old = False  # `state` was read before the attempt was over
         self.state: PodState | None = None
@@ -181,7 +181,7 @@ class WatchedPod:
             self.over_because, self._is_old = reason or "", True
             self._woken.set()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Reads the pod from the API. Raises ApiError and Transient."""
         for pause in (0.2, 0.5, 0.0):
             was_over = self.over_because is not None
@@ -226,9 +226,9 @@ class WatchedPod:
         if seen is not None and seen.uid == self.pod.uid:
             self._take(seen)
         else:
-            await self.look()
+            await self.check()
         if self._is_old:
-            await self.look()
+            await self.check()
 
     def _take(self, state: PodState) -> None:
         if self.state is None or state.version >= self.state.version:

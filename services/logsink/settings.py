@@ -28,7 +28,7 @@ class LogSinkSettings(ServiceSettings):
 
     The limit makes the remaining log sinks share the streams of one that died.
     """
-    log_look_seconds: PositiveFloat = 2
+    log_check_seconds: PositiveFloat = 2
     """Interval at which a stream is checked if no event wakes its follower.
 
     The check finds changes that cause no event, such as a killed supervisor.

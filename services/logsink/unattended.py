@@ -45,7 +45,7 @@ class UnattendedStreams:
         self._seal = seal
         self._silence_seconds = silence_seconds
 
-    async def look(self, unattended_seconds: float = UNATTENDED_SECONDS) -> int:
+    async def check(self, unattended_seconds: float = UNATTENDED_SECONDS) -> int:
         """Seals the streams that have an end; returns how many. Raises Transient."""
         async with self._store.reading() as work:
             streams = await work.unattended_streams(
@@ -72,11 +72,11 @@ class UnattendedStreams:
         watched = cluster.watched(pod, asyncio.Event())
         if stream.is_over:
             watched.attempt_over(stream.reason)
-        await watched.look()
-        return evidence(watched, stream) or _after_silence(stream)
+        await watched.check()
+        return known_end(watched, stream) or _after_silence(stream)
 
 
-def evidence(pod: WatchedPod, stream: Unattended) -> End | None:
+def known_end(pod: WatchedPod, stream: Unattended) -> End | None:
     """Returns the end of a log that no agent will ever read, or None if an agent may still read it."""
     if pod.is_gone or pod.state is None:
         return End("the pod is gone, and its node's agent has not read the log to its end")

@@ -33,8 +33,8 @@ class Wakeups:
         self._bells: defaultdict[Watch, set[asyncio.Event]] = defaultdict(set)
         self._watches: defaultdict[asyncio.Event, set[Watch]] = defaultdict(set)
 
-    def watch(self, directory: Path, bell: asyncio.Event) -> bool:
-        """Sets the event `bell` when something happens in the directory.
+    def watch(self, directory: Path, changed: asyncio.Event) -> bool:
+        """Sets the event `changed` when something happens in the directory.
 
         Returns False if the directory cannot be watched, for example because it does not exist yet.
         """
@@ -46,14 +46,14 @@ class Wakeups:
             _refused.inc()
             _log.warning("watch_refused", directory=str(directory), why=str(error))
             return False
-        self._bells[watch].add(bell)
-        self._watches[bell].add(watch)
+        self._bells[watch].add(changed)
+        self._watches[changed].add(watch)
         return True
 
-    def forget(self, bell: asyncio.Event) -> None:
+    def forget(self, changed: asyncio.Event) -> None:
         """Removes all watches of this event, so that it is not set again."""
-        for watch in self._watches.pop(bell, set()):
-            self._bells[watch].discard(bell)
+        for watch in self._watches.pop(changed, set()):
+            self._bells[watch].discard(changed)
             if not self._bells[watch]:
                 del self._bells[watch]
                 with contextlib.suppress(OSError):  # the directory was deleted, and its watch with it
@@ -74,5 +74,5 @@ class Wakeups:
             bells = set(self._watches)
         else:
             return
-        for bell in bells:
-            bell.set()
+        for changed in bells:
+            changed.set()

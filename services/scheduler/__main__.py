@@ -8,7 +8,7 @@ import asyncio
 
 from services.scheduler.admission import Admission, Limits
 from services.scheduler.consumers import Consumers
-from services.scheduler.reconciler import Looks
+from services.scheduler.reconciler import Checks
 from services.scheduler.revisions import Revisions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import open_store
@@ -38,13 +38,13 @@ async def main() -> None:
         service.ready_when("database", database.answers)
         service.keep_running(relay)
         service.keep_running(admission)
-        beat = settings.beat_seconds
+        beat = settings.linger_seconds
         service.keep_running(
             bus.consumer(
                 topology.SCHEDULER_DELIVERIES,
                 consumers.on_deliveries,
                 batch=settings.delivery_batch,
-                beat_seconds=beat,
+                linger_seconds=beat,
             )
         )
         service.keep_running(
@@ -52,12 +52,12 @@ async def main() -> None:
                 topology.SCHEDULER_ATTEMPTS,
                 consumers.on_attempt_facts,
                 batch=settings.fact_batch,
-                beat_seconds=beat,
+                linger_seconds=beat,
             )
         )
         service.keep_running(bus.consumer(topology.SCHEDULER_COMMANDS, consumers.on_commands, batch=16))
         service.keep_running(
-            Reconciler(Looks(store, consumers, admission, settings).checks(), settings.reconcile_seconds)
+            Reconciler(Checks(store, consumers, admission, settings).checks(), settings.reconcile_seconds)
         )
         await service.until_signalled()
 

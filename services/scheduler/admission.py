@@ -25,10 +25,10 @@ from prometheus_client import Histogram
 from services.scheduler.groups import Arrangement, arrange
 from services.scheduler.runs import enter_groups, stop_runs
 from services.scheduler.store import SchedulerStore, SchedulerWork
+from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messages import AttemptReady
-from shared.patience import backoff
 
 _log = structlog.get_logger()
 _seconds = Histogram(

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.scheduler.admission import Admission
+from services.scheduler.batches import all_or_each
 from services.scheduler.commands import apply_commands, refuse_command
 from services.scheduler.deciding import Batch, decide_deliveries, record_failure
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import fold_runs
-from services.scheduler.singly import all_or_each
 from services.scheduler.store import CONTENT_FAULTS, ROW_FAULTS, SchedulerStore
 from shared.crashpoint import crashpoint
 from shared.errors import Rejected
@@ -95,17 +95,17 @@ class Consumers:
         rest = list(ids)
         while rest:
             batch = await self._decide_batch(rest[:_AT_ONCE])
-            looked_at = [
+            examined = [
                 delivery_id
                 for delivery_id in rest[:_AT_ONCE]
                 if delivery_id <= max(batch.seen, default=rest[-1])
             ]
             failed += [
                 delivery_id
-                for delivery_id in looked_at
+                for delivery_id in examined
                 if delivery_id in batch.failed or delivery_id not in batch.seen
             ]
-            rest = rest[len(looked_at) :]
+            rest = rest[len(examined) :]
         return failed
 
     async def _decide_batch(self, ids: Sequence[int]) -> Batch:

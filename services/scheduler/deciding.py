@@ -21,11 +21,17 @@ from dataclasses import dataclass
 import zstandard
 
 from services.scheduler.forges import Malformed, Reading, normalise
-from services.scheduler.identities import KnownRepository, Lesson, Unrecognised, lesson, recognise
+from services.scheduler.identities import (
+    IdentityUpdate,
+    KnownRepository,
+    Unrecognised,
+    identity_update,
+    recognise,
+)
+from services.scheduler.quoting import shown
 from services.scheduler.revisions import Revisions
-from services.scheduler.starting import Happening, start_runs, supersede
+from services.scheduler.starting import StoredEvent, start_runs, supersede
 from services.scheduler.store import Row, SchedulerWork, StoredDelivery
-from services.scheduler.wording import shown
 from shared.events import Event, EventKind, Ignored
 
 _LARGEST_BODY_BYTES = 96 * 1024**2
@@ -85,11 +91,11 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
             )
         else:
             recognised.append(_Recognised(delivery, reading.said, repository))
-    happenings = await _store_events(work, recognised)
+    stored_events = await _store_events(work, recognised)
     if outcomes:
         await work.insert_outcomes(outcomes)
-    superseded = await supersede(work, happenings)
-    started = await start_runs(work, revisions, happenings)
+    superseded = await supersede(work, stored_events)
+    started = await start_runs(work, revisions, stored_events)
     return Batch(frozenset(delivery.id for delivery in deliveries), frozenset(failed), superseded or started)
 
 
@@ -146,20 +152,20 @@ async def _recognise(
         return {delivery.id: recognise(reading, delivery.hook_key, ()) for delivery, reading in readings}
     known = await work.repositories(named, hook_keys)
     found = {delivery.id: recognise(reading, delivery.hook_key, known) for delivery, reading in readings}
-    lessons: list[Lesson] = []
+    updates: list[IdentityUpdate] = []
     for delivery, reading in readings:
         about = found[delivery.id]
         if isinstance(about, KnownRepository):
-            new = lesson(reading, about, by_own_hook=delivery.hook_key is not None)
-            lessons += [] if new is None else [new]
-    if lessons:
-        await work.learn(lessons)
+            new = identity_update(reading, about, by_own_hook=delivery.hook_key is not None)
+            updates += [] if new is None else [new]
+    if updates:
+        await work.update_identities(updates)
         known = await work.repositories(named, hook_keys)
         found = {delivery.id: recognise(reading, delivery.hook_key, known) for delivery, reading in readings}
     return found
 
 
-async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) -> list[Happening]:
+async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) -> list[StoredEvent]:
     """Stores events with the outcomes of their deliveries.
 
     Returns only the events that this transaction stored. Another replica may have decided the other
@@ -176,7 +182,7 @@ async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) 
         await work.lock_pull_requests(pull_requests)
     stored = await work.insert_events([_event_row(one) for one in recognised])
     return [
-        Happening(stored[one.delivery.id], one.event, one.repository)
+        StoredEvent(stored[one.delivery.id], one.event, one.repository)
         for one in recognised
         if one.delivery.id in stored
     ]

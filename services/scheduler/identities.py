@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.scheduler.forges import ForgeRepository, Reading
-from services.scheduler.wording import shown
+from services.scheduler.quoting import shown
 from shared.events import Ignored
 
 
@@ -42,7 +42,7 @@ class KnownRepository:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class IdentityUpdate:
     """An identity update: what a delivery shows about a repository."""
 
     repository_id: int
@@ -103,7 +103,9 @@ def recognise(
     return found
 
 
-def lesson(reading: Reading, repository: KnownRepository, *, by_own_hook: bool) -> Lesson | None:
+def identity_update(
+    reading: Reading, repository: KnownRepository, *, by_own_hook: bool
+) -> IdentityUpdate | None:
     """Returns the identity update of a recognised delivery, or None if everything is already known.
 
     Ignored deliveries give no update: the hook type that counts is the one that reports pushes or pull
@@ -118,7 +120,9 @@ def lesson(reading: Reading, repository: KnownRepository, *, by_own_hook: bool) 
     if is_known and not first_target_type:
         return None
     hook_target_type = reading.hook_target_type
-    return Lesson(repository.id, named.forge, named.forge_id, named.full_name, hook_target_type, by_own_hook)
+    return IdentityUpdate(
+        repository.id, named.forge, named.forge_id, named.full_name, hook_target_type, by_own_hook
+    )
 
 
 def _by_hook(hook_key: str, repositories: Sequence[KnownRepository]) -> KnownRepository | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.scheduler.wording import listed, shown
+from services.scheduler.quoting import listed, shown
 from shared.events import Event, EventKind
 from shared.pipeline.globs import matches, repository_matches, steps_to_compare
 from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger

@@ -82,18 +82,18 @@ SELECT r.id, r.forge, r.full_name, r.hook_key, i.full_name AS current_name,
 -- or if the id is registered for this one. $1 as for learn_identities.
 DELETE FROM repository_identities i
  USING repositories r, repositories taught,
-       jsonb_to_recordset($1::jsonb) AS lesson (
+       jsonb_to_recordset($1::jsonb) AS new (
        repository_id bigint, forge text, forge_id bigint, by_own_hook boolean)
- WHERE r.id = i.repository_id AND taught.id = lesson.repository_id
-   AND ((i.repository_id = lesson.repository_id AND i.forge_id <> lesson.forge_id
+ WHERE r.id = i.repository_id AND taught.id = new.repository_id
+   AND ((i.repository_id = new.repository_id AND i.forge_id <> new.forge_id
          AND (coalesce(r.forge_id <> i.forge_id, false)
               OR EXISTS (SELECT FROM repositories other
                           WHERE other.forge = i.forge AND other.forge_id = i.forge_id
                             AND other.id <> i.repository_id AND other.deleted_at IS NULL)))
-        OR (i.repository_id <> lesson.repository_id
-            AND i.forge = lesson.forge AND i.forge_id = lesson.forge_id
-            AND (r.deleted_at IS NOT NULL OR (i.by_own_hook AND NOT lesson.by_own_hook)
-                 OR coalesce(taught.forge_id = lesson.forge_id, false))));
+        OR (i.repository_id <> new.repository_id
+            AND i.forge = new.forge AND i.forge_id = new.forge_id
+            AND (r.deleted_at IS NOT NULL OR (i.by_own_hook AND NOT new.by_own_hook)
+                 OR coalesce(taught.forge_id = new.forge_id, false))));
 
 -- name: learn_identities
 -- What a verified delivery teaches about a repository of which nothing is known yet; the first teaches. An id
@@ -101,24 +101,24 @@ DELETE FROM repository_identities i
 -- $1 [{repository_id, forge, forge_id, full_name, hook_target_type, by_own_hook}]
 INSERT INTO repository_identities (repository_id, forge, forge_id, full_name, hook_target_type, by_own_hook)
 SELECT repository_id, forge, forge_id, full_name, hook_target_type, by_own_hook
-  FROM jsonb_to_recordset($1::jsonb) AS lesson (
+  FROM jsonb_to_recordset($1::jsonb) AS new (
        repository_id bigint, forge text, forge_id bigint, full_name text, hook_target_type text,
        by_own_hook boolean)
  WHERE NOT EXISTS (SELECT FROM repositories other
-                    WHERE other.forge = lesson.forge AND other.forge_id = lesson.forge_id
-                      AND other.id <> lesson.repository_id AND other.deleted_at IS NULL)
+                    WHERE other.forge = new.forge AND other.forge_id = new.forge_id
+                      AND other.id <> new.repository_id AND other.deleted_at IS NULL)
  ORDER BY repository_id
 ON CONFLICT DO NOTHING;
 
 -- name: refresh_identities
 -- A known repository has another name, or its first target type. $1 as for learn_identities.
 UPDATE repository_identities i
-   SET full_name = lesson.full_name, hook_target_type = coalesce(i.hook_target_type, lesson.hook_target_type),
-       by_own_hook = i.by_own_hook AND lesson.by_own_hook
-  FROM jsonb_to_recordset($1::jsonb) AS lesson (
+   SET full_name = new.full_name, hook_target_type = coalesce(i.hook_target_type, new.hook_target_type),
+       by_own_hook = i.by_own_hook AND new.by_own_hook
+  FROM jsonb_to_recordset($1::jsonb) AS new (
        repository_id bigint, forge text, forge_id bigint, full_name text, hook_target_type text,
        by_own_hook boolean)
- WHERE i.repository_id = lesson.repository_id AND i.forge_id = lesson.forge_id;
+ WHERE i.repository_id = new.repository_id AND i.forge_id = new.forge_id;
 
 -- name: candidates
 -- The pipelines stored under a repository's keys, the disabled ones too, and whether their owners may use it.

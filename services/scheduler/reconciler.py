@@ -8,17 +8,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.scheduler.admission import Admission
+from services.scheduler.batches import all_or_each
 from services.scheduler.consumers import Consumers
 from services.scheduler.runs import stop_runs
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.singly import all_or_each
 from services.scheduler.store import SchedulerStore
 from shared.errors import Transient
 from shared.messages import AttemptCancelRequested, AttemptReady
 from shared.reconcile import Check
 from shared.statuses import TERMINAL, Reason
 
-_DELIVERIES_A_LOOK = 500
+_DELIVERIES_A_CHECK = 500
 
 
 class Steadiness:
@@ -45,7 +45,7 @@ class Steadiness:
         )
 
 
-class Looks:
+class Checks:
     """The scheduler's checks.
 
     Each returns the number of rows that it finished. All are safe at any time and in several replicas.
@@ -62,7 +62,7 @@ class Looks:
         self._decided_up_to = 0
 
     def checks(self) -> list[Check]:
-        looks = (
+        checks = (
             self.undecided_deliveries,
             self.redelivered_deliveries,
             self.commands_without_effect,
@@ -72,7 +72,7 @@ class Looks:
             self.stops_not_heard,
             self.runs_past_deadline,
         )
-        return [Check(look.__name__, self._watched(look)) for look in looks]
+        return [Check(check.__name__, self._watched(check)) for check in checks]
 
     async def undecided_deliveries(self) -> int:
         """Decides deliveries that have no outcome.
@@ -82,7 +82,7 @@ class Looks:
         """
         async with self._store.transaction() as finding:
             ids = await finding.undecided_deliveries(
-                above=self._decided_up_to, age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK
+                above=self._decided_up_to, age_seconds=self._age_seconds, at_most=_DELIVERIES_A_CHECK
             )
             if ids:
                 await self._consumers.decide(ids)
@@ -94,7 +94,7 @@ class Looks:
         """Decides deliveries again that matched no registered repository and were redelivered afterwards."""
         async with self._store.transaction() as finding:
             ids = await finding.redelivered_deliveries(
-                age_seconds=self._age_seconds, at_most=_DELIVERIES_A_LOOK
+                age_seconds=self._age_seconds, at_most=_DELIVERIES_A_CHECK
             )
             if ids:
                 await self._consumers.decide(ids)
@@ -163,10 +163,10 @@ class Looks:
         if wakes:
             self._admission.wake()
 
-    def _watched(self, look: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
+    def _watched(self, check: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
         async def watched() -> int:
             try:
-                found = await look()
+                found = await check()
             except Transient:
                 self._steadiness.note(answered=False)
                 raise

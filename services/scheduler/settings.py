@@ -30,7 +30,7 @@ class SchedulerSettings(ServiceSettings):
     """
     fact_batch: PositiveInt = 128
     """Maximum number of messages about attempts folded in one transaction."""
-    beat_seconds: float = Field(default=0.05, ge=0, le=1)
+    linger_seconds: float = Field(default=0.05, ge=0, le=1)
     """Minimum time between the starts of two transactions while deliveries or facts keep arriving.
 
     This delay applies only to a busy system. An idle one starts at once.

@@ -15,7 +15,7 @@ from services.scheduler.pace import Pace
 from services.scheduler.planning import plan
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
-from services.scheduler.store import Candidate, Row, SchedulerWork, StoredEvent
+from services.scheduler.store import Candidate, InsertedEvent, Row, SchedulerWork
 from shared.events import Event
 from shared.pipeline.globs import repository_lookup
 from shared.pipeline.model import Pipeline
@@ -32,10 +32,10 @@ _UNREADABLE = Decision(
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class StoredEvent:
     """An event that this transaction has stored."""
 
-    stored: StoredEvent
+    stored: InsertedEvent
     event: Event
     repository: KnownRepository
 
@@ -49,14 +49,14 @@ class Happening:
         return self.repository.id, self.event.pull_request or 0
 
 
-async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> bool:
+async def supersede(work: SchedulerWork, stored_events: Iterable[StoredEvent]) -> bool:
     """Ends the runs of closed pull requests that have not started. Returns True if admission may have work.
 
     Runs that have started continue, because their verdict on the merged commit is still useful.
     """
     closings = [
         (one.event_id, *one.pull_request, one.event.happened_at)
-        for one in happenings
+        for one in stored_events
         if one.event.action == "closed"
     ]
     if not closings:
@@ -79,14 +79,14 @@ async def supersede(work: SchedulerWork, happenings: Iterable[Happening]) -> boo
     return any(changed)
 
 
-async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequence[Happening]) -> bool:
+async def start_runs(work: SchedulerWork, revisions: Revisions, stored_events: Sequence[StoredEvent]) -> bool:
     """Decides about each event and each pipeline that names its repository, and creates the resulting runs.
 
     Returns True if it created any.
     """
     keys = {
         (one.repository.id, key)
-        for one in happenings
+        for one in stored_events
         for name in one.repository.names
         for key in repository_lookup(name)
     }
@@ -94,11 +94,11 @@ async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequ
     if not candidates:
         return False
     models = await revisions.get(work, (candidate.revision_id for candidate in candidates))
-    closings = await _closings(work, happenings)
+    closings = await _closings(work, stored_events)
     decisions: list[Row] = []
     runs: list[NewRun] = []
     budget, pace = PatternBudget(revisions.pattern_steps), Pace()
-    for one in happenings:
+    for one in stored_events:
         for candidate in candidates:
             if candidate.repository_id != one.repository.id:
                 continue
@@ -116,14 +116,14 @@ async def start_runs(work: SchedulerWork, revisions: Revisions, happenings: Sequ
 
 
 async def _closings(
-    work: SchedulerWork, happenings: Iterable[Happening]
+    work: SchedulerWork, stored_events: Iterable[StoredEvent]
 ) -> dict[tuple[int, int], datetime | None]:
-    pull_requests = {one.pull_request for one in happenings if one.event.pull_request is not None}
+    pull_requests = {one.pull_request for one in stored_events if one.event.pull_request is not None}
     return await work.closings(pull_requests) if pull_requests else {}
 
 
 def _decide(
-    one: Happening,
+    one: StoredEvent,
     candidate: Candidate,
     pipeline: Pipeline | None,
     closed_at: datetime | None,
@@ -140,7 +140,7 @@ def _decide(
     )
 
 
-def _decision_row(one: Happening, candidate: Candidate, decision: Decision) -> Row:
+def _decision_row(one: StoredEvent, candidate: Candidate, decision: Decision) -> Row:
     return {
         "event_id": one.event_id,
         "pipeline_config_id": candidate.pipeline_config_id,
@@ -150,7 +150,7 @@ def _decision_row(one: Happening, candidate: Candidate, decision: Decision) -> R
     }
 
 
-def _new_run(one: Happening, candidate: Candidate, pipeline: Pipeline) -> NewRun:
+def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewRun:
     return NewRun(
         plan=plan(pipeline, one.stored.stored_at),
         pipeline_config_id=candidate.pipeline_config_id,

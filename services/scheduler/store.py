@@ -12,7 +12,7 @@ import asyncpg
 
 from services.scheduler.engine import AttemptState, JobState, RunState
 from services.scheduler.groups import Group, Member
-from services.scheduler.identities import KnownRepository, Lesson
+from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
 from services.scheduler.values import enum, readable
@@ -61,7 +61,7 @@ class StoredDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEvent:
+class InsertedEvent:
     id: int
     stored_at: datetime
     """Time by the database's clock."""
@@ -145,14 +145,16 @@ class SchedulerWork(Work):
             for row in await self._rows("repositories", forges, forge_ids, names, list(set(hook_keys)))
         ]
 
-    async def learn(self, lessons: Sequence[Lesson]) -> None:
+    async def update_identities(self, updates: Sequence[IdentityUpdate]) -> None:
         """Stores identity updates.
 
         If several updates concern one repository, the first creates the row and the last sets its name. Waits
         for other replicas that store the same identities.
         """
-        first = {lesson.repository_id: asdict(lesson) for lesson in reversed(lessons)}
-        last = {lesson.repository_id: asdict(lesson) for lesson in lessons}
+        first = {
+            identity_update.repository_id: asdict(identity_update) for identity_update in reversed(updates)
+        }
+        last = {identity_update.repository_id: asdict(identity_update) for identity_update in updates}
         await self._run("forget_identities", list(first.values()))
         await self._run("learn_identities", list(first.values()))
         await self._run("refresh_identities", [last[repository_id] for repository_id in sorted(last)])
@@ -181,13 +183,13 @@ class SchedulerWork(Work):
         rows = await self._rows("closings", *_columns(pull_requests, 2))
         return {(row["repository_id"], row["pull_request"]): row["closed_at"] for row in rows}
 
-    async def insert_events(self, events: list[Row]) -> dict[int, StoredEvent]:
+    async def insert_events(self, events: list[Row]) -> dict[int, InsertedEvent]:
         """Stores events with the outcomes of their deliveries; returns the stored events by delivery id.
 
         A delivery that another replica has decided meanwhile is missing.
         """
         return {
-            row["delivery_id"]: StoredEvent(row["id"], row["created_at"])
+            row["delivery_id"]: InsertedEvent(row["id"], row["created_at"])
             for row in await self._rows("insert_events", events)
         }
 

@@ -25,4 +25,4 @@ async def pushes(world: World) -> AsyncIterator[Pushes]:
         timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
     ) as session:
         yield Pushes(world, session)
-    await world.mend()
+    await world.repair()

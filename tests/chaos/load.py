@@ -195,11 +195,11 @@ class Load:
             await asyncio.sleep(0.5)
 
     async def _run_of(self, sent: Sent) -> int:
-        async def look() -> int | None:
+        async def check() -> int | None:
             answer = await self._told(lambda: self.client().get(f"/runs?sha={sent.sha}"))
             return next((int(run["id"]) for run in answer.json["items"]), None)
 
-        return await until(look, within=120, what=f"a run of {sent.sha}")
+        return await until(check, within=120, what=f"a run of {sent.sha}")
 
     async def _told(self, ask: Callable[[], Awaitable[Answer]], also: int = 200) -> Answer:
         """Repeat the request until it gets a 2xx answer or the status `also`."""

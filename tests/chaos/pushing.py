@@ -84,10 +84,10 @@ class Pushes:
         return self._oracle.lines
 
     async def user_code_runs(self, count: int = 1) -> None:
-        async def look() -> bool:
+        async def check() -> bool:
             return len(self.started) >= count
 
-        await until(look, within=30, what="user code")
+        await until(check, within=30, what="user code")
 
     async def each_ran_once(
         self, *, within: float = 40, status: str = "success", reason: str | None = None

@@ -20,8 +20,8 @@ TOGETHER = 0.85
 REST_SECONDS = (0.3, 1.0)
 TRIES = 3
 """The number of tries of a kind in a round."""
-_MENDING_SECONDS = 90
-_MENDING_PAUSE_SECONDS = 1
+_REPAIR_SECONDS = 90
+_REPAIR_PAUSE_SECONDS = 1
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Trouble:
                 if not is_done:
                     self._order.again(fault)
             if not all(done):
-                await self._mend()
+                await self._repair()
             await asyncio.sleep(rest_seconds)
 
     async def _inject(self, fault: Fault, seconds: float) -> bool:
@@ -144,18 +144,18 @@ class Trouble:
         self.injected.outages.append(Outage(fault.kind, began_at, time.time()))
         return True
 
-    async def _mend(self) -> None:
+    async def _repair(self) -> None:
         began_at = time.time()
         while True:
             try:
-                await self._world.mend()
+                await self._world.repair()
                 break
             except Exception as error:
-                self._note("mending", error)
-                if time.time() - began_at > _MENDING_SECONDS:
+                self._note("repair", error)
+                if time.time() - began_at > _REPAIR_SECONDS:
                     raise
-            await asyncio.sleep(_MENDING_PAUSE_SECONDS)
-        self.injected.failed.append(Outage("mending", began_at, time.time()))
+            await asyncio.sleep(_REPAIR_PAUSE_SECONDS)
+        self.injected.failed.append(Outage("repair", began_at, time.time()))
 
     def _note(self, what: str, error: BaseException) -> None:
         first_line = next(iter(str(error).splitlines()), "")

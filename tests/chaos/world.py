@@ -121,7 +121,7 @@ class World:
             await asyncio.sleep(0.2)
         raise DevstackError("Postgres does not answer")
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Restore everything that is still broken: the disk, servers, networks and services."""
         if self.disk is not None:
             self.disk.empty()

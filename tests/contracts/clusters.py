@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from services.executor.cluster import AttemptSpec, Clone, Observation, Phase, PodEnd
-from services.executor.local.cluster import LocalCluster, LocalLimits
+from services.executor.backend import AttemptSpec, Clone, Observation, Phase, PodEnd
+from services.executor.local.backend import LocalBackend, LocalLimits
 from services.executor.local.pod_files import PodFiles, read_identity
 from services.executor.local.processes import descendants
 from shared import step_markers
@@ -52,26 +52,26 @@ def spec(
     )
 
 
-async def begin(cluster: LocalCluster, wanted: AttemptSpec) -> Observation:
+async def begin(cluster: LocalBackend, wanted: AttemptSpec) -> Observation:
     """Create and release a pod."""
     made = await cluster.create(wanted)
     await cluster.release(made.name, made.pods[0].uid)
     return made
 
 
-async def create_again(cluster: LocalCluster, wanted: AttemptSpec) -> Observation:
+async def create_again(cluster: LocalBackend, wanted: AttemptSpec) -> Observation:
     """Create a pod as a handler does that retries in place."""
 
-    async def look() -> Observation | None:
+    async def check() -> Observation | None:
         try:
             return await cluster.create(wanted)
         except Transient:
             return None
 
-    return await until(look, within=20, what="a pod")
+    return await until(check, within=20, what="a pod")
 
 
-async def end_of(cluster: LocalCluster, name: str, within: float = 20) -> tuple[Phase, PodEnd]:
+async def end_of(cluster: LocalBackend, name: str, within: float = 20) -> tuple[Phase, PodEnd]:
     async with asyncio.timeout(within):
         while True:
             pod = (await cluster.observe([name]))[name].pods[0]
@@ -80,7 +80,7 @@ async def end_of(cluster: LocalCluster, name: str, within: float = 20) -> tuple[
             await cluster.changed()
 
 
-async def run(cluster: LocalCluster, wanted: AttemptSpec) -> tuple[PodEnd, str]:
+async def run(cluster: LocalBackend, wanted: AttemptSpec) -> tuple[PodEnd, str]:
     made = await begin(cluster, wanted)
     _, end = await end_of(cluster, made.name)
     return end, log_of(made, wanted.creation_token)
@@ -100,10 +100,10 @@ def raw_log_of(made: Observation, container: str = "job") -> bytes:
 async def said(made: Observation, text: str) -> None:
     """Wait until the job has written this text."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return text in log_of(made)
 
-    await until(look, within=20, what=f"the job says {text}")
+    await until(check, within=20, what=f"the job says {text}")
 
 
 def files_with(text: str, made: Observation) -> list[Path]:

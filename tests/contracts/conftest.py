@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.cluster import Cluster
-from services.executor.local.cluster import LocalCluster
+from services.executor.backend import Backend
+from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Sandbox, SandboxUnusable, User, choose, private_folders
 from shared.kubernetes import KubernetesApi
 from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, Origin
@@ -52,8 +52,8 @@ async def sandbox(request: pytest.FixtureRequest, folder: Path) -> Sandbox:
 
 
 @pytest.fixture
-async def local_cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalCluster]:
-    async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
+async def local_cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalBackend]:
+    async with LocalBackend(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
         yield cluster
         for left in await cluster.everything():
             await cluster.remove(left.name, left.object_uid)
@@ -80,7 +80,7 @@ async def ground(wanted_ground: str | KubernetesApi, folder: Path) -> AsyncItera
 
 
 @pytest.fixture
-async def cluster(ground: Ground) -> AsyncIterator[Cluster]:
+async def cluster(ground: Ground) -> AsyncIterator[Backend]:
     async with ground.executor() as ours:
         yield ours
         for left in await ours.everything():

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from services.executor.cluster import AttemptSpec, Cluster, Observation, Phase, PodEnd
-from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
-from services.executor.kubernetes.reading import Place
-from services.executor.local.cluster import LocalCluster
+from services.executor.backend import AttemptSpec, Backend, Observation, Phase, PodEnd
+from services.executor.kubernetes.backend import BackendOptions, KubernetesBackend
+from services.executor.kubernetes.listing import Place
+from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Sandbox
 from shared import step_markers
 from shared.errors import Transient
@@ -34,7 +34,7 @@ class Ground(Protocol):
     def unhurried(self) -> "Ground":
         """Return an environment in which a job has 30 s between SIGTERM and SIGKILL."""
 
-    def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
+    def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Backend]:
         """Return another executor's client of this cluster."""
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
@@ -58,9 +58,9 @@ class LocalGround:
     def unhurried(self) -> "LocalGround":
         return replace(self, grace_seconds=30)
 
-    def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Cluster]:
+    def executor(self, installation: str = INSTALLATION) -> AbstractAsyncContextManager[Backend]:
         limits = replace(LIMITS, grace_seconds=self.grace_seconds)
-        return LocalCluster(self.folder / "local", installation, self.sandbox, limits)
+        return LocalBackend(self.folder / "local", installation, self.sandbox, limits)
 
     async def log_of(self, made: Observation, container: str = "job") -> str:
         return clusters.log_of(made, container=container)
@@ -87,7 +87,7 @@ class KubernetesGround:
         return replace(self, grace_seconds=30)
 
     @asynccontextmanager
-    async def executor(self, installation: str = INSTALLATION) -> AsyncIterator[Cluster]:
+    async def executor(self, installation: str = INSTALLATION) -> AsyncIterator[Backend]:
         settings = pod_settings(
             installation,
             namespace=self.namespace,
@@ -98,11 +98,11 @@ class KubernetesGround:
             grace_seconds=self.grace_seconds,
             clone_protocols="https:http",
         )
-        async with KubernetesCluster(
+        async with KubernetesBackend(
             self.api,
             Place(self.namespace, installation),
             settings,
-            Conduct(watch_seconds=100, log_scheme="kubernetes"),
+            BackendOptions(watch_seconds=100, log_scheme="kubernetes"),
         ) as cluster:
             yield cluster
 
@@ -139,10 +139,10 @@ class KubernetesGround:
         return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
 
-async def created(cluster: Cluster, wanted: AttemptSpec) -> Observation:
+async def created(cluster: Backend, wanted: AttemptSpec) -> Observation:
     """Create a pod that can be claimed, and retry as a handler does."""
 
-    async def look() -> Observation | None:
+    async def check() -> Observation | None:
         try:
             made = await cluster.create(wanted)
         except Transient:
@@ -150,18 +150,18 @@ async def created(cluster: Cluster, wanted: AttemptSpec) -> Observation:
         made = made if made.pods else (await cluster.observe([wanted.name])).get(wanted.name, made)
         return made if made.pods and made.pods[0].phase is not Phase.ENDED else None
 
-    return await until(look, within=30, what="a pod")
+    return await until(check, within=30, what="a pod")
 
 
-async def begin(cluster: Cluster, wanted: AttemptSpec) -> Observation:
+async def begin(cluster: Backend, wanted: AttemptSpec) -> Observation:
     """Create and release a pod."""
     made = await created(cluster, wanted)
     await cluster.release(made.name, made.pods[0].uid)
     return made
 
 
-async def end_of(cluster: Cluster, made: Observation, within: float = 60) -> tuple[Phase, PodEnd]:
-    async def look() -> tuple[Phase, PodEnd] | None:
+async def end_of(cluster: Backend, made: Observation, within: float = 60) -> tuple[Phase, PodEnd]:
+    async def check() -> tuple[Phase, PodEnd] | None:
         found = (await cluster.observe([made.name])).get(made.name)
         pod = next((pod for pod in found.pods if pod.uid == made.pods[0].uid), None) if found else None
         return (
@@ -170,10 +170,10 @@ async def end_of(cluster: Cluster, made: Observation, within: float = 60) -> tup
             else None
         )
 
-    return await until(look, within=within, what="the end of the pod")
+    return await until(check, within=within, what="the end of the pod")
 
 
-async def run(ground: Ground, cluster: Cluster, wanted: AttemptSpec) -> tuple[PodEnd, str]:
+async def run(ground: Ground, cluster: Backend, wanted: AttemptSpec) -> tuple[PodEnd, str]:
     made = await begin(cluster, wanted)
     _, end = await end_of(cluster, made)
     return end, await ground.log_of(made)
@@ -182,7 +182,7 @@ async def run(ground: Ground, cluster: Cluster, wanted: AttemptSpec) -> tuple[Po
 async def said(ground: Ground, made: Observation, text: str) -> None:
     """Wait until the job has written this text."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return text in await ground.log_of(made)
 
-    await until(look, within=60, what=f"the job says {text}")
+    await until(check, within=60, what=f"the job says {text}")

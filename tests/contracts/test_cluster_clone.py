@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.executor.cluster import AttemptSpec, Clone, Cluster
+from services.executor.backend import AttemptSpec, Backend, Clone
 from tests.contracts.clusters import Origin, spec
 from tests.contracts.grounds import Ground, begin, end_of, run
 
@@ -13,7 +13,7 @@ def order(ground: Ground, origin: Origin, script: str, clone: Clone) -> AttemptS
     return spec(script, clone=replace(clone, url=ground.clone_url(origin)))
 
 
-async def test_exactly_the_commit_is_built(ground: Ground, cluster: Cluster, origin: Origin) -> None:
+async def test_exactly_the_commit_is_built(ground: Ground, cluster: Backend, origin: Origin) -> None:
     script = "git rev-parse HEAD; git log --oneline | wc -l; ls; git status --short; echo x > first"
     made = await begin(cluster, order(ground, origin, script, origin.clone(origin.second)))
     _, end = await end_of(cluster, made)
@@ -24,7 +24,7 @@ async def test_exactly_the_commit_is_built(ground: Ground, cluster: Cluster, ori
 
 
 async def test_a_pull_request_builds_the_merge_of_its_head(
-    ground: Ground, cluster: Cluster, origin: Origin
+    ground: Ground, cluster: Backend, origin: Origin
 ) -> None:
     wanted = order(
         ground, origin, "git rev-parse HEAD; ls", origin.clone(origin.head, merge_sha=origin.merge)
@@ -35,7 +35,7 @@ async def test_a_pull_request_builds_the_merge_of_its_head(
 
 @pytest.mark.parametrize("merge", ["second", "none"])
 async def test_a_merge_of_something_else_is_not_built(
-    ground: Ground, cluster: Cluster, origin: Origin, merge: str
+    ground: Ground, cluster: Backend, origin: Origin, merge: str
 ) -> None:
     merge_sha = origin.second if merge == "second" else "0" * 40
     _, log = await run(
@@ -47,7 +47,7 @@ async def test_a_merge_of_something_else_is_not_built(
 
 
 @pytest.mark.parametrize("option", ["-a", "--no-sign"])
-async def test_a05_a_tags_run_has_it(ground: Ground, cluster: Cluster, origin: Origin, option: str) -> None:
+async def test_a05_a_tags_run_has_it(ground: Ground, cluster: Backend, origin: Origin, option: str) -> None:
     origin.tag("v1.0", origin.second, option)
     clone = replace(origin.clone(origin.second), ref="refs/tags/v1.0")
     script = "git rev-parse HEAD; git describe --tags --exact-match; git tag; git rev-list --count HEAD"
@@ -58,7 +58,7 @@ async def test_a05_a_tags_run_has_it(ground: Ground, cluster: Cluster, origin: O
 @pytest.mark.parametrize("name", ["moved", "gone"])
 async def test_a05_a_tag_that_was_moved_or_deleted_is_not_there(
     ground: Ground,
-    cluster: Cluster,
+    cluster: Backend,
     origin: Origin,
     name: str,
 ) -> None:
@@ -68,7 +68,7 @@ async def test_a05_a_tag_that_was_moved_or_deleted_is_not_there(
     assert (end.clone_failure, log.split()) == (None, [origin.second])
 
 
-async def test_a05_all_tags_and_the_history(ground: Ground, cluster: Cluster, origin: Origin) -> None:
+async def test_a05_all_tags_and_the_history(ground: Ground, cluster: Backend, origin: Origin) -> None:
     origin.tag("v1.0", origin.first, "-a")
     clone = replace(origin.clone(origin.second), depth=0, tags=True)
     wanted = order(ground, origin, "git describe; git rev-list --count HEAD", clone)
@@ -78,7 +78,7 @@ async def test_a05_all_tags_and_the_history(ground: Ground, cluster: Cluster, or
 
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])
 async def test_a_clone_that_fails_says_what_git_said(
-    ground: Ground, cluster: Cluster, origin: Origin, sha: str
+    ground: Ground, cluster: Backend, origin: Origin, sha: str
 ) -> None:
     end, log = await run(ground, cluster, order(ground, origin, "echo ran", origin.clone(sha)))
     assert (end.exit_code, log) == (None, "")
@@ -86,15 +86,15 @@ async def test_a_clone_that_fails_says_what_git_said(
 
 
 async def test_a_clones_credentials_are_nowhere_when_the_job_runs(
-    ground: Ground, cluster: Cluster, origin: Origin
+    ground: Ground, cluster: Backend, origin: Origin
 ) -> None:
     token = "t0ps" + "3cret"
-    looks = (
+    checks = (
         "env; cat .git/config; cat /proc/self/mounts; ls -R /towpath* 2>/dev/null || :; grep -rs "
         "t0ps[3]cret /towpath* . || echo nowhere"
     )
     end, log = await run(
-        ground, cluster, order(ground, origin, looks, origin.clone(origin.first, token=token))
+        ground, cluster, order(ground, origin, checks, origin.clone(origin.first, token=token))
     )
     assert end.exit_code == 0
     assert token not in log

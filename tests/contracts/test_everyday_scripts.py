@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.executor.cluster import Clone, Cluster
+from services.executor.backend import Backend, Clone
 from shared import step_markers
 from shared.pipeline.model import Resources, Step
 from tests.contracts.clusters import TOKEN, Origin, spec
@@ -13,7 +13,7 @@ from tests.contracts.grounds import Ground, begin, end_of
 
 
 async def run_steps(
-    ground: Ground, cluster: Cluster, steps: Sequence[Step], clone: Clone | None = None
+    ground: Ground, cluster: Backend, steps: Sequence[Step], clone: Clone | None = None
 ) -> list[tuple[str, int]]:
     """Run one job with these steps and return the output and exit code of each step."""
     wanted = spec(clone=clone)
@@ -30,7 +30,7 @@ async def run_steps(
     return [(output.decode(), int(code)) for output, code in parts]
 
 
-async def test_everyday_scripts_do_what_is_documented(ground: Ground, cluster: Cluster) -> None:
+async def test_everyday_scripts_do_what_is_documented(ground: Ground, cluster: Backend) -> None:
     ran = iter(await run_steps(ground, cluster, [step for case in CASES for step in case.steps]))
     seen = {}
     for case in CASES:
@@ -41,7 +41,7 @@ async def test_everyday_scripts_do_what_is_documented(ground: Ground, cluster: C
     assert {name: seen[name] for name in differing} == {name: expected[name] for name in differing}
 
 
-async def test_everyday_git_commands(ground: Ground, cluster: Cluster, origin: Origin) -> None:
+async def test_everyday_git_commands(ground: Ground, cluster: Backend, origin: Origin) -> None:
     (origin.folder / "run.sh").write_text("#!/bin/sh\necho ran\n")
     (origin.folder / "run.sh").chmod(0o755)
     (origin.folder / "link").symlink_to("run.sh")

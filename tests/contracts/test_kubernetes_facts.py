@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from services.executor.cluster import Observation, Phase, PodEnd
-from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
-from services.executor.kubernetes.reading import Place
+from services.executor.backend import Observation, Phase, PodEnd
+from services.executor.kubernetes.backend import Conduct, KubernetesBackend
+from services.executor.kubernetes.listing import Place
 from services.executor.verdict import Claimed, verdict
 from shared.kubernetes import KubernetesApi, Object
 from shared.statuses import Reason
@@ -33,7 +33,7 @@ CONTAINERD_SOCKET = os.environ.get("TOWPATH_TEST_CONTAINERD_SOCKET", "")
 @asynccontextmanager
 async def cluster_of(
     api: KubernetesApi, namespace: str, installation: str = "abcdefgh"
-) -> AsyncIterator[KubernetesCluster]:
+) -> AsyncIterator[KubernetesBackend]:
     settings = pod_settings(
         installation,
         namespace=namespace,
@@ -42,37 +42,37 @@ async def cluster_of(
         memory_bytes=128 << 20,
         grace_seconds=3,
     )
-    async with KubernetesCluster(
+    async with KubernetesBackend(
         api, Place(namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
     ) as cluster:
         yield cluster
 
 
 @pytest.fixture
-async def cluster(kubernetes: KubernetesApi, build_namespace: str) -> AsyncIterator[KubernetesCluster]:
+async def cluster(kubernetes: KubernetesApi, build_namespace: str) -> AsyncIterator[KubernetesBackend]:
     async with cluster_of(kubernetes, build_namespace) as ours:
         yield ours
 
 
-async def begin(cluster: KubernetesCluster, wanted: Any) -> Observation:
+async def begin(cluster: KubernetesBackend, wanted: Any) -> Observation:
     """Create and release a pod."""
     await cluster.create(wanted)
 
-    async def look() -> Observation | None:
+    async def check() -> Observation | None:
         found = (await cluster.observe([wanted.name])).get(wanted.name)
         return found if found is not None and found.pods else None
 
-    made = await until(look, within=30, what="a pod")
+    made = await until(check, within=30, what="a pod")
     await cluster.release(made.name, made.pods[0].uid)
     return made
 
 
-async def end_of(cluster: KubernetesCluster, name: str) -> PodEnd:
-    async def look() -> PodEnd | None:
+async def end_of(cluster: KubernetesBackend, name: str) -> PodEnd:
+    async def check() -> PodEnd | None:
         pod = (await cluster.observe([name]))[name].pods[0]
         return pod.end if pod.phase is Phase.ENDED else None
 
-    return await until(look, within=60, what="the end")
+    return await until(check, within=60, what="the end")
 
 
 async def pods_of(api: KubernetesApi, namespace: str) -> list[Object]:
@@ -92,14 +92,14 @@ async def log_of(api: KubernetesApi, pod: Object) -> str:
 async def pod_with(api: KubernetesApi, namespace: str, words: str) -> Object:
     """Wait until the log of the namespace's only pod has this text, and return the pod."""
 
-    async def look() -> Object | None:
+    async def check() -> Object | None:
         [pod] = await pods_of(api, namespace)
         running = any(
             status.get("state", {}).get("running") for status in pod["status"].get("containerStatuses", [])
         )
         return pod if running and words in await log_of_now(api, pod) else None
 
-    return await until(look, within=60, what=f"the log says {words}")
+    return await until(check, within=60, what=f"the log says {words}")
 
 
 async def log_of_now(api: KubernetesApi, pod: Object) -> str:
@@ -155,7 +155,7 @@ def plain_pod(script: str) -> Object:
 
 
 async def test_a_second_gated_pod_of_a_job_never_runs_and_harms_neither_job_nor_pod(
-    cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
+    cluster: KubernetesBackend, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
     """The Job controller deletes the second pod itself once it has counted it.
 
@@ -199,7 +199,7 @@ def twin_of(pod: Object) -> Object:
     not CONTAINERD_SOCKET, reason="needs TOWPATH_TEST_CONTAINERD_SOCKET: a container is taken away by hand"
 )
 async def test_a_container_that_its_node_forgets_is_lost_and_no_step_runs_again(
-    cluster: KubernetesCluster, kubernetes: KubernetesApi, build_namespace: str
+    cluster: KubernetesBackend, kubernetes: KubernetesApi, build_namespace: str
 ) -> None:
     """Some kubelets start the container again, despite the restart policy. The driver then exits with 97.
 
@@ -275,8 +275,8 @@ async def test_two_installations_with_equal_attempts_in_one_namespace_do_not_see
         foreign = spec("exit 4", name="tp-zzzzzzzz-1")
         other = await begin(theirs, foreign)
         assert (await end_of(theirs, other.name)).exit_code == 4
-        assert [look.name for look in await ours.everything()] == [mine.name]
-        assert [look.name for look in await theirs.everything()] == [other.name]
+        assert [check.name for check in await ours.everything()] == [mine.name]
+        assert [check.name for check in await theirs.everything()] == [other.name]
         assert await ours.observe([other.name]) == {}
         assert await theirs.observe([mine.name]) == {}
         await theirs.remove(mine.name, mine.object_uid)

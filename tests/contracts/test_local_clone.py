@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.local.cluster import LocalCluster, LocalLimits
+from services.executor.local.backend import LocalBackend, LocalLimits
 from services.executor.local.sandbox import Sandbox
 from tests.contracts.clusters import INSTALLATION, Origin, begin, end_of, files_with, log_of, run, said, spec
 from tests.contracts.git_over_http import TOKEN, git_server
 
 
-async def test_exactly_the_commit_is_built(local_cluster: LocalCluster, origin: Origin) -> None:
+async def test_exactly_the_commit_is_built(local_cluster: LocalBackend, origin: Origin) -> None:
     script = "git rev-parse HEAD; git log --oneline | wc -l; ls; git status --short; echo x > first"
     made = await begin(local_cluster, spec(script, clone=origin.clone(origin.second)))
     _, end = await end_of(local_cluster, made.name)
@@ -25,7 +25,7 @@ async def test_exactly_the_commit_is_built(local_cluster: LocalCluster, origin: 
 
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])
 async def test_a_clone_that_fails_says_what_git_said(
-    local_cluster: LocalCluster, origin: Origin, sha: str
+    local_cluster: LocalBackend, origin: Origin, sha: str
 ) -> None:
     end, log = await run(local_cluster, spec("echo ran", clone=origin.clone(sha)))
     assert (end.exit_code, log) == (None, "")
@@ -36,13 +36,13 @@ async def test_protocols_that_are_not_allowed_are_not_spoken(
     sandbox: Sandbox, folder: Path, origin: Origin
 ) -> None:
     limits = LocalLimits(grace_seconds=1, gate_seconds=60, clone_seconds=60)
-    async with LocalCluster(folder / "local", INSTALLATION, sandbox, limits) as cluster:
+    async with LocalBackend(folder / "local", INSTALLATION, sandbox, limits) as cluster:
         end, _ = await run(cluster, spec(clone=origin.clone(origin.first)))
         assert "not allowed" in (end.clone_failure or "")
 
 
 async def test_a_clones_credentials_are_nowhere_when_the_job_runs(
-    local_cluster: LocalCluster, origin: Origin
+    local_cluster: LocalBackend, origin: Origin
 ) -> None:
     made = await begin(
         local_cluster,
@@ -56,7 +56,7 @@ async def test_a_clones_credentials_are_nowhere_when_the_job_runs(
 
 
 async def test_a_hook_of_a_repository_is_not_run_by_the_clone(
-    local_cluster: LocalCluster, origin: Origin, folder: Path
+    local_cluster: LocalBackend, origin: Origin, folder: Path
 ) -> None:
     hook = origin.folder / ".git" / "hooks" / "post-checkout"
     hook.write_text(f"#!/bin/sh\ntouch {folder}/mount/hooked\n")
@@ -70,7 +70,7 @@ async def test_a_hook_of_a_repository_is_not_run_by_the_clone(
 
 
 async def test_a_private_repository_is_cloned_with_its_token(
-    local_cluster: LocalCluster, origin: Origin
+    local_cluster: LocalBackend, origin: Origin
 ) -> None:
     async with git_server(origin.folder / ".git") as server:
         clone = replace(origin.clone(origin.head, token=TOKEN, merge_sha=origin.merge), url=f"{server.url}/")
@@ -90,7 +90,7 @@ async def test_a_private_repository_is_cloned_with_its_token(
 
 
 async def test_without_its_token_a_private_repository_is_not_cloned(
-    local_cluster: LocalCluster, origin: Origin
+    local_cluster: LocalBackend, origin: Origin
 ) -> None:
     async with git_server(origin.folder / ".git") as server:
         end, _ = await run(
@@ -99,7 +99,7 @@ async def test_without_its_token_a_private_repository_is_not_cloned(
     assert "could not read Username" in (end.clone_failure or "")
 
 
-async def test_a_token_does_not_follow_a_redirect(local_cluster: LocalCluster, origin: Origin) -> None:
+async def test_a_token_does_not_follow_a_redirect(local_cluster: LocalBackend, origin: Origin) -> None:
     async with git_server(origin.folder / ".git") as server:
         end, _ = await run(
             local_cluster,

@@ -7,14 +7,14 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from services.executor.local.cluster import LocalCluster
+from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Sandbox
 from tests.contracts.clusters import AS_ROOT, begin, command_lines, files_with, run, said, spec, supervisor_of
 from tests.harness.workers import job_uid
 
 
 async def test_a_jobs_environment_is_clean(
-    local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+    local_cluster: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOWPATH_DATABASE_URL", "postgresql://secret")
     _, log = await run(
@@ -37,7 +37,7 @@ async def test_a_jobs_environment_is_clean(
     assert path.endswith(f":{home}/.local/bin")
 
 
-async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalCluster) -> None:
+async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalBackend) -> None:
     end, log = await run(
         local_cluster,
         spec(
@@ -49,7 +49,7 @@ async def test_a_job_may_write_where_it_works_and_at_home(local_cluster: LocalCl
     assert log.splitlines() == ["x", "y", str(job_uid()) if AS_ROOT else str(os.getuid())]
 
 
-async def test_variables_are_in_no_file_and_on_no_command_line(local_cluster: LocalCluster) -> None:
+async def test_variables_are_in_no_file_and_on_no_command_line(local_cluster: LocalBackend) -> None:
     made = await begin(local_cluster, spec("echo begun; sleep 600"))
     await said(made, "begun")
     assert files_with("hunter2", made) == []
@@ -59,7 +59,7 @@ async def test_variables_are_in_no_file_and_on_no_command_line(local_cluster: Lo
 
 
 async def test_a_sandboxed_job_sees_no_other_pods(
-    local_cluster: LocalCluster, sandbox: Sandbox, folder: Path
+    local_cluster: LocalBackend, sandbox: Sandbox, folder: Path
 ) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox jobs can read what their user can read")
@@ -76,7 +76,7 @@ async def test_a_sandboxed_job_sees_no_other_pods(
     assert "local" in log
 
 
-async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalCluster, folder: Path) -> None:
+async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalBackend, folder: Path) -> None:
     """LD_PRELOAD would run code in the program that starts the job, possibly as root."""
     wanted = spec("echo fine")
     end, log = await run(
@@ -88,7 +88,7 @@ async def test_user_variables_are_not_the_sandboxs(local_cluster: LocalCluster, 
 
 
 async def test_a02_shared_memory_is_the_jobs_own_and_bounded(
-    local_cluster: LocalCluster, sandbox: Sandbox
+    local_cluster: LocalBackend, sandbox: Sandbox
 ) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox it is the machine's")
@@ -99,7 +99,7 @@ async def test_a02_shared_memory_is_the_jobs_own_and_bounded(
     assert log == f"{sandbox.shm_bytes}\n"
 
 
-async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalCluster) -> None:
+async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalBackend) -> None:
     """The driver's markers go through this descriptor."""
     if not AS_ROOT:
         pytest.skip("without a user of its own a job can do what its supervisor can")
@@ -124,14 +124,14 @@ async def test_a03_a_job_can_not_read_its_output_back(local_cluster: LocalCluste
         "id -u nobody && id -u root",
     ],
 )
-async def test_a10_a_jobs_user_is_known(local_cluster: LocalCluster, sandbox: Sandbox, script: str) -> None:
+async def test_a10_a_jobs_user_is_known(local_cluster: LocalBackend, sandbox: Sandbox, script: str) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox the machine's users count")
     end, log = await run(local_cluster, spec(f"{{ {script}; }} && echo known"))
     assert (end.exit_code, log.splitlines()[-1:]) == (0, ["known"]), log
 
 
-async def test_a10_a_job_can_not_change_who_users_are(local_cluster: LocalCluster, sandbox: Sandbox) -> None:
+async def test_a10_a_job_can_not_change_who_users_are(local_cluster: LocalBackend, sandbox: Sandbox) -> None:
     if not sandbox.bubblewrap or not AS_ROOT:
         pytest.skip("without them the machine's users count")
     script = "for file in passwd group; do echo x >> /etc/$file || mv /etc/$file /tmp || echo kept; done"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.executor.local.cluster import LocalCluster
+from services.executor.local.backend import LocalBackend
 from services.executor.local.network_choice import SHARED_NETWORK, NetworkWish
 from services.executor.local.processes import descendants, start_time
 from services.executor.local.sandbox import Sandbox, SandboxUnusable
@@ -23,15 +23,15 @@ ABSENT = NetworkWish("auto", "towpath-no-such-program")
 
 
 @asynccontextmanager
-async def opened(folder: Path, sandbox: Sandbox, network: NetworkWish) -> AsyncIterator[LocalCluster]:
-    async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS, network) as cluster:
+async def opened(folder: Path, sandbox: Sandbox, network: NetworkWish) -> AsyncIterator[LocalBackend]:
+    async with LocalBackend(folder / "local", INSTALLATION, sandbox, LIMITS, network) as cluster:
         yield cluster
         for left in await cluster.everything():
             await cluster.remove(left.name, left.object_uid)
 
 
 @pytest.fixture
-async def isolated(folder: Path, sandbox: Sandbox) -> AsyncIterator[LocalCluster]:
+async def isolated(folder: Path, sandbox: Sandbox) -> AsyncIterator[LocalBackend]:
     try:
         async with opened(folder, sandbox, NetworkWish("own")) as cluster:
             yield cluster
@@ -98,7 +98,7 @@ def other_address() -> str:
 
 
 async def test_x12_a_job_can_not_connect_to_postgresql_and_rabbitmq(
-    isolated: LocalCluster, server_url: str, session_amqp_url: str
+    isolated: LocalBackend, server_url: str, session_amqp_url: str
 ) -> None:
     servers = [urlsplit(url) for url in (server_url, session_amqp_url)]
     ports = [server.port or 0 for server in servers if server.hostname in {"127.0.0.1", "localhost"}]
@@ -111,7 +111,7 @@ async def test_x12_a_job_can_not_connect_to_postgresql_and_rabbitmq(
     assert (end.exit_code, log) == (0, "refused\n" * len(addresses))
 
 
-async def test_x12_a_job_sees_nothing_of_the_machines_loopback(isolated: LocalCluster) -> None:
+async def test_x12_a_job_sees_nothing_of_the_machines_loopback(isolated: LocalBackend) -> None:
     with (
         listening(("127.0.0.1", 0)) as four,
         listening(("::1", 0)) as six,
@@ -126,13 +126,13 @@ async def test_x12_a_job_sees_nothing_of_the_machines_loopback(isolated: LocalCl
     assert log == "refused\n" * 3
 
 
-async def test_x12_a_job_reaches_other_addresses(isolated: LocalCluster) -> None:
+async def test_x12_a_job_reaches_other_addresses(isolated: LocalBackend) -> None:
     with listening((other_address(), 0)) as server:
         _, log = await run(isolated, spec(asking(server.getsockname())))
     assert log == "hello\n"
 
 
-async def test_x12_a_job_reaches_its_own_loopback(isolated: LocalCluster) -> None:
+async def test_x12_a_job_reaches_its_own_loopback(isolated: LocalBackend) -> None:
     serve = (
         'python3 -c \'import socket; s = socket.create_server(("127.0.0.1", 8080)); print(flush=True); '
         's.accept()[0].sendall(b"hello")\''
@@ -141,7 +141,7 @@ async def test_x12_a_job_reaches_its_own_loopback(isolated: LocalCluster) -> Non
     assert log == "hello\n"
 
 
-async def test_x12_jobs_of_one_executor_share_their_loopback(isolated: LocalCluster) -> None:
+async def test_x12_jobs_of_one_executor_share_their_loopback(isolated: LocalBackend) -> None:
     program = (
         "import socket; s = socket.create_server(('127.0.0.1', 8081)); print('up', flush=True); "
         "s.accept()[0].sendall(b'hello')"
@@ -152,13 +152,13 @@ async def test_x12_jobs_of_one_executor_share_their_loopback(isolated: LocalClus
     assert log == "hello\n"
 
 
-async def test_x12_a_clone_reaches_what_its_machine_reaches(isolated: LocalCluster, folder: Path) -> None:
+async def test_x12_a_clone_reaches_what_its_machine_reaches(isolated: LocalBackend, folder: Path) -> None:
     origin = Origin(folder / "origin")
     end, log = await run(isolated, spec("ls first", clone=origin.clone(origin.first)))
     assert (end.exit_code, log) == (0, "first\n")
 
 
-async def test_x12_a_stop_reaches_a_job_in_its_network(isolated: LocalCluster) -> None:
+async def test_x12_a_stop_reaches_a_job_in_its_network(isolated: LocalBackend) -> None:
     made = await begin(
         isolated, spec("trap 'echo stopped; exit' TERM; echo begun; while :; do sleep 0.05; done")
     )
@@ -181,7 +181,7 @@ async def test_x12_without_a_user_space_network_the_pod_carries_a_warning(
 
 
 async def test_x12_a_warning_stays_with_its_pod(folder: Path, sandbox: Sandbox) -> None:
-    async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS, ABSENT) as cluster:
+    async with LocalBackend(folder / "local", INSTALLATION, sandbox, LIMITS, ABSENT) as cluster:
         await cluster.create(spec())
     async with opened(folder, sandbox, NetworkWish("shared")) as another:
         assert [seen.warnings for seen in await another.everything()] == [(SHARED_NETWORK,)]
@@ -195,7 +195,7 @@ async def test_x12_where_a_network_of_their_own_is_required_nothing_starts_witho
             pass
 
 
-async def test_x12_a_network_whose_program_was_killed_is_replaced(isolated: LocalCluster) -> None:
+async def test_x12_a_network_whose_program_was_killed_is_replaced(isolated: LocalBackend) -> None:
     program = _newest_program()
     os.kill(program, signal.SIGKILL)
 
@@ -212,7 +212,7 @@ async def test_x12_a_job_keeps_its_network_when_its_executor_ends(folder: Path, 
     gate = folder / "mount" / "gate"
     with listening((other_address(), 0)) as server:
         try:
-            async with LocalCluster(
+            async with LocalBackend(
                 folder / "local", INSTALLATION, sandbox, LIMITS, NetworkWish("own")
             ) as cluster:
                 wait = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done"

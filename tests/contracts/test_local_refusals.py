@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.executor.cluster import Refused
-from services.executor.local.cluster import LocalCluster
+from services.executor.backend import Refused
+from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Sandbox
 from shared.pipeline.model import Service
 from tests.contracts.clusters import INSTALLATION, LIMITS, spec
@@ -26,7 +26,7 @@ async def test_a_job_that_needs_containers_is_refused_by_the_key_that_asks_for_t
     tmp_path: Path, wish: dict[str, Any], words: str
 ) -> None:
     wanted = spec()
-    async with LocalCluster(tmp_path / "local", INSTALLATION, Sandbox(None, None), LIMITS) as cluster:
+    async with LocalBackend(tmp_path / "local", INSTALLATION, Sandbox(None, None), LIMITS) as cluster:
         with pytest.raises(Refused, match=words):
             await cluster.create(replace(wanted, job=wanted.job.model_copy(update=wish)))
         assert await cluster.everything() == []

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.executor.cluster import OUT_OF_MEMORY, AttemptSpec
-from services.executor.local.cluster import LocalCluster
+from services.executor.backend import OUT_OF_MEMORY, AttemptSpec
+from services.executor.local.backend import LocalBackend
 from services.executor.local.processes import LIKELY_VICTIM
 from services.executor.local.sandbox import Sandbox
 from shared.pipeline.model import Resources
@@ -35,27 +35,27 @@ def small(script: str, mebibytes: int = 64) -> AttemptSpec:
     ids=["a step", "a background process", "several processes together"],
 )
 async def test_x11_a_job_that_takes_more_memory_than_it_asked_for_is_ended(
-    local_cluster: LocalCluster, script: str
+    local_cluster: LocalBackend, script: str
 ) -> None:
     end, _ = await run(local_cluster, small(script))
     assert (end.cause, end.exit_code) == (OUT_OF_MEMORY, 137)
 
 
-async def test_x11_memory_that_processes_share_counts_once(local_cluster: LocalCluster) -> None:
+async def test_x11_memory_that_processes_share_counts_once(local_cluster: LocalBackend) -> None:
     """Shared memory counts as in a container: here eight processes of 40 MiB each have the same pages."""
     program = "import os, time\nkept = bytes(40 << 20)\n[os.fork() for _ in range(3)]\ntime.sleep(2)"
     end, _ = await run(local_cluster, small(f"python3 -c '{program}'", 128))
     assert (end.exit_code, end.cause) == (0, None)
 
 
-async def test_x11_a_job_that_asks_for_no_memory_is_not_watched(local_cluster: LocalCluster) -> None:
+async def test_x11_a_job_that_asks_for_no_memory_is_not_watched(local_cluster: LocalBackend) -> None:
     end, _ = await run(
         local_cluster, spec("python3 -c 'import time; kept = bytearray(1 << 28); time.sleep(1)'")
     )
     assert (end.exit_code, end.cause) == (0, None)
 
 
-async def test_x11_jobs_have_a_bounded_number_of_processes(local_cluster: LocalCluster) -> None:
+async def test_x11_jobs_have_a_bounded_number_of_processes(local_cluster: LocalBackend) -> None:
     if not AS_ROOT:
         pytest.skip("without a user of their own the limit would be the developer's")
     program = f"""
@@ -75,7 +75,7 @@ for number in range({PROCESSES} + 1):
 
 @pytest.mark.parametrize("place", ["/tmp", "/var/tmp"])  # noqa: S108 - the job's own
 async def test_x11_files_in_memory_are_bounded(
-    local_cluster: LocalCluster, sandbox: Sandbox, place: str
+    local_cluster: LocalBackend, sandbox: Sandbox, place: str
 ) -> None:
     if not sandbox.bubblewrap:
         pytest.skip("without a sandbox it is the machine's")
@@ -84,6 +84,6 @@ async def test_x11_files_in_memory_are_bounded(
     assert (end.exit_code, log) == (0, f"{sandbox.tmp_bytes}\n")
 
 
-async def test_x11_the_kernel_ends_a_job_before_a_service(local_cluster: LocalCluster) -> None:
+async def test_x11_the_kernel_ends_a_job_before_a_service(local_cluster: LocalBackend) -> None:
     _, log = await run(local_cluster, spec("cat /proc/self/oom_score_adj"))
     assert log == f"{LIKELY_VICTIM}\n"

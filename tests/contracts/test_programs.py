@@ -14,7 +14,7 @@ from devstack.processes import Command, PidFile
 from devstack.settings import inherited_environment
 from devstack.stack import CHECKOUT, NewPrograms, Programs
 from tests.harness.preloaded import PreloadedPrograms
-from tests.harness.waiting import PATIENCE
+from tests.harness.waiting import TIMEOUT_FACTOR
 
 SETTINGS = {
     "TOWPATH_DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:9/none",
@@ -45,7 +45,7 @@ def program(folder: Path, module: str, **environment: str) -> Command:
 
 
 def wait_for(text: str, command: Command) -> None:
-    assert processes.wait_until(lambda: text in command.log.read_text(), 20 * PATIENCE), (
+    assert processes.wait_until(lambda: text in command.log.read_text(), 20 * TIMEOUT_FACTOR), (
         command.log.read_text()
     )
 
@@ -70,7 +70,7 @@ def test_a_signal_ends_a_service(programs: Programs, folder: Path, number: signa
     process = programs.start(command, PidFile(folder / "it.pid"))
     wait_for("schema_awaited", command)
     process.send(number)
-    assert processes.wait_until(lambda: not process.running(), 20 * PATIENCE)
+    assert processes.wait_until(lambda: not process.running(), 20 * TIMEOUT_FACTOR)
 
 
 def test_a_program_that_fails_says_why(programs: Programs, folder: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.executor.cluster import AttemptSpec, Cluster
+from services.executor.backend import AttemptSpec, Backend
 from shared.pipeline.model import Step
 from tests.contracts.clusters import spec
 from tests.contracts.grounds import Ground, begin, end_of, run, said
@@ -30,37 +30,37 @@ def steps(*scripts: str) -> AttemptSpec:
     ],
     ids=["cat", "tee", "sed"],
 )
-async def test_a01_a_jobs_last_words_are_kept(ground: Ground, cluster: Cluster, output: str) -> None:
+async def test_a01_a_jobs_last_words_are_kept(ground: Ground, cluster: Backend, output: str) -> None:
     end, log = await run(ground, cluster, spec(f'exec bash -c "{output}; {LAST_WORDS}"'))
     assert (end.exit_code, log) == (3, "ERROR: the reason\n")
 
 
-async def test_a01_what_a_job_leaves_is_killed(ground: Ground, cluster: Cluster) -> None:
+async def test_a01_what_a_job_leaves_is_killed(ground: Ground, cluster: Backend) -> None:
     end, log = await run(ground, cluster, spec("sleep 300 & setsid sleep 300 & echo done"))
     assert (end.exit_code, log) == (0, "done\n")
 
 
-async def test_a07_a_step_that_signals_its_group_ends_nothing_else(ground: Ground, cluster: Cluster) -> None:
+async def test_a07_a_step_that_signals_its_group_ends_nothing_else(ground: Ground, cluster: Backend) -> None:
     script = "trap : TERM; sleep 100 & kill 0; echo survived"
     end, log = await run(ground, cluster, steps(script, "echo next"))
     assert (end.exit_code, end.stopped, log) == (0, False, "survived\nnext\n")
 
 
-async def test_a02_a_job_has_shared_memory(ground: Ground, cluster: Cluster) -> None:
+async def test_a02_a_job_has_shared_memory(ground: Ground, cluster: Backend) -> None:
     program = 'import multiprocessing as m; m.Lock(); print(m.get_context("fork").Pool(2).map(abs, [-1, -2]))'
     end, log = await run(ground, cluster, steps(f"python3 -c '{program}'", "stat -c %a /dev/shm"))
     assert (end.exit_code, log) == (0, "[1, 2]\n1777\n")
 
 
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/2"])
-async def test_a03_a_job_may_open_its_output_by_name(ground: Ground, cluster: Cluster, path: str) -> None:
+async def test_a03_a_job_may_open_its_output_by_name(ground: Ground, cluster: Backend, path: str) -> None:
     end, log = await run(
         ground, cluster, spec(f"echo one > {path}; echo two | tee -a {path} > file; cat file")
     )
     assert (end.exit_code, log) == (0, "one\ntwo\ntwo\n")
 
 
-async def test_a10_a_jobs_user_has_a_name_in_its_environment(ground: Ground, cluster: Cluster) -> None:
+async def test_a10_a_jobs_user_has_a_name_in_its_environment(ground: Ground, cluster: Backend) -> None:
     program = "import getpass; print(getpass.getuser())"
     script = f'test -n "$USER" && test "$USER" = "$LOGNAME" && test "$(python3 -c \'{program}\')" = "$USER"'
     end, log = await run(ground, cluster, spec(f"{script} && echo named"))
@@ -68,7 +68,7 @@ async def test_a10_a_jobs_user_has_a_name_in_its_environment(ground: Ground, clu
 
 
 @asynccontextmanager
-async def unhurried(ground: Ground) -> AsyncIterator[Cluster]:
+async def unhurried(ground: Ground) -> AsyncIterator[Backend]:
     async with ground.unhurried().executor() as ours:
         yield ours
         for left in await ours.everything():

@@ -250,8 +250,8 @@ async def test_a_retry_of_what_failed_carries_over_what_succeeded(towpath: Towpa
 
 async def test_a_retry_with_the_latest_revision_runs_what_the_pipeline_says_by_then(towpath: Towpath) -> None:
     one, run = await failed_run(towpath)
-    mended = one.pipeline["yaml_config"].replace('"false"', '"true"')
-    (await one.person.client.put(f"/pipelines/{one.pipeline['id']}", {"yaml_config": mended})).expect(200)
+    fixed = one.pipeline["yaml_config"].replace('"false"', '"true"')
+    (await one.person.client.put(f"/pipelines/{one.pipeline['id']}", {"yaml_config": fixed})).expect(200)
     again = (await one.person.client.post(f"/runs/{run['id']}/retry", {"latest": True})).expect(201).json
     finished = await towpath.finished(again["id"])
     assert (finished["status"], finished["revision"]) == ("success", 2)

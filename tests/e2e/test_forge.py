@@ -76,14 +76,14 @@ class Project:
     async def decision(self, **wanted: str) -> dict[str, Any]:
         """Wait for an event with these fields. Return this pipeline's decision about it."""
 
-        async def look() -> dict[str, Any] | None:
+        async def check() -> dict[str, Any] | None:
             for event in await self.events():
                 if all(event.get(name) == value for name, value in wanted.items()):
                     whole = (await self.person.client.get(f"/events/{event['id']}")).expect(200).json
                     return next(iter(whole["decisions"]), None)
             return None
 
-        return await until(look, within=20, what=f"the decision about {wanted}")
+        return await until(check, within=20, what=f"the decision about {wanted}")
 
 
 @pytest.fixture

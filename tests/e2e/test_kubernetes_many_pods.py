@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import yaml
 
-from services.executor.cluster import AttemptSpec, Clone
+from services.executor.backend import AttemptSpec, Clone
 from services.executor.planning import name_of
 from shared.kubernetes import KubernetesApi
 from shared.pipeline.model import Job, Step

@@ -11,7 +11,7 @@ from tests.harness.scenes import Document, Scene, job, jobs_of
 from tests.harness.waiting import until
 
 pytestmark = [
-    pytest.mark.pods("each end that only a cluster brings about"),
+    pytest.mark.pods("each end that only a cluster causes"),
     pytest.mark.kubernetes,
     pytest.mark.skipif(
         os.environ.get("TOWPATH_TEST_BACKEND") != "kubernetes", reason="needs pods: make e2e-kubernetes"
@@ -131,13 +131,13 @@ async def test_cancelled_while_it_ran_and_its_log_is_kept_to_the_last_line(pods:
 
 
 async def test_user_code_finds_no_credential(pods: Pods) -> None:
-    looks = [
+    checks = [
         "env | sort",
         "cat /proc/self/mounts",
         "ls -la /var/run/secrets/kubernetes.io/serviceaccount 2>&1 || true",
         "ls -laR /towpath /towpath-driver",
     ]
-    one = await pods.one(job("; ".join([*looks, "ls /towpath-clone 2>&1 || true"])))
+    one = await pods.one(job("; ".join([*checks, "ls /towpath-clone 2>&1 || true"])))
     run = await one.ran()
     assert end(run) == ("success", None)
     text = (await pods.towpath.log(run["id"], "only")).decode()

@@ -214,7 +214,7 @@ ADMINISTRATION = {
 }
 
 
-async def test_administration_is_refused_to_others_whatever_their_token_says(towpath: Towpath) -> None:
+async def test_administration_is_refused_to_others_regardless_of_their_token(towpath: Towpath) -> None:
     """The caller is no longer an administrator, but has a token from that time."""
     person = await towpath.person()
     (await towpath.admin.request("PATCH", f"/users/{person.id}", {"is_admin": True})).expect(200)

@@ -165,11 +165,11 @@ class Towpath:
     async def finished(self, run_id: int, *, within: float = 30, sealed: bool = False) -> dict[str, Any]:
         """Wait until the run has its verdict (with `sealed`, also its whole log), and return it."""
 
-        async def look() -> dict[str, Any] | None:
+        async def check() -> dict[str, Any] | None:
             run: dict[str, Any] = (await self.admin.get(f"/runs/{run_id}")).expect(200).json
             return run if run["status"] in TERMINAL and (run["log_complete"] or not sealed) else None
 
-        return await until(look, within=within, what=f"the verdict of run {run_id}")
+        return await until(check, within=within, what=f"the verdict of run {run_id}")
 
     async def only_run(
         self, pipeline: dict[str, Any], *, within: float = 30, sealed: bool = True

@@ -28,17 +28,17 @@ class Pods:
     async def pod_of(self, run: Document, phase: str | None = "Running") -> Object:
         """Wait until the run's only pod is in this phase, and return it."""
 
-        async def look() -> Object | None:
+        async def check() -> Object | None:
             pods = await self.pods_of(run)
             return pods[0] if pods and phase in (None, pods[0]["status"].get("phase")) else None
 
-        return await until(look, within=20, what=f"a pod that is {phase}")
+        return await until(check, within=20, what=f"a pod that is {phase}")
 
     async def begun(self, run: Document, line: bytes = b"begun\n") -> None:
-        async def look() -> bool:
+        async def check() -> bool:
             return line in await self.towpath.log(run["id"], "only")
 
-        await until(look, within=20, what=f"the log has {line!r}")
+        await until(check, within=20, what=f"the log has {line!r}")
 
     @property
     def core(self) -> str:

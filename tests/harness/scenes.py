@@ -97,11 +97,11 @@ async def scene(
 async def outcome_of(towpath: Towpath, delivery_id: str) -> Document:
     """Wait until a delivery has an outcome, and return it."""
 
-    async def look() -> Document | None:
+    async def check() -> Document | None:
         delivery: Document = (await towpath.admin.get(f"/deliveries/{delivery_id}")).expect(200).json
         return delivery if delivery["outcome"] is not None else None
 
-    return await until(look, within=20, what=f"the outcome of delivery {delivery_id}")
+    return await until(check, within=20, what=f"the outcome of delivery {delivery_id}")
 
 
 async def event_of(towpath: Towpath, delivery_id: str) -> Document:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from services.executor.cluster import AttemptSpec
+from services.executor.backend import AttemptSpec
 from services.executor.kubernetes.manifest import PodSettings, objects_of
 from shared.kubernetes import ApiError, KubernetesApi, Object
 from tests.harness.waiting import until

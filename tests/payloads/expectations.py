@@ -54,7 +54,7 @@ def _tag_deleted(index: int) -> Expectation:
     return Expectation(
         f"push-{index}",
         "event",
-        "A deleted ref leaves nothing to build, whatever the pipeline says.",
+        "A deleted ref leaves nothing to build.",
         "skipped",
         "deleted",
         fields,

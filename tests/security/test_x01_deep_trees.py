@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.local.cluster import LocalCluster
+from services.executor.local.backend import LocalBackend
 from services.executor.local.folders import Removals
 from services.executor.local.pod_files import STAGED
 from services.executor.local.sandbox import Sandbox
@@ -28,15 +28,15 @@ END
 
 
 async def gone(path: Path) -> None:
-    async def look() -> bool:
+    async def check() -> bool:
         return not os.path.lexists(path)  # noqa: ASYNC240 - the kernel answers at once
 
-    await until(look, within=60, what=f"{path} is removed")
+    await until(check, within=60, what=f"{path} is removed")
 
 
 @pytest.mark.parametrize("place", ["workspace", "home"])
 async def test_x01_a_job_with_deep_folders_is_removed_with_its_batch(
-    local_cluster: LocalCluster, place: str
+    local_cluster: LocalBackend, place: str
 ) -> None:
     into = {"workspace": "", "home": 'cd "$HOME"\n'}[place]
     made = [
@@ -61,7 +61,7 @@ async def test_x01_leftovers_do_not_stop_an_executors_start(sandbox: Sandbox, fo
         (leftover / "job").mkdir(parents=True)
         dig(leftover / "job", LEVELS)
         os.utime(leftover, (time.time() - 3600,) * 2)
-    async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
+    async with LocalBackend(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
         end, log = await run(cluster, spec("echo ran"))
         assert (end.exit_code, log) == (0, "ran\n")
         for leftover in leftovers:
@@ -87,7 +87,7 @@ async def test_x01_a_leftover_that_can_not_be_removed_stops_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        async with LocalCluster(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
+        async with LocalBackend(folder / "local", INSTALLATION, sandbox, LIMITS) as cluster:
             for number in (0, 2):
                 await gone(pods / f"{STAGED}{number}")
             made = await begin(cluster, spec(": > kept"))
@@ -116,7 +116,7 @@ async def test_x01_a_huge_tree_does_not_hold_up_the_others(tmp_path: Path) -> No
         await removing
 
 
-async def test_x01_a_deep_repository_is_built(local_cluster: LocalCluster, origin: Origin) -> None:
+async def test_x01_a_deep_repository_is_built(local_cluster: LocalBackend, origin: Origin) -> None:
     """The folders are as deep as the longest path that git creates."""
     levels = 1800
     dig(origin.folder, levels)

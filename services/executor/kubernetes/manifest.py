@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from services.executor import step_driver
+from services.executor.backend import AttemptSpec, Refused
 from services.executor.checkout import Commit
 from services.executor.clone_order import Order
-from services.executor.cluster import AttemptSpec, Refused
 from services.executor.kubernetes import names
 from shared import step_markers
 from shared.pipeline.model import Resources, Service

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
+from services.executor.kubernetes.backend import BackendOptions, KubernetesBackend
+from services.executor.kubernetes.listing import Place
 from services.executor.kubernetes.manifest import PodSettings
-from services.executor.kubernetes.reading import Place
 from services.executor.settings import ExecutorSettings
 from shared.kubernetes import open_kubernetes
 
@@ -13,16 +13,16 @@ from shared.kubernetes import open_kubernetes
 @asynccontextmanager
 async def open_kubernetes_cluster(
     settings: ExecutorSettings, installation: str
-) -> AsyncIterator[KubernetesCluster]:
+) -> AsyncIterator[KubernetesBackend]:
     """Open the Kubernetes backend. Does not wait for the cluster to answer. Raises ClusterUnusable."""
     place = Place(settings.kubernetes_namespace, installation)
-    conduct = Conduct(
+    options = BackendOptions(
         watch_seconds=settings.kubernetes_watch_seconds,
         log_scheme="node" if settings.kubernetes_logs == "agent" else "kubernetes",
     )
     async with (
         open_kubernetes(settings.kubeconfig) as api,
-        KubernetesCluster(api, place, pod_settings(settings, installation), conduct) as cluster,
+        KubernetesBackend(api, place, pod_settings(settings, installation), options) as cluster,
     ):
         yield cluster
 

@@ -11,16 +11,18 @@ from services.executor.local.cri_log import CriLog
 from services.executor.local.order import CloneOrder
 from services.executor.local.pod_files import MARK, CloneStatus, PodFiles
 from services.executor.local.processes import SYSTEM_PATH, Command
-from services.executor.local.wakes import Wakes
+from services.executor.local.signal_pipe import SignalPipe
 from services.executor.trees import give_away
 
 
-def clone(order: CloneOrder, files: PodFiles, uid: str, limits: Limits, wakes: Wakes) -> CloneStatus:
+def clone(
+    order: CloneOrder, files: PodFiles, uid: str, limits: Limits, signal_pipe: SignalPipe
+) -> CloneStatus:
     """Fetch and check out the commit. The log is complete when this returns."""
     limits = replace(limits, deadline=min(limits.deadline, time.monotonic() + order.seconds))
     log = CriLog(os.open(files.log("clone"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
     try:
-        checkout = Checkout(order, _Git(order, files, uid, limits, wakes), log.write)
+        checkout = Checkout(order, _Git(order, files, uid, limits, signal_pipe), log.write)
         make_repository(files.workspace, order)
         if order.runner.owner is not None:
             give_away(files.workspace, order.runner.owner)
@@ -40,7 +42,7 @@ class _Git:
     files: PodFiles
     uid: str
     limits: Limits
-    wakes: Wakes
+    signal_pipe: SignalPipe
 
     def __call__(self, arguments: Sequence[str], variables: Mapping[str, str], sink: Sink) -> int:
         # The signal of a stop may have arrived together with the end of the previous command.
@@ -49,7 +51,7 @@ class _Git:
         home = str(self.files.git)  # has .gitconfig, the only settings that a local upload-pack also reads
         environment = {**variables, "PATH": SYSTEM_PATH, "HOME": home, MARK: self.uid}
         command = Command(("git", *arguments), environment, str(self.files.workspace), self.order.runner)
-        ended = run_container(command, self.limits, self.wakes, sink)
+        ended = run_container(command, self.limits, self.signal_pipe, sink)
         if ended.stopped or ended.timed_out:
             raise GaveUp(ended.exit_code, stopped=ended.stopped, timed_out=ended.timed_out)
         return ended.exit_code

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.executor.local.processes import Command, descendants, send, start
+from services.executor.local.signal_pipe import SignalPipe
 from services.executor.local.usage import uses_more
-from services.executor.local.wakes import Wakes
 
 _CHUNK_BYTES = 64 << 10  # larger ones cost page faults instead of cache hits
 _PIPE_BYTES = 1 << 20
-_LOOK_SECONDS = 0.25
+_CHECK_SECONDS = 0.25
 """Interval between two checks of the memory that a container uses."""
 
 
@@ -43,7 +43,9 @@ class Ended:
     out_of_memory: bool
 
 
-def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable[[bytes], object]) -> Ended:
+def run_container(
+    command: Command, limits: Limits, signal_pipe: SignalPipe, sink: Callable[[bytes], object]
+) -> Ended:
     """Run the container to its end. Every byte of its output goes to `sink`, in order."""
     readable, writable = os.pipe2(os.O_CLOEXEC)
     with contextlib.suppress(OSError):  # more than the user's limit on pipe memory
@@ -57,7 +59,7 @@ def run_container(command: Command, limits: Limits, wakes: Wakes, sink: Callable
     spared = {main} if command.runner.prefix else set()
     try:
         try:
-            exit_code = container.watch(wakes, spared)
+            exit_code = container.watch(signal_pipe, spared)
         finally:
             # also if its output could not be stored (the disk is full): nothing may run unobserved
             container.end_descendants()
@@ -74,30 +76,30 @@ class _Container:
         self._limits = limits
         self._sink = sink
         self._kill_at: float | None = None
-        self._look_at = 0.0
+        self._examine = 0.0
         self._exit_code: int | None = None
         self.out_of_memory = False
         self.timed_out = False
         self.stopped = False
 
-    def watch(self, wakes: Wakes, spared: set[int]) -> int:
+    def watch(self, signal_pipe: SignalPipe, spared: set[int]) -> int:
         """Wait until the main process has ended, and return its exit code. `spared` get no SIGTERM."""
         poll = select.poll()
-        poll.register(wakes.descriptor, select.POLLIN)
+        poll.register(signal_pipe.descriptor, select.POLLIN)
         poll.register(self._output, select.POLLIN)
         while self._exit_code is None:
             woken = False
             for descriptor, _ in poll.poll(max(0.0, self._next_instant() - time.monotonic()) * 1000 + 1):
-                if descriptor == wakes.descriptor:
+                if descriptor == signal_pipe.descriptor:
                     woken = True
-                    wakes.forget()
+                    signal_pipe.forget()
                 elif not self._copy():
                     poll.unregister(self._output)
             if woken:
                 self._reap()
             if self._exit_code is None and (woken or time.monotonic() >= self._next_instant()):
                 self._keep_time(spared)
-                self._look_at_memory()
+                self._check_memory()
         return self._exit_code
 
     def end_descendants(self) -> None:
@@ -142,7 +144,7 @@ class _Container:
 
     def _next_instant(self) -> float:
         instant = self._limits.deadline if self._kill_at is None else self._kill_at
-        return instant if self._limits.memory_bytes is None else min(instant, self._look_at)
+        return instant if self._limits.memory_bytes is None else min(instant, self._examine)
 
     def _keep_time(self, spared: set[int]) -> None:
         now = time.monotonic()
@@ -156,15 +158,15 @@ class _Container:
             send(descendants(os.getpid()), signal.SIGKILL)
             self._kill_at = now + 1  # repeat, for a process that was forking
 
-    def _look_at_memory(self) -> None:
+    def _check_memory(self) -> None:
         """Check the memory, and kill all processes if they use too much, as the kernel does in a container.
 
         This includes the processes that the main process waits for.
         """
         now = time.monotonic()
-        if self._limits.memory_bytes is None or now < self._look_at:
+        if self._limits.memory_bytes is None or now < self._examine:
             return
-        self._look_at = now + _LOOK_SECONDS
+        self._examine = now + _CHECK_SECONDS
         processes = descendants(os.getpid())
         if uses_more(processes, self._limits.memory_bytes):
             self.out_of_memory = True

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.executor.local.cluster import LocalCluster, LocalLimits
+from services.executor.local.backend import LocalBackend, LocalLimits
 from services.executor.local.folders import one_pid_namespace
 from services.executor.local.network_choice import NetworkWish
 from services.executor.local.sandbox import Sandbox, User, choose, private_folders
@@ -12,7 +12,7 @@ from services.executor.settings import ExecutorSettings
 
 
 @asynccontextmanager
-async def open_local_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[LocalCluster]:
+async def open_local_cluster(settings: ExecutorSettings, installation: str) -> AsyncIterator[LocalBackend]:
     """Open the local backend.
 
     Raises SandboxUnusable if jobs cannot be run as the settings require, and FolderTaken if executors in
@@ -41,7 +41,7 @@ async def open_local_cluster(settings: ExecutorSettings, installation: str) -> A
     )
     with one_pid_namespace(folder):
         sandbox = await choose(settings.local_sandbox, wanted, folder)
-        async with LocalCluster(
+        async with LocalBackend(
             folder, installation, sandbox, limits, NetworkWish(settings.local_network)
         ) as cluster:
             yield cluster

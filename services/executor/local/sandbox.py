@@ -245,7 +245,7 @@ async def choose(choice: Choice, sandbox: Sandbox, local: Path) -> Sandbox:
         passing = f"Every folder above {local} must let others pass (chmod o+x)."
         raise SandboxUnusable(f"jobs can't run as their user: {complaint_without}. {_NEEDS} {passing}")
     _log.warning(
-        "jobs_not_sandboxed", why=complaint, consequence="jobs can read whatever their user can read"
+        "jobs_not_sandboxed", why=complaint, consequence="jobs can read everything that their user can read"
     )
     return sandbox
 

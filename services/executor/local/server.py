@@ -22,9 +22,9 @@ from services.executor.local.network import PROGRAM, Network, NetworkUnusable, m
 from services.executor.local.order import NETWORK, NetworkOrder, Order
 from services.executor.local.pod_files import PodFiles
 from services.executor.local.processes import set_name
+from services.executor.local.signal_pipe import HEARD
 from services.executor.local.staging import lock, put_in_place, stage
 from services.executor.local.supervisor import supervise
-from services.executor.local.wakes import HEARD
 from services.executor.trees import remove_tree
 
 READY = b"ready"

@@ -30,7 +30,7 @@ from services.executor.local.processes import (
     become_subreaper,
     settle_mounts,
 )
-from services.executor.local.wakes import Wakes
+from services.executor.local.signal_pipe import SignalPipe
 from services.executor.trees import give_away
 
 ALREADY_STARTED_CODE = 97
@@ -46,17 +46,17 @@ def supervise(order: Order, in_place: int, network: Network | None) -> int:
     os.setsid()
     become_subreaper()
     become_likely_victim()
-    wakes = Wakes()
+    signal_pipe = SignalPipe()
     if not os.read(in_place, 1):
         return 1
     os.close(in_place)
     # Nobody reads stderr when the executor is gone, and the executor's log should not be kept open.
     os.dup2(0, 2)
-    return _live(order, PodFiles(Path(order.pods) / order.name), wakes, network)
+    return _live(order, PodFiles(Path(order.pods) / order.name), signal_pipe, network)
 
 
-def _live(order: Order, files: PodFiles, wakes: Wakes, network: Network | None) -> int:
-    end = _wait_at_the_gate(order, files, wakes)
+def _live(order: Order, files: PodFiles, signal_pipe: SignalPipe, network: Network | None) -> int:
+    end = _wait_at_the_gate(order, files, signal_pipe)
     if end != "go":
         _end(files, Status(order.uid, released=False, stopped=end == "stop", finished_at=time.time()))
         return 0
@@ -69,7 +69,7 @@ def _live(order: Order, files: PodFiles, wakes: Wakes, network: Network | None) 
     if order.runner.prefix:
         settle_mounts((order.pods, *order.runner.prefix))
     try:
-        status = _Pod(order, files, wakes, network).run()
+        status = _Pod(order, files, signal_pipe, network).run()
     except Exception:  # noqa: BLE001 - the process' last handler: every pod gets an end
         status = Status(
             order.uid, released=True, fault=traceback.format_exc(limit=-3), finished_at=time.time()
@@ -78,7 +78,9 @@ def _live(order: Order, files: PodFiles, wakes: Wakes, network: Network | None) 
     return 0
 
 
-def _wait_at_the_gate(order: Order, files: PodFiles, wakes: Wakes) -> Literal["go", "stop", "ungated"]:
+def _wait_at_the_gate(
+    order: Order, files: PodFiles, signal_pipe: SignalPipe
+) -> Literal["go", "stop", "ungated"]:
     closes_at = time.monotonic() + order.gate_seconds
     while True:
         if files.stop.exists():
@@ -88,7 +90,7 @@ def _wait_at_the_gate(order: Order, files: PodFiles, wakes: Wakes) -> Literal["g
         if time.monotonic() >= closes_at:
             return "ungated"
         # The files are checked once more after this wait: the writer of `go` may have died before its signal.
-        wakes.wait(closes_at - time.monotonic())
+        signal_pipe.wait(closes_at - time.monotonic())
 
 
 def _end(files: PodFiles, status: Status) -> None:
@@ -104,7 +106,7 @@ class _Pod:
 
     order: Order
     files: PodFiles
-    wakes: Wakes
+    signal_pipe: SignalPipe
     network: Network | None
 
     def run(self) -> Status:
@@ -129,7 +131,7 @@ class _Pod:
     def _clone(self, limits: Limits) -> CloneStatus:
         clone_order = self.order.clone
         assert clone_order is not None  # noqa: S101 - asked by the caller
-        cloned = clone(clone_order, self.files, self.order.uid, limits, self.wakes)
+        cloned = clone(clone_order, self.files, self.order.uid, limits, self.signal_pipe)
         if self.order.runner.owner is not None:
             give_away(self.files.workspace, self.order.runner.owner)
         self.files.ended("clone").touch()
@@ -145,7 +147,7 @@ class _Pod:
         )
         log = CriLog(os.open(self.files.log("job"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         try:
-            ended = run_container(self._command(), limits, self.wakes, log.write)
+            ended = run_container(self._command(), limits, self.signal_pipe, log.write)
         finally:
             log.close()
         limit: Literal["job", "run"] | None = (

@@ -20,7 +20,7 @@ from services.logsink.threads import in_thread
 from services.logsink.wakeups import Wakeups
 
 CHUNK_BYTES = 1 << 20
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 _INLINE_BYTES = 1 << 16
 """Less than this is read in the event loop, because a thread costs more."""
 
@@ -42,15 +42,18 @@ class PodFiles(Protocol):
         """
         ...
 
-    def evidence(self, container: str) -> End | None:
+    def known_end(self, container: str) -> End | None:
         """Returns the end of the log, or None if more may be written.
 
         All lines that were written are in the files when this returns. Raises SourceAway.
         """
         ...
 
-    def start(self, bell: asyncio.Event) -> None:
-        """Starts to look for the end of the log. Sets the event `bell` when there is news. Safe to repeat."""
+    def start(self, changed: asyncio.Event) -> None:
+        """Starts to look for the end of the log.
+
+        Sets the event `changed` when there is news. Safe to repeat.
+        """
         ...
 
     def attempt_over(self, reason: str | None) -> None: ...
@@ -76,7 +79,7 @@ class CriFileSource:
         self._wakeups = wakeups
         self._bell = asyncio.Event()
         self._unwatched = set(pod.watched)
-        self._looked_at = -LOOK_SECONDS  # time of the last check for changes without an event
+        self._checked_at = -CHECK_SECONDS  # time of the last check for changes without an event
         self._cursor: Cursor | None = None
         self._file: LogFile | None = None
         self._following: LogFile | None = None
@@ -158,20 +161,20 @@ class CriFileSource:
             if self._file.was_cut():
                 return self._lose("the log file was cut short", None)
         if end is None:
-            return self._look_for_evidence()
+            return self._check_for_end()
         lines = self._cri.finish()
         if self._cursor is not None and self._file is None and end.gap is None:
             end = End("the log file is gone")
         return Reading(lines.ended() if end.gap else lines, gap=self._taken_gap(), end=end)
 
-    def _look_for_evidence(self) -> Reading:
+    def _check_for_end(self) -> Reading:
         """Checks for an end that causes no event.
 
         An end that is found here is used by the next read, because lines may have been written before it.
         """
-        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = time.monotonic()
-            self._end = self._pod.evidence(self._container)
+        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+            self._checked_at = time.monotonic()
+            self._end = self._pod.known_end(self._container)
         return Reading(more=self._end is not None)
 
     def _lose(self, why: str, following: LogFile | None) -> Reading:

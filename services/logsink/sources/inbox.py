@@ -54,11 +54,14 @@ class _Item:
 
 
 class Inbox:
-    """Lines of one stream that were read and not yet taken. The event `bell` is set when there are some."""
+    """Lines of one stream that were read and not yet taken.
 
-    def __init__(self, room: Room, bell: asyncio.Event) -> None:
+    The event `changed` is set when there are some.
+    """
+
+    def __init__(self, room: Room, changed: asyncio.Event) -> None:
         self._room = room
-        self._bell = bell
+        self._bell = changed
         self._items: deque[_Item] = deque()
         self._failure: str | None = None
         self.held_bytes = 0

@@ -38,9 +38,9 @@ from services.logsink.sources.api_place import Place
 from services.logsink.sources.inbox import Inbox
 from services.logsink.threads import in_thread
 from shared import step_markers
+from shared.backoff import backoff
 from shared.errors import Transient
 from shared.kubernetes import ApiError
-from shared.patience import backoff
 
 _log = structlog.get_logger()
 
@@ -250,7 +250,7 @@ class KubernetesSource:
                         self._news.clear()
                         await self._news.wait()
             if self._seen() is Where.RUNNING:
-                await self._pod.look()
+                await self._pod.check()
 
     async def _read_to_the_end(self) -> None:
         """Reads the log of a container that is over until nothing more comes.
@@ -379,7 +379,7 @@ class KubernetesSource:
                 why = f"the log can't be read: {error}"
         if isinstance(error, ApiError) and error.status == 404:
             with contextlib.suppress(Transient, ApiError):
-                await self._pod.look()
+                await self._pod.check()
         if why:
             self._inbox.put_end(End(why))
         return why is not None

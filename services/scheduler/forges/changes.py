@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from services.scheduler.forges.reading import Fields, ForgeRepository, Malformed
-from services.scheduler.wording import shown
+from services.scheduler.quoting import shown
 from shared.events import LONGEST_VARIABLE_BYTES, Event, EventKind, Ignored
 
 _SHA = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})", re.ASCII)

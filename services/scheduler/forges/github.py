@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from services.scheduler.forges.changes import read_pull_request, read_push
 from services.scheduler.forges.reading import Reading, ignored, read_body, read_repository
-from services.scheduler.wording import shown
+from services.scheduler.quoting import shown
 
 _FORGE = "github"
 _ACTIONS = {"opened": "opened", "synchronize": "synchronize", "reopened": "reopened", "closed": "closed"}

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from services.executor.kubernetes.cluster import KubernetesCluster
+from services.executor.kubernetes.backend import KubernetesBackend
 from services.executor.store import Wanted
 from shared.kubernetes import ApiError, KubernetesApi, Object
 from shared.messages import AttemptCancelRequested, AttemptReady
@@ -18,7 +18,7 @@ from tests.harness.waiting import until
 from tests.harness.witness import Witness
 from tests.integration.executor.world import Executor, World
 
-Remote = Executor[KubernetesCluster]
+Remote = Executor[KubernetesBackend]
 
 
 def ready(*wanted: Wanted) -> AttemptReady:
@@ -62,18 +62,18 @@ class Hand:
     async def until_pod(
         self, wanted: Wanted, what: str, is_so: Callable[[Object], Any], within: float = 60
     ) -> Object:
-        async def look() -> Object | None:
+        async def check() -> Object | None:
             return next((pod for pod in await self.pods(wanted) if is_so(pod)), None)
 
-        return await until(look, within=within, what=what)
+        return await until(check, within=within, what=what)
 
     async def said(self, oracle: Any, within: float = 60) -> None:
         """Wait until user code has written to the oracle."""
 
-        async def look() -> bool:
+        async def check() -> bool:
             return bool(oracle.lines)
 
-        await until(look, within=within, what="user code")
+        await until(check, within=within, what="user code")
 
     async def log(self, pod: Object, container: str = "job") -> str:
         text = b""
@@ -97,17 +97,17 @@ class Hand:
 
 @asynccontextmanager
 async def running(
-    world: World, *, looks_every_seconds: float | None = None, **settings: object
+    world: World, *, check_every_seconds: float | None = None, **settings: object
 ) -> AsyncIterator[Remote]:
     """Run an executor that watches, with these settings.
 
-    Its reconcilers run only if `looks_every_seconds` is given.
+    Its reconcilers run only if `check_every_seconds` is given.
     """
     world.settings = world.settings.model_copy(update=settings)
     async with world.on_kubernetes() as ours:
         tasks = [asyncio.create_task(ours.watching.run())]
-        if looks_every_seconds is not None:
-            tasks.append(asyncio.create_task(Reconciler(ours.looks.checks(), looks_every_seconds).run()))
+        if check_every_seconds is not None:
+            tasks.append(asyncio.create_task(Reconciler(ours.checks.checks(), check_every_seconds).run()))
         try:
             yield ours
         finally:
@@ -117,13 +117,13 @@ async def running(
 
 
 async def claimed(world: World, wanted: Wanted, within: float = 30) -> Any:
-    async def look() -> Any:
+    async def check() -> Any:
         attempt = await world.attempt(wanted)
         return attempt if attempt is not None and attempt["pod_uid"] is not None else None
 
-    return await until(look, within=within, what="the claim")
+    return await until(check, within=within, what="the claim")
 
 
-async def looked(look: Callable[[], Awaitable[int]], within: float = 60) -> int:
+async def checked(check: Callable[[], Awaitable[int]], within: float = 60) -> int:
     """Repeat a reconciler's check until it has found something."""
-    return await until(look, within=within, what="something to do")
+    return await until(check, within=within, what="something to do")

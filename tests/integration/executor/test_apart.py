@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.executor.cluster import Observation
+from services.executor.backend import Observation
 from shared.messages import AttemptReady
 from tests.integration.executor.world import Local, World
 
@@ -35,18 +35,18 @@ async def test_a_definition_that_can_not_be_read_ends_neither_the_watching_nor_a
 
 @pytest.mark.parametrize("look", ["claimed_attempts", "attempts_without_claim", "admitted_without_attempt"])
 async def test_a_definition_that_can_not_be_read_does_not_block_a_look(
-    world: World, executor: Local, look: str
+    world: World, executor: Local, check: str
 ) -> None:
     bad, good = await world.job(), await world.job("exit 3")
-    if look == "claimed_attempts":
+    if check == "claimed_attempts":
         await executor.consumers.on_messages([AttemptReady(cluster="local", jobs=(bad, good))])
         await world.ended(executor, bad)
         await world.ended(executor, good)
-    elif look == "attempts_without_claim":
+    elif check == "attempts_without_claim":
         await world.inserted(bad)
         await world.inserted(good)
     await world.sql.execute("UPDATE jobs SET definition = $2::text::jsonb WHERE id = $1", bad[0], UNREADABLE)
-    await getattr(executor.looks, look)()
+    await getattr(executor.checks, check)()
     assert (await world.finished(executor, good))["exit_code"] == 3
 
 
@@ -63,8 +63,8 @@ async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(
     async def unreachable(names: Collection[str]) -> dict[str, Observation]:
         seen = await observe(names)
         return {
-            name: replace(look, pods=tuple(replace(pod, lingers=True) for pod in look.pods))
-            for name, look in seen.items()
+            name: replace(check, pods=tuple(replace(pod, lingers=True) for pod in check.pods))
+            for name, check in seen.items()
         }
 
     with monkeypatch.context() as lost:
@@ -74,8 +74,8 @@ async def test_f62_a_second_attempt_waits_while_the_pod_of_the_first_may_run(
         assert (waiting["status"], waiting["waiting_for"]) == ("creating", "node")
         assert world.pods() == [world.name(attempt["id"])]
         world.settings = world.settings.model_copy(update={"start_seconds": 0.001})
-        await executor.looks.starts_past_limit()
-        assert await executor.looks.starts_past_limit() == 0
+        await executor.checks.starts_past_limit()
+        assert await executor.checks.starts_past_limit() == 0
         await world.sql.execute("UPDATE attempts SET claimed_at = now() - interval '1 day' WHERE number = 1")
         await executor.attempts.start([second])  # after its deadline the first pod cannot be running
     assert (await world.finished(executor, second))["exit_code"] == 3

@@ -235,9 +235,9 @@ async def test_f33_starts_and_stops_at_once_give_one_verdict_each(world: World, 
 
 async def test_messages_that_never_came_are_made_up_for(world: World, executor: Local) -> None:
     wanted = await world.job(f"echo x >> {oracle(world)}")
-    assert await executor.looks.admitted_without_attempt() == 1
+    assert await executor.checks.admitted_without_attempt() == 1
     await world.finished(executor, wanted)
-    assert (await executor.looks.admitted_without_attempt(), lines(world)) == (0, ["x"])
+    assert (await executor.checks.admitted_without_attempt(), lines(world)) == (0, ["x"])
 
 
 async def test_an_executor_that_died_after_creating_is_replaced(world: World, executor: Local) -> None:
@@ -245,7 +245,7 @@ async def test_an_executor_that_died_after_creating_is_replaced(world: World, ex
     wanted = await world.job(f"echo x >> {oracle(world)}")
     spec = await world.inserted(wanted)
     made = await executor.cluster.create(spec)
-    assert await executor.looks.attempts_without_claim() == 1
+    assert await executor.checks.attempts_without_claim() == 1
     attempt = await world.finished(executor, wanted)
     assert (attempt["pod_uid"], lines(world)) == (made.pods[0].uid, ["x"])
 
@@ -258,7 +258,7 @@ async def test_an_executor_that_died_after_the_claim_is_replaced(world: World, e
         assert await work.claim([made]) == [made.attempt_id]
         assert await work.claim([replace(made, pods=(replace(made.pods[0], uid="another"),))]) == []
         assert await work.claim([made]) == [made.attempt_id]
-    assert await executor.looks.claimed_attempts() == 1
+    assert await executor.checks.claimed_attempts() == 1
     assert (await world.finished(executor, wanted))["outcome"] == "success"
     assert lines(world) == ["x"]
 
@@ -268,7 +268,7 @@ async def test_f27_jobs_go_on_while_no_executor_is_there(world: World) -> None:
         ends, goes_on = await world.job("exit 6"), await world.job("sleep 0.5; exit 7")
         await first.consumers.on_messages([ready(ends, goes_on)])
     async with world.executor() as second:
-        await second.looks.claimed_attempts()
+        await second.checks.claimed_attempts()
         assert (await world.finished(second, ends))["exit_code"] == 6
         assert (await world.finished(second, goes_on))["exit_code"] == 7
 
@@ -278,7 +278,7 @@ async def test_f26_a_pod_that_was_deleted_by_hand_is_lost(world: World, executor
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.attempt(wanted)
     await executor.cluster.remove(world.name(attempt["id"]), attempt["object_uid"])
-    assert await executor.looks.claimed_attempts() == 1
+    assert await executor.checks.claimed_attempts() == 1
     attempt = await world.attempt(wanted)
     assert (attempt["outcome"], attempt["reason"]) == ("error", "lost")
     await executor.consumers.on_messages([ready(wanted)])
@@ -327,10 +327,10 @@ async def test_a_stop_that_nobody_heard_is_done(world: World, executor: Local) -
     wanted, unmade = await world.job("sleep 600"), await world.job()
     await executor.consumers.on_messages([ready(wanted)])
     await world.request_stop(wanted)
-    assert await executor.looks.stops_not_done() == 1
+    assert await executor.checks.stops_not_done() == 1
     assert (await world.finished(executor, wanted))["outcome"] == "cancelled"
     await world.request_stop(unmade)
-    await executor.looks.admitted_without_attempt()
+    await executor.checks.admitted_without_attempt()
     assert (await world.attempt(unmade))["outcome"] == "cancelled"
 
 
@@ -362,12 +362,12 @@ async def test_a_seal_before_the_verdict_removes_nothing(world: World, executor:
 
 
 @pytest.mark.parametrize("look", ["finished_not_removed", "objects_without_attempt"])
-async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor: Local, look: str) -> None:
+async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor: Local, check: str) -> None:
     wanted = await world.job()
     await executor.consumers.on_messages([ready(wanted)])
     attempt = await world.finished(executor, wanted)
     await world.seal_logs(attempt["id"])
-    assert await getattr(executor.looks, look)() == 1
+    assert await getattr(executor.checks, check)() == 1
     assert world.pods() == []
 
 
@@ -379,5 +379,5 @@ async def test_a_pod_of_no_attempt_is_removed_and_another_installations_is_not(
     await executor.cluster.create(replace(spec, attempt_id=10**6, name=world.name(10**6)))
     foreign = world.settings.local_dir / "pods" / "tp-zzzzzzzz-1"
     foreign.mkdir()
-    assert await executor.looks.objects_without_attempt() == 1
+    assert await executor.checks.objects_without_attempt() == 1
     assert world.pods() == [foreign.name]

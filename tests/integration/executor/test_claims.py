@@ -1,6 +1,6 @@
 """Only one of the pods that an attempt may get receives the claim and runs user code."""
 
-from services.executor.cluster import Observation, Phase, Pod
+from services.executor.backend import Observation, Phase, Pod
 from tests.integration.executor.world import World
 
 

@@ -13,7 +13,7 @@ from shared.kubernetes import KubernetesApi
 from shared.messages import LogSealed
 from shared.pipeline.model import Step
 from tests.harness.waiting import until
-from tests.integration.executor.kubernetes_world import Hand, Remote, cancel, claimed, looked, ready, running
+from tests.integration.executor.kubernetes_world import Hand, Remote, cancel, checked, claimed, ready, running
 from tests.integration.executor.world import World
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
@@ -53,7 +53,7 @@ async def test_a_good_attempt_takes_four_writes_and_no_other_question(
         return await send(api, method, path, *rest, **options)
 
     monkeypatch.setattr(KubernetesApi, "_send", counted)
-    async with running(world, looks_every_seconds=0.5, reconcile_age_seconds=50) as remote:
+    async with running(world, check_every_seconds=0.5, reconcile_age_seconds=50) as remote:
         wanted = await world.job("sleep 3", admitted_seconds_ago=0)
         await remote.consumers.on_messages([ready(wanted)])
         attempt = await world.judged_by_itself(wanted)
@@ -129,8 +129,8 @@ async def test_f21_an_attempt_goes_on_from_wherever_an_executor_left_it(world: W
             await work.claim([(await dying.cluster.observe([specs[3].name]))[specs[3].name]])
     async with world.on_kubernetes() as heir:
         watching = asyncio.create_task(heir.watching.run())
-        await heir.looks.attempts_without_claim()
-        await looked(heir.looks.claimed_attempts)
+        await heir.checks.attempts_without_claim()
+        await checked(heir.checks.claimed_attempts)
         attempts = [await world.judged_by_itself(wanted) for wanted in jobs]
         watching.cancel()
     assert [attempt["outcome"] for attempt in attempts] == ["success"] * 4
@@ -145,14 +145,14 @@ async def test_a_job_goes_on_and_is_judged_while_and_after_no_executor_is_there(
     wanted = await world.job(f"{oracle.append('x')}; while {gate.closed()}; do sleep 0.1; done; exit 7")
     async with world.on_kubernetes() as first:
         await first.consumers.on_messages([ready(wanted)])
-        await looked(first.looks.attempts_without_claim) if not (await world.attempt(wanted))[
+        await checked(first.checks.attempts_without_claim) if not (await world.attempt(wanted))[
             "pod_uid"
         ] else None
         await hand.said(oracle)
     gate.open()
     await hand.until_pod(wanted, "the pod's end", lambda pod: pod["status"]["phase"] == "Failed")
     async with world.on_kubernetes() as second:
-        await looked(second.looks.claimed_attempts)
+        await checked(second.checks.claimed_attempts)
     attempt = await world.attempt(wanted)
     assert (attempt["reason"], attempt["exit_code"], oracle.lines) == ("script_failed", 7, ["x"])
 
@@ -216,8 +216,8 @@ async def test_a_job_past_its_limit_is_ended_where_nobody_nearer_did(
     wanted = await world.job(f"{oracle.append('x')}; sleep 600", timeout_seconds=900)
     await remote.consumers.on_messages([ready(wanted)])
     await hand.said(oracle)
-    assert await remote.looks.jobs_past_limit() == 0
+    assert await remote.checks.jobs_past_limit() == 0
     await world.sql.execute("UPDATE jobs SET definition = jsonb_set(definition, '{timeout_seconds}', '1')")
-    await looked(remote.looks.jobs_past_limit)
+    await checked(remote.checks.jobs_past_limit)
     attempt = await world.judged_by_itself(wanted)
     assert (attempt["outcome"], attempt["reason"]) == ("failed", "timed_out")

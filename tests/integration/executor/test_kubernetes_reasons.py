@@ -35,11 +35,11 @@ async def verdict_of(
 
 
 async def judged(world: World, wanted: tuple[int, int], within: float = 60) -> Any:
-    async def look() -> Any:
+    async def check() -> Any:
         attempt = await world.attempt(wanted)
         return attempt if attempt["status"] == "finished" else None
 
-    return await until(look, within=within, what="a verdict")
+    return await until(check, within=within, what="a verdict")
 
 
 def word(attempt: Any) -> tuple[str, str | None]:
@@ -147,7 +147,7 @@ async def test_an_image_that_can_not_be_pulled(
 async def test_a_registry_that_fails_is_tried_for_a_while(world: World, hand: Hand) -> None:
     async with (
         registry(500) as image,
-        running(world, looks_every_seconds=1, kubernetes_image_pull_seconds=5) as remote,
+        running(world, check_every_seconds=1, kubernetes_image_pull_seconds=5) as remote,
     ):
         attempt = await verdict_of(world, remote, image=image, within=60)
     assert word(attempt) == ("error", "image_registry")
@@ -157,7 +157,7 @@ async def test_a_registry_that_fails_is_tried_for_a_while(world: World, hand: Ha
 
 
 async def test_a_job_that_fits_no_node(world: World, hand: Hand) -> None:
-    async with running(world, looks_every_seconds=1, kubernetes_unscheduled_seconds=3) as remote:
+    async with running(world, check_every_seconds=1, kubernetes_unscheduled_seconds=3) as remote:
         wanted = await world.job(resources=Resources(cpu_millis=200_000))
         await remote.consumers.on_messages([ready(wanted)])
 
@@ -178,7 +178,7 @@ async def test_a_job_whose_volume_never_comes(world: World, hand: Hand) -> None:
         await hand.api.delete(f"/api/v1/namespaces/{hand.namespace}/secrets/{spec.name}")
         async with world.store.transaction() as work:
             await work.note_created([made])
-    async with running(world, looks_every_seconds=1, kubernetes_start_seconds=3):
+    async with running(world, check_every_seconds=1, kubernetes_start_seconds=3):
         attempt = await judged(world, wanted)
     assert word(attempt) == ("error", "start_timed_out")
 
@@ -186,7 +186,7 @@ async def test_a_job_whose_volume_never_comes(world: World, hand: Hand) -> None:
 async def test_a_quota_is_waited_for(world: World, hand: Hand) -> None:
     quota = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
     await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/resourcequotas", quota)
-    async with running(world, looks_every_seconds=1) as remote:
+    async with running(world, check_every_seconds=1) as remote:
         wanted, given_up = await world.job(), await world.job()
         await remote.consumers.on_messages([ready(wanted)])
 
@@ -203,7 +203,7 @@ async def test_a_quota_is_waited_for(world: World, hand: Hand) -> None:
 async def test_a_quota_is_not_waited_for_for_ever(world: World, hand: Hand) -> None:
     quota = {"metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
     await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/resourcequotas", quota)
-    async with running(world, looks_every_seconds=1, kubernetes_quota_seconds=6, start_seconds=3) as remote:
+    async with running(world, check_every_seconds=1, kubernetes_quota_seconds=6, start_seconds=3) as remote:
         attempt = await verdict_of(world, remote, within=60)
     assert word(attempt) == ("error", "quota")
     assert "exceeded quota" in attempt["message"]
@@ -215,7 +215,7 @@ async def test_what_the_namespace_does_not_allow(world: World, hand: Hand) -> No
         "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]},
     }
     await hand.api.post(f"/api/v1/namespaces/{hand.namespace}/limitranges", limits)
-    async with running(world, looks_every_seconds=1) as remote:
+    async with running(world, check_every_seconds=1) as remote:
         attempt = await verdict_of(world, remote, within=60)
     assert word(attempt) == ("error", "config_invalid")
     assert "maximum memory usage" in attempt["message"]
@@ -273,7 +273,7 @@ async def test_a_pod_that_went_while_no_executor_was_there(world: World, hand: H
         wanted, pod = await running_job(world, hand, first)
     await hand.delete(f"{hand.pods_path}/{pod}", gracePeriodSeconds=0)
     await until(lambda: hand.is_gone(f"{hand.pods_path}/{pod}"), within=60, what="the pod goes")
-    async with running(world, looks_every_seconds=1):
+    async with running(world, check_every_seconds=1):
         assert word(await judged(world, wanted)) == ("error", "lost")
 
 

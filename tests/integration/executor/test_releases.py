@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from services.executor.kubernetes.cluster import Conduct, KubernetesCluster
-from services.executor.kubernetes.reading import Place
+from services.executor.kubernetes.backend import BackendOptions, KubernetesBackend
+from services.executor.kubernetes.listing import Place
 from shared.errors import Transient
 from tests.fakes.kubernetes_api import Answer, ScriptedApi, accepted, events, page, refusal, scripted_api
 from tests.harness.pods import pod_settings
@@ -28,7 +28,7 @@ class Gated:
     """A cluster that has seen one gated pod and receives no more events about it."""
 
     script: ScriptedApi
-    cluster: KubernetesCluster
+    cluster: KubernetesBackend
 
     async def release(self) -> None:
         await self.cluster.release(NAME, UID)
@@ -50,8 +50,8 @@ async def gated(tmp_path: Path) -> AsyncIterator[Gated]:
     async with scripted_api(tmp_path) as (script, api):
         script.lists, script.watches = [pods_alone()], [events()]
         place, settings = Place("builds", "abcdefgh"), pod_settings(namespace="builds")
-        async with KubernetesCluster(
-            api, place, settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
+        async with KubernetesBackend(
+            api, place, settings, BackendOptions(watch_seconds=100, log_scheme="kubernetes")
         ) as cluster:
 
             async def knows_it() -> bool:

@@ -26,8 +26,8 @@ async def test_a_pod_that_can_not_be_removed_holds_up_no_other(
     with monkeypatch.context() as reluctant:
         reluctant.setattr(executor.cluster, "remove", reluctantly)
         with pytest.raises(Transient):
-            await executor.looks.finished_not_removed()
-    assert await executor.looks.finished_not_removed() == 1
+            await executor.checks.finished_not_removed()
+    assert await executor.checks.finished_not_removed() == 1
     assert world.pods() == []
 
 

@@ -16,9 +16,9 @@ async def test_an_attempt_that_cannot_be_started_ends_after_its_limit(world: Wor
         with pytest.raises(Transient):
             await executor.attempts.start([wanted])
         assert (
-            await executor.looks.starts_past_limit() == 0
+            await executor.checks.starts_past_limit() == 0
         )  # the first check that finds it late gives it another chance
-        assert await executor.looks.starts_past_limit() == 1
+        assert await executor.checks.starts_past_limit() == 1
     attempt = await world.attempt(wanted)
     assert (attempt["outcome"], attempt["reason"]) == ("error", "start_timed_out")
     assert await world.sent() == ["attempt.finished"]
@@ -33,9 +33,9 @@ async def test_an_attempt_that_starts_between_two_looks_goes_on(world: World) ->
             await executor.attempts.start([wanted])
     world.settings = roomy
     async with world.executor() as executor:
-        assert await executor.looks.starts_past_limit() == 0
+        assert await executor.checks.starts_past_limit() == 0
         await executor.attempts.start([wanted])
-        assert await executor.looks.starts_past_limit() == 0
+        assert await executor.checks.starts_past_limit() == 0
         assert (await world.finished(executor, wanted))["outcome"] == "success"
 
 

@@ -13,16 +13,16 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 from pydantic import SecretStr
 
+from services.executor.attempt_store import Place
 from services.executor.attempts import Attempts, Watching
-from services.executor.cluster import AttemptSpec, Cluster, Phase
+from services.executor.backend import AttemptSpec, Backend, Phase
 from services.executor.consumers import Consumers
-from services.executor.kubernetes.cluster import KubernetesCluster
+from services.executor.kubernetes.backend import KubernetesBackend
 from services.executor.kubernetes.opening import open_kubernetes_cluster
-from services.executor.ledger import Place
-from services.executor.local.cluster import LocalCluster
+from services.executor.local.backend import LocalBackend
 from services.executor.local.opening import open_local_cluster
 from services.executor.planning import name_of, plan
-from services.executor.reconciler import Looks
+from services.executor.reconciler import Checks
 from services.executor.settings import ExecutorSettings
 from services.executor.store import Wanted, installation_of, open_store
 from services.executor.tokens import clone_token_opener
@@ -31,7 +31,7 @@ from shared.messages import decode
 from shared.pipeline.model import Job, Step
 from tests.harness.waiting import until
 
-C = TypeVar("C", bound=Cluster)
+C = TypeVar("C", bound=Backend)
 
 
 @dataclass
@@ -40,12 +40,12 @@ class Executor(Generic[C]):
 
     attempts: Attempts
     consumers: Consumers
-    looks: Looks
+    checks: Checks
     cluster: C
     watching: Watching
 
 
-Local = Executor[LocalCluster]
+Local = Executor[LocalBackend]
 
 
 class World:
@@ -80,12 +80,12 @@ class World:
         )
 
     @asynccontextmanager
-    async def executor(self) -> AsyncIterator[Executor[LocalCluster]]:
+    async def executor(self) -> AsyncIterator[Executor[LocalBackend]]:
         async with open_local_cluster(self.settings, self.installation) as cluster:
             yield self._executor(cluster)
 
     @asynccontextmanager
-    async def on_kubernetes(self) -> AsyncIterator[Executor[KubernetesCluster]]:
+    async def on_kubernetes(self) -> AsyncIterator[Executor[KubernetesBackend]]:
         async with open_kubernetes_cluster(self.settings, self.installation) as cluster:
             yield self._executor(cluster)
 
@@ -95,7 +95,7 @@ class World:
         return Executor(
             attempts,
             Consumers(attempts),
-            Looks(self.store, attempts, self.settings),
+            Checks(self.store, attempts, self.settings),
             cluster,
             Watching(attempts, cluster),
         )
@@ -171,20 +171,20 @@ class World:
     async def judged_by_itself(self, wanted: Wanted) -> Any:
         """Wait until another task has stored the attempt's verdict, and return the attempt."""
 
-        async def look() -> Any:
+        async def check() -> Any:
             attempt = await self.attempt(wanted)
             return attempt if attempt["status"] == "finished" else None
 
-        return await until(look, within=60, what="a verdict")
+        return await until(check, within=60, what="a verdict")
 
     async def ended(self, executor: Executor[Any], wanted: Wanted) -> None:
         """Wait until the attempt's pod has ended. This does not update the attempt's row."""
         name = self.name((await self.attempt(wanted))["id"])
 
-        async def look() -> bool:
+        async def check() -> bool:
             return (await executor.cluster.observe([name]))[name].pods[0].phase is Phase.ENDED
 
-        await until(look, within=20, what="the end of the pod")
+        await until(check, within=20, what="the end of the pod")
 
     async def finished(self, executor: Executor[Any], wanted: Wanted, within: float = 20) -> Any:
         """Wait until the attempt has its verdict, and return the attempt.
@@ -192,14 +192,14 @@ class World:
         The caller's watch stores the verdict. Without a watch, this method does.
         """
 
-        async def look() -> Any:
+        async def check() -> Any:
             attempt = await self.attempt(wanted)
             if attempt["status"] != "finished":
                 await executor.attempts.follow([attempt["id"]])
                 return None
             return attempt
 
-        return await until(look, within=within, what="a verdict")
+        return await until(check, within=within, what="a verdict")
 
     def pods(self) -> list[str]:
         return sorted(path.name for path in (self.settings.local_dir / "pods").iterdir())

@@ -13,7 +13,7 @@ from tests.integration.gateway.serving import Serving
 CALLER = Caller(user_id=1, name="admin", is_admin=True, scopes=frozenset({"admin"}), token_id=1)
 
 
-async def test_facts_wake_whoever_waits_for_them(served: Serving) -> None:
+async def test_facts_wake_those_who_wait_for_them(served: Serving) -> None:
     watch = served.gateway.live.watch(run_id=7)
     async with open_bus(served.gateway.settings, "test") as bus:
         facts: list[Message] = [

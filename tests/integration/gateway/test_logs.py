@@ -42,9 +42,9 @@ class Printing:
     def path(self) -> str:
         return f"/runs/{self.run_id}/logs"
 
-    async def print(self, text: bytes, *, with_doorbell: bool = True) -> None:
+    async def print(self, text: bytes, *, with_notification: bool = True) -> None:
         next_line = await self.history.write(self.stream_id, text)
-        if with_doorbell:
+        if with_notification:
             await self.hear(LogAppended(appended=((self.stream_id, self.run_id, next_line),)))
 
     async def end(self) -> None:
@@ -174,7 +174,7 @@ async def test_a_large_log_is_whole(printing: Printing) -> None:
         for start in range(0, 50_000, 500)
     ]
     for part in parts:
-        await printing.print(part, with_doorbell=False)
+        await printing.print(part, with_notification=False)
     assert (await printing.owner.get(f"{printing.path}?job=test")).raw == b"".join(parts)
     watcher = Watcher(printing.owner, printing.path)
     await printing.end()
@@ -198,7 +198,7 @@ async def test_a_watcher_sees_what_was_printed_and_what_is_being_printed(printin
     assert statuses == ["running", "success", "success"]
 
 
-async def test_a_line_is_shown_soon_after_its_doorbell(printing: Printing) -> None:
+async def test_a_line_is_shown_soon_after_its_notification(printing: Printing) -> None:
     watcher = Watcher(printing.owner, printing.path)
     await printing.print(b"one\n")
     await watcher.sees("one")
@@ -210,11 +210,11 @@ async def test_a_line_is_shown_soon_after_its_doorbell(printing: Printing) -> No
     watcher.task.cancel()
 
 
-async def test_a_lost_doorbell_costs_a_moment(printing: Printing) -> None:
+async def test_a_lost_notification_costs_a_moment(printing: Printing) -> None:
     watcher = Watcher(printing.owner, printing.path)
     await printing.print(b"one\n")
     await watcher.sees("one")
-    await printing.print(b"two\n", with_doorbell=False)
+    await printing.print(b"two\n", with_notification=False)
     await watcher.sees("one", "two", within=10)
     watcher.task.cancel()
 

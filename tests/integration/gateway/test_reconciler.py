@@ -14,8 +14,8 @@ async def test_bodies_of_old_decided_deliveries_are_dropped(served: Serving) -> 
     await served.rows(f"INSERT INTO delivery_outcomes (delivery_id, outcome, reason) {decided}")
     retention = BodyRetention(served.gateway.store, days=30)
 
-    assert await retention.look() == 1
-    assert await retention.look() == 0
+    assert await retention.check() == 1
+    assert await retention.check() == 0
 
     kept = {
         row["delivery_id"]: row["is_kept"]

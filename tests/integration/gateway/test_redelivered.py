@@ -110,10 +110,10 @@ async def test_a11_a_redelivery_brings_its_body_back(served: Serving) -> None:
     """
     await accepted(served, "unknown_repository")
     await served.rows("UPDATE deliveries SET created_at = now() - interval '31 days'")
-    assert await BodyRetention(served.gateway.store, days=30).look() == 1
+    assert await BodyRetention(served.gateway.store, days=30).check() == 1
     (await served.deliver(BODY)).expect(200)
-    assert await BodyRetention(served.gateway.store, days=30).look() == 0
+    assert await BodyRetention(served.gateway.store, days=30).check() == 0
     (row,) = await redelivered(served)
     assert row["body"] is not None
     await served.rows("UPDATE delivery_outcomes SET outcome = 'ignored', decided_at = now()")
-    assert await BodyRetention(served.gateway.store, days=30).look() == 1
+    assert await BodyRetention(served.gateway.store, days=30).check() == 1

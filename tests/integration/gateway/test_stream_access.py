@@ -102,7 +102,7 @@ async def test_x07_a_stream_whose_client_reads_nothing_ends_too(viewing: Viewing
     printing, live = viewing.printing, viewing.served.gateway.live
     watch = live.watch(printing.run_id)
     for _ in range(300):
-        await printing.print(b"x" * 60_000 + b"\n", with_doorbell=False)
+        await printing.print(b"x" * 60_000 + b"\n", with_notification=False)
     headers = {"Authorization": f"Bearer {viewing.token}"}
     url = f"{viewing.served.url}{printing.path}/stream"
     async with viewing.served.session.get(url, headers=headers) as response:
@@ -117,7 +117,7 @@ async def test_x07_a_stream_whose_client_reads_nothing_ends_too(viewing: Viewing
 async def test_x07_a_download_that_lasts_is_cut(viewing: Viewing) -> None:
     printing = viewing.printing
     for _ in range(300):
-        await printing.print(b"x" * 60_000 + b"\n", with_doorbell=False)
+        await printing.print(b"x" * 60_000 + b"\n", with_notification=False)
     headers = {"Authorization": f"Bearer {viewing.token}"}
     url = f"{viewing.served.url}{printing.path}"
     async with viewing.served.session.get(url, headers=headers) as response:

@@ -25,7 +25,7 @@ from shared.db import Queries, Store, open_database
 from tests.harness.databases import database_settings
 from tests.harness.waiting import until
 
-PACE = Pace(quiet_seconds=0.02, flow_seconds=0.05, look_seconds=0.2, silence_seconds=86_400)
+PACE = Pace(quiet_seconds=0.02, flow_seconds=0.05, check_seconds=0.2, silence_seconds=86_400)
 KEYRING = Keyring({"a": b"k" * 32})
 
 
@@ -107,11 +107,11 @@ class Record:
     async def sealed(self, attempt_id: int, container: str = "job", *, within: float = 10) -> dict[str, Any]:
         """Wait until the stream is sealed and return it. Check that it agrees with its segments."""
 
-        async def look() -> dict[str, Any] | None:
+        async def check() -> dict[str, Any] | None:
             stream = await self.stream(attempt_id, container)
             return stream if stream and stream["sealed_at"] else None
 
-        stream = await until(look, within=within, what=f"the seal of {container} of attempt {attempt_id}")
+        stream = await until(check, within=within, what=f"the seal of {container} of attempt {attempt_id}")
         text = await self.text(attempt_id, container)
         assert stream["sha256"] == hashlib.sha256(text).digest()
         assert stream["stored_bytes"] == len(text)

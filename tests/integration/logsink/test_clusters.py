@@ -145,7 +145,7 @@ class Agent:
 
     def __init__(self, running: RunningSink, node: Node) -> None:
         self.running = running
-        self.taking = node.taking(running.sink, running.store, "far", look_seconds=60)
+        self.taking = node.taking(running.sink, running.store, "far", check_seconds=60)
 
 
 @asynccontextmanager
@@ -199,7 +199,7 @@ async def test_an_agent_takes_over_what_another_left_and_others_opened(
         assert await central.sink.take_over() == 0
         log.write_bytes(cri(b"one\n"))
         async with agent(database_url, far, root) as first:
-            assert await first.taking.look() == 1
+            assert await first.taking.check() == 1
 
             async def has_one() -> bool:
                 return await record.text(attempt_id) == b"one\n"
@@ -210,7 +210,7 @@ async def test_an_agent_takes_over_what_another_left_and_others_opened(
             file.write(cri(b"two\n", first=100))
         await record.connection.execute("UPDATE log_streams SET lease_until = now() - interval '1 s'")
         async with agent(database_url, far, root) as second:
-            assert await second.taking.look() == 1
+            assert await second.taking.check() == 1
             await job.end()
             stream = await record.sealed(attempt_id)
     assert (await record.text(attempt_id), stream["gaps"]) == (b"one\ntwo\n", [])
@@ -227,7 +227,7 @@ async def test_files_that_the_kubelet_has_deleted_are_a_gap(
     async with agent(database_url, far, tmp_path / "none") as on_node:
 
         async def took() -> int:
-            return await on_node.taking.look()
+            return await on_node.taking.check()
 
         assert await until(took, within=5, what="the stream") == 1
         stream = await record.sealed(attempt_id)
@@ -251,8 +251,8 @@ async def test_a_log_whose_pod_is_gone_is_sealed_with_a_gap(
 ) -> None:
     attempt_id = await record.attempt(POD.node_location, cluster="far")
     async with unattended(database_url, far) as check:
-        assert await check.look() == 0  # the stream is not silent for long enough
-        assert await check.look(0) == 1
+        assert await check.check() == 0  # the stream is not silent for long enough
+        assert await check.check(0) == 1
         stream = await record.sealed(attempt_id)
     assert len(stream["gaps"]) == 1
 
@@ -261,9 +261,9 @@ async def test_a_log_of_a_lost_node_is_sealed_with_a_gap(database_url: str, reco
     await (await far.fake.make("pod-1")).containers["job"].start()
     attempt_id = await record.attempt(POD.node_location, cluster="far")
     async with unattended(database_url, far) as check:
-        assert await check.look(0) == 0
+        assert await check.check(0) == 0
         await finish(record, attempt_id, "node_lost")
-        assert await check.look(0) == 1
+        assert await check.check(0) == 1
         stream = await record.sealed(attempt_id)
     assert [gap["reason"] for gap in stream["gaps"]] == ["the node is lost"]
 
@@ -272,9 +272,9 @@ async def test_a_log_that_never_began_is_sealed_empty(database_url: str, record:
     await far.fake.make("pod-1")
     attempt_id = await record.attempt(POD.node_location, cluster="far")
     async with unattended(database_url, far) as check:
-        assert await check.look(0) == 0
+        assert await check.check(0) == 0
         await finish(record, attempt_id, "image_missing")
-        assert await check.look(0) == 1
+        assert await check.check(0) == 1
         stream = await record.sealed(attempt_id)
     assert stream["gaps"] == []
 
@@ -292,7 +292,7 @@ async def test_a_log_that_waits_for_its_agent_costs_no_requests(
     await until(has_listed, within=5, what="the list")
     async with unattended(database_url, far) as check:
         for _ in range(3):
-            assert await check.look(0) == 0
+            assert await check.check(0) == 0
     assert far.fake.asked("/pods/pod-1") == 0
 
 
@@ -305,9 +305,9 @@ async def test_only_a_long_silence_ends_what_an_agent_should_read(
     attempt_id = await record.attempt(POD.node_location, cluster="far")
     async with unattended(database_url, far) as check:
         await finish(record, attempt_id, "lost")
-        assert await check.look(0) == 0
+        assert await check.check(0) == 0
         await finish(record, attempt_id, "lost", ago="2 hours")
         far.fake.is_away = True
-        assert await check.look(0) == 1
+        assert await check.check(0) == 1
         stream = await record.sealed(attempt_id)
     assert [gap["reason"] for gap in stream["gaps"]] == ["no agent on its node has read it"]

@@ -24,10 +24,10 @@ async def run_out(record: Record) -> None:
 
 
 async def taken_over(running: RunningSink, *, within: float = 10) -> int:
-    async def look() -> int:
+    async def check() -> int:
         return await running.sink.take_over()
 
-    return await until(look, within=within, what="a stream to take over")
+    return await until(check, within=within, what="a stream to take over")
 
 
 async def test_a_killed_log_sinks_streams_go_on_elsewhere_exactly(

@@ -85,10 +85,10 @@ class Way:
         return (await self.record.text(attempt_id)).removeprefix(STEP.encode())
 
     async def has_stored(self, attempt_id: int, count: int) -> None:
-        async def look() -> bool:
+        async def check() -> bool:
             return await self.stored_bytes(attempt_id) >= count
 
-        await until(look, within=60, what=f"{count} bytes")
+        await until(check, within=60, what=f"{count} bytes")
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from tests.integration.logsink.running import Record, running_sink
 
 
 def stored(record: Record, attempt_id: int, text: bytes) -> Callable[[], Awaitable[bool]]:
-    async def look() -> bool:
+    async def check() -> bool:
         return await record.text(attempt_id) == text
 
-    return look
+    return check
 
 
 async def test_a_log_that_is_complete_already_is_stored_and_sealed_in_one_go(
@@ -257,14 +257,14 @@ async def test_the_logs_of_expired_runs_are_deleted_and_no_others(
         await running.sink.open([attempt_id, kept_id])
         for one in (attempt_id, kept_id):
             await record.sealed(one)
-        look = partial(retention.delete_expired, running.store)
-        assert await look() == 0
+        check = partial(retention.delete_expired, running.store)
+        assert await check() == 0
         await record.connection.execute(
             "UPDATE pipeline_runs SET expired_at = now() - interval '1 s' WHERE id = (SELECT run_id FROM "
             "log_streams WHERE attempt_id = $1)",
             attempt_id,
         )
-        assert await look() == 1
+        assert await check() == 1
     assert await record.stream(attempt_id) is None
     assert await record.text(attempt_id) == b""
     assert await record.text(kept_id) == b"hello\n"

@@ -233,5 +233,5 @@ async def test_a_reconciler_finds_runs_that_wait_for_their_group(world: World) -
     await grouped(world, "queue")
     await world.deliver(push(world.octo_web))
     assert await world.sql.fetchval("SELECT count(*) FROM jobs WHERE ready_at IS NOT NULL") == 0
-    await world.scheduler.looks.jobs_not_admitted()
+    await world.scheduler.checks.jobs_not_admitted()
     assert world.admission._woken.is_set()

@@ -180,8 +180,8 @@ async def test_a_run_whose_time_is_over_in_the_pause_has_timed_out(world: World)
     await lose(world, job_id)
     await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - interval '1 day'")
     for check in [
-        *world.scheduler.looks.checks()
+        *world.scheduler.checks.checks()
     ] * 2:  # a deadline counts once the database has answered for a while
-        await check.look()
+        await check.check()
     run, job = await world.only_run(), await build(world)
     assert (run["status"], job["status"], job["reason"]) == ("failed", "failed", "timed_out")

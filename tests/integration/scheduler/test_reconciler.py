@@ -26,36 +26,36 @@ async def test_a_delivery_of_which_nobody_was_told_is_decided(world: World) -> N
     await world.repository()
     await world.pipeline()
     delivery_id = await world.delivery(push(world.octo_web), age_seconds=10)
-    assert await world.scheduler.looks.undecided_deliveries() == 1
+    assert await world.scheduler.checks.undecided_deliveries() == 1
     assert await world.outcome(delivery_id) == "event"
     assert await world.only_run()
-    assert await world.scheduler.looks.undecided_deliveries() == 0
+    assert await world.scheduler.checks.undecided_deliveries() == 0
 
 
 async def test_young_deliveries_are_left_to_the_message_path(world: World) -> None:
     await world.repository()
     await world.delivery(push(world.octo_web))
-    looks = world.another_scheduler(reconcile_age_seconds=60).looks
-    assert await looks.undecided_deliveries() == 0
+    checks = world.another_scheduler(reconcile_age_seconds=60).checks
+    assert await checks.undecided_deliveries() == 0
 
 
 async def test_a_delivery_that_cannot_be_read_is_found_once(world: World) -> None:
     bad = await world.delivery(b"not json", age_seconds=10)
-    assert await world.scheduler.looks.undecided_deliveries() == 1
+    assert await world.scheduler.checks.undecided_deliveries() == 1
     assert await world.outcome(bad) == "failed"
-    assert await world.scheduler.looks.undecided_deliveries() == 0
+    assert await world.scheduler.checks.undecided_deliveries() == 0
 
 
 async def test_looks_go_on_where_everything_is_decided_and_miss_nothing(world: World) -> None:
     await world.repository()
-    looks = world.scheduler.looks
+    checks = world.scheduler.checks
     await world.deliver(push(world.octo_web), age_seconds=600)
     left = await world.delivery(push(world.octo_web), age_seconds=599)
     await world.deliver(push(world.octo_web), age_seconds=598)
-    assert await looks.undecided_deliveries() == 1
-    assert await looks.undecided_deliveries() == 0
+    assert await checks.undecided_deliveries() == 1
+    assert await checks.undecided_deliveries() == 0
     young = await world.delivery(push(world.octo_web), age_seconds=10)
-    assert await looks.undecided_deliveries() == 1
+    assert await checks.undecided_deliveries() == 1
     assert (await world.outcome(left), await world.outcome(young)) == ("event", "event")
 
 
@@ -64,17 +64,17 @@ async def test_deliveries_that_another_replica_has_taken_are_left_to_it(world: W
     await world.delivery(push(world.octo_web), age_seconds=10)
     async with world.database.transaction() as other:
         await other.execute("SELECT FROM deliveries FOR NO KEY UPDATE")
-        assert await world.scheduler.looks.undecided_deliveries() == 0
-    assert await world.scheduler.looks.undecided_deliveries() == 1
+        assert await world.scheduler.checks.undecided_deliveries() == 0
+    assert await world.scheduler.checks.undecided_deliveries() == 1
 
 
 async def test_a_command_of_which_nobody_was_told_is_applied(world: World) -> None:
     run_id = await started(world)
     command_id = await world.command("cancel", run_id)
     await world.sql.execute("UPDATE commands SET created_at = now() - interval '10 seconds'")
-    assert await world.scheduler.looks.commands_without_effect() == 1
+    assert await world.scheduler.checks.commands_without_effect() == 1
     assert await world.effect(command_id) == ("applied", "cancelling")
-    assert await world.scheduler.looks.commands_without_effect() == 0
+    assert await world.scheduler.checks.commands_without_effect() == 0
 
 
 async def test_attempts_of_which_nobody_was_told_are_folded(world: World) -> None:
@@ -86,9 +86,9 @@ async def test_attempts_of_which_nobody_was_told_are_folded(world: World) -> Non
         "UPDATE attempts SET claimed_at = claimed_at - interval '9 seconds', finished_at = finished_at - "
         "interval '8 seconds'"
     )
-    assert await world.scheduler.looks.attempts_not_folded() == 1
+    assert await world.scheduler.checks.attempts_not_folded() == 1
     assert await world.statuses() == {"left": "running", "right": "success"}
-    assert await world.scheduler.looks.attempts_not_folded() == 0
+    assert await world.scheduler.checks.attempts_not_folded() == 0
 
 
 async def test_waiting_jobs_wake_admission(world: World) -> None:
@@ -97,7 +97,7 @@ async def test_waiting_jobs_wake_admission(world: World) -> None:
     await world.deliver(push(world.octo_web))
     fresh = world.another_scheduler()
     admitting = asyncio.create_task(fresh.admission.run())
-    await fresh.looks.jobs_not_admitted()
+    await fresh.checks.jobs_not_admitted()
     async with asyncio.timeout(10):
         while (await world.jobs())["build"]["admitted_at"] is None:
             await asyncio.wait([admitting], timeout=0.02)
@@ -109,11 +109,11 @@ async def test_the_bell_is_rung_again_for_an_admitted_job_without_an_attempt(wor
     job = (await world.jobs())["build"]
     await world.forget_messages()
     await world.sql.execute("UPDATE jobs SET admitted_at = now() - interval '10 seconds'")
-    assert await world.scheduler.looks.admitted_without_attempt() == 1
+    assert await world.scheduler.checks.admitted_without_attempt() == 1
     (ready,) = await world.sent("attempt.ready")
     assert (ready.cluster, ready.jobs) == ("local", ((job["id"], 1),))
     await world.claim(job["id"])
-    assert await world.scheduler.looks.admitted_without_attempt() == 0
+    assert await world.scheduler.checks.admitted_without_attempt() == 0
 
 
 async def test_the_bell_is_rung_again_for_a_stop_that_was_not_heard(world: World) -> None:
@@ -122,10 +122,10 @@ async def test_the_bell_is_rung_again_for_a_stop_that_was_not_heard(world: World
     await world.apply(await world.command("cancel", run_id))
     await world.forget_messages()
     await world.sql.execute("UPDATE jobs SET cancel_requested_at = now() - interval '10 seconds'")
-    assert await world.scheduler.looks.stops_not_heard() == 1
+    assert await world.scheduler.checks.stops_not_heard() == 1
     assert len(await world.sent("attempt.cancel_requested")) == 1
     await world.sql.execute("UPDATE attempts SET cancel_requested_at = now() WHERE id = $1", attempt_id)
-    assert await world.scheduler.looks.stops_not_heard() == 0
+    assert await world.scheduler.checks.stops_not_heard() == 0
 
 
 async def overdue(world: World) -> int:
@@ -144,7 +144,7 @@ async def overdue(world: World) -> int:
 
 async def judge(world: World, **settings: float) -> int:
     """Check for overdue runs with a new scheduler that has seen the database answer."""
-    checks = {check.name: check.look for check in world.another_scheduler(**settings).looks.checks()}
+    checks = {check.name: check.check for check in world.another_scheduler(**settings).checks.checks()}
     await checks["jobs_not_admitted"]()
     return await checks["runs_past_deadline"]()
 
@@ -192,4 +192,4 @@ async def test_steadiness_ends_when_the_database_does_not_answer() -> None:
 async def test_a_rejected_message_leaves_nothing_for_the_looks(world: World) -> None:
     with pytest.raises(Rejected):
         await world.deliver(b"not json", age_seconds=10)
-    assert await world.scheduler.looks.undecided_deliveries() == 0
+    assert await world.scheduler.checks.undecided_deliveries() == 0

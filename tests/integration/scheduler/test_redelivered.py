@@ -72,19 +72,19 @@ async def test_a11_a_redelivery_of_which_nobody_was_told_is_decided(world: World
     delivery_id = await unregistered(world)
     await world.repository()
     await world.pipeline()
-    assert await world.scheduler.looks.redelivered_deliveries() == 0
+    assert await world.scheduler.checks.redelivered_deliveries() == 0
     await redeliver(world, delivery_id)
-    assert await world.scheduler.looks.redelivered_deliveries() == 1
+    assert await world.scheduler.checks.redelivered_deliveries() == 1
     assert await world.only_run()
-    assert await world.scheduler.looks.redelivered_deliveries() == 0
+    assert await world.scheduler.checks.redelivered_deliveries() == 0
 
 
 async def test_a11_a_redelivery_of_a_repository_that_is_still_unknown_is_decided_once(world: World) -> None:
     delivery_id = await unregistered(world)
     await redeliver(world, delivery_id)
-    assert await world.scheduler.looks.redelivered_deliveries() == 1
+    assert await world.scheduler.checks.redelivered_deliveries() == 1
     assert await world.outcome(delivery_id) == "unknown_repository"
-    assert await world.scheduler.looks.redelivered_deliveries() == 0
+    assert await world.scheduler.checks.redelivered_deliveries() == 0
 
 
 async def test_a11_a_message_that_comes_twice_is_no_redelivery(world: World) -> None:
@@ -106,7 +106,7 @@ async def test_a11_every_other_outcome_stays(world: World, outcome: str) -> None
         outcome,
     )
     await redeliver(world, delivery_id)
-    assert await world.scheduler.looks.redelivered_deliveries() == 0
+    assert await world.scheduler.checks.redelivered_deliveries() == 0
     await world.consumers.decide([delivery_id])
     assert await world.outcome(delivery_id) == outcome
     assert await world.rows("SELECT id FROM pipeline_runs") == []

@@ -50,7 +50,7 @@ async def test_a_message_about_several_attempts_is_heard_but_for_the_one_that_ca
 
 async def test_a_look_at_attempts_goes_on_past_one_that_cannot_be_read(world: World) -> None:
     await both_finish(world)
-    assert await world.scheduler.looks.attempts_not_folded() == 1
+    assert await world.scheduler.checks.attempts_not_folded() == 1
     assert await statuses(world) == ["pending", "success"]
 
 
@@ -60,10 +60,10 @@ async def test_a_look_at_overdue_runs_goes_on_past_one_that_cannot_be_read(world
     await world.tell_claimed(bad, good)
     await finish_with_a_reason_of_a_later_release(world, bad)
     await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - interval '1 day'")
-    looks = world.scheduler.looks
-    for check in looks.checks():
-        await check.look()
-    await looks.runs_past_deadline()
+    checks = world.scheduler.checks
+    for check in checks.checks():
+        await check.check()
+    await checks.runs_past_deadline()
     assert [
         row["cancel_reason"] for row in await world.rows("SELECT cancel_reason FROM jobs ORDER BY id")
     ] == [None, "timed_out"]
@@ -126,9 +126,9 @@ async def test_deliveries_that_the_database_refuses_stay_undecided_and_hold_up_n
     await world.sql.execute(
         "CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
-    await world.scheduler.looks.undecided_deliveries()
+    await world.scheduler.checks.undecided_deliveries()
     assert await world.outcome(good) == "event"
     assert await world.value("SELECT count(*) FROM delivery_outcomes WHERE delivery_id = $1", bad) == 0
     await world.sql.execute("DROP TRIGGER refuse ON events")
-    await world.scheduler.looks.undecided_deliveries()
+    await world.scheduler.checks.undecided_deliveries()
     assert await world.outcome(bad) == "event"

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from services.scheduler.admission import Admission, Limits
 from services.scheduler.consumers import Consumers
-from services.scheduler.reconciler import Looks
+from services.scheduler.reconciler import Checks
 from services.scheduler.revisions import Revisions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import open_store
@@ -62,7 +62,7 @@ class Scheduler:
 
     consumers: Consumers
     admission: Admission
-    looks: Looks
+    checks: Checks
 
 
 class World:
@@ -92,7 +92,7 @@ class World:
         chosen = SchedulerSettings(
             database_url=SecretStr(self.url), amqp_url=SecretStr("amqp://unused"), **(quick | settings)
         )
-        return Scheduler(consumers, admission, Looks(store, consumers, admission, chosen))
+        return Scheduler(consumers, admission, Checks(store, consumers, admission, chosen))
 
     async def settle(self) -> "World":
         self.user_id = await self.user("mona", is_admin=False)

@@ -37,10 +37,10 @@ async def say(bus: Bus, *command_ids: int) -> None:
 
 
 async def handled(listener: Listener, wanted: Sequence[int], within: float = 10) -> None:
-    async def look() -> bool:
+    async def check() -> bool:
         return listener.handled == sorted(wanted)
 
-    await until(look, within=within, what=f"handled {wanted}")
+    await until(check, within=within, what=f"handled {wanted}")
 
 
 async def depth(bus: Bus, queue: str) -> int:

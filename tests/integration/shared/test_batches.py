@@ -14,7 +14,7 @@ from tests.integration.shared.running import running
 async def test_what_arrives_within_a_beat_is_handled_together(bus: Bus) -> None:
     listener = Listener()
     await say(bus, *range(40))
-    async with running(bus.consumer(QUEUE, listener, batch=10, beat_seconds=0.5)):
+    async with running(bus.consumer(QUEUE, listener, batch=10, linger_seconds=0.5)):
         await handled(listener, range(40))
     assert max(len(batch) for batch in listener.batches) == 10
     assert await depth(bus, QUEUE.name) == 0

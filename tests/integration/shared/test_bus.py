@@ -36,10 +36,10 @@ def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def dead(bus: Bus, count: int, within: float = 15) -> None:
-    async def look() -> bool:
+    async def check() -> bool:
         return await depth(bus, QUEUE.dead_name) == count
 
-    await until(look, within=within, what=f"{count} dead letters")
+    await until(check, within=within, what=f"{count} dead letters")
 
 
 async def test_a_message_is_handled_once_and_gone(bus: Bus, listener: Listener) -> None:

@@ -82,7 +82,7 @@ class System:
     async def mark(self) -> None:
         await self.relay._mark()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         await self.relay._claim_left_rows()
 
     async def die(self) -> None:
@@ -101,7 +101,7 @@ class System:
     async def lose_confirms(self) -> None:
         self.broker.is_up, self.broker.confirms = True, False
 
-    async def mend_the_broker(self) -> None:
+    async def repair_the_broker(self) -> None:
         self.broker.is_up = self.broker.confirms = True
 
 
@@ -110,11 +110,11 @@ STEPS = [
     System.roll_back,
     System.publish,
     System.mark,
-    System.look,
+    System.check,
     System.die,
     System.let_claims_run_out,
 ]
-STEPS += [System.lose_the_broker, System.lose_confirms, System.mend_the_broker]
+STEPS += [System.lose_the_broker, System.lose_confirms, System.repair_the_broker]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -128,7 +128,13 @@ async def test_what_is_committed_is_published_in_the_end_and_nothing_else(
     for step in steps:
         await step(system)  # type: ignore[operator]  # one of STEPS
         assert set(system.broker.published) <= system.committed
-    for step in (System.mend_the_broker, System.let_claims_run_out, System.look, System.publish, System.mark):
+    for step in (
+        System.repair_the_broker,
+        System.let_claims_run_out,
+        System.check,
+        System.publish,
+        System.mark,
+    ):
         await step(system)
     assert set(system.broker.published) == system.committed
     async with database.connection() as connection:

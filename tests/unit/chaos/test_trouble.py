@@ -79,13 +79,13 @@ class ManyTries(World):
         self.chance = random.Random(1)  # noqa: S311 - to be repeated, not to be secret
         self.tries = 0
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         self.tries += 1
         if self.tries < 3:
             raise EOFError(f"try {self.tries}\nmore of it")
 
 
-async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_nothing(
+async def test_errors_while_injecting_and_repairing_are_reported_and_end_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     breaks = iter([LookupError("no such part"), asyncio.CancelledError(), None])
@@ -100,15 +100,15 @@ async def test_whatever_goes_wrong_in_breaking_and_mending_is_told_and_ends_noth
     monkeypatch.setattr(trouble, "possible", lambda _world: ([Fault("a", sometimes, (0, 0))], []))
     monkeypatch.setattr(trouble, "REST_SECONDS", (0, 0))
     monkeypatch.setattr(trouble, "TOGETHER", 0)
-    monkeypatch.setattr(trouble, "_MENDING_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(trouble, "_REPAIR_PAUSE_SECONDS", 0)
     world = ManyTries()
     going_on = Trouble(world)
     await going_on.run(0, least=1)
     assert (going_on.injected.counts(), going_on.injected.not_injected, world.tries) == ({"a": 1}, 2, 4)
     assert going_on.injected.notes == [
         "a: LookupError no such part",
-        "mending: EOFError try 1",
-        "mending: EOFError try 2",
+        "repair: EOFError try 1",
+        "repair: EOFError try 2",
         "a: CancelledError",
     ]
 

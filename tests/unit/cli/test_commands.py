@@ -190,7 +190,7 @@ def test_a_wish_that_takes_longer_is_said_to_be_accepted(api: FakeApi, towpath: 
     assert (result.exit_code, "accepted" in result.out) == (0, True)
 
 
-def test_a_delivery_is_shown_whatever_its_id(api: FakeApi, towpath: Towpath) -> None:
+def test_a_delivery_with_any_id_is_shown(api: FakeApi, towpath: Towpath) -> None:
     api.answer(
         "GET",
         "/deliveries/a%2Fb%3Fc",

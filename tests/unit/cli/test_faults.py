@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.faults import Fault, render
-from cli.inert import in_columns
+from cli.sanitize import in_columns
 from tests.unit.shared.pipeline.documents import MINIMAL, problems_in, with_job
 
 

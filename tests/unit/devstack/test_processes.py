@@ -65,12 +65,12 @@ def test_a_child_that_ends_while_it_is_looked_at_is_waited_for(
 ) -> None:
     process, _ = start(tmp_path, "sleep", "60")
     child = processes._children[process.pid]
-    look = processes._stat
+    check = processes._stat
 
     def ends_first(pid: int) -> tuple[int, int] | None:
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        return look(pid)
+        return check(pid)
 
     monkeypatch.setattr(processes, "_stat", ends_first)
     assert not process.running()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.executor.cluster import AttemptSpec
+from services.executor.backend import AttemptSpec
 from services.executor.planning import Candidate, plan
 from services.executor.verdict import Verdict
 from shared.crypto import DecryptionFailed

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.cluster import Cause, Observation, Phase, Pod, PodEnd, Waiting
+from services.executor.backend import Cause, Observation, Phase, Pod, PodEnd, Waiting
 from services.executor.verdict import (
     Claimed,
     StartLimits,
@@ -220,7 +220,7 @@ def test_a_job_without_a_start_says_what_it_waited_for() -> None:
 
 
 @given(termination=st.text(alphabet="\n 012stfxcdriver", max_size=60), exit_code=st.integers(0, 255))
-def test_x13_only_the_exit_code_makes_a_success_whatever_a_job_says_of_its_steps(
+def test_x13_only_the_exit_code_makes_a_success_not_what_a_job_says_of_its_steps(
     termination: str, exit_code: int
 ) -> None:
     reached = verdict(ended(PodEnd(exit_code=exit_code, termination=termination)), CLAIMED)

@@ -13,7 +13,7 @@ class Rows:
     """A fake store. The test sets its answers."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.checks = 0
         self.next_line = 1
         self.status = "running"
 
@@ -27,7 +27,7 @@ class Rows:
         return None
 
     async def log_state(self, _run_id: int) -> dict[str, object]:
-        self.looks += 1
+        self.checks += 1
         await asyncio.sleep(0)
         return {"status": self.status, "reason": None, "is_sealed": False}
 
@@ -53,24 +53,24 @@ async def state(watch: Watch, rows: Rows) -> LogState:
 async def test_many_who_ask_at_once_cost_one_look() -> None:
     watch, rows = Watch(7), Rows()
     await asyncio.gather(*(state(watch, rows) for _ in range(10)))
-    assert rows.looks == 1
+    assert rows.checks == 1
 
 
-async def test_a_doorbell_for_a_known_stream_costs_no_look() -> None:
+async def test_a_notification_for_a_known_stream_costs_no_check() -> None:
     watch, rows = Watch(7), Rows()
     await state(watch, rows)
     watch.appended(1, 5)
     await state(watch, rows)
-    assert rows.looks == 1
+    assert rows.checks == 1
     assert watch.next_line(STREAM) == 5
 
 
-async def test_a_doorbell_that_overtakes_a_look_is_not_lost() -> None:
+async def test_a_notification_that_overtakes_a_check_is_not_lost() -> None:
     watch, rows = Watch(7), Rows()
-    looking = asyncio.create_task(state(watch, rows))
+    checking = asyncio.create_task(state(watch, rows))
     await asyncio.sleep(0)
     watch.appended(1, 9)
-    await looking
+    await checking
     assert watch.next_line(STREAM) == 9
 
 
@@ -81,7 +81,7 @@ async def test_an_unknown_stream_or_a_change_is_a_reason_to_look() -> None:
     await state(watch, rows)
     watch.changed()
     await state(watch, rows)
-    assert rows.looks == 3
+    assert rows.checks == 3
 
 
 async def test_a_seal_matters_only_to_a_run_that_is_over() -> None:
@@ -89,16 +89,16 @@ async def test_a_seal_matters_only_to_a_run_that_is_over() -> None:
     await state(watch, rows)
     watch.sealed()
     await state(watch, rows)
-    assert rows.looks == 1
+    assert rows.checks == 1
     rows.status = Status.FAILED
     watch.changed()
     await state(watch, rows)
     watch.sealed()
     await state(watch, rows)
-    assert rows.looks == 3
+    assert rows.checks == 3
 
 
-async def test_whoever_waits_is_woken_by_what_came_since() -> None:
+async def test_a_waiter_is_woken_by_what_came_since() -> None:
     watch = Watch(7)
     version = watch.version
     watch.wake()

@@ -48,14 +48,14 @@ class Kept:
 
 @asynccontextmanager
 async def committing(
-    kept: Kept, rung: list[Append] | None = None, beat_seconds: float = 0
+    kept: Kept, rung: list[Append] | None = None, linger_seconds: float = 0
 ) -> AsyncIterator[Committer]:
     committer = Committer(
         kept.keep,
         (rung if rung is not None else []).append,
         most_bytes=100,
         most_stream_bytes=40,
-        beat_seconds=beat_seconds,
+        linger_seconds=linger_seconds,
     )
     running = asyncio.create_task(committer.run())
     try:
@@ -74,7 +74,7 @@ async def test_what_waits_of_many_streams_is_one_transaction() -> None:
 
 async def test_while_several_streams_flow_what_comes_within_a_beat_is_one_transaction() -> None:
     kept = Kept()
-    async with committing(kept, beat_seconds=0.5) as committer:
+    async with committing(kept, linger_seconds=0.5) as committer:
         await asyncio.gather(*[committer.submit(append(number)) for number in range(2)])
         first = committer.submit(append(2))
         for _ in range(20):

@@ -4,7 +4,7 @@ import pytest
 
 from services.logsink.follower import Pace
 
-PACE = Pace(quiet_seconds=0.02, flow_seconds=0.05, look_seconds=2, silence_seconds=60)
+PACE = Pace(quiet_seconds=0.02, flow_seconds=0.05, check_seconds=2, silence_seconds=60)
 
 
 @pytest.mark.parametrize(

@@ -15,30 +15,30 @@ def fake(tmp_path: Path, request: pytest.FixtureRequest) -> FakePod:
     return FakePod(tmp_path / "pod", locks=request.param)
 
 
-def evidence(fake: FakePod, container: str = "job") -> End | None:
-    return PodDirectory(fake.path).evidence(container)
+def known_end(fake: FakePod, container: str = "job") -> End | None:
+    return PodDirectory(fake.path).known_end(container)
 
 
 def test_a_pod_whose_supervisor_lives_has_not_ended(fake: FakePod) -> None:
-    assert evidence(fake) is None
+    assert known_end(fake) is None
 
 
 def test_each_container_ends_by_itself(fake: FakePod) -> None:
     fake.end("clone")
-    assert evidence(fake, "clone") == End()
-    assert evidence(fake, "job") is None
+    assert known_end(fake, "clone") == End()
+    assert known_end(fake, "job") is None
 
 
 def test_a_pod_that_ended_ends_all(fake: FakePod) -> None:
     fake.end_all()
-    assert evidence(fake, "clone") == evidence(fake, "job") == End()
+    assert known_end(fake, "clone") == known_end(fake, "job") == End()
 
 
 def test_a_lost_supervisor_and_a_directory_that_is_gone_prove_no_completeness(fake: FakePod) -> None:
     fake.lose_supervisor()
-    lost = evidence(fake)
+    lost = known_end(fake)
     fake.remove()
-    gone = evidence(fake)
+    gone = known_end(fake)
     assert lost
     assert gone
     assert lost.gap != gone.gap
@@ -49,16 +49,16 @@ def test_a_lost_supervisor_and_a_directory_that_is_gone_prove_no_completeness(fa
 def test_what_the_supervisor_said_before_it_ended_counts(fake: FakePod) -> None:
     fake.end()
     fake.lose_supervisor()
-    assert evidence(fake) == End()
+    assert known_end(fake) == End()
 
 
 def test_a_pod_that_is_only_being_made_has_not_ended(tmp_path: Path) -> None:
-    assert PodDirectory(tmp_path).evidence("job") is None
+    assert PodDirectory(tmp_path).known_end("job") is None
 
 
 def test_a_crash_of_the_machine_that_left_half_an_identity_is_an_end_without_proof(fake: FakePod) -> None:
     (fake.path / "pod.json").write_bytes(b"")
-    lost = evidence(fake)
+    lost = known_end(fake)
     assert lost
     assert lost.gap
 
@@ -69,9 +69,9 @@ def test_a_supervisor_of_another_pid_namespace_lives_as_long_as_it_holds_its_loc
     fake = FakePod(tmp_path / "pod")
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("services.logsink.pod_directory.start_time", lambda _: None)
-        assert [evidence(fake) for _ in range(2)] == [None, None]
+        assert [known_end(fake) for _ in range(2)] == [None, None]
         fake.lose_supervisor()
-        lost = evidence(fake)
+        lost = known_end(fake)
     assert lost
     assert lost.gap == "the pod's supervisor ended before its log did"
 

@@ -117,7 +117,7 @@ GONE = ApiError(410, "Expired", "too old resource version")
         ),
     ],
 )
-async def test_pods_are_known_whatever_the_server_answers(
+async def test_pods_are_known_for_any_answer_of_the_server(
     lists: list[dict[str, Any] | Exception], watches: list[list[dict[str, Any]] | Exception], names: set[str]
 ) -> None:
     await watched(Script(lists, watches), names)

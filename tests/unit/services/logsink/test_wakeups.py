@@ -18,28 +18,28 @@ async def wakeups() -> AsyncIterator[Wakeups]:
     made.close()
 
 
-async def rings(bell: asyncio.Event) -> None:
-    await asyncio.wait_for(bell.wait(), 5)
-    bell.clear()
+async def rings(changed: asyncio.Event) -> None:
+    await asyncio.wait_for(changed.wait(), 5)
+    changed.clear()
 
 
 async def test_a_bell_rings_for_a_new_file_a_write_and_a_rename(wakeups: Wakeups, tmp_path: Path) -> None:
-    bell = asyncio.Event()
-    assert wakeups.watch(tmp_path, bell)
+    changed = asyncio.Event()
+    assert wakeups.watch(tmp_path, changed)
     path = tmp_path / "a"
     path.touch()
-    await rings(bell)
+    await rings(changed)
     path.write_bytes(b"x")
-    await rings(bell)
+    await rings(changed)
     path.rename(tmp_path / "b")
-    await rings(bell)
+    await rings(changed)
 
 
 async def test_bells_share_a_directory(wakeups: Wakeups, tmp_path: Path) -> None:
     first, second, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
     (tmp_path / "other").mkdir()
-    for directory, bell in ((tmp_path, first), (tmp_path, second), (tmp_path / "other", other)):
-        assert wakeups.watch(directory, bell)
+    for directory, changed in ((tmp_path, first), (tmp_path, second), (tmp_path / "other", other)):
+        assert wakeups.watch(directory, changed)
     (tmp_path / "a").touch()
     await rings(first)
     await rings(second)
@@ -51,12 +51,12 @@ async def test_bells_share_a_directory(wakeups: Wakeups, tmp_path: Path) -> None
 
 
 async def test_a_forgotten_directory_can_be_watched_again(wakeups: Wakeups, tmp_path: Path) -> None:
-    bell = asyncio.Event()
+    changed = asyncio.Event()
     for name in ("a", "b"):
-        assert wakeups.watch(tmp_path, bell)
+        assert wakeups.watch(tmp_path, changed)
         (tmp_path / name).touch()
-        await rings(bell)
-        wakeups.forget(bell)
+        await rings(changed)
+        wakeups.forget(changed)
 
 
 async def test_a_directory_that_is_not_there_is_not_watched(wakeups: Wakeups, tmp_path: Path) -> None:
@@ -64,10 +64,10 @@ async def test_a_directory_that_is_not_there_is_not_watched(wakeups: Wakeups, tm
 
 
 async def test_a_bell_rings_when_its_directory_goes(wakeups: Wakeups, tmp_path: Path) -> None:
-    bell = asyncio.Event()
+    changed = asyncio.Event()
     gone = tmp_path / "gone"
     gone.mkdir()
-    assert wakeups.watch(gone, bell)
+    assert wakeups.watch(gone, changed)
     gone.rmdir()
-    await rings(bell)
-    wakeups.forget(bell)
+    await rings(changed)
+    wakeups.forget(changed)

@@ -3,7 +3,13 @@
 from dataclasses import replace
 
 from services.scheduler.forges import ForgeRepository, Reading
-from services.scheduler.identities import KnownRepository, Lesson, Unrecognised, lesson, recognise
+from services.scheduler.identities import (
+    IdentityUpdate,
+    KnownRepository,
+    Unrecognised,
+    identity_update,
+    recognise,
+)
 from shared.events import Event, EventKind, Ignored
 
 PUSH = Event(kind=EventKind.PUSH, repository="octo/web", trusted=True)
@@ -17,7 +23,7 @@ def outcome(found: KnownRepository | Unrecognised) -> str:
     return found.outcome if isinstance(found, Unrecognised) else f"repository {found.id}"
 
 
-def test_a_repository_is_found_by_its_id_whatever_its_name() -> None:
+def test_a_renamed_repository_is_found_by_its_id() -> None:
     renamed = replace(READING, repository=ForgeRepository("github", 42, "octo/other"))
     assert outcome(recognise(renamed, None, [OTHER, KNOWN])) == "repository 1"
 
@@ -62,10 +68,10 @@ def test_a_delivery_that_names_nothing_is_about_nothing() -> None:
 def test_what_deliveries_teach() -> None:
     typed = replace(READING, hook_target_type="repository")
 
-    def taught(reading: Reading, known: KnownRepository) -> Lesson | None:
-        return lesson(reading, known, by_own_hook=False)
+    def taught(reading: Reading, known: KnownRepository) -> IdentityUpdate | None:
+        return identity_update(reading, known, by_own_hook=False)
 
-    first = Lesson(1, "github", 42, "octo/web", None, by_own_hook=False)
+    first = IdentityUpdate(1, "github", 42, "octo/web", None, by_own_hook=False)
     assert taught(READING, REGISTERED) == first
     assert taught(READING, KNOWN) is None
     assert taught(typed, KNOWN) == replace(first, hook_target_type="repository")
@@ -74,7 +80,7 @@ def test_what_deliveries_teach() -> None:
 
 
 def test_what_starts_nothing_teaches_nothing() -> None:
-    assert lesson(replace(READING, said=Ignored("A ping.")), REGISTERED, by_own_hook=False) is None
+    assert identity_update(replace(READING, said=Ignored("A ping.")), REGISTERED, by_own_hook=False) is None
 
 
 def test_a_renamed_repository_has_both_names() -> None:

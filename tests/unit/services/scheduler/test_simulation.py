@@ -13,7 +13,7 @@ BATCH = 250
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_whatever_happens_on_the_way_a_run_ends_as_its_attempts_did(batch: int) -> None:
+def test_a_run_ends_as_its_attempts_did(batch: int) -> None:
     ends = set()
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         simulation = Simulation(seed)

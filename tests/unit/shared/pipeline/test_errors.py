@@ -11,7 +11,7 @@ def test_a_quoted_text_does_not_act_on_the_terminal() -> None:
     assert quotable("a\u202eb\x1b\tc") == r"a\u202eb\x1b c"
 
 
-def test_a_problem_is_small_whatever_was_sent() -> None:
+def test_a_problem_is_small_for_any_document() -> None:
     for text in (
         "k" * 900 + ": 1",
         MINIMAL.replace("octo/web", "w" * 200_000),

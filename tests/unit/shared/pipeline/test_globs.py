@@ -167,7 +167,7 @@ def test_a_list_that_only_excludes_is_refused() -> None:
         (["octo/web"], "other/web", False),
     ],
 )
-def test_a_repository_is_named_whatever_its_case(patterns: list[str], name: str, expected: bool) -> None:
+def test_the_case_of_a_repository_does_not_matter(patterns: list[str], name: str, expected: bool) -> None:
     assert repository_matches(patterns, name) is expected
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from services.executor.cluster import AttemptSpec, Clone
+from services.executor.backend import AttemptSpec, Clone
 from services.executor.kubernetes.manifest import Objects, objects_of, owned_by
 from shared.pipeline.model import Job, Ready, Resources, Service, Step
 from tests.harness.pods import pod_settings

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.executor.backend import AttemptSpec, Clone, Refused
 from services.executor.clone_order import Order
-from services.executor.cluster import AttemptSpec, Clone, Refused
 from services.executor.kubernetes.manifest import SECRET_LIMIT_BYTES, Objects, objects_of, owned_by
 from shared.pipeline.model import Job, Ready, Service, Step
 from tests.unit.services.executor.kubernetes.orders import (

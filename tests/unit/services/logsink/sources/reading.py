@@ -51,13 +51,13 @@ class Reader:
                 return
 
     async def until(self, is_enough: Callable[[], object], what: str = "the log") -> None:
-        async def look() -> object:
+        async def check() -> object:
             await self.source.changed(0.05)
             await self.read()
             return is_enough()
 
         try:
-            await until(look, within=15, what=what)
+            await until(check, within=15, what=what)
         except AssertionError:
             raise AssertionError(f"{what}: {self.text[-200:]!r} {self.gaps} {self.failures}") from None
 

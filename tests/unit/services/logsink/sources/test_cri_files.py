@@ -135,7 +135,7 @@ async def _live(pod: FakePod, reader: Reader, steps: list[bytes | str], cut: int
 
 @settings(max_examples=60, deadline=None)
 @given(steps, st.integers(0, 10))
-def test_every_byte_once_whatever_happens_in_between(steps: list[bytes | str], cut: int) -> None:
+def test_every_byte_is_read_once(steps: list[bytes | str], cut: int) -> None:
     async def live() -> None:
         with tempfile.TemporaryDirectory() as folder:
             wakeups = Wakeups()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.patience import backoff
+from shared.backoff import backoff
 
 
 @given(st.integers(1, 10_000))

@@ -1,8 +1,8 @@
 """The Kubernetes backend: a Job for each attempt, whose one pod waits at a scheduling gate for its claim.
 
-The Kubernetes objects are the only lasting state. Two watches keep a copy of them in memory (`Mirror`), which
-answers most questions without a request. Everything that the copy shows has been true and is used. If it does
-not show an object, the API server is asked before any conclusion.
+The Kubernetes objects are the only lasting state. Two watches keep a copy of them in memory (`ObjectCache`),
+which answers most questions without a request. Everything that the copy shows has been true and is used. If
+it does not show an object, the API server is asked before any conclusion.
 """
 
 import asyncio
@@ -14,24 +14,24 @@ from typing import Any, Self
 import structlog
 from prometheus_client import Counter
 
-from services.executor.cluster import AttemptSpec, Cause, Observation, Phase, Pod, Waiting
-from services.executor.kubernetes.beginnings import has_begun
-from services.executor.kubernetes.evidence import (
+from services.executor.backend import AttemptSpec, Cause, Observation, Phase, Pod, Waiting
+from services.executor.kubernetes.creating import Maker, refuse_for_now
+from services.executor.kubernetes.informer import Informer, Kind
+from services.executor.kubernetes.listing import Found, Place, complaints, read, weigh_complaint
+from services.executor.kubernetes.manifest import PodSettings
+from services.executor.kubernetes.names import GATE
+from services.executor.kubernetes.object_cache import Held, ObjectCache
+from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
+from services.executor.kubernetes.pod_startup import has_begun
+from services.executor.kubernetes.pod_status import (
     STOPPED_DEADLINE_SECONDS,
-    Beside,
+    PodContext,
     lingers,
-    look_again_seconds,
     mark_of,
     pod_of,
+    recheck_seconds,
     stage,
 )
-from services.executor.kubernetes.making import Maker, refuse_for_now
-from services.executor.kubernetes.manifest import PodSettings
-from services.executor.kubernetes.mirror import Held, Mirror
-from services.executor.kubernetes.names import GATE
-from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
-from services.executor.kubernetes.reading import Found, Place, complaints, read, weigh_complaint
-from services.executor.kubernetes.watches import Kind, Watch
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.kubernetes import ApiError, KubernetesApi, Object
@@ -42,7 +42,7 @@ _second_pods = Counter(
     "Pods that a Job made beside the one that was there; they stay gated",
 )
 
-_LOOKS_AT_ONCE = 100
+_OBSERVATIONS_AT_ONCE = 100
 _CHANCE_SECONDS = 30.0
 _POD_NOT_MADE = Waiting(None, "The cluster has not made the Job's pod yet.")
 _GOING_SECONDS = 60.0
@@ -57,7 +57,7 @@ _STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conduct:
+class BackendOptions:
     """Options of the Kubernetes backend."""
 
     watch_seconds: float
@@ -74,22 +74,24 @@ class _Ending:
     abandoned: Cause | None = None
 
 
-class KubernetesCluster:
+class KubernetesBackend:
     """The Kubernetes backend. Use it as `async with`; leaving the block leaves every pod running."""
 
-    def __init__(self, api: KubernetesApi, place: Place, settings: PodSettings, conduct: Conduct) -> None:
+    def __init__(
+        self, api: KubernetesApi, place: Place, settings: PodSettings, options: BackendOptions
+    ) -> None:
         self._api = api
         self._place = place
-        self._log_scheme = conduct.log_scheme
+        self._log_scheme = options.log_scheme
         self._ending_seconds = settings.whole_grace_seconds + _STOP_SECONDS
         self._node_lost_seconds = settings.node_lost_seconds
         self._maker = Maker(api, place, settings)
-        self._jobs: Mirror[JobSeen] = Mirror(lambda _: None, time.monotonic)
-        self._pods: Mirror[PodSeen] = Mirror(stage, time.monotonic)
+        self._jobs: ObjectCache[JobSeen] = ObjectCache(lambda _: None, time.monotonic)
+        self._pods: ObjectCache[PodSeen] = ObjectCache(stage, time.monotonic)
         jobs = Kind("jobs", place.jobs, place.selector, lambda one: job_seen(one, place.installation))
         pods = Kind("pods", place.pods, place.selector, lambda one: pod_seen(one, place.installation))
-        self._job_watch = Watch(api, jobs, self._jobs, conduct.watch_seconds)
-        self._pod_watch = Watch(api, pods, self._pods, conduct.watch_seconds)
+        self._job_watch = Informer(api, jobs, self._jobs, options.watch_seconds)
+        self._pod_watch = Informer(api, pods, self._pods, options.watch_seconds)
         self._endings: dict[str, _Ending] = {}
         self._seconds: set[str] = set()
         self._going: dict[str, float] = {}
@@ -132,10 +134,10 @@ class KubernetesCluster:
     async def known(self, names: Collection[str]) -> dict[str, Observation]:
         shown = {}
         for number, name in enumerate(names):
-            if number % _LOOKS_AT_ONCE == _LOOKS_AT_ONCE - 1:
+            if number % _OBSERVATIONS_AT_ONCE == _OBSERVATIONS_AT_ONCE - 1:
                 await asyncio.sleep(0)  # with thousands of pods, let other tasks run
             attempt = self._attempt(name)
-            if attempt is not None and (found := self._mirrored(attempt)) is not None:
+            if attempt is not None and (found := self._cached(attempt)) is not None:
                 shown[name] = found
         return shown
 
@@ -145,7 +147,7 @@ class KubernetesCluster:
         attempts = self._jobs.attempts() | self._pods.attempts()
         self._going = {uid: at for uid, at in self._going.items() if time.monotonic() - at < _GOING_SECONDS}
         shown = await self.known([self._place.name(attempt) for attempt in attempts])
-        return [look for look in shown.values() if look.object_uid not in self._going]
+        return [observation for observation in shown.values() if observation.object_uid not in self._going]
 
     async def release(self, name: str, pod_uid: str) -> None:
         pod = await self._pod(name, pod_uid)
@@ -252,7 +254,7 @@ class KubernetesCluster:
         number = name.rpartition("-")[2]
         return int(number) if number.isdecimal() and self._place.name(int(number)) == name else None
 
-    def _mirrored(self, attempt: int) -> Observation | None:
+    def _cached(self, attempt: int) -> Observation | None:
         pods = self._pods.of(attempt)
         jobs = sorted(self._jobs.of(attempt), key=lambda held: held.gone_at is not None)
         job = jobs[0] if jobs else None
@@ -319,14 +321,14 @@ class KubernetesCluster:
         if held.end is not None:
             return replace(held.end, lingers=lingers(held.seen, held.gone_at is not None))
         ending = self._endings.get(held.seen.uid) or _Ending(0.0)
-        beside = Beside(
+        context = PodContext(
             seconds=time.monotonic() - held.since,
             gone=held.gone_at is not None,
             stopped=ending.stopped,
             abandoned=ending.abandoned,
             node_lost_seconds=self._node_lost_seconds,
         )
-        pod = pod_of(held.seen, beside)
+        pod = pod_of(held.seen, context)
         if pod.phase is Phase.ENDED:
             held.end = pod
         return pod
@@ -396,7 +398,7 @@ class KubernetesCluster:
                 self._weighed(held)  # stores a certain end before the pod can change or be deleted
             there = [held.seen for held in self._pods.of(attempt) if held.gone_at is None]
             for pod in there:
-                if (later := look_again_seconds(pod)) is not None:
+                if (later := recheck_seconds(pod)) is not None:
                     loop.call_later(later, self._note, frozenset({attempt}))
             self._count_seconds(sorted(there, key=lambda pod: (pod.created_at, pod.uid)))
 

@@ -162,7 +162,7 @@ class Observation:
     """Warnings for users about how the job runs on this cluster: one line each."""
 
 
-class Cluster(Protocol):
+class Backend(Protocol):
     """One named cluster, limited to the objects of one installation.
 
     Objects of other installations are never returned and never changed.

@@ -1,9 +1,10 @@
-"""The fallback queue (`deliveries.inlet`): holds webhook deliveries while Postgres is unavailable.
+"""The fallback queue (`deliveries.fallback_queue`): holds webhook deliveries while Postgres is unavailable.
 
 The queue holds the only copy of a delivery, so it must never be purged. Only gateways publish to it and
 consume it.
 
-1. `Acceptance` publishes a delivery with `Inlet.keep()`, which returns after the broker has confirmed it.
+1. `Acceptance` publishes a delivery with `FallbackQueue.keep()`, which returns after the broker has confirmed
+   it.
 2. Any gateway consumes it with `on_arrived()`, stores it in Postgres, and acks it after the commit.
 
 Failures:
@@ -37,7 +38,7 @@ BATCH = 4
 WARM_SECONDS = 5
 
 
-class Inlet:
+class FallbackQueue:
     """The publisher of the fallback queue."""
 
     def __init__(self, bus: Bus, *, wait_seconds: float, body_bytes: int) -> None:

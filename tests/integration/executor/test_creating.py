@@ -1,6 +1,6 @@
 """Answers of an API server to create requests, and how the executor handles each.
 
-The tested code is `services.executor.kubernetes.making`.
+The tested code is `services.executor.kubernetes.creating`.
 """
 
 from collections.abc import AsyncIterator
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.executor.cluster import AttemptSpec, MustWait, NameTaken, Refused
-from services.executor.kubernetes.making import Maker
+from services.executor.backend import AttemptSpec, MustWait, NameTaken, Refused
+from services.executor.kubernetes.creating import Maker
+from services.executor.kubernetes.listing import Place, weigh_complaint
 from services.executor.kubernetes.manifest import objects_of
-from services.executor.kubernetes.reading import Place, weigh_complaint
 from shared.errors import Transient
 from shared.kubernetes import ApiUnavailable
 from shared.statuses import WaitingFor

@@ -1,6 +1,6 @@
 """The informer's cache stays correct after every failure of its watch.
 
-The tested code is `services.executor.kubernetes.watches`.
+The tested code is `services.executor.kubernetes.informer`.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from services.executor.kubernetes.mirror import Mirror
-from services.executor.kubernetes.watches import Kind, Watch
+from services.executor.kubernetes.informer import Informer, Kind
+from services.executor.kubernetes.object_cache import ObjectCache
 from shared.kubernetes import KubernetesApi
 from tests.fakes.kubernetes_api import ScriptedApi, events, page, refusal, scripted_api
 from tests.harness.waiting import until
@@ -48,27 +48,27 @@ def reduce(found: dict[str, Any]) -> Thing:
 
 class Watched:
     def __init__(self) -> None:
-        self.mirror: Mirror[Thing] = Mirror(lambda _: None, time.monotonic)
+        self.cache: ObjectCache[Thing] = ObjectCache(lambda _: None, time.monotonic)
         self.heard: list[frozenset[int]] = []
 
     def shows(self) -> dict[str, str]:
         return {
             held.seen.uid: held.seen.word
-            for attempt in self.mirror.attempts()
-            for held in self.mirror.of(attempt)
+            for attempt in self.cache.attempts()
+            for held in self.cache.of(attempt)
         }
 
     async def until(self, shown: dict[str, str]) -> None:
-        async def look() -> bool:
+        async def check() -> bool:
             return self.shows() == shown
 
-        await until(look, within=15, what=f"the mirror shows {shown}")
+        await until(check, within=15, what=f"the mirror shows {shown}")
 
 
 @asynccontextmanager
 async def watched(api: KubernetesApi, watch_seconds: float = 100) -> AsyncIterator[Watched]:
     ours = Watched()
-    watch = Watch(api, Kind("things", "/things", "a=b", reduce), ours.mirror, watch_seconds)
+    watch = Informer(api, Kind("things", "/things", "a=b", reduce), ours.cache, watch_seconds)
     task = asyncio.create_task(watch.run(ours.heard.append))
     try:
         yield ours

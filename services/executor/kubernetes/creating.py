@@ -8,11 +8,11 @@ has done.
 from dataclasses import dataclass
 from typing import NoReturn
 
-from services.executor.cluster import AttemptSpec, MustWait, NameTaken, Refused, Waiting
+from services.executor.backend import AttemptSpec, MustWait, NameTaken, Refused, Waiting
+from services.executor.kubernetes.listing import Place, job_named
 from services.executor.kubernetes.manifest import Manifest, PodSettings, objects_of, owned_by
 from services.executor.kubernetes.names import creation_token_of
 from services.executor.kubernetes.objects import JobSeen, job_seen
-from services.executor.kubernetes.reading import Place, job_named
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.kubernetes import ApiError, KubernetesApi, Object

@@ -15,10 +15,10 @@ from shared.messages import LogAppended
 _log = structlog.get_logger()
 
 
-class Doorbell:
+class Notifications:
     """Publishes notifications, and collects new ones meanwhile, so that a slow broker delays nothing."""
 
-    name = "doorbell"
+    name = "notifications"
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -41,4 +41,4 @@ class Doorbell:
                     LogAppended(appended=tuple((*ids, next_line) for ids, next_line in appended.items()))
                 )
             except Transient as error:
-                _log.debug("doorbell_lost", streams=len(appended), why=str(error))
+                _log.debug("notification_lost", streams=len(appended), why=str(error))

@@ -7,28 +7,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.cluster import Cause, Phase, PodEnd
-from services.executor.kubernetes.beginnings import REGISTRY_SECONDS
-from services.executor.kubernetes.evidence import (
+from services.executor.backend import Cause, Phase, PodEnd
+from services.executor.kubernetes.objects import PodSeen, Terminated
+from services.executor.kubernetes.pod_startup import REGISTRY_SECONDS
+from services.executor.kubernetes.pod_status import (
     SETTLING_SECONDS,
     SILENT_SECONDS,
-    Beside,
-    look_again_seconds,
+    PodContext,
     mark_of,
     pod_of,
+    recheck_seconds,
     stage,
 )
-from services.executor.kubernetes.objects import PodSeen, Terminated
 from shared.statuses import Reason, WaitingFor
 from tests.unit.services.executor.kubernetes.recordings import NAMES, seen
 
-NOW = Beside()
-SETTLED = Beside(seconds=SETTLING_SECONDS)
-GONE = Beside(gone=True)
+NOW = PodContext()
+SETTLED = PodContext(seconds=SETTLING_SECONDS)
+GONE = PodContext(gone=True)
 
 
-def end_of(name: str, beside: Beside = NOW) -> PodEnd:
-    pod = pod_of(seen(name), beside)
+def end_of(name: str, context: PodContext = NOW) -> PodEnd:
+    pod = pod_of(seen(name), context)
     assert pod.phase is Phase.ENDED
     assert pod.end is not None
     return pod.end
@@ -81,8 +81,10 @@ def test_a_job_that_ended_by_itself_is_believed_at_once(
         ("no_shell", NOW, Reason.CONFIG_INVALID, "/bin/sh"),
     ],
 )
-def test_what_the_cluster_did_is_the_cause(name: str, beside: Beside, reason: Reason, words: str) -> None:
-    end = end_of(name, beside)
+def test_what_the_cluster_did_is_the_cause(
+    name: str, context: PodContext, reason: Reason, words: str
+) -> None:
+    end = end_of(name, context)
     assert reason_of(end) is reason
     assert end.cause is not None
     assert words in end.cause.message
@@ -111,8 +113,8 @@ def test_a_pod_past_its_own_deadline_is_over_its_jobs_limit() -> None:
 
 def test_a_pod_without_a_node_ends_as_it_was_asked_to() -> None:
     cause = Cause(Reason.UNSCHEDULABLE, "0/1 nodes are available")
-    assert end_of("deleted_without_a_node", Beside(abandoned=cause, gone=True)).cause == cause
-    assert end_of("deleted_without_a_node", Beside(stopped=True, gone=True)).stopped
+    assert end_of("deleted_without_a_node", PodContext(abandoned=cause, gone=True)).cause == cause
+    assert end_of("deleted_without_a_node", PodContext(stopped=True, gone=True)).stopped
     assert reason_of(end_of("deleted_without_a_node", GONE)) is Reason.LOST
 
 
@@ -139,7 +141,7 @@ def killed(pod: PodSeen) -> PodSeen:
 def test_a_container_that_may_have_been_killed_waits_for_its_pods_word(name: str) -> None:
     pod = killed(seen(name))
     assert pod_of(pod, NOW).phase is Phase.RELEASED
-    assert look_again_seconds(pod) == SETTLING_SECONDS
+    assert recheck_seconds(pod) == SETTLING_SECONDS
     assert pod_of(pod, SETTLED).phase is Phase.ENDED
     assert pod_of(replace(pod, phase="Failed"), NOW).phase is Phase.ENDED
 
@@ -147,9 +149,9 @@ def test_a_container_that_may_have_been_killed_waits_for_its_pods_word(name: str
 def test_a_kubelet_that_says_nothing_of_a_deleted_pod_has_lost_its_node() -> None:
     pod = seen("being_deleted")
     late = pod.grace_seconds + SILENT_SECONDS
-    assert pod_of(pod, Beside(seconds=late - 1)).phase is Phase.RELEASED
-    assert look_again_seconds(pod) == late
-    end = pod_of(pod, Beside(seconds=late)).end
+    assert pod_of(pod, PodContext(seconds=late - 1)).phase is Phase.RELEASED
+    assert recheck_seconds(pod) == late
+    end = pod_of(pod, PodContext(seconds=late)).end
     assert end is not None
     assert reason_of(end) is Reason.NODE_LOST
 
@@ -157,13 +159,13 @@ def test_a_kubelet_that_says_nothing_of_a_deleted_pod_has_lost_its_node() -> Non
 def test_a_node_that_does_not_answer_is_given_up_where_kubernetes_does_not() -> None:
     pod = seen("unreachable")
     assert stage(pod) != stage(replace(pod, unreachable=False))
-    assert pod_of(pod, Beside(seconds=69, node_lost_seconds=60)).obstacle is None
-    obstacle = pod_of(pod, Beside(seconds=70, node_lost_seconds=60)).obstacle
+    assert pod_of(pod, PodContext(seconds=69, node_lost_seconds=60)).obstacle is None
+    obstacle = pod_of(pod, PodContext(seconds=70, node_lost_seconds=60)).obstacle
     assert obstacle is not None
     assert obstacle.reason is Reason.NODE_LOST
     given_up = seen("given_up_with_its_node")
     assert pod_of(given_up, NOW).phase is Phase.RELEASED
-    ended = pod_of(given_up, Beside(seconds=given_up.grace_seconds + SILENT_SECONDS))
+    ended = pod_of(given_up, PodContext(seconds=given_up.grace_seconds + SILENT_SECONDS))
     assert reason_of(ended.end or PodEnd()) is Reason.NODE_LOST
     assert ended.lingers
     assert not pod_of(given_up, GONE).lingers
@@ -174,7 +176,7 @@ def test_a_deletion_by_the_taint_manager_is_a_lost_node() -> None:
         seen("being_deleted"),
         disruption=("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
     )
-    end = pod_of(pod, Beside(seconds=pod.grace_seconds + SILENT_SECONDS)).end
+    end = pod_of(pod, PodContext(seconds=pod.grace_seconds + SILENT_SECONDS)).end
     assert end is not None
     assert reason_of(end) is Reason.NODE_LOST
 
@@ -225,7 +227,7 @@ def test_what_is_waited_for(name: str, what: WaitingFor | None, words: str) -> N
 
 
 def test_a_clone_keeps_its_own_time() -> None:
-    assert pod_of(seen("cloning"), Beside(seconds=10**6)).waiting is None
+    assert pod_of(seen("cloning"), PodContext(seconds=10**6)).waiting is None
 
 
 @pytest.mark.parametrize(
@@ -249,8 +251,8 @@ def test_what_will_never_begin(name: str, reason: Reason, words: str) -> None:
 
 def test_a_registry_that_fails_is_tried_for_a_while() -> None:
     pod = seen("image_registry")
-    assert look_again_seconds(pod) == REGISTRY_SECONDS
-    obstacle = pod_of(pod, Beside(seconds=REGISTRY_SECONDS)).obstacle
+    assert recheck_seconds(pod) == REGISTRY_SECONDS
+    obstacle = pod_of(pod, PodContext(seconds=REGISTRY_SECONDS)).obstacle
     assert obstacle is not None
     assert obstacle.reason is Reason.IMAGE_REGISTRY
 
@@ -269,8 +271,8 @@ def test_images_that_no_registry_is_asked_for(waiting: str, reason: Reason) -> N
 # ---------------------------------------------------------------- for every pod
 
 
-BESIDE = st.builds(
-    Beside,
+CONTEXT = st.builds(
+    PodContext,
     seconds=st.floats(0, 10_000),
     gone=st.booleans(),
     stopped=st.booleans(),
@@ -286,13 +288,13 @@ MARKS = st.fixed_dictionaries(
 )
 
 
-@given(st.sampled_from(NAMES), BESIDE, MARKS)
+@given(st.sampled_from(NAMES), CONTEXT, MARKS)
 def test_a_pod_that_is_gone_has_ended_and_only_an_exit_code_of_0_is_a_success(
-    name: str, beside: Beside, marks: dict[str, object]
+    name: str, context: PodContext, marks: dict[str, object]
 ) -> None:
     pod = replace(seen(name), **marks)  # type: ignore[arg-type] # fields of PodSeen
-    weighed = pod_of(pod, beside)
-    if beside.gone:
+    weighed = pod_of(pod, context)
+    if context.gone:
         assert weighed.phase is Phase.ENDED
     assert (weighed.phase is Phase.ENDED) is (weighed.end is not None)
     end = weighed.end
@@ -310,7 +312,10 @@ def test_a_pod_that_is_gone_has_ended_and_only_an_exit_code_of_0_is_a_success(
 @given(st.sampled_from(NAMES), st.floats(0, 10_000), st.floats(0, 10_000))
 def test_an_end_is_not_taken_back_as_time_goes(name: str, earlier: float, later: float) -> None:
     first, second = sorted((earlier, later))
-    before, after = pod_of(seen(name), Beside(seconds=first)), pod_of(seen(name), Beside(seconds=second))
+    before, after = (
+        pod_of(seen(name), PodContext(seconds=first)),
+        pod_of(seen(name), PodContext(seconds=second)),
+    )
     if before.phase is Phase.ENDED:
         assert after == before
 

@@ -11,7 +11,7 @@ import signal
 HEARD = (signal.SIGUSR1, signal.SIGCHLD)
 
 
-class Wakes:
+class SignalPipe:
     """The signal pipe, one per process. Create it while HEARD is blocked, so that no signal is lost."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.inert import in_columns, log_line, one_line
 from cli.output import say_document
+from cli.sanitize import in_columns, log_line, one_line
 
 COLOUR = re.compile(r"\x1b\[[0-9;:]{0,64}m")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")

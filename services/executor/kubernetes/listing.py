@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from services.executor.cluster import Waiting
+from services.executor.backend import Waiting
 from services.executor.kubernetes import names
 from services.executor.kubernetes.objects import JobSeen, PodSeen, job_seen, pod_seen
 from services.executor.planning import name_of

@@ -10,8 +10,10 @@ PodStatus.reason, DisruptionTarget).
 
 from dataclasses import dataclass, replace
 
-from services.executor.cluster import OUT_OF_MEMORY, Cause, Phase, Pod, PodEnd
-from services.executor.kubernetes.beginnings import (
+from services.executor.backend import OUT_OF_MEMORY, Cause, Phase, Pod, PodEnd
+from services.executor.kubernetes.names import CLONE_CONTAINER, SERVICE_PREFIX
+from services.executor.kubernetes.objects import Container, PodSeen, Terminated
+from services.executor.kubernetes.pod_startup import (
     REGISTRY_SECONDS,
     coming_up,
     has_begun,
@@ -22,8 +24,6 @@ from services.executor.kubernetes.beginnings import (
     waiting_of,
     waits_for,
 )
-from services.executor.kubernetes.names import CLONE_CONTAINER, SERVICE_PREFIX
-from services.executor.kubernetes.objects import Container, PodSeen, Terminated
 from services.executor.step_facts import job_timed_out, started_twice
 from shared.statuses import Reason
 
@@ -64,7 +64,7 @@ _FORGOTTEN = Cause(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class PodContext:
     """Facts about a pod that are not in its object."""
 
     seconds: float = 0.0
@@ -79,11 +79,11 @@ class Beside:
     """Time for which a node may not answer."""
 
 
-def pod_of(seen: PodSeen, beside: Beside) -> Pod:
+def pod_of(seen: PodSeen, context: PodContext) -> Pod:
     """Return the pod in the terms of the cluster interface."""
-    end = _end(seen, beside)
+    end = _end(seen, context)
     if end is not None:
-        return Pod(uid=seen.uid, phase=Phase.ENDED, end=end, lingers=lingers(seen, beside.gone))
+        return Pod(uid=seen.uid, phase=Phase.ENDED, end=end, lingers=lingers(seen, context.gone))
     if seen.gated:
         return Pod(uid=seen.uid, phase=Phase.GATED)
     if has_begun(seen):
@@ -91,14 +91,14 @@ def pod_of(seen: PodSeen, beside: Beside) -> Pod:
             uid=seen.uid,
             phase=Phase.RELEASED,
             started_at=seen.job.running_since,
-            obstacle=_lost_node(seen, beside),
+            obstacle=_lost_node(seen, context),
         )
     current = coming_up(seen)
     return Pod(
         uid=seen.uid,
         phase=Phase.RELEASED,
-        waiting=waiting_of(seen, current, beside.seconds),
-        obstacle=obstacle_of(seen, current, beside.seconds),
+        waiting=waiting_of(seen, current, context.seconds),
+        obstacle=obstacle_of(seen, current, context.seconds),
     )
 
 
@@ -107,7 +107,7 @@ def lingers(seen: PodSeen, gone: bool) -> bool:
     return bool(seen.node) and not (gone or seen.is_over or seen.job.terminated is not None)
 
 
-def _lost_node(seen: PodSeen, beside: Beside) -> Cause | None:
+def _lost_node(seen: PodSeen, context: PodContext) -> Cause | None:
     """Return the cause if the pod's node has not answered for too long.
 
     If no node answers, Kubernetes evicts none of their pods, because its control plane may be cut off. A job
@@ -116,16 +116,16 @@ def _lost_node(seen: PodSeen, beside: Beside) -> Cause | None:
     if (
         seen.unreachable
         and seen.deleted_at is None
-        and beside.seconds >= beside.node_lost_seconds + _FIRST_SECONDS
+        and context.seconds >= context.node_lost_seconds + _FIRST_SECONDS
     ):
         return Cause(
-            Reason.NODE_LOST, f"The node {seen.node} has not answered for {round(beside.seconds)} s."
+            Reason.NODE_LOST, f"The node {seen.node} has not answered for {round(context.seconds)} s."
         )
     return None
 
 
 def stage(seen: PodSeen) -> tuple[str, ...]:
-    """Return the stage of the pod. `Beside.seconds` counts while it stays the same."""
+    """Return the stage of the pod. `PodContext.seconds` counts while it stays the same."""
     if seen.job.terminated is not None or seen.is_over:
         return ("ended",)
     if seen.deleted_at is not None:
@@ -141,7 +141,7 @@ def stage(seen: PodSeen) -> tuple[str, ...]:
     )
 
 
-def look_again_seconds(seen: PodSeen) -> float | None:
+def recheck_seconds(seen: PodSeen) -> float | None:
     """Return after how many seconds in its stage the same object may mean more; None: it will not."""
     match stage(seen):
         case ("ended",) if not seen.is_over:
@@ -157,34 +157,34 @@ def look_again_seconds(seen: PodSeen) -> float | None:
 # ---------------------------------------------------------------- the end
 
 
-def _end(seen: PodSeen, beside: Beside) -> PodEnd | None:
+def _end(seen: PodSeen, context: PodContext) -> PodEnd | None:
     """Return the end of the pod, or None if there is none or it is not certain yet."""
     ended = seen.job.terminated
     if ended is not None and ended.started_at is None:
         ended = None  # this is how the kubelet reports a container that it never started
     if ended is not None and _speaks_for_itself(seen, ended):
         return _of_exit(seen, ended)
-    if not _is_final(seen, ended, beside):
+    if not _is_final(seen, ended, context):
         return None
-    return _weighed(seen, ended, beside)
+    return _weighed(seen, ended, context)
 
 
-def _weighed(seen: PodSeen, ended: Terminated | None, beside: Beside) -> PodEnd:
+def _weighed(seen: PodSeen, ended: Terminated | None, context: PodContext) -> PodEnd:
     """Combine all facts about the end of the pod, the strongest first.
 
     A reason from the cluster counts more than the exit code. An explicit reason counts more than a trace that
     several causes may leave, such as a deletion.
     """
     end = _of_exit(seen, ended) if ended is not None else PodEnd(clone_failure=_clone_failure(seen))
-    cause = _cause(seen, ended, beside)
+    cause = _cause(seen, ended, context)
     if cause is not None:
         return replace(end, cause=cause, time_limit=None, clone_failure=None)
-    if _was_stopped(seen, ended, beside):
+    if _was_stopped(seen, ended, context):
         return replace(end, stopped=True, cause=None, time_limit=None)
     if seen.reason == "DeadlineExceeded":
         return replace(end, time_limit="job", cause=None)
-    if seen.deleted_at is not None or beside.gone:
-        return replace(end, cause=_deleted(seen, ended, beside))
+    if seen.deleted_at is not None or context.gone:
+        return replace(end, cause=_deleted(seen, ended, context))
     if ended is None and end.clone_failure is None:
         return replace(end, cause=_never_began(seen))
     return end
@@ -210,12 +210,12 @@ def _long_before_deletion(seen: PodSeen, ended: Terminated) -> bool:
     return (seen.deleted_at - ended.finished_at).total_seconds() > seen.grace_seconds + SETTLING_SECONDS
 
 
-def _is_final(seen: PodSeen, ended: Terminated | None, beside: Beside) -> bool:
-    if beside.gone or seen.is_over:
+def _is_final(seen: PodSeen, ended: Terminated | None, context: PodContext) -> bool:
+    if context.gone or seen.is_over:
         return True
     if ended is not None:
-        return beside.seconds >= SETTLING_SECONDS
-    return seen.deleted_at is not None and beside.seconds >= seen.grace_seconds + SILENT_SECONDS
+        return context.seconds >= SETTLING_SECONDS
+    return seen.deleted_at is not None and context.seconds >= seen.grace_seconds + SILENT_SECONDS
 
 
 def _of_exit(seen: PodSeen, ended: Terminated) -> PodEnd:
@@ -270,9 +270,9 @@ def _earlier(one: Terminated, other: Terminated) -> bool:
     )
 
 
-def _cause(seen: PodSeen, ended: Terminated | None, beside: Beside) -> Cause | None:
+def _cause(seen: PodSeen, ended: Terminated | None, context: PodContext) -> Cause | None:
     """Return what the cluster did to the pod, or the cause for which the executor abandoned it."""
-    abandoned = beside.abandoned or _abandoned(seen)
+    abandoned = context.abandoned or _abandoned(seen)
     if abandoned is not None and (ended is None or seen.reason == "DeadlineExceeded"):
         return abandoned
     if seen.disruption is not None and seen.disruption[0] in _DISRUPTIONS:
@@ -293,15 +293,15 @@ def mark_of(cause: Cause) -> str:
     return f"{cause.reason.value}: {cause.message}"
 
 
-def _was_stopped(seen: PodSeen, ended: Terminated | None, beside: Beside) -> bool:
-    if beside.stopped:
+def _was_stopped(seen: PodSeen, ended: Terminated | None, context: PodContext) -> bool:
+    if context.stopped:
         return True
     asked = seen.active_deadline_seconds == STOPPED_DEADLINE_SECONDS
     return asked and (seen.reason == "DeadlineExceeded" or ended is None or ended.exit_code > 127)
 
 
-def _deleted(seen: PodSeen, ended: Terminated | None, beside: Beside) -> Cause:
-    if ended is None and not (seen.is_over or beside.gone):
+def _deleted(seen: PodSeen, ended: Terminated | None, context: PodContext) -> Cause:
+    if ended is None and not (seen.is_over or context.gone):
         return Cause(
             Reason.NODE_LOST, f"The node {seen.node} has not answered since the pod's deletion was asked for."
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Counter
 
-from services.executor.cluster import Observation, Waiting
+from services.executor.backend import Observation, Waiting
 from services.executor.planning import Candidate, name_of
 from services.executor.store import ExecutorStore, Judged, Stopping, Wanted
 from services.executor.verdict import stopped
@@ -27,7 +27,7 @@ class Place:
     installation: str
 
 
-class Ledger:
+class AttemptStore:
     """The rows of attempts on one cluster.
 
     Every call may be repeated; it does not overwrite earlier results.
@@ -70,7 +70,11 @@ class Ledger:
                 work.send(AttemptFinished(attempt_ids=tuple(finished)))
         _tell(judged, finished)
         won = set(claimed)
-        return {look.attempt_id: look.pods[0].uid for look in made if look.attempt_id in won}, finished
+        return {
+            observation.attempt_id: observation.pods[0].uid
+            for observation in made
+            if observation.attempt_id in won
+        }, finished
 
     async def finish(self, judged: Sequence[Judged]) -> list[int]:
         """Store verdicts and return the attempts that they finished."""

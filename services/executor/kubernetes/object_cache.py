@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
-from services.executor.cluster import Pod
+from services.executor.backend import Pod
 
 KEPT_GONE_SECONDS = 900.0
 """Time for which a deleted object is kept. It allows a verdict even after a short outage of the database."""
@@ -35,15 +35,15 @@ class Held(Generic[S]):
 
     seen: S
     since: float
-    """When its current stage began, by the clock of the `Mirror`."""
+    """When its current stage began, by the clock of the `ObjectCache`."""
     gone_at: float | None = None
     end: Pod | None = None
     """Its end, once the end was certain. Later changes of the object do not change it."""
     released_at: float | None = None
-    """When this process opened its gate, or began to open it, by the clock of the `Mirror`."""
+    """When this process opened its gate, or began to open it, by the clock of the `ObjectCache`."""
 
 
-class Mirror(Generic[S]):
+class ObjectCache(Generic[S]):
     """The objects of one kind, by attempt and uid.
 
     `told` and `listed` return the attempts whose objects have changed.

@@ -1,11 +1,13 @@
-"""Tests of `Mirror`: it holds the last observed state of each object, also of deleted ones for a while."""
+"""Tests of `ObjectCache`: it holds the last observed state of each object, also of deleted ones for a
+while.
+"""
 
 from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.kubernetes.mirror import KEPT_GONE_SECONDS, EventType, Mirror
+from services.executor.kubernetes.object_cache import KEPT_GONE_SECONDS, EventType, ObjectCache
 
 
 @dataclass(frozen=True)
@@ -24,24 +26,24 @@ class Clock:
         return self.now
 
 
-def mirror(clock: Clock | None = None) -> Mirror[Thing]:
-    return Mirror(lambda thing: thing.stage, clock or Clock())
+def cache(clock: Clock | None = None) -> ObjectCache[Thing]:
+    return ObjectCache(lambda thing: thing.stage, clock or Clock())
 
 
-def shown(ours: Mirror[Thing], attempt: int) -> dict[str, bool]:
+def shown(ours: ObjectCache[Thing], attempt: int) -> dict[str, bool]:
     """Return the uids of an attempt's objects, and whether each is deleted."""
     return {held.seen.uid: held.gone_at is not None for held in ours.of(attempt)}
 
 
 def test_what_says_nothing_new_is_no_change() -> None:
-    ours = mirror()
+    ours = cache()
     assert ours.told("ADDED", Thing("a", 1)) == {1}
     assert ours.told("MODIFIED", Thing("a", 1, version=2)) == set()
     assert ours.told("MODIFIED", Thing("a", 1, "running")) == {1}
 
 
 def test_a_deleted_object_stays_as_it_was_last_seen() -> None:
-    ours = mirror()
+    ours = cache()
     ours.told("ADDED", Thing("a", 1))
     assert ours.told("DELETED", Thing("a", 1, "evicted")) == {1}
     assert [(held.seen.stage, held.gone_at) for held in ours.of(1)] == [("evicted", 0.0)]
@@ -50,7 +52,7 @@ def test_a_deleted_object_stays_as_it_was_last_seen() -> None:
 
 
 def test_what_a_list_does_not_name_is_gone() -> None:
-    ours = mirror()
+    ours = cache()
     ours.told("ADDED", Thing("a", 1))
     ours.told("ADDED", Thing("b", 2))
     assert ours.listed([Thing("b", 2), Thing("c", 1)]) == {1}
@@ -60,7 +62,7 @@ def test_what_a_list_does_not_name_is_gone() -> None:
 
 def test_what_is_gone_is_forgotten_in_the_end() -> None:
     clock = Clock()
-    ours = mirror(clock)
+    ours = cache(clock)
     ours.told("ADDED", Thing("a", 1))
     ours.told("DELETED", Thing("a", 1))
     clock.now = KEPT_GONE_SECONDS
@@ -72,7 +74,7 @@ def test_what_is_gone_is_forgotten_in_the_end() -> None:
 
 
 def test_an_attempt_nobody_asks_for_keeps_only_what_is_there() -> None:
-    ours = mirror()
+    ours = cache()
     ours.told("ADDED", Thing("a", 1))
     ours.told("ADDED", Thing("b", 1))
     ours.told("DELETED", Thing("a", 1))
@@ -82,7 +84,7 @@ def test_an_attempt_nobody_asks_for_keeps_only_what_is_there() -> None:
 
 def test_time_counts_from_the_last_change_of_the_stage() -> None:
     clock = Clock()
-    ours = mirror(clock)
+    ours = cache(clock)
     ours.told("ADDED", Thing("a", 1))
     clock.now = 5.0
     ours.told("MODIFIED", Thing("a", 1, version=9))
@@ -113,7 +115,7 @@ def owned(thing: Thing) -> Thing:
 def test_after_any_events_and_lists_the_mirror_shows_the_world(
     steps: list[tuple[EventType, Thing] | list[Thing]],
 ) -> None:
-    ours, world = mirror(), dict[str, Thing]()
+    ours, world = cache(), dict[str, Thing]()
     for step in steps:
         before = dict(world)
         if isinstance(step, list):

@@ -4,7 +4,7 @@ The containers start one after another. The next one to start shows what the pod
 waiting is useless.
 """
 
-from services.executor.cluster import Cause, Waiting
+from services.executor.backend import Cause, Waiting
 from services.executor.kubernetes.names import SERVICE_PREFIX
 from services.executor.kubernetes.objects import Container, PodSeen, Terminated
 from shared.statuses import Reason, WaitingFor

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.logsink.doorbell import Doorbell
+from services.logsink.notifications import Notifications
 from shared.errors import Transient
 from shared.messages import LogAppended
 from tests.unit.services.logsink.test_committer import append
@@ -23,10 +23,10 @@ class FakeBus:
 
 async def test_streams_share_a_message_and_only_the_newest_line_counts() -> None:
     bus = FakeBus()
-    doorbell = Doorbell(bus)  # type: ignore[arg-type]  # the one method it uses
+    notifications = Notifications(bus)  # type: ignore[arg-type]  # the one method it uses
     for one in (append(1, seq=0), append(2, seq=0), append(1, seq=1)):
-        doorbell.ring(one)
-    running = asyncio.create_task(doorbell.run())
+        notifications.ring(one)
+    running = asyncio.create_task(notifications.run())
     await asyncio.wait_for(bus.published.wait(), 5)
     running.cancel()
     assert [message.appended for message in bus.heard] == [((1, 1, 3), (2, 1, 2))]
@@ -34,12 +34,12 @@ async def test_streams_share_a_message_and_only_the_newest_line_counts() -> None
 
 async def test_a_broker_that_is_away_costs_only_the_message() -> None:
     bus = FakeBus()
-    doorbell = Doorbell(bus)  # type: ignore[arg-type]  # the one method it uses
-    running = asyncio.create_task(doorbell.run())
+    notifications = Notifications(bus)  # type: ignore[arg-type]  # the one method it uses
+    running = asyncio.create_task(notifications.run())
     for is_away in (True, False):
         bus.is_away = is_away
         bus.published.clear()
-        doorbell.ring(append(1))
+        notifications.ring(append(1))
         await asyncio.wait_for(bus.published.wait(), 5)
     running.cancel()
     assert len(bus.heard) == 1

@@ -1,4 +1,4 @@
-"""Keeps a `Mirror` up to date, with one list and one watch of a kind of objects, as long as the process
+"""Keeps a `ObjectCache` up to date, with one list and one watch of a kind of objects, as long as the process
 lives.
 
 1. All objects are listed.
@@ -22,10 +22,10 @@ import orjson
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.executor.kubernetes.mirror import Mirror, Seen
-from services.executor.kubernetes.reading import list_all
+from services.executor.kubernetes.listing import list_all
+from services.executor.kubernetes.object_cache import ObjectCache, Seen
+from shared.backoff import backoff
 from shared.kubernetes import ApiError, ApiUnavailable, KubernetesApi, Object
-from shared.patience import backoff
 
 _log = structlog.get_logger()
 _lists = Counter("towpath_kubernetes_lists_total", "Complete lists read from an API server", ["kind"])
@@ -54,13 +54,15 @@ class Kind(Generic[S]):
     reduce: Callable[[Object], S | None]
 
 
-class Watch(Generic[S]):
+class Informer(Generic[S]):
     """Keeps one mirror up to date."""
 
-    def __init__(self, api: KubernetesApi, kind: Kind[S], mirror: Mirror[S], watch_seconds: float) -> None:
+    def __init__(
+        self, api: KubernetesApi, kind: Kind[S], cache: ObjectCache[S], watch_seconds: float
+    ) -> None:
         self._api = api
         self._kind = kind
-        self._mirror = mirror
+        self._cache = cache
         self._watch_seconds = watch_seconds
         self._version = ""
         self.synced = asyncio.Event()
@@ -98,7 +100,7 @@ class Watch(Generic[S]):
             raise
         _lists.labels(self._kind.name).inc()
         _heard.labels(self._kind.name).set_to_current_time()
-        changed = self._mirror.listed(found)
+        changed = self._cache.listed(found)
         self.synced.set()
         return changed
 
@@ -145,7 +147,7 @@ class Watch(Generic[S]):
         match kind:
             case "ADDED" | "MODIFIED" | "DELETED":
                 seen = self._kind.reduce(found)
-                changed = frozenset[int]() if seen is None else self._mirror.told(kind, seen)
+                changed = frozenset[int]() if seen is None else self._cache.told(kind, seen)
             case "ERROR":
                 if found.get("code") == 410:
                     raise TooOld

@@ -33,7 +33,7 @@ from typing import Literal, Self, TextIO
 import structlog
 
 from services.executor import step_driver
-from services.executor.cluster import (
+from services.executor.backend import (
     OUT_OF_MEMORY,
     AttemptSpec,
     Cause,
@@ -71,7 +71,7 @@ from shared.pipeline.model import Job
 _log = structlog.get_logger()
 _ORPHANS_SECONDS = 2.0
 _LOCK_SECONDS = 5.0
-_LOOKS_AT_ONCE = 50
+_OBSERVATIONS_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class LocalLimits:
     """
 
 
-class LocalCluster:
+class LocalBackend:
     """The local backend. Use it as `async with`; leaving the block leaves every pod running."""
 
     def __init__(
@@ -164,9 +164,9 @@ class LocalCluster:
     async def observe(self, names: Collection[str]) -> dict[str, Observation]:
         found = {}
         for number, name in enumerate(names):
-            if number % _LOOKS_AT_ONCE == 0:
+            if number % _OBSERVATIONS_AT_ONCE == 0:
                 await asyncio.sleep(0)  # with thousands of pods, let other tasks run
-            observation = await self._look(name)
+            observation = await self._check(name)
             if observation is not None:
                 found[name] = observation
         return found
@@ -227,7 +227,7 @@ class LocalCluster:
 
         A pod that ended without a release is removed first.
         """
-        found = await self._look(spec.name)
+        found = await self._check(spec.name)
         if found is None:
             return None
         if found.creation_token != spec.creation_token:
@@ -241,12 +241,12 @@ class LocalCluster:
         return found
 
     async def _existing(self, name: str) -> Observation:
-        found = await self._look(name)
+        found = await self._check(name)
         if found is None:
             raise Transient(f"local cluster: {name} was removed at once")
         return found
 
-    async def _look(self, name: str) -> Observation | None:
+    async def _check(self, name: str) -> Observation | None:
         files = PodFiles(self._pods / name)
         identity = read_identity(files)
         if identity is None or not name.startswith(self._prefix):
