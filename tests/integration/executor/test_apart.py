@@ -33,7 +33,7 @@ async def test_a_definition_that_can_not_be_read_ends_neither_the_watching_nor_a
     assert (await world.attempt(bad))["status"] == "claimed"
 
 
-@pytest.mark.parametrize("look", ["claimed_attempts", "attempts_without_claim", "admitted_without_attempt"])
+@pytest.mark.parametrize("check", ["claimed_attempts", "attempts_without_claim", "admitted_without_attempt"])
 async def test_a_definition_that_can_not_be_read_does_not_block_a_look(
     world: World, executor: Local, check: str
 ) -> None:

@@ -361,7 +361,7 @@ async def test_a_seal_before_the_verdict_removes_nothing(world: World, executor:
     assert world.pods() == [world.name(attempt["id"])]
 
 
-@pytest.mark.parametrize("look", ["finished_not_removed", "objects_without_attempt"])
+@pytest.mark.parametrize("check", ["finished_not_removed", "objects_without_attempt"])
 async def test_a_sealed_pod_that_nobody_removed_is_found(world: World, executor: Local, check: str) -> None:
     wanted = await world.job()
     await executor.consumers.on_messages([ready(wanted)])

@@ -8,7 +8,7 @@ from services.executor import store
 from shared.db import Queries
 from tests.integration.executor.world import World
 
-QUERIES = Queries.context(store.__file__)
+QUERIES = Queries.beside(store.__file__)
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))

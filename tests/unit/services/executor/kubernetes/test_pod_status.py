@@ -63,7 +63,7 @@ def test_a_job_that_ended_by_itself_is_believed_at_once(
 
 
 @pytest.mark.parametrize(
-    ("name", "beside", "reason", "words"),
+    ("name", "context", "reason", "words"),
     [
         ("oom_main", NOW, Reason.OOM_KILLED, "The job used more memory"),
         ("oom_child", NOW, Reason.OOM_KILLED, "The job used more memory"),
