@@ -51,7 +51,7 @@ assets: $(VENV) ## Fetch what the page at /docs is shown with, from the npm regi
 
 .PHONY: migrate
 migrate: $(VENV) ## Bring the database up to date (TOWPATH_DATABASE_URL, else the one of `make up`)
-	@if [[ -z "$${TOWPATH_DATABASE_URL:-}" && -e .towpath/env ]]; then . .towpath/env; fi; $(PYTHON) -m shared.migrate
+	@if [[ -z "$${TOWPATH_DATABASE_URL:-}" && -e .towpath/env ]]; then . .towpath/env; fi; $(PYTHON) -m shared.database.migrate
 
 # ---------------------------------------------------------------- in a cluster
 

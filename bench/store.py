@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 
 from bench.sending import BenchError
-from shared.db import Queries
+from shared.database.store import Queries
 
 POLL_SECONDS = 0.001
 

@@ -30,8 +30,8 @@ from bench.sending import (
 from bench.store import Wanted
 from bench.towpath_stack import Running, running_towpath
 from devstack.processes import Process
-from shared.bus import open_bus
-from shared.messages import ContainerStarted
+from shared.messaging.bus import open_bus
+from shared.messaging.messages import ContainerStarted
 from shared.settings import BusSettings
 
 FORGE_IDS = {"quiet": 101, "hello": 102, "burst": 103, "loud": 104}

@@ -132,7 +132,7 @@ async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncI
 async def _prepare(stack: Stack, servers: Servers) -> str:
     """Create a migrated database and an administrator, and return the administrator's token."""
     await create_database(servers.postgres.url("postgres"), DATABASE)
-    await asyncio.to_thread(stack.run_module, "shared.migrate")
+    await asyncio.to_thread(stack.run_module, "shared.database.migrate")
     printed = await asyncio.to_thread(stack.run_module, "services.gateway.bootstrap")
     for line in printed.splitlines():
         name, _, value = line.partition("=")

@@ -11,7 +11,7 @@ from pathlib import Path
 from devstack.errors import DevstackError
 from devstack.settings import DevstackSettings, system_variable
 from shared.errors import Transient
-from shared.kubernetes import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
+from shared.kubernetes.client import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
 
 CLUSTER = "kubernetes"
 """The name of the cluster in table rows."""

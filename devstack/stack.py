@@ -198,7 +198,7 @@ class Stack:
     def run_module(self, module: str) -> str:
         """Run a one-time program to its end and return what it printed.
 
-        These are `shared.migrate` and `services.gateway.bootstrap`.
+        These are `shared.database.migrate` and `services.gateway.bootstrap`.
         """
         return self.programs.run(
             _python_m(module, self.directory / "logs" / f"{module}.log", self.environment("gateway"))

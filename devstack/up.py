@@ -142,7 +142,7 @@ def _prepare(ours: Installation) -> None:
     Each of these happens once, so repeating it takes little time.
     """
     asyncio.run(create_database(ours.servers.postgres.url("postgres"), DATABASE))
-    ours.stack.run_module("shared.migrate")
+    ours.stack.run_module("shared.database.migrate")
     token = read_environment(ours.environment_path).get("TOWPATH_TOKEN")
     if not token:
         token = _token_in(ours.stack.run_module("services.gateway.bootstrap"))

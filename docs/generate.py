@@ -13,8 +13,9 @@ import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from shared import VERSION, topology
-from shared.messages import Message
+from shared import VERSION
+from shared.messaging import topology
+from shared.messaging.messages import Message
 from shared.pipeline.schema import json_schema
 from shared.statuses import (
     ATTEMPT_MOVES,

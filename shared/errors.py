@@ -1,4 +1,4 @@
-"""Errors that message handlers raise. `shared.consuming` settles the message by the kind of error.
+"""Errors that message handlers raise. `shared.messaging.consumer` settles the message by the kind of error.
 
 Every other exception counts as a bug. It is logged with its traceback; the message is redelivered a limited
 number of times and then becomes a dead letter.

@@ -17,8 +17,8 @@ import pytest
 from devstack.databases import copy_database, create_database, drop_database, with_database
 from devstack.servers import Rabbit, Servers
 from devstack.settings import ServerSources
-from shared.kubernetes import KubernetesApi, open_kubernetes
-from shared.migrate import migrate
+from shared.database.migrate import migrate
+from shared.kubernetes.client import KubernetesApi, open_kubernetes
 from tests.harness import grouping, workers
 from tests.harness.kubernetes import kubeconfig, namespace, why_not
 from tests.harness.servers import containers_are_chosen

@@ -14,12 +14,12 @@ from services.executor.reconciler import Checks
 from services.executor.settings import ExecutorSettings
 from services.executor.store import installation_of, open_store
 from services.executor.tokens import clone_token_opener
-from shared import topology
-from shared.bus import open_bus
-from shared.db import open_database
+from shared.database.migrate import until_migrated
+from shared.database.store import open_database
 from shared.logconfig import configure_logging
-from shared.migrate import until_migrated
-from shared.outbox import OutboxRelay
+from shared.messaging import topology
+from shared.messaging.bus import open_bus
+from shared.messaging.outbox import OutboxRelay
 from shared.reconcile import Reconciler
 from shared.service import Service
 

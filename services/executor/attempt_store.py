@@ -11,7 +11,7 @@ from services.executor.backend import Observation, Waiting
 from services.executor.planning import Candidate, name_of
 from services.executor.store import ExecutorStore, Judged, Stopping, Wanted
 from services.executor.verdict import stopped
-from shared.messages import AttemptClaimed, AttemptFinished, ContainerStarted
+from shared.messaging.messages import AttemptClaimed, AttemptFinished, ContainerStarted
 
 _log = structlog.get_logger()
 _verdicts = Counter(

@@ -6,7 +6,7 @@ It may be called twice, late and out of order, and each call handles a batch of 
 from collections.abc import Sequence
 
 from services.executor.attempts import Attempts
-from shared.messages import AttemptCancelRequested, AttemptReady, LogSealed
+from shared.messaging.messages import AttemptCancelRequested, AttemptReady, LogSealed
 
 _STARTS_AT_ONCE = 16
 """Attempts started together. A small number keeps the first of many from waiting for the last."""

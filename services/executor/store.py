@@ -9,7 +9,7 @@ from services.executor.backend import Observation, Waiting
 from services.executor.planning import Before, Candidate
 from services.executor.step_facts import StepFact
 from services.executor.verdict import Claimed, Verdict
-from shared.db import Database, Queries, Relay, Store, Work
+from shared.database.store import Database, Queries, Relay, Store, Work
 from shared.events import Event, Execution
 from shared.pipeline.model import Job
 from shared.statuses import Reason, WaitingFor
@@ -232,7 +232,7 @@ async def installation_of(store: ExecutorStore) -> str:
     async with store.reading() as work:
         name = await work.installation()
     if name is None:
-        raise RuntimeError("this installation has no name: run python -m shared.migrate")
+        raise RuntimeError("this installation has no name: run python -m shared.database.migrate")
     return name
 
 

@@ -7,15 +7,15 @@ replicas may run at once, and each may be killed at any moment without losing an
 import asyncio
 from functools import partial
 
-from services.gateway.app import build_app
-from services.gateway.connections import connection_limits
 from services.gateway.gateway import build_gateway
-from services.gateway.listener import ListenerSite
+from services.gateway.http.app import build_app
+from services.gateway.http.connections import connection_limits
+from services.gateway.http.listener import ListenerSite
+from services.gateway.http.unparsed import Runner
 from services.gateway.settings import GatewaySettings
-from services.gateway.unparsed import Runner
-from shared.bus import open_bus
-from shared.db import open_database
+from shared.database.store import open_database
 from shared.logconfig import configure_logging
+from shared.messaging.bus import open_bus
 from shared.service import Service
 
 

@@ -15,7 +15,7 @@ from services.gateway.people import Scope
 from services.gateway.store import open_store
 from services.gateway.store.people import NewToken
 from shared.crypto import hash_token, new_token
-from shared.db import open_database
+from shared.database.store import open_database
 from shared.settings import DatabaseSettings
 
 EMAIL = "admin@towpath.invalid"

@@ -5,8 +5,8 @@ Every gateway receives these messages. They are notifications only: if one is lo
 """
 
 from services.gateway.effects import Effects
-from services.gateway.live_logs import LiveLogs
-from shared.messages import (
+from services.gateway.logs.live_logs import LiveLogs
+from shared.messaging.messages import (
     CommandApplied,
     LogAppended,
     LogSealed,

@@ -11,8 +11,8 @@ import structlog
 from prometheus_client import Counter
 
 from services.gateway.store import GatewayStore
-from shared.messages import type_of
-from shared.raw_consuming import Arrived
+from shared.messaging.messages import type_of
+from shared.messaging.raw_consumer import Arrived
 
 _log = structlog.get_logger()
 _buried = Counter("towpath_dead_letters_total", "Messages that no handler could take", ["queue", "cause"])

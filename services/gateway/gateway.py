@@ -4,29 +4,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from services.gateway.acceptance import Acceptance
-from services.gateway.auth import Callers
-from services.gateway.body_memory import BodyMemory
 from services.gateway.consumers import on_live
 from services.gateway.dead_letters import on_dead, on_unreadable
 from services.gateway.effects import Effects
-from services.gateway.fallback_queue import BATCH, FallbackQueue, on_arrived
-from services.gateway.hook_secrets import HookSecrets
-from services.gateway.live_logs import LiveLogs
+from services.gateway.http.auth import Callers
+from services.gateway.logs.live_logs import LiveLogs
+from services.gateway.logs.streams import Streams
+from services.gateway.logs.viewers import Viewers
 from services.gateway.memory import MemoryReturn
 from services.gateway.pipeline_reader import PipelineReader
 from services.gateway.reconciler import open_reconciler
-from services.gateway.record import Record
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import GatewayStore, open_store
-from services.gateway.streams import Streams
-from services.gateway.viewers import Viewers
-from services.gateway.webhooks import Webhooks
-from shared import topology
-from shared.bus import Bus
+from services.gateway.webhooks.acceptance import Acceptance
+from services.gateway.webhooks.body_memory import BodyMemory
+from services.gateway.webhooks.fallback_queue import BATCH, FallbackQueue, on_arrived
+from services.gateway.webhooks.hook_secrets import HookSecrets
+from services.gateway.webhooks.receive import Webhooks
+from services.gateway.webhooks.record import Record
 from shared.crypto import Keyring
-from shared.db import Database
-from shared.outbox import OutboxRelay
+from shared.database.store import Database
+from shared.messaging import topology
+from shared.messaging.bus import Bus
+from shared.messaging.outbox import OutboxRelay
+from shared.messaging.raw_consumer import RawConsumer
 from shared.service import Runnable
 
 
@@ -50,6 +51,13 @@ class Gateway:
     pipelines: PipelineReader
     tasks: Sequence[Runnable]
     """Background tasks that run as long as the gateway serves requests."""
+
+
+def _dead_letter_consumers(settings: GatewaySettings, store: GatewayStore, bus: Bus) -> list[RawConsumer]:
+    return [
+        bus.raw_consumer(queue.dead, partial(on_dead, store, queue.name), batch=BATCH)
+        for queue in _queues_that_can_fail(settings)
+    ]
 
 
 def _queues_that_can_fail(settings: GatewaySettings) -> list[topology.Queue]:
@@ -93,10 +101,7 @@ def build_gateway(settings: GatewaySettings, database: Database, bus: Bus) -> Ga
         hook_secrets,
         viewers,
         bus.raw_consumer(topology.INLET, partial(on_arrived, record, store), batch=BATCH),
-        *(
-            bus.raw_consumer(queue.dead, partial(on_dead, store, queue.name), batch=BATCH)
-            for queue in _queues_that_can_fail(settings)
-        ),
+        *_dead_letter_consumers(settings, store, bus),
         bus.raw_consumer(topology.OUTBOX_UNREADABLE, partial(on_unreadable, store), batch=BATCH),
         bus.exclusive_consumer(topology.LIVE_KEYS, partial(on_live, effects, live)),
         open_reconciler(store, settings),

@@ -6,9 +6,9 @@ are not limited.
 
 from typing import Any, Literal
 
+from services.gateway.http.problems import conflict
+from services.gateway.http.routing import Call
 from services.gateway.people import Scope
-from services.gateway.problems import conflict
-from services.gateway.routing import Call
 
 Thing = Literal["pipelines", "tokens"]
 

@@ -16,7 +16,7 @@ from services.gateway.api import (
     users,
     webhooks,
 )
-from services.gateway.routing import Route
+from services.gateway.http.routing import Route
 
 _SUBJECTS = (
     webhooks,

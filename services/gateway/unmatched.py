@@ -7,7 +7,7 @@ expressions in the name of a concurrency group that are empty for some kinds of 
 from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 
-from services.gateway.problems import Fault
+from services.gateway.http.problems import Fault
 from shared.pipeline import empty_groups
 from shared.pipeline.errors import nearest, quotable
 from shared.pipeline.globs import is_glob, repository_matches

@@ -18,10 +18,10 @@ from services.logsink.settings import LogSinkSettings
 from services.logsink.store import Reach
 from services.logsink.unattended import UnattendedStreams
 from services.logsink.wakeups import Wakeups
-from shared import topology
-from shared.bus import open_bus
-from shared.db import open_database
+from shared.database.store import open_database
 from shared.logconfig import configure_logging
+from shared.messaging import topology
+from shared.messaging.bus import open_bus
 from shared.reconcile import Check, Reconciler
 from shared.service import Service
 

@@ -14,9 +14,9 @@ from services.logsink.node import Node
 from services.logsink.opening import read_on_node
 from services.logsink.settings import AgentSettings
 from services.logsink.wakeups import Wakeups
-from shared.bus import open_bus
-from shared.db import open_database
+from shared.database.store import open_database
 from shared.logconfig import configure_logging
+from shared.messaging.bus import open_bus
 from shared.service import Service
 
 

@@ -12,10 +12,10 @@ from services.logsink.settings import LogSinkSettings
 from services.logsink.sink import Sink
 from services.logsink.sources import End
 from services.logsink.store import LogStore, LogWork, Reach
-from shared.bus import Bus
 from shared.crypto import Keyring
-from shared.db import Database, Queries, Store
-from shared.outbox import OutboxRelay
+from shared.database.store import Database, Queries, Store
+from shared.messaging.bus import Bus
+from shared.messaging.outbox import OutboxRelay
 from shared.service import Runnable
 
 

@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from services.logsink.locations import PodName
 from services.logsink.pod_watch import PodWatch, WatchedPod
 from services.logsink.sources.inbox import Room
-from shared.kubernetes import KubernetesApi, open_kubernetes
+from shared.kubernetes.client import KubernetesApi, open_kubernetes
 
 _MOST_HELD_BYTES = 64 << 20
 _followed = Gauge("towpath_logsink_follows", "Logs that are followed through an API server")

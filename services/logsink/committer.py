@@ -28,7 +28,7 @@ from services.logsink.store import Append, LogStore
 from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
-from shared.messages import LogSealed
+from shared.messaging.messages import LogSealed
 
 _log = structlog.get_logger()
 _raw_bytes = Metric("towpath_logsink_stored_bytes_total", "Raw bytes of logs stored")

@@ -6,7 +6,7 @@ No other messages are needed: a follower observes by itself how a log continues 
 from collections.abc import Sequence
 
 from services.logsink.sink import Sink
-from shared.messages import AttemptFinished, ContainerStarted
+from shared.messaging.messages import AttemptFinished, ContainerStarted
 
 
 async def on_containers(sink: Sink, messages: Sequence[ContainerStarted | AttemptFinished]) -> None:

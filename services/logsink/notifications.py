@@ -8,9 +8,9 @@ import asyncio
 import structlog
 
 from services.logsink.store import Append
-from shared.bus import Bus
 from shared.errors import Transient
-from shared.messages import LogAppended
+from shared.messaging.bus import Bus
+from shared.messaging.messages import LogAppended
 
 _log = structlog.get_logger()
 

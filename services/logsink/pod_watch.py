@@ -16,7 +16,7 @@ from services.logsink.locations import PodName
 from services.logsink.pod_state import PodState, pod_state
 from shared.backoff import backoff
 from shared.errors import Transient
-from shared.kubernetes import ApiError, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
 
 _log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ import orjson
 
 from services.logsink.segments import Gap, Position, Segment
 from services.logsink.sources import Cursor
-from shared.db import Store, Work
+from shared.database.store import Store, Work
 
 
 @dataclass(frozen=True, slots=True)

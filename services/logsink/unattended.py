@@ -16,7 +16,7 @@ from services.logsink.pod_watch import WatchedPod
 from services.logsink.sources import End
 from services.logsink.store import LogStore, Unattended
 from shared.errors import Transient
-from shared.kubernetes import ApiError
+from shared.kubernetes.client import ApiError
 
 _log = structlog.get_logger()
 

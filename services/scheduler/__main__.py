@@ -12,11 +12,11 @@ from services.scheduler.reconciler import Checks
 from services.scheduler.revisions import Revisions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import open_store
-from shared import topology
-from shared.bus import open_bus
-from shared.db import open_database
+from shared.database.store import open_database
 from shared.logconfig import configure_logging
-from shared.outbox import OutboxRelay
+from shared.messaging import topology
+from shared.messaging.bus import open_bus
+from shared.messaging.outbox import OutboxRelay
 from shared.reconcile import Reconciler
 from shared.service import Service
 

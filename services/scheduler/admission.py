@@ -22,13 +22,13 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Histogram
 
-from services.scheduler.groups import Arrangement, arrange
+from services.scheduler.concurrency import Arrangement, arrange
 from services.scheduler.runs import enter_groups, stop_runs
 from services.scheduler.store import SchedulerStore, SchedulerWork
 from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
-from shared.messages import AttemptReady
+from shared.messaging.messages import AttemptReady
 
 _log = structlog.get_logger()
 _seconds = Histogram(

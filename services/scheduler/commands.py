@@ -8,12 +8,12 @@ are read.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from services.scheduler.groups import Membership, membership
+from services.scheduler.concurrency import Membership, membership
 from services.scheduler.planning import JobRecord, Plan, plan_again
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Command, Row, SchedulerWork
-from shared.messages import CommandApplied
+from shared.messaging.messages import CommandApplied
 from shared.statuses import TERMINAL, Reason, Status
 
 _RETRYABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.ERROR})

@@ -11,13 +11,13 @@ import structlog
 from services.scheduler.admission import Admission
 from services.scheduler.batches import all_or_each
 from services.scheduler.commands import apply_commands, refuse_command
-from services.scheduler.deciding import Batch, decide_deliveries, record_failure
+from services.scheduler.deliveries import Batch, decide_deliveries, record_failure
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import fold_runs
 from services.scheduler.store import CONTENT_FAULTS, ROW_FAULTS, SchedulerStore
 from shared.crashpoint import crashpoint
 from shared.errors import Rejected
-from shared.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted
+from shared.messaging.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted
 
 _log = structlog.get_logger()
 

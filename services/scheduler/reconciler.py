@@ -14,7 +14,7 @@ from services.scheduler.runs import stop_runs
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import SchedulerStore
 from shared.errors import Transient
-from shared.messages import AttemptCancelRequested, AttemptReady
+from shared.messaging.messages import AttemptCancelRequested, AttemptReady
 from shared.reconcile import Check
 from shared.statuses import TERMINAL, Reason
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.scheduler.concurrency import Membership
 from services.scheduler.engine import JobState, RunState, enter, fold, stop
-from services.scheduler.groups import Membership
 from services.scheduler.ordering import places_in_order
 from services.scheduler.planning import Plan
 from services.scheduler.store import LockedRun, Row, SchedulerWork
-from shared.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
+from shared.messaging.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
 from shared.statuses import TERMINAL, Reason, Status
 
 Change = Callable[[RunState, datetime], RunState]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.scheduler.concurrency import membership
 from services.scheduler.engine import fold
-from services.scheduler.groups import membership
 from services.scheduler.identities import KnownRepository
 from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
 from services.scheduler.pace import Pace

@@ -10,13 +10,13 @@ from typing import Any
 
 import asyncpg
 
+from services.scheduler.concurrency import Group, Member
 from services.scheduler.engine import AttemptState, JobState, RunState
-from services.scheduler.groups import Group, Member
 from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
 from services.scheduler.values import enum, readable
-from shared.db import Database, Queries, Relay, Store, Work
+from shared.database.store import Database, Queries, Relay, Store, Work
 from shared.events import Event
 from shared.pipeline.model import Job, Retry
 from shared.statuses import Reason, Status, WaitingFor

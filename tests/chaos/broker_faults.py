@@ -12,8 +12,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
-from shared import topology
-from shared.messages import (
+from shared.messaging import topology
+from shared.messaging.messages import (
     AttemptClaimed,
     AttemptFinished,
     AttemptReady,

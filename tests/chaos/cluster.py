@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from shared.kubernetes import KubernetesApi, Object, open_kubernetes
+from shared.kubernetes.client import KubernetesApi, Object, open_kubernetes
 from tests.chaos.proxy import Proxy, open_proxy
 from tests.e2e.test_kubernetes_once import made_from, twin
 from tests.harness.backends import KubernetesBackend

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from devstack.errors import DevstackError
-from shared.kubernetes import Object
+from shared.kubernetes.client import Object
 from tests.chaos.cluster import Cluster
 from tests.chaos.world import World
 

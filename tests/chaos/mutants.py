@@ -61,12 +61,12 @@ MUTANTS = (
         "the unique key of deliveries",
         (
             Change(
-                "shared/sql/0001_initial.sql",
+                "shared/database/sql/0001_initial.sql",
                 "CONSTRAINT deliveries_by_id UNIQUE (source, delivery_id)",
                 "CONSTRAINT deliveries_by_id CHECK (true)",
             ),
             Change(
-                "shared/sql/0001_initial.sql",
+                "shared/database/sql/0001_initial.sql",
                 "CREATE UNIQUE INDEX deliveries_by_body",
                 "CREATE INDEX deliveries_by_body",
             ),
@@ -79,7 +79,7 @@ MUTANTS = (
         "the unique key of runs",
         (
             Change(
-                "shared/sql/0001_initial.sql",
+                "shared/database/sql/0001_initial.sql",
                 "UNIQUE (event_id, pipeline_config_id, rerun)",
                 "CHECK (rerun >= 0)",
             ),
@@ -92,13 +92,13 @@ MUTANTS = (
         "the outbox's transaction",
         (
             Change(
-                "shared/db.py",
+                "shared/database/store.py",
                 "            stored = await self._store_outgoing(connection, work.outgoing)\n"
                 "            if stored:\n",
                 "            if False:\n",
             ),
             Change(
-                "shared/db.py",
+                "shared/database/store.py",
                 '        if stored:\n            crashpoint("store.committed_not_handed_over")\n',
                 "        async with self._database.connection() as another:\n"
                 "            stored = await self._store_outgoing(another, work.outgoing)\n",
@@ -112,7 +112,7 @@ MUTANTS = (
         "the publisher confirm",
         (
             Change(
-                "shared/bus.py",
+                "shared/messaging/bus.py",
                 "connection.channel(publisher_confirms=True, on_return_raises=True)",
                 "connection.channel(publisher_confirms=False)",
             ),
@@ -176,12 +176,12 @@ MUTANTS = (
         "the ack after commit",
         (
             Change(
-                "shared/consuming.py",
+                "shared/messaging/consumer.py",
                 '        crashpoint("consuming.taken_not_handled")\n',
                 "        await self._acknowledge([incoming for incoming, _ in known])\n",
             ),
             Change(
-                "shared/consuming.py",
+                "shared/messaging/consumer.py",
                 "            await self._acknowledge([incoming for incoming, _ in known])\n"
                 '            crashpoint("consuming.acked")\n',
                 "            pass\n",

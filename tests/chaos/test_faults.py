@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from devstack import processes
-from shared import migrate
+from shared.database import migrate
 from tests.chaos import broker_faults, database_faults
 from tests.chaos.faults import HOUR_SECONDS, SKEW, Break
 from tests.chaos.proxy import Mode

@@ -243,7 +243,7 @@ def _stack(directory: Path, postgres: PostgresNode, rabbit: RabbitNode, chosen: 
 
 
 async def _start(world: World) -> None:
-    await asyncio.to_thread(world.stack.run_module, "shared.migrate")
+    await asyncio.to_thread(world.stack.run_module, "shared.database.migrate")
     printed = await asyncio.to_thread(world.stack.run_module, "services.gateway.bootstrap")
     token = next(
         line.removeprefix("TOWPATH_TOKEN=")

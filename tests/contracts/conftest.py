@@ -13,7 +13,7 @@ import pytest
 from services.executor.backend import Backend
 from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Sandbox, SandboxUnusable, User, choose, private_folders
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, Origin
 from tests.contracts.grounds import Ground, KubernetesGround, LocalGround
 from tests.harness.kubernetes import host_for_pods, namespace

@@ -18,7 +18,7 @@ from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Sandbox
 from shared import step_markers
 from shared.errors import Transient
-from shared.kubernetes import ApiError, KubernetesApi
+from shared.kubernetes.client import ApiError, KubernetesApi
 from tests.contracts import clusters
 from tests.contracts.clusters import INSTALLATION, LIMITS, TOKEN, Origin
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE

@@ -24,7 +24,7 @@ from services.logsink.sources import Cursor, Source
 from services.logsink.sources.cri_files import CriFileSource
 from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
 from services.logsink.wakeups import Wakeups
-from shared.kubernetes import ApiError, KubernetesApi, Object, open_kubernetes
+from shared.kubernetes.client import ApiError, KubernetesApi, Object, open_kubernetes
 from tests.fakes.kubernetes_logs import FakeContainer, FakeKubernetes
 from tests.fakes.pod_directory import FakePod, cri
 from tests.harness.kubernetes import host_for_pods, namespace

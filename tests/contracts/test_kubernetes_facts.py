@@ -16,7 +16,7 @@ from services.executor.backend import Observation, Phase, PodEnd
 from services.executor.kubernetes.backend import Conduct, KubernetesBackend
 from services.executor.kubernetes.listing import Place
 from services.executor.verdict import Claimed, verdict
-from shared.kubernetes import KubernetesApi, Object
+from shared.kubernetes.client import KubernetesApi, Object
 from shared.statuses import Reason
 from tests.contracts.clusters import spec
 from tests.harness.kubernetes import JOB_IMAGE, host_for_pods

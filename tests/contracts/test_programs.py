@@ -77,14 +77,14 @@ def test_a_program_that_fails_says_why(programs: Programs, folder: Path) -> None
     with pytest.raises(
         DevstackError, match=r"shared\.migrate failed:\n(?s:.*)Connection refused|Connect call failed"
     ):
-        programs.run(program(folder, "shared.migrate"))
+        programs.run(program(folder, "shared.database.migrate"))
 
 
 def test_two_programs_share_no_setting(programs: Programs, folder: Path) -> None:
     """The second program has none of the settings of the first."""
     with pytest.raises(DevstackError, match=r"127\.0\.0\.1"):
-        programs.run(program(folder, "shared.migrate"))
-    bare = program(folder, "shared.migrate")
+        programs.run(program(folder, "shared.database.migrate"))
+    bare = program(folder, "shared.database.migrate")
     environment = {name: value for name, value in bare.environment.items() if name != "TOWPATH_DATABASE_URL"}
     with pytest.raises(DevstackError, match="database_url"):
         programs.run(Command(bare.argv, bare.log, environment, CHECKOUT))

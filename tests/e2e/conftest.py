@@ -17,7 +17,7 @@ from devstack.places import scratch_directory
 from devstack.servers import Rabbit
 from devstack.settings import ServerSources
 from devstack.stack import Stack
-from shared.kubernetes import KubernetesApi, open_kubernetes
+from shared.kubernetes.client import KubernetesApi, open_kubernetes
 from tests.conftest import Template, fresh_database, fresh_vhost
 from tests.harness.access import identity
 from tests.harness.backends import Backend, KubernetesBackend, LocalBackend

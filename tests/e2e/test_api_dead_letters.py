@@ -12,8 +12,8 @@ import aio_pika
 import pytest
 import zstandard
 
-from shared import topology
-from shared.messages import DeliveryAccepted, DeliveryKept, encode
+from shared.messaging import topology
+from shared.messaging.messages import DeliveryAccepted, DeliveryKept, encode
 from tests.harness.coverage import covers
 from tests.harness.github import push, signed_headers, to_bytes
 from tests.harness.installation import GITHUB_SECRET, Towpath

@@ -22,7 +22,7 @@ from devstack.servers import Rabbit
 from devstack.settings import ServerSources
 from devstack.stack import SERVICES
 from shared import VERSION
-from shared.kubernetes import KubernetesApi, Object
+from shared.kubernetes.client import KubernetesApi, Object
 from tests.conftest import fresh_vhost
 from tests.harness.backends import KubernetesBackend
 from tests.harness.deployment import Deployment, deployed, filled_in, reachable_from_pods, with_node_agent

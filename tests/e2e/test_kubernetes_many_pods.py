@@ -17,7 +17,7 @@ import yaml
 
 from services.executor.backend import AttemptSpec, Clone
 from services.executor.planning import name_of
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from shared.pipeline.model import Job, Step
 from tests.harness.counting import VERBS, Counted
 from tests.harness.footprint import connections, memory_bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.kubernetes import Object
+from shared.kubernetes.client import Object
 from tests.harness.kubernetes import KUBELET_PID_FILE, nodes_ready
 from tests.harness.pod_jobs import Pods, end
 from tests.harness.registry import registry

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from shared.kubernetes import KubernetesApi, Object
+from shared.kubernetes.client import KubernetesApi, Object
 from tests.harness.backends import KubernetesBackend
 from tests.harness.installation import Towpath
 from tests.harness.scenes import job, scene

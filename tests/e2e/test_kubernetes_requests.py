@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from tests.harness.counting import Counted
 from tests.harness.scenes import job, scene
 from tests.harness.waiting import until

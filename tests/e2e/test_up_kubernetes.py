@@ -15,7 +15,7 @@ import pytest
 from devstack.api import Api
 from devstack.places import scratch_directory
 from devstack.state import read_environment
-from shared.kubernetes import ApiError, KubernetesApi
+from shared.kubernetes.client import ApiError, KubernetesApi
 from tests.harness.github import FakeRepository, push
 from tests.harness.installation import one_job
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE, kubeconfig

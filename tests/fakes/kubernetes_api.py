@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.kubernetes import KubernetesApi, open_kubernetes
+from shared.kubernetes.client import KubernetesApi, open_kubernetes
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

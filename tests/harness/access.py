@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from shared.kubernetes import KubernetesApi, Object
+from shared.kubernetes.client import KubernetesApi, Object
 
 _ACCESS = Path(__file__).parents[2] / "deploy" / "k8s" / "base" / "builds" / "access.yaml"
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from tests.harness.installation import Towpath
 
 VERBS = {

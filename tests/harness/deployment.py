@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from devstack.stack import SERVICES
-from shared.kubernetes import ApiError, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
 from tests.harness.installation import GITEA_SECRET, GITHUB_SECRET
 from tests.harness.kubectl import kubectl
 from tests.harness.waiting import until

@@ -57,7 +57,7 @@ class Towpath:
 
     async def start(self, services: Sequence[str] = SERVICES) -> None:
         """Run the migrations, create the first admin, and start the services. Return when all are ready."""
-        await asyncio.to_thread(self.stack.run_module, "shared.migrate")
+        await asyncio.to_thread(self.stack.run_module, "shared.database.migrate")
         printed = await asyncio.to_thread(self.stack.run_module, "services.gateway.bootstrap")
         token = next(
             line.removeprefix("TOWPATH_TOKEN=")

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shared.errors import Transient
-from shared.kubernetes import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
+from shared.kubernetes.client import ApiError, ClusterUnusable, KubernetesApi, Object, open_kubernetes
 
 TOWPATH_IMAGE = os.environ.get("TOWPATH_TEST_TOWPATH_IMAGE") or "towpath:latest"
 """The Towpath image for the container `clone`. The cluster must have it."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.kubernetes import KubernetesApi, Object
+from shared.kubernetes.client import KubernetesApi, Object
 from tests.harness.installation import Towpath
 from tests.harness.scenes import Document, Scene, jobs_of, scene
 from tests.harness.waiting import until

@@ -24,7 +24,7 @@ PRELOADED = (
     *(f"services.{name}.__main__" for name in ("gateway", "scheduler", "executor", "logsink")),
     "services.executor.kubernetes.opening",
     "services.gateway.bootstrap",
-    "shared.migrate",
+    "shared.database.migrate",
 )
 ROOM = "TOWPATH_TEST_ROOM"
 """A long environment variable of the server. Its memory has room for the environment of each child.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from services.executor.backend import AttemptSpec
 from services.executor.kubernetes.manifest import PodSettings, objects_of
-from shared.kubernetes import ApiError, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
 from tests.harness.waiting import until
 
 _AT_ONCE = 16

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from services.gateway.fields import is_storable
-from services.gateway.problems import FAULT_LIMIT
+from services.gateway.http.fields import is_storable
+from services.gateway.http.problems import FAULT_LIMIT
 from shared.pipeline.errors import PipelineInvalid
 from shared.pipeline.load import load
 from tests.attack.payloads import HEAD

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from services.gateway.listener import AT_ONCE
+from services.gateway.http.listener import AT_ONCE
 from tests.attack.payloads import HALF_HEAD
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving, make_settings, serving

@@ -13,7 +13,7 @@ import typer.main
 
 from cli.app import build
 from docs.generate import documents
-from shared.messages import Message
+from shared.messaging.messages import Message
 from tests.unit.test_house_rules import writers_by_table
 
 ROOT = Path(__file__).parents[2]

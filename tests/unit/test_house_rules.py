@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.db import Queries
+from shared.database.store import Queries
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("services", "shared", "cli", "devstack", "docs")
@@ -24,16 +24,24 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base"
 FOREIGN_PLACES = ("/work/" + "shared", "../" + "shared", "/work/" + "main")
 
 OWNERS: dict[str, Callable[[str], bool]] = {
-    "aio_pika": lambda path: path in {"shared/bus.py", "shared/broker_calls.py", "shared/consuming.py"},
-    "aiormq": lambda path: path in {"shared/bus.py", "shared/broker_calls.py", "shared/consuming.py"},
-    "pamqp": lambda path: path in {"shared/bus.py", "shared/consuming.py", "shared/topology.py"},
+    "aio_pika": lambda path: (
+        path
+        in {"shared/messaging/bus.py", "shared/messaging/broker_calls.py", "shared/messaging/consumer.py"}
+    ),
+    "aiormq": lambda path: (
+        path
+        in {"shared/messaging/bus.py", "shared/messaging/broker_calls.py", "shared/messaging/consumer.py"}
+    ),
+    "pamqp": lambda path: (
+        path in {"shared/messaging/bus.py", "shared/messaging/consumer.py", "shared/messaging/topology.py"}
+    ),
     "asyncpg": lambda path: (
-        path in {"shared/db.py", "shared/migrate.py"}
+        path in {"shared/database/store.py", "shared/database/migrate.py"}
         or path.endswith("store.py")
         or "/store/" in path
         or path.startswith("devstack/")
     ),
-    "kubernetes": lambda path: path == "shared/kubernetes.py",
+    "kubernetes": lambda path: path == "shared/kubernetes/client.py",
     "cryptography": lambda path: path == "shared/crypto.py",
     "zstandard": lambda path: path.startswith("services/"),
     "typer": lambda path: path.startswith("cli/"),
@@ -242,7 +250,7 @@ def statements_of(path: Path) -> dict[str, str]:
 
 
 def query_files() -> list[Path]:
-    return sorted([*(ROOT / "services").rglob("*.sql"), ROOT / "shared/queries.sql"])
+    return sorted([*(ROOT / "services").rglob("*.sql"), *(ROOT / "shared").rglob("queries.sql")])
 
 
 def writers_by_table() -> dict[str, str]:
@@ -251,7 +259,7 @@ def writers_by_table() -> dict[str, str]:
     It is an empty string if there is no such comment.
     """
     writers = {}
-    for path in sorted((ROOT / "shared/sql").glob("*.sql")):
+    for path in sorted((ROOT / "shared/database/sql").glob("*.sql")):
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines):
             if created := re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", line):

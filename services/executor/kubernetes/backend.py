@@ -34,7 +34,7 @@ from services.executor.kubernetes.pod_status import (
 )
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
-from shared.kubernetes import ApiError, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
 
 _log = structlog.get_logger()
 _second_pods = Counter(

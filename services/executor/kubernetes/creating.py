@@ -15,7 +15,7 @@ from services.executor.kubernetes.names import creation_token_of
 from services.executor.kubernetes.objects import JobSeen, job_seen
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
-from shared.kubernetes import ApiError, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
 from shared.statuses import WaitingFor
 
 BACKGROUND = "Background"

@@ -25,7 +25,7 @@ from prometheus_client import Counter, Gauge
 from services.executor.kubernetes.listing import list_all
 from services.executor.kubernetes.object_cache import ObjectCache, Seen
 from shared.backoff import backoff
-from shared.kubernetes import ApiError, ApiUnavailable, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, ApiUnavailable, KubernetesApi, Object
 
 _log = structlog.get_logger()
 _lists = Counter("towpath_kubernetes_lists_total", "Complete lists read from an API server", ["kind"])

@@ -9,7 +9,7 @@ from services.executor.backend import Waiting
 from services.executor.kubernetes import names
 from services.executor.kubernetes.objects import JobSeen, PodSeen, job_seen, pod_seen
 from services.executor.planning import name_of
-from shared.kubernetes import ApiError, KubernetesApi, Object
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
 from shared.statuses import WaitingFor
 
 _PAGE = 250

@@ -7,7 +7,7 @@ from services.executor.kubernetes.backend import BackendOptions, KubernetesBacke
 from services.executor.kubernetes.listing import Place
 from services.executor.kubernetes.manifest import PodSettings
 from services.executor.settings import ExecutorSettings
-from shared.kubernetes import open_kubernetes
+from shared.kubernetes.client import open_kubernetes
 
 
 @asynccontextmanager

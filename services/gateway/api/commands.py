@@ -5,10 +5,10 @@ from typing import Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.answers import View, json_answer
-from services.gateway.fields import Instant
-from services.gateway.problems import not_found
-from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
+from services.gateway.http.answers import View, json_answer
+from services.gateway.http.fields import Instant
+from services.gateway.http.problems import not_found
+from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 
 
 class CommandArguments(View):

@@ -6,14 +6,14 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.acceptance import Refused, Unavailable
-from services.gateway.answers import Page, PageFilters, View, json_answer, paged
-from services.gateway.deliveries import from_message
-from services.gateway.fields import Instant, Text
+from services.gateway.http.answers import Page, PageFilters, View, json_answer, paged
+from services.gateway.http.fields import Instant, Text
+from services.gateway.http.problems import conflict, not_found, unavailable
+from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
-from services.gateway.problems import conflict, not_found, unavailable
-from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
-from shared.messages import DeliveryKept, decode
+from services.gateway.webhooks.acceptance import Refused, Unavailable
+from services.gateway.webhooks.deliveries import from_message
+from shared.messaging.messages import DeliveryKept, decode
 
 _CAUSES = {
     "rejected": "Its handler says that nothing will ever make it right: it cannot be read, or what it "

@@ -5,10 +5,10 @@ from typing import Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, paged
-from services.gateway.fields import Filters, Instant, Text
-from services.gateway.problems import not_found
-from services.gateway.routing import Answer, Call, NoBody, Route
+from services.gateway.http.answers import Page, PageFilters, View, json_answer, paged
+from services.gateway.http.fields import Filters, Instant, Text
+from services.gateway.http.problems import not_found
+from services.gateway.http.routing import Answer, Call, NoBody, Route
 
 Source = Literal["github", "gitea"]
 Outcome = Literal["event", "ignored", "unknown_repository", "repository_mismatch", "other_hook", "failed"]

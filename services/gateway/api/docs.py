@@ -9,8 +9,8 @@ from pathlib import Path
 from aiohttp import web
 
 from services.gateway.gateway import Gateway
-from services.gateway.problems import not_found
-from services.gateway.routing import Answer, Route
+from services.gateway.http.problems import not_found
+from services.gateway.http.routing import Answer, Route
 
 _WEB = Path(__file__).parent.parent / "web"
 _PACKAGE = _WEB / "node_modules" / "swagger-ui-dist"

@@ -5,11 +5,11 @@ from typing import Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, paged
 from services.gateway.api.run_views import EventKind
-from services.gateway.fields import Instant, Moment, QueryId, Text
-from services.gateway.problems import not_found
-from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
+from services.gateway.http.answers import Page, PageFilters, View, json_answer, paged
+from services.gateway.http.fields import Instant, Moment, QueryId, Text
+from services.gateway.http.problems import not_found
+from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 
 
 class EventFilters(PageFilters):

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
-from services.gateway.fields import Instant, Shape
+from services.gateway.http.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.http.fields import Instant, Shape
+from services.gateway.http.problems import forbidden, not_found
+from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
-from services.gateway.problems import forbidden, not_found
-from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
 
 Role = Literal["maintainer", "viewer"]
 

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from services.gateway.answers import View, json_answer
+from services.gateway.http.answers import View, json_answer
+from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 from services.gateway.limits import limits_of
-from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
 
 
 class LimitView(View):

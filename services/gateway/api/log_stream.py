@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from services.gateway.live_logs import LiveLogs, LogState, Watch
-from services.gateway.log_lines import Marked, Positions, Said, Stream, positions_text, shown
+from services.gateway.logs.live_logs import LiveLogs, LogState, Watch
+from services.gateway.logs.log_lines import Marked, Positions, Said, Stream, positions_text, shown
 from shared.errors import Transient
 from shared.step_markers import StepBegin
 

@@ -14,10 +14,10 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.api.log_stream import follow
-from services.gateway.fields import Filters, QueryId, Text
-from services.gateway.log_lines import read_positions, unpacked
-from services.gateway.problems import Problem, not_found, unavailable
-from services.gateway.routing import LAST_EVENT_ID, Answer, Call, NoBody, NoFilters, Route
+from services.gateway.http.fields import Filters, QueryId, Text
+from services.gateway.http.problems import Problem, not_found, unavailable
+from services.gateway.http.routing import LAST_EVENT_ID, Answer, Call, NoBody, NoFilters, Route
+from services.gateway.logs.log_lines import read_positions, unpacked
 from services.gateway.store import GatewayStore
 from shared import step_markers
 

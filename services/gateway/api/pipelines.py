@@ -6,14 +6,22 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.answers import Page, PageFilters, View, check_version, json_answer, no_content, paged
-from services.gateway.etags import etag_of
-from services.gateway.fields import Instant, Shape, Text
+from services.gateway.http.answers import (
+    Page,
+    PageFilters,
+    View,
+    check_version,
+    json_answer,
+    no_content,
+    paged,
+)
+from services.gateway.http.etags import etag_of
+from services.gateway.http.fields import Instant, Shape, Text
+from services.gateway.http.problems import Fault, Problem, conflict, not_found
+from services.gateway.http.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
 from services.gateway.pipeline_reader import Busy
-from services.gateway.problems import Fault, Problem, conflict, not_found
 from services.gateway.quotas import check_quota
-from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.pipelines import Definition, NameTaken, Naming
 from services.gateway.unmatched import group_warnings, warnings_of
 from shared.pipeline.errors import PipelineInvalid

@@ -9,14 +9,22 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.answers import Page, PageFilters, View, check_version, json_answer, no_content, paged
 from services.gateway.clone_urls import address_of, clone_url_fault
-from services.gateway.etags import etag_of
-from services.gateway.fields import Id, Instant, Shape, Text
 from services.gateway.gateway import Gateway
+from services.gateway.http.answers import (
+    Page,
+    PageFilters,
+    View,
+    check_version,
+    json_answer,
+    no_content,
+    paged,
+)
+from services.gateway.http.etags import etag_of
+from services.gateway.http.fields import Id, Instant, Shape, Text
+from services.gateway.http.problems import Problem, conflict, forbidden, invalid, not_found, unavailable
+from services.gateway.http.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
-from services.gateway.problems import Problem, conflict, forbidden, invalid, not_found, unavailable
-from services.gateway.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.repositories import AlreadyRegistered, NewRepository, RepositoryChange
 
 Forge = Literal["github", "gitea"]

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from pydantic import Field, ValidationError
 
-from services.gateway.answers import View
-from services.gateway.fields import Instant
+from services.gateway.http.answers import View
+from services.gateway.http.fields import Instant
 from shared.pipeline.model import OnNew
 from shared.statuses import AttemptStatus, Reason, Status, WaitingFor
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.answers import Page, PageFilters, json_answer, paged
 from services.gateway.api.commands import Command
 from services.gateway.api.run_views import EventKind, Run, RunSummary, run_view
-from services.gateway.fields import Moment, QueryId, Shape, Text
+from services.gateway.http.answers import Page, PageFilters, json_answer, paged
+from services.gateway.http.fields import Moment, QueryId, Shape, Text
+from services.gateway.http.problems import Problem, conflict, forbidden, invalid, not_found
+from services.gateway.http.routing import IDEMPOTENCY_KEY, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
-from services.gateway.problems import Problem, conflict, forbidden, invalid, not_found
-from services.gateway.routing import IDEMPOTENCY_KEY, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store.runs import RunFilters
 from shared.statuses import TERMINAL, Status
 

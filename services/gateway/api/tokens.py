@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
-from services.gateway.fields import Id, Instant, Moment, QueryId, Shape, Text
+from services.gateway.http.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.http.fields import Id, Instant, Moment, QueryId, Shape, Text
+from services.gateway.http.problems import conflict, forbidden, invalid, not_found, unauthorized
+from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Caller, Scope, included
-from services.gateway.problems import conflict, forbidden, invalid, not_found, unauthorized
 from services.gateway.quotas import check_quota
-from services.gateway.routing import Answer, Call, NoBody, NoFilters, Route
 from services.gateway.store import people
 from shared.crypto import hash_token, new_token
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.gateway.answers import Page, PageFilters, View, json_answer, no_content, paged
-from services.gateway.fields import Instant, Shape, Text
+from services.gateway.http.answers import Page, PageFilters, View, json_answer, no_content, paged
+from services.gateway.http.fields import Instant, Shape, Text
+from services.gateway.http.problems import conflict, not_found
+from services.gateway.http.routing import LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
-from services.gateway.problems import conflict, not_found
-from services.gateway.routing import LOCATION, Answer, Call, NoBody, NoFilters, Route
 
 PersonName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Email = Annotated[

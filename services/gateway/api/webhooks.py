@@ -1,6 +1,7 @@
 """The routes of webhooks.
 
-`services.gateway.webhooks` handles them. They skip the token and body checks of the API's other routes.
+`services.gateway.webhooks.receive` handles them. They skip the token and body checks of the API's other
+routes.
 """
 
 from functools import partial
@@ -8,10 +9,10 @@ from functools import partial
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from services.gateway.answers import View
 from services.gateway.gateway import Gateway
-from services.gateway.routing import Answer, HeaderParameter, Route
-from services.gateway.webhooks import FORGES, Forge
+from services.gateway.http.answers import View
+from services.gateway.http.routing import Answer, HeaderParameter, Route
+from services.gateway.webhooks.receive import FORGES, Forge
 
 
 class Payload(BaseModel):

@@ -13,7 +13,7 @@ from services.gateway.store.people import PeopleWork
 from services.gateway.store.pipelines import PipelinesWork
 from services.gateway.store.repositories import RepositoriesWork
 from services.gateway.store.runs import RunsWork
-from shared.db import Database, Queries, Relay, Store
+from shared.database.store import Database, Queries, Relay, Store
 
 
 class GatewayWork(

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.db import Work
+from shared.database.store import Work
 
 
 class DeadLettersWork(Work):

@@ -7,12 +7,12 @@ from typing import Any
 import asyncpg
 import orjson
 
-from services.gateway.deliveries import Delivery
-from services.gateway.group_commit import Kept, Refused
 from services.gateway.people import Caller
-from shared.db import Work
+from services.gateway.webhooks.deliveries import Delivery
+from services.gateway.webhooks.group_commit import Kept, Refused
+from shared.database.store import Work
 from shared.errors import Transient
-from shared.messages import DeliveryAccepted, Message, encode
+from shared.messaging.messages import DeliveryAccepted, Message, encode
 
 
 @dataclass(frozen=True, slots=True)

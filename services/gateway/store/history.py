@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from services.gateway.people import Caller
-from shared.db import Work
+from shared.database.store import Work
 
 
 class HistoryWork(Work):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from shared.db import Work
+from shared.database.store import Work
 
 
 class LogsWork(Work):

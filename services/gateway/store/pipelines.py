@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from services.gateway.people import Caller
-from shared.db import Work
+from shared.database.store import Work
 from shared.pipeline import globs
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.gateway.people import Caller
-from shared.db import Work
+from shared.database.store import Work
 
 
 class NewRepository(NamedTuple):

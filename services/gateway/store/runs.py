@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.gateway.people import Caller
-from shared.db import Work
-from shared.messages import CommandRequested
+from shared.database.store import Work
+from shared.messaging.messages import CommandRequested
 
 
 class RunFilters(NamedTuple):

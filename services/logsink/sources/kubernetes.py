@@ -40,7 +40,7 @@ from services.logsink.threads import in_thread
 from shared import step_markers
 from shared.backoff import backoff
 from shared.errors import Transient
-from shared.kubernetes import ApiError
+from shared.kubernetes.client import ApiError
 
 _log = structlog.get_logger()
 

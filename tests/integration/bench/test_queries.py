@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 import bench
-from shared.db import Queries
+from shared.database.store import Queries
 
 QUERIES = Queries.beside(str(Path(bench.__path__[0]) / "__init__.py"))
 

@@ -6,7 +6,7 @@ The dry run includes the server's defaults, validation and admission, and stores
 import pytest
 import yaml
 
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from tests.harness.kubectl import kubectl
 from tests.unit.deploy.rendered import OVERLAYS, Object, name_of, objects
 from tests.unit.deploy.test_overlays import OPERATORS_KINDS

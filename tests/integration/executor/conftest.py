@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE, host_for_pods, kubeconfig
 from tests.harness.witness import serving
 from tests.integration.executor.kubernetes_world import Hand, Remote, running

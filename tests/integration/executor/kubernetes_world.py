@@ -11,8 +11,8 @@ from typing import Any
 
 from services.executor.kubernetes.backend import KubernetesBackend
 from services.executor.store import Wanted
-from shared.kubernetes import ApiError, KubernetesApi, Object
-from shared.messages import AttemptCancelRequested, AttemptReady
+from shared.kubernetes.client import ApiError, KubernetesApi, Object
+from shared.messaging.messages import AttemptCancelRequested, AttemptReady
 from shared.reconcile import Reconciler
 from tests.harness.waiting import until
 from tests.harness.witness import Witness

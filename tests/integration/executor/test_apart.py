@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from services.executor.backend import Observation
-from shared.messages import AttemptReady
+from shared.messaging.messages import AttemptReady
 from tests.integration.executor.world import Local, World
 
 UNREADABLE = '{"name": "job", "steps": "none"}'

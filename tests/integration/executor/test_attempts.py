@@ -11,7 +11,7 @@ import pytest
 from services.executor.local.pod_files import PodFiles, read_identity
 from services.executor.store import Judged
 from services.executor.verdict import Verdict
-from shared.messages import AttemptCancelRequested, AttemptReady, LogSealed
+from shared.messaging.messages import AttemptCancelRequested, AttemptReady, LogSealed
 from shared.pipeline.model import Checkout, Step
 from shared.statuses import Reason, Status
 from tests.integration.executor.world import Local, World

@@ -15,7 +15,7 @@ from services.executor.kubernetes.creating import Maker
 from services.executor.kubernetes.listing import Place, weigh_complaint
 from services.executor.kubernetes.manifest import objects_of
 from shared.errors import Transient
-from shared.kubernetes import ApiUnavailable
+from shared.kubernetes.client import ApiUnavailable
 from shared.statuses import WaitingFor
 from tests.contracts.clusters import spec
 from tests.fakes.kubernetes_api import Answer, ScriptedApi, accepted, echoed, refusal, scripted_api

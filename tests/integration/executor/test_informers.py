@@ -15,7 +15,7 @@ import pytest
 
 from services.executor.kubernetes.informer import Informer, Kind
 from services.executor.kubernetes.object_cache import ObjectCache
-from shared.kubernetes import KubernetesApi
+from shared.kubernetes.client import KubernetesApi
 from tests.fakes.kubernetes_api import ScriptedApi, events, page, refusal, scripted_api
 from tests.harness.waiting import until
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.kubernetes import KubernetesApi
-from shared.messages import LogSealed
+from shared.kubernetes.client import KubernetesApi
+from shared.messaging.messages import LogSealed
 from shared.pipeline.model import Step
 from tests.harness.waiting import until
 from tests.integration.executor.kubernetes_world import Hand, Remote, cancel, checked, claimed, ready, running

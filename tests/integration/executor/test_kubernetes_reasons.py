@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shared.kubernetes import Object
+from shared.kubernetes.client import Object
 from shared.pipeline.model import Checkout, Ready, Resources, Service, Step
 from tests.harness.kubernetes import JOB_IMAGE, SERVICE_IMAGE
 from tests.harness.waiting import until

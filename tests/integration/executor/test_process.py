@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import SecretStr
 
-from shared.bus import Bus, open_bus
 from shared.errors import Transient
-from shared.messages import AttemptReady, Message
+from shared.messaging.bus import Bus, open_bus
+from shared.messaging.messages import AttemptReady, Message
 from shared.settings import BusSettings
 from tests.harness.waiting import until
 from tests.integration.executor.world import World

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.executor import store
-from shared.db import Queries
+from shared.database.store import Queries
 from tests.integration.executor.world import World
 
 QUERIES = Queries.beside(store.__file__)

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import Transient
-from shared.messages import AttemptReady
+from shared.messaging.messages import AttemptReady
 from tests.contracts.clusters import spec
 from tests.integration.executor.world import Local, World
 

@@ -26,8 +26,8 @@ from services.executor.reconciler import Checks
 from services.executor.settings import ExecutorSettings
 from services.executor.store import Wanted, installation_of, open_store
 from services.executor.tokens import clone_token_opener
-from shared.db import Database, open_database
-from shared.messages import decode
+from shared.database.store import Database, open_database
+from shared.messaging.messages import decode
 from shared.pipeline.model import Job, Step
 from tests.harness.waiting import until
 

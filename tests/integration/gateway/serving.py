@@ -13,15 +13,15 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from services.gateway.app import build_app
 from services.gateway.bootstrap import make_first_admin
-from services.gateway.connections import connection_limits
 from services.gateway.gateway import Gateway, build_gateway
-from services.gateway.listener import ListenerSite
+from services.gateway.http.app import build_app
+from services.gateway.http.connections import connection_limits
+from services.gateway.http.listener import ListenerSite
+from services.gateway.http.unparsed import Runner
 from services.gateway.settings import GatewaySettings
-from services.gateway.unparsed import Runner
-from shared.bus import open_bus
-from shared.db import open_database
+from shared.database.store import open_database
+from shared.messaging.bus import open_bus
 from tests.harness.client import Answer, Client
 from tests.harness.github import signed_headers
 

@@ -4,9 +4,9 @@ import asyncio
 
 from services.gateway.effects import Effects
 from services.gateway.people import Caller
-from shared.bus import open_bus
 from shared.errors import Transient
-from shared.messages import CommandApplied, LogAppended, LogSealed, Message, RunFinished
+from shared.messaging.bus import open_bus
+from shared.messaging.messages import CommandApplied, LogAppended, LogSealed, Message, RunFinished
 from tests.harness.waiting import until
 from tests.integration.gateway.serving import Serving
 

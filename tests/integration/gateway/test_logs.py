@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.consumers import on_live
 from shared import step_markers
-from shared.messages import LogAppended, LogSealed, RunFinished
+from shared.messaging.messages import LogAppended, LogSealed, RunFinished
 from tests.harness.client import Client, ServerSentEvent
 from tests.harness.waiting import until
 from tests.integration.gateway.history import History

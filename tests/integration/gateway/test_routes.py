@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.gateway.http.routing import Route
 from services.gateway.people import Scope
 from services.gateway.routes import ROUTES
-from services.gateway.routing import Route
 from tests.integration.gateway.history import History
 from tests.integration.gateway.serving import PIPELINE, Serving
 

@@ -21,7 +21,7 @@ from services.logsink.sink import Sink
 from services.logsink.store import Append, LogStore, LogWork, Reach
 from services.logsink.wakeups import Wakeups
 from shared.crypto import Keyring
-from shared.db import Queries, Store, open_database
+from shared.database.store import Queries, Store, open_database
 from tests.harness.databases import database_settings
 from tests.harness.waiting import until
 

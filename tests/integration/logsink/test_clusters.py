@@ -20,7 +20,7 @@ from services.logsink.sources import End
 from services.logsink.store import Reach
 from services.logsink.unattended import UnattendedStreams
 from services.logsink.wakeups import Wakeups
-from shared.kubernetes import open_kubernetes
+from shared.kubernetes.client import open_kubernetes
 from tests.contracts.log_worlds import waking
 from tests.fakes.kubernetes_logs import FakeKubernetes
 from tests.fakes.pod_directory import cri

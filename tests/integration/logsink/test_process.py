@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import SecretStr
 
-from shared.bus import open_bus
-from shared.messages import ContainerStarted
+from shared.messaging.bus import open_bus
+from shared.messaging.messages import ContainerStarted
 from shared.settings import BusSettings
 from tests.fakes.pod_directory import FakePod, cri
 from tests.harness.waiting import until

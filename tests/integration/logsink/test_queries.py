@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from services.logsink import store
-from shared.db import Queries
+from shared.database.store import Queries
 
 QUERIES = Queries.beside(str(store.__file__))
 

@@ -14,9 +14,9 @@ import pytest
 from pydantic import SecretStr
 
 from services.logsink.locations import API_SCHEME, NODE_SCHEME, PodName
-from shared.bus import open_bus
-from shared.kubernetes import KubernetesApi
-from shared.messages import ContainerStarted
+from shared.kubernetes.client import KubernetesApi
+from shared.messaging.bus import open_bus
+from shared.messaging.messages import ContainerStarted
 from shared.settings import BusSettings
 from tests.contracts.log_worlds import POD_LOGS, pod_manifest
 from tests.harness.kubernetes import kubeconfig, nodes_for_pods

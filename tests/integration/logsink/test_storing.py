@@ -13,7 +13,7 @@ import pytest
 from services.logsink import retention
 from services.logsink.consumers import on_containers
 from services.logsink.store import Reach
-from shared.messages import AttemptFinished, ContainerStarted
+from shared.messaging.messages import AttemptFinished, ContainerStarted
 from tests.fakes.pod_directory import FakePod, cri
 from tests.harness.waiting import until
 from tests.integration.logsink.running import Record, running_sink

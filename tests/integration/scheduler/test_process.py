@@ -7,8 +7,8 @@ import sys
 
 from pydantic import SecretStr
 
-from shared.bus import open_bus
-from shared.messages import DeliveryAccepted
+from shared.messaging.bus import open_bus
+from shared.messaging.messages import DeliveryAccepted
 from shared.settings import BusSettings
 from tests.harness.github import push
 from tests.integration.scheduler.world import World

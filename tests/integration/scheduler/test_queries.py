@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.scheduler import store
-from shared.db import Queries
+from shared.database.store import Queries
 from tests.integration.scheduler.world import World
 
 QUERIES = Queries(Path(store.__file__).with_name("queries.sql").read_text(encoding="utf-8"))

@@ -21,8 +21,14 @@ from services.scheduler.reconciler import Checks
 from services.scheduler.revisions import Revisions
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import open_store
-from shared.db import Database, open_database
-from shared.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted, decode
+from shared.database.store import Database, open_database
+from shared.messaging.messages import (
+    AttemptClaimed,
+    AttemptFinished,
+    CommandRequested,
+    DeliveryAccepted,
+    decode,
+)
 from shared.pipeline.globs import repository_keys
 from shared.pipeline.load import load
 from tests.harness.databases import database_settings

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from shared.bus import Bus, open_bus
-from shared.db import Database, open_database
+from shared.database.store import Database, open_database
+from shared.messaging.bus import Bus, open_bus
 from shared.settings import BusSettings
 from tests.harness.databases import database_settings
 

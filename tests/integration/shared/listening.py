@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from shared import topology
-from shared.bus import Bus
-from shared.messages import CommandRequested
+from shared.messaging import topology
+from shared.messaging.bus import Bus
+from shared.messaging.messages import CommandRequested
 from tests.harness.waiting import until
 
 QUEUE = topology.SCHEDULER_COMMANDS

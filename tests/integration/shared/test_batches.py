@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from shared.bus import Bus
 from shared.errors import Rejected
-from shared.messages import CommandRequested
+from shared.messaging.bus import Bus
+from shared.messaging.messages import CommandRequested
 from tests.harness.waiting import until
 from tests.integration.shared.listening import QUEUE, Listener, depth, handled, say
 from tests.integration.shared.running import running

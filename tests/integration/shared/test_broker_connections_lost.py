@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import SecretStr
 
-from shared import consuming, topology
-from shared.bus import Bus, open_bus
 from shared.errors import Transient
+from shared.messaging import consumer as consuming
+from shared.messaging import topology
+from shared.messaging.bus import Bus, open_bus
 from shared.service import Runnable
 from shared.settings import BusSettings
 from tests.chaos.proxy import Mode, open_proxy, through

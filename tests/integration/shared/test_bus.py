@@ -11,11 +11,12 @@ import pytest
 from pydantic import SecretStr
 
 from devstack.servers import Servers
-from shared import bus as bus_module
-from shared import consuming, topology
-from shared.bus import Bus, open_bus
 from shared.errors import Conflict, Rejected, Transient
-from shared.messages import CommandRequested, DeliveryAccepted, LogAppended, RunCreated
+from shared.messaging import bus as bus_module
+from shared.messaging import consumer as consuming
+from shared.messaging import topology
+from shared.messaging.bus import Bus, open_bus
+from shared.messaging.messages import CommandRequested, DeliveryAccepted, LogAppended, RunCreated
 from shared.settings import BusSettings
 from tests.harness.waiting import until
 from tests.integration.shared.listening import QUEUE, Listener, depth, handled, say

@@ -6,11 +6,11 @@ import aio_pika
 import pytest
 from pydantic import SecretStr
 
-from shared import bus as bus_module
-from shared import topology
-from shared.bus import open_bus
 from shared.errors import Transient
-from shared.messages import CommandRequested
+from shared.messaging import bus as bus_module
+from shared.messaging import topology
+from shared.messaging.bus import open_bus
+from shared.messaging.messages import CommandRequested
 from shared.settings import BusSettings
 
 

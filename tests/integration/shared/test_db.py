@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared.db import Database, open_database
+from shared.database.store import Database, open_database
 from shared.errors import Transient
 from shared.settings import DatabaseSettings
 from tests.harness.waiting import until

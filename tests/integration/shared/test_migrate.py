@@ -14,15 +14,15 @@ import pytest
 from pydantic import SecretStr
 
 from devstack.databases import create_database, drop_database, with_database
-from shared import migrate as module
-from shared.db import Database, Queries, open_database
-from shared.migrate import MigrationRefused, migrate, migrations, until_migrated
+from shared.database import migrate as module
+from shared.database.migrate import MigrationRefused, migrate, migrations, until_migrated
+from shared.database.store import Database, Queries, open_database
 from shared.settings import DatabaseSettings
 
 pytestmark = pytest.mark.containers
 
 ROOT = Path(__file__).parents[3]
-QUERY_FILES = sorted([ROOT / "shared/queries.sql", *(ROOT / "services").rglob("*.sql")])
+QUERY_FILES = sorted([*(ROOT / "shared").rglob("queries.sql"), *(ROOT / "services").rglob("*.sql")])
 
 
 @pytest.fixture

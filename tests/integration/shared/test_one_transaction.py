@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from pydantic import SecretStr
 
-from shared.bus import Bus, open_bus
-from shared.db import Database, Queries, Store, Work
-from shared.messages import CommandRequested
+from shared.database.store import Database, Queries, Store, Work
+from shared.messaging.bus import Bus, open_bus
+from shared.messaging.messages import CommandRequested
 from shared.settings import BusSettings
 from tests.integration.shared.listening import QUEUE, Listener, handled, say
 from tests.integration.shared.running import running

@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from devstack.servers import Servers
-from shared import topology
-from shared.bus import Bus, open_bus
-from shared.db import Database, Queries, Store, Work, open_database
+from shared.database.store import Database, Queries, Store, Work, open_database
 from shared.errors import Transient
-from shared.messages import AttemptReady, CommandRequested, Message, RunCreated
-from shared.outbox import OutboxRelay
-from shared.raw_consuming import Arrived
+from shared.messaging import topology
+from shared.messaging.bus import Bus, open_bus
+from shared.messaging.messages import AttemptReady, CommandRequested, Message, RunCreated
+from shared.messaging.outbox import OutboxRelay
+from shared.messaging.raw_consumer import Arrived
 from shared.settings import BusSettings, DatabaseSettings
 from tests.harness.waiting import until
 from tests.integration.shared.running import running

@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.db import Database, Queries, Store, Work
+from shared.database.store import Database, Queries, Store, Work
 from shared.errors import Transient
-from shared.messages import CommandRequested, Message
-from shared.outbox import OutboxRelay
+from shared.messaging.messages import CommandRequested, Message
+from shared.messaging.outbox import OutboxRelay
 
 
 class Dropped(Exception):

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from devstack.stack import CHECKOUT
-from shared.db import Queries
+from shared.database.store import Queries
 
 FILES = {
     path.relative_to(CHECKOUT).as_posix(): Queries(path.read_text(encoding="utf-8"))

@@ -98,8 +98,8 @@ def test_an_assertion_of_the_test_finds_it(outcome: Outcome) -> None:
             "no assertion of the test",
         ),
         (
-            replace(BY_ASSERT, files=(PYTEST, FILE, "shared/db.py")),
-            "no assertion of the test: shared/db.py:7: assert 2 == 1",
+            replace(BY_ASSERT, files=(PYTEST, FILE, "shared/database/store.py")),
+            "no assertion of the test: shared/database/store.py:7: assert 2 == 1",
         ),
         (replace(BY_ASSERT, files=(PYTEST, "tests/conftest.py")), "no assertion of the test"),
         (

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from aio_pika.exceptions import AMQPError
 
-from shared.broker_calls import broker_call, bus_faults
 from shared.errors import Transient
+from shared.messaging.broker_calls import broker_call, bus_faults
 
 
 async def _cancelled_while(call: Callable[[asyncio.Event], Awaitable[None]]) -> "asyncio.Task[None]":

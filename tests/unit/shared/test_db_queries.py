@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from shared.db import Queries, database_faults
+from shared.database.store import Queries, database_faults
 from shared.errors import Transient
 
 TEXT = """-- name: first

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messages import (
+from shared.messaging.messages import (
     AttemptCancelRequested,
     AttemptClaimed,
     AttemptFinished,

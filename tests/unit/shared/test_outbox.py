@@ -1,7 +1,14 @@
 """Tests of the merging of waiting messages."""
 
-from shared.messages import AttemptClaimed, AttemptReady, ContainerStarted, LogSealed, Message, merged
-from shared.outbox import together
+from shared.messaging.messages import (
+    AttemptClaimed,
+    AttemptReady,
+    ContainerStarted,
+    LogSealed,
+    Message,
+    merged,
+)
+from shared.messaging.outbox import together
 
 
 def rows(*messages: Message) -> list[tuple[int, Message]]:

@@ -22,7 +22,7 @@ from shared.statuses import (
     WaitingFor,
 )
 
-SCHEMA = Path(__file__).parents[3] / "shared/sql/0001_initial.sql"
+SCHEMA = Path(__file__).parents[3] / "shared/database/sql/0001_initial.sql"
 
 
 def test_the_terminal_statuses_are_the_five_ends() -> None:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from shared import topology
-from shared.messages import DeliveryKept, Message
+from shared.messaging import topology
+from shared.messaging.messages import DeliveryKept, Message
 from tests.unit.shared.test_messages import ONE_OF_EACH
 
 QUEUES = (*topology.FIXED, topology.executor_queue("local"))

@@ -1,6 +1,6 @@
 """Tests of the circuit breaker: three failures in a row open it, one success closes it."""
 
-from services.gateway.circuit import FAILURES_TO_OPEN, Circuit
+from services.gateway.webhooks.circuit import FAILURES_TO_OPEN, Circuit
 
 
 def test_failures_in_a_row_open_it() -> None:

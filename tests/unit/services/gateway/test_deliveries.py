@@ -8,8 +8,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.deliveries import Envelope, from_message, sealed, to_message
-from shared.messages import decode, encode
+from services.gateway.webhooks.deliveries import Envelope, from_message, sealed, to_message
+from shared.messaging.messages import decode, encode
 
 AT = datetime(2026, 11, 20, 10, 0, 0, 123456, tzinfo=UTC)
 

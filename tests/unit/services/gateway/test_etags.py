@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.etags import allows, etag_of
+from services.gateway.http.etags import allows, etag_of
 
 
 @pytest.mark.parametrize(

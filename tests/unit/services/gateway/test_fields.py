@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from services.gateway.fields import Instant, Moment, QueryId, Text, id_in_path, instant_text, is_storable
+from services.gateway.http.fields import Instant, Moment, QueryId, Text, id_in_path, instant_text, is_storable
 
 TEXT: TypeAdapter[Any] = TypeAdapter(Text)
 MOMENT: TypeAdapter[Any] = TypeAdapter(Moment)

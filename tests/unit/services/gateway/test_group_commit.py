@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.gateway.circuit import Circuit
-from services.gateway.deliveries import Delivery
-from services.gateway.group_commit import ALONE_BYTES, GroupCommit, Kept, Refused
+from services.gateway.webhooks.circuit import Circuit
+from services.gateway.webhooks.deliveries import Delivery
+from services.gateway.webhooks.group_commit import ALONE_BYTES, GroupCommit, Kept, Refused
 from shared.errors import Transient
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from services.gateway.live_logs import LogState, Watch
-from services.gateway.log_lines import Stream
+from services.gateway.logs.live_logs import LogState, Watch
+from services.gateway.logs.log_lines import Stream
 from shared.statuses import Status
 
 STREAM = Stream(1, "test", 1, "job", "nonce")

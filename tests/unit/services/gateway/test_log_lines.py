@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.log_lines import Chunk, Marked, Said, chunk_of, positions_text, read_positions, shown
+from services.gateway.logs.log_lines import (
+    Chunk,
+    Marked,
+    Said,
+    chunk_of,
+    positions_text,
+    read_positions,
+    shown,
+)
 from shared import step_markers
 from shared.step_markers import StepBegin, StepEnd
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from services.gateway.openapi import build_document
+from services.gateway.http.openapi import build_document
 from services.gateway.routes import ROUTES
 
 DOCUMENT = build_document(ROUTES, "1")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.paging import (
+from services.gateway.http.paging import (
     CURSOR_PATTERN,
     FROM_THE_NEWEST,
     ForeignCursor,

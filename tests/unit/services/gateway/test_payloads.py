@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.hook_secrets import Hook
-from services.gateway.payloads import speaks_for_another
+from services.gateway.webhooks.hook_secrets import Hook
+from services.gateway.webhooks.payloads import speaks_for_another
 from shared.forms import CONTENT_TYPE as FORM
 
 KNOWN = Hook("github", 42, "octo/web", b"s")

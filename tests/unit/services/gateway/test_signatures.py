@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.signatures import claimed_signature, is_signed
+from services.gateway.webhooks.signatures import claimed_signature, is_signed
 
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 SECRET = b"It's a Secret to Everybody"

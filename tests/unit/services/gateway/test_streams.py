@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.gateway.problems import Problem
-from services.gateway.streams import Streams
+from services.gateway.http.problems import Problem
+from services.gateway.logs.streams import Streams
 
 
 def refusal(streams: Streams, user_id: int) -> tuple[int, str]:

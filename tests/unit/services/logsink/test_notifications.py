@@ -4,7 +4,7 @@ import asyncio
 
 from services.logsink.notifications import Notifications
 from shared.errors import Transient
-from shared.messages import LogAppended
+from shared.messaging.messages import LogAppended
 from tests.unit.services.logsink.test_committer import append
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from services.logsink import pod_watch
 from services.logsink.pod_watch import PodWatch
-from shared.kubernetes import ApiError, ApiUnavailable, KubernetesApi, open_kubernetes
+from shared.kubernetes.client import ApiError, ApiUnavailable, KubernetesApi, open_kubernetes
 from tests.fakes.kubernetes_logs import FakeKubernetes
 from tests.harness.waiting import until
 

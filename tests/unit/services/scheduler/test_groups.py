@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.groups import LONGEST_NAME, Arrangement, Group, Member, Stop, arrange, membership
+from services.scheduler.concurrency import LONGEST_NAME, Arrangement, Group, Member, Stop, arrange, membership
 from shared.events import Event, EventKind
 from shared.pipeline.load import load
 from shared.pipeline.model import OnNew

@@ -8,7 +8,7 @@ import pytest
 
 from services.logsink.clusters import Bounds, KubernetesCluster
 from services.logsink.sources import kubernetes
-from shared.kubernetes import open_kubernetes
+from shared.kubernetes.client import open_kubernetes
 from tests.fakes.kubernetes_logs import FakeContainer, FakeKubernetes, FakeKubernetesPod
 from tests.unit.services.logsink.sources.reading import Reader
 

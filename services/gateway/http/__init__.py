@@ -1,0 +1,1 @@
+"""The HTTP layer of the gateway: connections, routing, authentication, answers and problems."""

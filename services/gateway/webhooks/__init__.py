@@ -1,0 +1,1 @@
+"""Webhooks: verified, then stored in Postgres or in the fallback queue."""

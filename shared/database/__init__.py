@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, named statements, transactions with their outbox, and migrations."""

@@ -1,0 +1,1 @@
+"""Messages between services: their types, the queues, publishing, consuming, and the outbox."""

@@ -1,0 +1,56 @@
+"""Wrappers for calls of the AMQP library, used by `shared.messaging.bus` and `shared.messaging.consumer`.
+
+Each wrapped call ends in one of three ways: it returns, it raises Transient, or it raises CancelledError
+because its own task was cancelled. aio-pika and aiormq do not guarantee this:
+
+- When they consider a connection lost, they end the pending calls of other tasks with CancelledError. This
+  would end a task of the service that nobody has cancelled.
+- They call `asyncio.wait_for`, which in Python 3.11 can swallow a cancellation
+  (https://github.com/python/cpython/issues/86296). The task would continue to run after its service has
+  stopped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from aio_pika.exceptions import AMQPError
+
+from shared.errors import Transient
+
+_FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)
+"""Exceptions that the library raises for a lost connection or channel.
+
+It raises RuntimeError if the connection or channel was closed during a call.
+"""
+
+
+@contextmanager
+def bus_faults() -> Iterator[None]:
+    """Raise Transient for every fault of the broker or of the connection to it.
+
+    Raises CancelledError only if the current task was cancelled inside the block.
+    """
+    before = _cancellations()
+    try:
+        yield
+    except (asyncio.CancelledError, *_FAULTS) as error:
+        if _cancellations() > before:
+            raise asyncio.CancelledError from error
+        raise Transient(f"bus: {type(error).__name__}: {error}") from error
+    if _cancellations() > before:
+        raise asyncio.CancelledError
+
+
+@asynccontextmanager
+async def broker_call(seconds: float) -> AsyncIterator[None]:
+    """Do the same as `bus_faults`, and also raise Transient if the block takes longer than `seconds`."""
+    with bus_faults():
+        async with asyncio.timeout(seconds):
+            yield
+
+
+def _cancellations() -> int:
+    """Return how often the current task's cancellation was requested, or 0 outside a task."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
