@@ -148,7 +148,7 @@ class WatchedPod:
         self._api = api
         self._watch = watch
         self.pod = pod
-        self._bell = changed
+        self._changed = changed
         self._woken = asyncio.Event()
         self._is_old = False  # `state` was read before the attempt was over
         self.state: PodState | None = None
@@ -198,7 +198,7 @@ class WatchedPod:
                 return
             break
         self.is_gone = True
-        self._bell.set()
+        self._changed.set()
 
     async def run(self) -> None:
         """Keeps `state` up to date until it is cancelled or the pod is gone."""
@@ -215,7 +215,7 @@ class WatchedPod:
                     failures, self.failure = 0, None
                 except (Transient, ApiError) as error:
                     failures, self.failure = failures + 1, str(error)
-                    self._bell.set()
+                    self._changed.set()
                     await asyncio.sleep(backoff(failures, most=30))
                     self._woken.set()
         finally:
@@ -233,4 +233,4 @@ class WatchedPod:
     def _take(self, state: PodState) -> None:
         if self.state is None or state.version >= self.state.version:
             self.state = state
-            self._bell.set()
+            self._changed.set()

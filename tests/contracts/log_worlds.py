@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from services.logsink.clusters import Bounds, KubernetesBackend
+from services.logsink.clusters import Bounds, KubernetesCluster
 from services.logsink.locations import PodName
 from services.logsink.masking import Masker
 from services.logsink.node_pod import NodePod
@@ -162,8 +162,8 @@ async def waking() -> AsyncIterator[Wakeups]:
 
 
 @asynccontextmanager
-async def cluster_of(api: KubernetesApi) -> AsyncIterator[KubernetesBackend]:
-    cluster = KubernetesBackend(api, BOUNDS)
+async def cluster_of(api: KubernetesApi) -> AsyncIterator[KubernetesCluster]:
+    cluster = KubernetesCluster(api, BOUNDS)
     try:
         yield cluster
     finally:

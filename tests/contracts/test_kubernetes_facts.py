@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.executor.backend import Observation, Phase, PodEnd
-from services.executor.kubernetes.backend import Conduct, KubernetesBackend
+from services.executor.kubernetes.backend import BackendOptions, KubernetesBackend
 from services.executor.kubernetes.listing import Place
 from services.executor.verdict import Claimed, verdict
 from shared.kubernetes.client import KubernetesApi, Object
@@ -43,7 +43,10 @@ async def cluster_of(
         grace_seconds=3,
     )
     async with KubernetesBackend(
-        api, Place(namespace, installation), settings, Conduct(watch_seconds=100, log_scheme="kubernetes")
+        api,
+        Place(namespace, installation),
+        settings,
+        BackendOptions(watch_seconds=100, log_scheme="kubernetes"),
     ) as cluster:
         yield cluster
 

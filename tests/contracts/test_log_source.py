@@ -24,7 +24,7 @@ BOUND_SECONDS = 30.0
         pytest.param(name, marks=pytest.mark.kubernetes if name.startswith("real") else ()) for name in worlds
     ]
 )
-def making(
+def opening(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AbstractAsyncContextManager[tuple[Container, MakeSource]]:
     return worlds[request.param](
@@ -33,8 +33,8 @@ def making(
 
 
 @pytest.fixture
-async def world(making: AbstractAsyncContextManager[tuple[Container, MakeSource]]) -> AsyncIterator[World]:
-    async with making as (container, make):
+async def world(opening: AbstractAsyncContextManager[tuple[Container, MakeSource]]) -> AsyncIterator[World]:
+    async with opening as (container, make):
         made = World(container, make, [])
         try:
             yield made

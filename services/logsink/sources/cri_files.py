@@ -77,7 +77,7 @@ class CriFileSource:
         self._files = pod.files(container)
         self._cri = CriReader(masker, longest_line_bytes)
         self._wakeups = wakeups
-        self._bell = asyncio.Event()
+        self._changed = asyncio.Event()
         self._unwatched = set(pod.watched)
         self._checked_at = -CHECK_SECONDS  # time of the last check for changes without an event
         self._cursor: Cursor | None = None
@@ -91,10 +91,10 @@ class CriFileSource:
         self._cursor = cursor
 
     async def read(self) -> Reading:
-        self._pod.start(self._bell)
+        self._pod.start(self._changed)
         if self._unwatched and not self.has_ended():  # a complete log gets no more lines
             self._unwatched -= {
-                directory for directory in self._unwatched if self._wakeups.watch(directory, self._bell)
+                directory for directory in self._unwatched if self._wakeups.watch(directory, self._changed)
             }
         try:
             if self._file and self._file.waiting_bytes() > _INLINE_BYTES:
@@ -106,8 +106,8 @@ class CriFileSource:
     async def changed(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._bell.wait()
-        self._bell.clear()
+                await self._changed.wait()
+        self._changed.clear()
 
     def has_ended(self) -> bool:
         return self._end is not None or self._pod.says_ended(self._container)
@@ -116,7 +116,7 @@ class CriFileSource:
         self._pod.attempt_over(reason)
 
     async def close(self) -> None:
-        self._wakeups.forget(self._bell)
+        self._wakeups.forget(self._changed)
         await self._pod.close()
         for file in (self._file, self._following):
             if file:

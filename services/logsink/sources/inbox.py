@@ -61,7 +61,7 @@ class Inbox:
 
     def __init__(self, room: Room, changed: asyncio.Event) -> None:
         self._room = room
-        self._bell = changed
+        self._changed = changed
         self._items: deque[_Item] = deque()
         self._failure: str | None = None
         self.held_bytes = 0
@@ -74,16 +74,16 @@ class Inbox:
         self.held_bytes += item.held_bytes
         self._items.append(item)
         self._failure = None
-        self._bell.set()
+        self._changed.set()
 
     def put_end(self, end: End) -> None:
         self.end = end
-        self._bell.set()
+        self._changed.set()
 
     def put_failure(self, why: str) -> None:
         """Notes that the stream does not answer. `take` reports it once, after all earlier lines."""
         self._failure = why
-        self._bell.set()
+        self._changed.set()
 
     async def take(self) -> Reading:
         """Returns the lines that are here, at most about 1 MiB, and does not wait. Raises SourceAway."""

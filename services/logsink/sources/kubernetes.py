@@ -98,8 +98,8 @@ class KubernetesSource:
         self._new_answer = partial(Answer, masker, longest_line_bytes=log.longest_line_bytes)
         # the API sends short lines in fewer bytes than the file has
         self._least_rotated_bytes = log.rotated_bytes * 7 // 10
-        self._bell = asyncio.Event()
-        self._inbox = Inbox(cluster.room, self._bell)
+        self._changed = asyncio.Event()
+        self._inbox = Inbox(cluster.room, self._changed)
         self._news = asyncio.Event()
         self._pod = cluster.watched(log.pod, self._news)
         self._tasks: list[asyncio.Task[None]] = []
@@ -130,8 +130,8 @@ class KubernetesSource:
     async def changed(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._bell.wait()
-        self._bell.clear()
+                await self._changed.wait()
+        self._changed.clear()
 
     def has_ended(self) -> bool:
         return self._inbox.end is not None
@@ -162,7 +162,7 @@ class KubernetesSource:
                             else backoff(failures, first=0.2, most=10)
                         )
         except Exception:
-            self._bell.set()  # the next `read` raises the error
+            self._changed.set()  # the next `read` raises the error
             raise
 
     async def _go_on(self) -> None:
@@ -218,7 +218,7 @@ class KubernetesSource:
                         f"{self._pod.path}/log", idle_seconds=None, follow=True, **self._query()
                     ) as chunks:
                         has_begun = True
-                        limit.reschedule(loop.time() + self._patience(answer))
+                        limit.reschedule(loop.time() + self._timeout_seconds(answer))
                         watching = asyncio.create_task(self._shorten(limit))
                         async for chunk in chunks:
                             limit.reschedule(None)  # time spent waiting for room does not count
@@ -226,12 +226,12 @@ class KubernetesSource:
                             self._silent_seconds = 0.0
                             if answer.broken:
                                 break
-                            limit.reschedule(loop.time() + self._patience(answer))
+                            limit.reschedule(loop.time() + self._timeout_seconds(answer))
                 has_ended = not answer.broken
             except TimeoutError:
                 if not has_begun:
                     raise Transient(f"{self._pod.path}/log: no answer") from None
-                self._silent_seconds = 2 * self._patience(answer)
+                self._silent_seconds = 2 * self._timeout_seconds(answer)
             finally:
                 if watching:
                     watching.cancel()
@@ -384,7 +384,7 @@ class KubernetesSource:
             self._inbox.put_end(End(why))
         return why is not None
 
-    def _patience(self, answer: Answer) -> float:
+    def _timeout_seconds(self, answer: Answer) -> float:
         """Returns the seconds for which a follow may be silent."""
         if self._pod.node_is_lost or self._seen() is not Where.RUNNING:
             return _OVER_SECONDS
