@@ -11,8 +11,9 @@ because its own task was cancelled. aio-pika and aiormq do not guarantee this:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from aio_pika.exceptions import AMQPError
 
@@ -48,6 +49,23 @@ async def broker_call(seconds: float) -> AsyncIterator[None]:
     with bus_faults():
         async with asyncio.timeout(seconds):
             yield
+
+
+async def close_within(seconds: float, closing: Coroutine[Any, Any, object]) -> None:
+    """Run a call that closes a connection or a channel. Raises Transient if it fails or takes longer.
+
+    The call gets a task of its own: aio-pika's `close()` can wait without a limit even after it was cancelled.
+    """
+    task = asyncio.create_task(closing)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # an abandoned one may fail
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        task.cancel()
+    if not task.done():
+        raise Transient("bus: closing takes too long")
+    with bus_faults():
+        task.result()
 
 
 def _cancellations() -> int:

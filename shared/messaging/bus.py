@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 
 from shared.errors import Transient
 from shared.messaging import topology
-from shared.messaging.broker_calls import broker_call, bus_faults
+from shared.messaging.broker_calls import broker_call, bus_faults, close_within
 from shared.messaging.consumer import Consumer, ExclusiveConsumer, Pace
 from shared.messaging.messages import Message, encode
 from shared.messaging.raw_consumer import RawConsumer
@@ -88,8 +88,7 @@ class _Link:
         """Close the connection permanently. Raises Transient if the broker does not answer in time."""
         self._closed = True
         if self._connection is not None and self.is_open:
-            async with broker_call(2):
-                await self._connection.close()
+            await close_within(2, self._connection.close())
 
 
 async def declare_queue(channel: AbstractChannel, queue: topology.Queue) -> aio_pika.abc.AbstractQueue:
@@ -278,8 +277,7 @@ class Bus:
             return await channel.get_exchange(topology.EXCHANGE, ensure=False)
         except BaseException:
             with contextlib.suppress(Transient):
-                async with broker_call(2):
-                    await channel.close()
+                await close_within(2, channel.close())
             raise
 
     async def _restore_topology(self) -> None:

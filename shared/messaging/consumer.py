@@ -38,7 +38,7 @@ from prometheus_client import Counter, Histogram
 from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Conflict, Rejected, Transient
-from shared.messaging.broker_calls import broker_call, bus_faults
+from shared.messaging.broker_calls import broker_call, bus_faults, close_within
 from shared.messaging.messages import Message, decode, type_of
 from shared.messaging.topology import EXCHANGE, Queue
 
@@ -384,7 +384,6 @@ async def _within(happened: asyncio.Event, seconds: float) -> bool:
 
 async def _close(channel: AbstractChannel) -> None:
     try:
-        async with broker_call(2):
-            await channel.close()
+        await close_within(2, channel.close())
     except Transient as error:
         _log.debug("channel_close_failed", why=str(error))

@@ -18,6 +18,11 @@ SHARED_NETWORK = (
 _log = structlog.get_logger()
 
 
+_TRIES = 5
+_VANISHED_MOUNT = "Unable to apply mount flags"
+"""Part of bubblewrap's message if a mount was removed during its start, such as a volume of a pod."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkWish:
     choice: network.Choice = "auto"
@@ -44,7 +49,7 @@ async def isolate(wish: NetworkWish, sandbox: Sandbox, server: ForkServer, folde
     resolver, complaint = _resolver(sandbox, folder)
     if not complaint:
         order = NetworkOrder(wish.program, (*SYSTEM, "--") if sandbox.bubblewrap else ())
-        complaint = await server.prepare_network(order)
+        complaint = await _prepared(server, order)
     if not complaint:
         return Isolation(replace(sandbox, resolv_conf=resolver), own_network=True)
     if wish.choice == "own":
@@ -53,6 +58,15 @@ async def isolate(wish: NetworkWish, sandbox: Sandbox, server: ForkServer, folde
         "jobs_share_the_network", why=complaint, consequence="jobs can connect to the servers of the services"
     )
     return Isolation(sandbox, warnings=(SHARED_NETWORK,))
+
+
+async def _prepared(server: ForkServer, order: NetworkOrder) -> str:
+    """Ask for the network, again if a mount of the machine vanished while bubblewrap copied the mounts."""
+    for _ in range(_TRIES):
+        complaint = await server.prepare_network(order)
+        if _VANISHED_MOUNT not in complaint:
+            break
+    return complaint
 
 
 def _resolver(sandbox: Sandbox, folder: Path) -> tuple[tuple[Path, Path] | None, str]:

@@ -1,13 +1,14 @@
 """Tests that a call of the AMQP library is cancelled exactly when its caller is."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
 from aio_pika.exceptions import AMQPError
 
 from shared.errors import Transient
-from shared.messaging.broker_calls import broker_call, bus_faults
+from shared.messaging.broker_calls import broker_call, bus_faults, close_within
 
 
 async def _cancelled_while(call: Callable[[asyncio.Event], Awaitable[None]]) -> "asyncio.Task[None]":
@@ -118,3 +119,29 @@ async def test_a_bound_of_the_caller_is_the_callers_timeout(*, swallows: bool) -
 async def _bounded(*, swallows: bool) -> None:
     async with asyncio.timeout(0.01):
         await _calls(seconds=5, swallows=swallows)
+
+
+async def test_closing_that_ignores_its_cancellation_holds_up_nobody() -> None:
+    over = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    with pytest.raises(Transient):
+        await close_within(0.01, stubborn())
+    closing = asyncio.create_task(close_within(60, stubborn()))
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing], timeout=5)
+    assert closing.cancelled()
+    over.set()
+
+
+async def test_closing_that_fails_is_transient() -> None:
+    async def fails() -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(Transient):
+        await close_within(5, fails())
