@@ -1,1 +1,1 @@
-"""The documents, and what writes those parts of them that follow from the code."""
+"""The documents, and the generator of the parts that follow from the code."""

@@ -1,9 +1,8 @@
-"""`python -m docs.generate`: writes the parts of the documents that follow from the code, so that they are
-never wrong.
+"""Writes the parts of the documents that follow from the code: `python -m docs.generate`.
 
-These are docs/statuses.md, the table of docs/messages.md, and the code map of ARCHITECTURE.md. A test
-compares each with what stands there. It also writes the two files that `cli/` needs from `shared`, which the
-command's own wheel does not contain.
+These are docs/statuses.md, the table of docs/messages.md, and the table of packages in ARCHITECTURE.md. A
+test fails if one of them is out of date. The module also writes the two files that `cli/` needs from
+`shared`, because the wheel of the command does not contain `shared`.
 """
 
 import ast
@@ -29,48 +28,50 @@ from shared.statuses import (
 )
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("services", "shared", "cli", "devstack")
+PACKAGES = ("services", "shared", "cli", "devstack", "docs")
+SHARED_WRITERS = {"migrate", "each"}
+"""Writers of tables that are no service: the migrations, and every service through `shared`."""
 S = typing.TypeVar("S", Status, AttemptStatus)
 STANDARD_FIELDS = {"type", "id", "occurred_at", "traceparent"}
 
 _REASONS = {
-    "script_failed": "a step ended with another exit code than 0",
-    "timed_out": "the job's time was over",
-    "oom_killed": "it used more memory than it may",
+    "script_failed": "a step ended with an exit code other than 0",
+    "timed_out": "the timeout of the run, the job or a step passed",
+    "oom_killed": "it used more memory than its limit",
     "service_failed": "a service of the job did not become ready, or ended",
-    "evicted": "the node needed its room",
-    "preempted": "something more important took its place",
-    "node_lost": "the machine it ran on is gone",
-    "image_missing": "there is no such image",
-    "image_auth": "the registry does not give the image to us",
-    "image_registry": "the registry does not answer",
-    "unschedulable": "no node fits",
-    "quota": "the namespace is full",
+    "evicted": "the node needed its resources, or it wrote more than its ephemeral storage",
+    "preempted": "a pod with a higher priority replaced it",
+    "node_lost": "the node it ran on stopped answering",
+    "image_missing": "the image does not exist",
+    "image_auth": "the registry denies access to the image",
+    "image_registry": "the registry did not answer",
+    "unschedulable": "no node was suitable in time",
+    "quota": "the namespace stayed full",
     "start_timed_out": "it was not ready to start in time",
-    "config_invalid": "the cluster refuses what was asked for",
+    "config_invalid": "the cluster refuses the pod, or a policy of the administrator does",
     "clone_failed": "the commit could not be fetched",
-    "lost": "it started, and no evidence of its end is left",
-    "platform": "Towpath or the cluster could not do its part; the message says what",
+    "lost": "it started, and its result cannot be determined",
+    "platform": "an error of Towpath or of the cluster; see the message",
     "cancelled_by_user": "somebody cancelled it",
-    "superseded": "something newer took its place",
-    "rejected": "it was not approved, or its group takes no more",
+    "superseded": "a newer run replaced it, or its pull request was closed before it started",
+    "rejected": "it was not approved, or its group had no free place",
     "dependency_failed": "a job that it needs did not succeed",
     "condition_false": "its `if` is false",
 }
 _WAITS = {
-    "approval": "somebody to approve it",
+    "approval": "an approval",
     "dependency": "jobs that it needs",
-    "slot": "a free slot; the run shows how many jobs are before it",
-    "group": "its place in its concurrency group",
+    "slot": "a free slot; the run shows the number of jobs before it",
+    "group": "a place in its concurrency group",
     "quota": "room in the namespace",
-    "node": "a node that fits",
+    "node": "a suitable node",
     "image": "its image",
     "retry_backoff": "the pause before the next attempt",
 }
 
 
 def statuses() -> str:
-    """docs/statuses.md."""
+    """Return docs/statuses.md."""
     ends = {
         status: sorted(REASONS_OF.get(status, ()), key=list(_REASONS).index)
         for status in MOVES
@@ -80,8 +81,8 @@ def statuses() -> str:
         [
             "# Statuses and reasons",
             "",
-            "Made from `shared/statuses.py` by `python -m docs.generate`;",
-            "a test keeps this page, the code and the database's types in agreement.",
+            "Generated from `shared/statuses.py` by `python -m docs.generate`. A test checks that this page,",
+            "the code and the database's types agree.",
             "",
             *_runs_and_jobs(ends),
             *_attempts(),
@@ -95,14 +96,14 @@ def _runs_and_jobs(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
     return [
         "## Runs and jobs",
         "",
-        "| status | may become | reasons |",
+        "| status | next status | reasons |",
         "|---|---|---|",
         *(f"| `{status}` | {_moves(MOVES, status)} | {_words(ends.get(status, []))} |" for status in MOVES),
         "",
-        "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored;",
-        "`running` means claimed. A fact may arrive before the one that it follows, so `pending` may go",
-        "straight to an end. Only a job goes back from `running` to `pending`: when the cluster lost its",
-        "attempt and `retry: { infra }` gives it another.",
+        "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored,",
+        "and then becomes `running`. Messages may arrive in another order, so `pending` may change",
+        "directly to a terminal status. Only a job goes back from `running` to `pending`: if the cluster",
+        "lost its attempt and `retry: { infra }` allows another one.",
         "",
     ]
 
@@ -111,10 +112,11 @@ def _reasons(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
     return [
         "## Reasons",
         "",
-        "Every end but `success` has exactly one. Those that need a cluster or a cgroup (`oom_killed` …",
-        "`quota`) are not given by the local cluster.",
+        "Every terminal status except `success` has exactly one reason. The local cluster does not use",
+        "`service_failed`, `evicted`, `preempted`, `node_lost`, `image_missing`, `image_auth`,",
+        "`image_registry`, `unschedulable` and `quota`.",
         "",
-        "| reason | of | means |",
+        "| reason | status | meaning |",
         "|---|---|---|",
         *(
             f"| `{reason}` | `{status}` | {_REASONS[reason]} |"
@@ -129,23 +131,23 @@ def _attempts() -> list[str]:
     return [
         "## Attempts",
         "",
-        "| status | may become |",
+        "| status | next status |",
         "|---|---|",
         *(f"| `{status}` | {_moves(ATTEMPT_MOVES, status)} |" for status in ATTEMPT_MOVES),
         "",
-        "What became of a finished attempt is its `outcome`: `success`, `failed`, `error` or `cancelled`.",
+        "A finished attempt has an `outcome`: `success`, `failed`, `error` or `cancelled`.",
         "",
     ]
 
 
 def _waits() -> list[str]:
     rows = (f"| `{waiting}` | {_WAITS[waiting]} |" for waiting in WaitingFor)
-    return ["## What a pending job waits for", "", "| `waiting_for` | means |", "|---|---|", *rows, ""]
+    return ["## What a pending job waits for", "", "| `waiting_for` | meaning |", "|---|---|", *rows, ""]
 
 
 def messages() -> str:
-    """The table of docs/messages.md."""
-    rows = ["| type | means | fields | queues |", "|---|---|---|---|"]
+    """Return the table of docs/messages.md."""
+    rows = ["| type | meaning | fields | queues |", "|---|---|---|---|"]
     for kind in typing.get_args(Message):
         fields = [name for name in kind.model_fields if name not in STANDARD_FIELDS]
         said = (
@@ -160,31 +162,32 @@ def messages() -> str:
     return "\n".join(rows)
 
 
-def code_map() -> str:
-    """The modules of each package with the first sentence of what they say of themselves."""
-    parts = []
+def packages() -> str:
+    """Return the table of packages in ARCHITECTURE.md: what each does, and which tables it writes."""
+    tables = _tables_by_package()
+    rows = ["| package | what it does | tables that it writes |", "|---|---|---|"]
     for package in _packages():
-        modules = [path for path in sorted(package.glob("*.py")) if path.name != "__init__.py"]
         name = package.relative_to(ROOT).as_posix()
-        parts += [f"#### `{name}/`", "", _sentence(package / "__init__.py"), ""]
-        parts += [f"- `{path.relative_to(ROOT).as_posix()}`: {_sentence(path)}" for path in modules]
-        parts += [""] if modules else []
-    return "\n".join(parts).rstrip()
+        rows.append(f"| `{name}` | {_summary(package)} | {_words(tables.get(name, []))} |")
+    return "\n".join(rows)
 
 
 def cli_version() -> str:
-    """cli/version.py."""
+    """Return cli/version.py."""
     title = "The version of the command. `python -m docs.generate` writes this file from `shared.VERSION`."
     return f'"""{title}"""\n\nVERSION = "{VERSION}"\n'
 
 
 def pipeline_schema() -> str:
-    """cli/pipeline.schema.json: the JSON Schema of the pipeline language."""
+    """Return cli/pipeline.schema.json: the JSON Schema of the pipeline language."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
 def with_part(document: str, name: str, text: str) -> str:
-    """The document with what stands between the marks of this part replaced."""
+    """Return the document with the text between the two marks of this part replaced.
+
+    Raises ValueError if the document has no such marks.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, _, rest = document.partition(begin)
     _, found, after = rest.partition(end)
@@ -194,12 +197,12 @@ def with_part(document: str, name: str, text: str) -> str:
 
 
 def documents() -> dict[Path, str]:
-    """Each file that is made from the code, as it has to be."""
+    """Return the expected content of each generated file."""
     architecture, bus = ROOT / "ARCHITECTURE.md", ROOT / "docs/messages.md"
     return {
         ROOT / "docs/statuses.md": statuses(),
         bus: with_part(bus.read_text(encoding="utf-8"), "messages", messages()),
-        architecture: with_part(architecture.read_text(encoding="utf-8"), "code map", code_map()),
+        architecture: with_part(architecture.read_text(encoding="utf-8"), "packages", packages()),
         ROOT / "cli/version.py": cli_version(),
         ROOT / "cli/pipeline.schema.json": pipeline_schema(),
     }
@@ -210,10 +213,24 @@ def _packages() -> Iterator[Path]:
         yield from sorted({path.parent for path in (ROOT / name).rglob("*.py")})
 
 
-def _sentence(module: Path) -> str:
-    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
-    paragraph = " ".join(text.split("\n\n")[0].split())
-    return re.sub(r"^`python -m [\w.]+[^`]*`: ", "", paragraph)
+def _summary(package: Path) -> str:
+    """Return the first paragraph of the package's docstring."""
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _tables_by_package() -> dict[str, list[str]]:
+    """Return the tables that each package writes, from the comment `-- writer:` above each CREATE TABLE."""
+    tables: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "shared/database/sql").glob("*.sql")):
+        for writer, table in re.findall(
+            r"^-- writer: (\w+)[^\n]*\nCREATE TABLE (?:IF NOT EXISTS )?(\w+)",
+            path.read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        ):
+            package = "shared" if writer in SHARED_WRITERS else f"services/{writer}"
+            tables.setdefault(package, []).append(table)
+    return {**tables, "shared": [*tables.get("shared", []), "schema_migrations"]}
 
 
 def _queues(message_type: str) -> list[str]:
@@ -233,7 +250,7 @@ def _queues(message_type: str) -> list[str]:
 
 
 def _moves(table: Mapping[S, Collection[S]], status: S) -> str:
-    return _words(onward for onward in table if onward in table[status]) or "nowhere: terminal"
+    return _words(onward for onward in table if onward in table[status]) or "none: terminal"
 
 
 def _words(words: typing.Iterable[str]) -> str:
