@@ -11,9 +11,8 @@ because its own task was cancelled. aio-pika and aiormq do not guarantee this:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
 from aio_pika.exceptions import AMQPError
 
@@ -51,12 +50,13 @@ async def broker_call(seconds: float) -> AsyncIterator[None]:
             yield
 
 
-async def close_within(seconds: float, closing: Coroutine[Any, Any, object]) -> None:
+async def close_within(seconds: float, closing: Awaitable[object]) -> None:
     """Run a call that closes a connection or a channel. Raises Transient if it fails or takes longer.
 
-    The call gets a task of its own: aio-pika's `close()` can wait without a limit even after it was cancelled.
+    The call gets a task of its own: aio-pika's `close()` can wait without a limit, even when it is
+    cancelled.
     """
-    task = asyncio.create_task(closing)
+    task = asyncio.ensure_future(closing)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # an abandoned one may fail
     try:
         await asyncio.wait([task], timeout=seconds)
