@@ -15,7 +15,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 import structlog
@@ -46,7 +46,7 @@ class _Died(Transient):
 class PipelineReader:
     """The queue and the worker processes of one gateway."""
 
-    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "services.gateway.pipeline_worker")
+    command: tuple[str, ...] = (sys.executable, "-m", "services.gateway.pipeline_worker")
 
     def __init__(self, *, processes: int, checks: int, checks_per_user: int, seconds: float) -> None:
         self.seconds = seconds

@@ -12,7 +12,7 @@ import pytest
 
 from services.executor.backend import Backend
 from services.executor.local.backend import LocalBackend
-from services.executor.local.sandbox import Sandbox, SandboxUnusable, User, choose, private_folders
+from services.executor.local.sandbox import Choice, Sandbox, SandboxUnusable, User, choose, private_folders
 from shared.kubernetes.client import KubernetesApi
 from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, Origin
 from tests.contracts.grounds import Ground, KubernetesGround, LocalGround
@@ -31,17 +31,19 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-async def local_sandbox(wanted: str, folder: Path) -> Sandbox:
+async def local_sandbox(wanted: Choice, folder: Path) -> Sandbox:
     local, mount = folder / "local", folder / "mount"
     local.mkdir(mode=0o711)
     mount.mkdir()
     mount.chmod(0o777)
     hidden, masked = private_folders(None, local)
-    users = (User(job_uid(), job_uid()), User(clone_uid(), clone_uid())) if AS_ROOT else (None, None)
+    job_user = User(job_uid(), job_uid()) if AS_ROOT else None
+    clone_user = User(clone_uid(), clone_uid()) if AS_ROOT else None
     try:
-        return await choose(
-            wanted, Sandbox(*users, mounts=(mount,), hidden=hidden, masked=masked, tmp_bytes=32 << 20), local
+        plain = Sandbox(
+            job_user, clone_user, mounts=(mount,), hidden=hidden, masked=masked, tmp_bytes=32 << 20
         )
+        return await choose(wanted, plain, local)
     except SandboxUnusable as error:
         pytest.skip(str(error))
 
@@ -62,16 +64,16 @@ async def local_cluster(sandbox: Sandbox, folder: Path) -> AsyncIterator[LocalBa
 @pytest.fixture(
     params=[*LOCAL, pytest.param("kubernetes", marks=[pytest.mark.kubernetes, pytest.mark.timeout(240)])]
 )
-def wanted_ground(request: pytest.FixtureRequest) -> str | KubernetesApi:
+def wanted_ground(request: pytest.FixtureRequest) -> Choice | KubernetesApi:
     """Return the name of a local sandbox, or a client of a real Kubernetes."""
-    found: str | KubernetesApi = (
+    found: Choice | KubernetesApi = (
         request.getfixturevalue("kubernetes") if request.param == "kubernetes" else request.param
     )
     return found
 
 
 @pytest.fixture
-async def ground(wanted_ground: str | KubernetesApi, folder: Path) -> AsyncIterator[Ground]:
+async def ground(wanted_ground: Choice | KubernetesApi, folder: Path) -> AsyncIterator[Ground]:
     if isinstance(wanted_ground, str):
         yield LocalGround(folder, await local_sandbox(wanted_ground, folder))
         return

@@ -6,7 +6,7 @@ The contract is in `services.logsink.sources.Source`; the worlds are in `tests.c
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -160,7 +160,11 @@ async def test_a_reader_is_woken_by_a_line_and_by_the_end(world: World) -> None:
     await read_text(source, b"one\n")
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(source.changed(0.1), 1)
-    for act in (lambda: world.container.prints(b"two\n"), world.container.ends):
+    acts: list[Callable[[], Awaitable[None]]] = [
+        lambda: world.container.prints(b"two\n"),
+        world.container.ends,
+    ]
+    for act in acts:
         waiting = asyncio.create_task(source.changed(60))
         await act()
         await asyncio.wait_for(waiting, 10)

@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import aio_pika
 import asyncpg
@@ -163,7 +164,10 @@ async def test_a_server_is_found_again_by_its_directory(
     Connections stay open.
     """
     connection = await asyncpg.connect(database, timeout=10)
-    same_postgres, same_rabbit = type(postgres)(postgres.directory), type(rabbit)(rabbit.directory)
+    # The protocols have no constructor. All classes of servers can be called with a directory alone.
+    new_postgres = cast("Callable[[Path], Postgres]", type(postgres))
+    new_rabbit = cast("Callable[[Path], Rabbit]", type(rabbit))
+    same_postgres, same_rabbit = new_postgres(postgres.directory), new_rabbit(rabbit.directory)
     for same in (same_postgres, same_rabbit):
         assert same.running()
         await asyncio.to_thread(same.start)

@@ -140,8 +140,8 @@ async def test_a_run_tells_where_it_came_from_and_how_it_went(towpath: Towpath) 
         ("second", ["first"], "success"),
     ]
     [attempt] = jobs["first"]["attempts"]
-    expected = (1, "finished", "success", 0, "local")
-    assert _values(attempt, "number", "status", "outcome", "exit_code", "cluster") == expected
+    ended = (1, "finished", "success", 0, "local")
+    assert _values(attempt, "number", "status", "outcome", "exit_code", "cluster") == ended
     steps = [("echo a", "success", 0), ("second step", "success", 0)]
     assert [_values(step, "name", "outcome", "exit_code") for step in attempt["steps"]] == steps
     assert (await one.person.client.get(attempt["logs"])).expect(200).text == "a\nb\n"

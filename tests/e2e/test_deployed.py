@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ async def test_the_pods_of_every_service_deleted_in_turn_while_runs_are_going_lo
         )
         sent.append(await accepted(towpath, repository))
         await until(
-            lambda service=service, before=before: replaced(ours, service, before),
+            partial(replaced, ours, service, before),
             within=POD_SECONDS,
             what=f"another {service}",
         )

@@ -97,7 +97,7 @@ async def test_the_whole_log_has_a_heading_for_each_job(towpath: Towpath) -> Non
 
 async def watch(towpath: Towpath, run_id: int, last_event_id: str | None = None) -> bytes:
     """Return all log bytes of a run's job containers, as an SSE client receives them until the end."""
-    seen = []
+    seen: list[bytes] = []
     async with towpath.admin.events(f"/runs/{run_id}/logs/stream", last_event_id) as events:
         async for event in events:
             if event.kind == "end":

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -142,7 +143,7 @@ async def test_runs_of_a_pipeline_are_numbered_without_a_gap(towpath: Towpath) -
 
     await asyncio.gather(*(towpath.deliver_push(repository) for _ in range(5)))
 
-    async def five() -> list[dict[str, object]] | None:
+    async def five() -> list[dict[str, Any]] | None:
         runs = await towpath.runs(pipeline)
         return runs if len(runs) == 5 else None
 

@@ -230,7 +230,7 @@ async def test_a04_an_annotated_tag_builds_the_commit_that_it_names(
 
 async def test_a05_scripts_find_tags_and_history(towpath: Towpath, scratch: Path) -> None:
     repository = GitRepository(scratch / "repository")
-    jobs = {
+    jobs: dict[str, Document] = {
         "tag": {"steps": [{"run": "git describe --tags --exact-match"}]},
         "history": {"checkout": {"depth": 0}, "steps": [{"run": "git describe --abbrev=0 HEAD~; git tag"}]},
         "tags": {"checkout": {"tags": True}, "steps": [{"run": "git tag; git rev-list --count HEAD"}]},
@@ -301,7 +301,7 @@ async def test_a_repository_whose_names_look_like_commands_is_only_data(
 async def test_a16_a_job_knows_the_merge_that_it_builds(towpath: Towpath, scratch: Path) -> None:
     repository = GitRepository(scratch / "repository")
     script = 'echo "$(git rev-parse HEAD) $TOWPATH_SHA ${TOWPATH_MERGE_SHA-none}"'
-    jobs = {
+    jobs: dict[str, Document] = {
         "only": {"steps": [{"run": script}]},
         "empty": {"checkout": False, "steps": [{"run": 'echo "${TOWPATH_MERGE_SHA-none}"'}]},
     }

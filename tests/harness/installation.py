@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -42,18 +42,30 @@ class Person:
     client: Client
 
 
+class Addressed(Protocol):
+    """What has a gateway: a stack of processes, a compose project, or a deployment in a cluster."""
+
+    def address(self) -> str: ...
+
+
 class Towpath:
     """An installation. `admin` has all rights; `person()` creates a user."""
 
-    def __init__(self, stack: Stack, session: aiohttp.ClientSession, backend: Backend) -> None:
-        self.stack = stack
+    def __init__(self, place: Addressed, session: aiohttp.ClientSession, backend: Backend) -> None:
+        self._place = place
         self.backend = backend
         self.session = session
-        self.admin = Client(session, stack.address())
+        self.admin = Client(session, place.address())
+
+    @property
+    def stack(self) -> Stack:
+        """The processes of the services. An installation in containers or in a cluster has none."""
+        assert isinstance(self._place, Stack)
+        return self._place
 
     @property
     def url(self) -> str:
-        return self.stack.address()
+        return self._place.address()
 
     async def start(self, services: Sequence[str] = SERVICES) -> None:
         """Run the migrations, create the first admin, and start the services. Return when all are ready."""

@@ -97,7 +97,7 @@ async def host_for_pods(api: KubernetesApi) -> str:
         return named
     nodes: list[Object] = (await api.get("/api/v1/nodes"))["items"]
     ranges = [ipaddress.ip_network(cidr) for node in nodes if (cidr := node["spec"].get("podCIDR"))]
-    addresses = [
+    addresses: list[str] = [
         address["address"]
         for node in nodes
         for address in node["status"].get("addresses", [])

@@ -42,7 +42,7 @@ class Expectation:
 
 
 def _tag_deleted(index: int) -> Expectation:
-    fields = {
+    fields: dict[str, object] = {
         "kind": "tag",
         "tag": "simple-tag",
         "branch": None,
@@ -62,7 +62,7 @@ def _tag_deleted(index: int) -> Expectation:
 
 
 def _branch_created(index: int) -> Expectation:
-    fields = {
+    fields: dict[str, object] = {
         "kind": "push",
         "branch": "master",
         "tag": None,

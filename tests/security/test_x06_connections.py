@@ -238,7 +238,8 @@ async def test_x06_what_is_no_http_is_answered_at_once(served: Serving) -> None:
 async def test_x06_a_flood_of_connections_is_accepted_in_slices(served: Serving) -> None:
     """Between the slices, the event loop answers other requests."""
     count = served.runner.connections.count
-    opened = [socket.create_connection(urlsplit(served.url).netloc.split(":")) for _ in range(10 * AT_ONCE)]
+    place = urlsplit(served.url)
+    opened = [socket.create_connection((place.hostname, place.port)) for _ in range(10 * AT_ONCE)]
     seen = [served.runner.connections.count - count]
     while seen[-1] < len(opened):
         await asyncio.sleep(0)

@@ -162,7 +162,7 @@ async def test_a_job_that_fits_no_node(world: World, hand: Hand) -> None:
         await remote.consumers.on_messages([ready(wanted)])
 
         async def waits() -> bool:
-            return (await world.attempt(wanted))["waiting_for"] == "node"
+            return bool((await world.attempt(wanted))["waiting_for"] == "node")
 
         await until(waits, within=20, what="waiting for a node")
         attempt = await judged(world, wanted)
@@ -191,7 +191,7 @@ async def test_a_quota_is_waited_for(world: World, hand: Hand) -> None:
         await remote.consumers.on_messages([ready(wanted)])
 
         async def waits() -> bool:
-            return (await world.attempt(wanted))["waiting_for"] == "quota"
+            return bool((await world.attempt(wanted))["waiting_for"] == "quota")
 
         await until(waits, within=30, what="waiting for the quota")
         await hand.delete(f"/api/v1/namespaces/{hand.namespace}/resourcequotas/full")

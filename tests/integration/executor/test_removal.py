@@ -37,7 +37,8 @@ async def test_x01_a_leftover_that_can_not_be_removed_holds_up_no_other(
     """The pods belong to attempts that are in no table."""
     for attempt in (901, 902, 903):
         await executor.cluster.create(spec(attempt=attempt, name=world.name(attempt)))
-    remove, refused = executor.cluster.remove, []
+    remove = executor.cluster.remove
+    refused: list[str] = []
 
     async def reluctantly(name: str, object_uid: str) -> None:
         if not refused:

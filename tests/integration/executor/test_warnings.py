@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.executor.local import network_choice
 from services.executor.local.network_choice import SHARED_NETWORK, NetworkWish
+from services.executor.local.sandbox import SandboxUnusable
 from tests.integration.executor.world import World
 
 
@@ -32,6 +32,6 @@ async def test_x12_a_network_of_its_own_needs_no_warning(world: World) -> None:
         async with world.executor() as executor:
             wanted = await world.job()
             await executor.attempts.start([wanted])
-    except network_choice.SandboxUnusable as error:
+    except SandboxUnusable as error:
         pytest.skip(str(error))
     assert (await world.attempt(wanted))["warnings"] == []

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -125,7 +126,8 @@ async def test_a_changed_byte_breaks_the_signature(served: Serving) -> None:
 @pytest.mark.parametrize("name", ["X_GitHub_Event", "X_GitHub_Delivery"])
 @pytest.mark.parametrize("value", [None, "", "two words", "x" * 201, "ü"])
 async def test_event_and_delivery_id_are_needed(served: Serving, name: str, value: str | None) -> None:
-    (await served.deliver(BODY, **{name: value})).expect(400)
+    headers: dict[str, Any] = {name: value}
+    (await served.deliver(BODY, **headers)).expect(400)
     assert await served.count("deliveries") == 0
 
 

@@ -1,13 +1,15 @@
 """The scheduler turns a stored delivery into its outcome, event, decisions and runs."""
 
+from typing import Any
+
 import pytest
 
 from shared.errors import Rejected
 from tests.harness.github import ZERO, FakeRepository, pull_request, push
 from tests.integration.scheduler.world import ONE_JOB, World
 
-ORGANIZATION = {"x_github_hook_installation_target_type": "organization"}
-REPOSITORY = {"x_github_hook_installation_target_type": "repository"}
+ORGANIZATION: dict[str, Any] = {"x_github_hook_installation_target_type": "organization"}
+REPOSITORY: dict[str, Any] = {"x_github_hook_installation_target_type": "repository"}
 
 
 async def test_a_push_starts_a_run(world: World) -> None:

@@ -4,6 +4,7 @@ They do the same as the lost messages would have done.
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ async def overdue(world: World) -> int:
     return attempt_id
 
 
-async def judge(world: World, **settings: float) -> int:
+async def judge(world: World, **settings: Any) -> int:
     """Check for overdue runs with a new scheduler that has seen the database answer."""
     checks = {check.name: check.check for check in world.another_scheduler(**settings).checks.checks()}
     await checks["jobs_not_admitted"]()

@@ -105,11 +105,12 @@ class World:
         return self
 
     async def user(self, name: str, *, is_admin: bool = False) -> int:
-        return await self.value(
+        user_id: int = await self.value(
             "INSERT INTO users (name, email, is_admin) VALUES ($1, $1 || '@example.org', $2) RETURNING id",
             name,
             is_admin,
         )
+        return user_id
 
     async def repository(
         self,

@@ -4,6 +4,7 @@ A row fails if webhooks are refused, slow or late, if memory grows too much, or 
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_an_attack_that_others_do_not_feel_is_as_promised() -> None:
         ({"answers": {}}, "The attackers got no answer, so this was no attack."),
     ],
 )
-def test_each_promise_that_is_not_kept_is_named(changed: dict[str, object], sentence: str) -> None:
+def test_each_promise_that_is_not_kept_is_named(changed: dict[str, Any], sentence: str) -> None:
     row = Row(CALM, replace(HELD, **changed), CALM)
     assert " ".join(row.failures()) == sentence
     assert f"NOT AS PROMISED: {sentence}" in table([row.before, row.attacked, row.after])
@@ -49,7 +50,7 @@ def test_each_promise_that_is_not_kept_is_named(changed: dict[str, object], sent
 @pytest.mark.parametrize(
     "changed", [{"answer_seconds": [0.01] * 99 + [0.25]}, {"start_seconds": [0.1, 0.2, 9.0]}]
 )
-def test_the_limit_itself_is_allowed(changed: dict[str, object]) -> None:
+def test_the_limit_itself_is_allowed(changed: dict[str, Any]) -> None:
     assert Row(CALM, replace(HELD, **changed), CALM).failures() == []
 
 

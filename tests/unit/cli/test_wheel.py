@@ -133,7 +133,7 @@ def run(
     environment: Path, directory: Path, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the installed command in another folder, without this process's environment."""
-    program = [environment / "bin" / "towpath", *arguments]
+    program: list[str | Path] = [environment / "bin" / "towpath", *arguments]
     return subprocess.run(program, cwd=directory, env=variables, capture_output=True, text=True, check=False)
 
 

@@ -7,4 +7,5 @@ from tests.unit.services.executor.driving import SHELLS
 
 @pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
 def shell(request: pytest.FixtureRequest) -> list[str]:
-    return request.param
+    chosen: list[str] = request.param
+    return chosen

@@ -111,7 +111,7 @@ def test_a_pull_request_is_cloned_as_its_merge(order: Order, origin: Origin, tmp
     ],
 )
 def test_a_failure_is_left_as_a_sentence(
-    order: Order, changes: dict[str, str | None], failure: str, tmp_path: Path
+    order: Order, changes: dict[str, Any], failure: str, tmp_path: Path
 ) -> None:
     code, said = run(replace(order, commit=replace(order.commit, **changes)), tmp_path)
     assert code != 0

@@ -55,9 +55,8 @@ def test_a09_a_step_with_always_runs_after_a_stop(shell: list[str], tmp_path: Pa
         Step(run="echo no", condition="failure"),
         LAST,
     ]
-    alone = Unsupervised(
-        *(str(tmp_path / name) for name in ("started", "home", "termination")), 60, grace_seconds=1
-    )
+    started, home, termination = (str(tmp_path / name) for name in ("started", "home", "termination"))
+    alone = Unsupervised(started, home, termination, 60, grace_seconds=1)
     (tmp_path / "driver").write_bytes(render(steps, paths_in(tmp_path), NONCE, {}, alone).encode())
     with (tmp_path / "log").open("wb") as log:
         driving = subprocess.Popen(

@@ -1,13 +1,14 @@
 """Tests of the settings of the log sink and the agent."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from services.logsink.settings import AgentSettings, LogSinkSettings
 
-NEEDED = {"database_url": "postgresql://localhost/x", "amqp_url": "amqp://localhost/"}
+NEEDED: dict[str, Any] = {"database_url": "postgresql://localhost/x", "amqp_url": "amqp://localhost/"}
 
 
 @pytest.mark.parametrize(

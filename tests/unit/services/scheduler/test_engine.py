@@ -405,7 +405,8 @@ class Runs(RuleBasedStateMachine):
 
     @invariant()
     def every_end_has_its_reason_and_time(self) -> None:
-        for one in [*self.run.jobs, self.run]:
+        everything: list[JobState | RunState] = [*self.run.jobs, self.run]
+        for one in everything:
             assert (one.finished_at is not None) is (one.status in TERMINAL)
             assert one.reason in REASONS_OF.get(one.status, {None})
 

@@ -35,7 +35,7 @@ def test_x12_a_job_in_the_sandbox_sees_the_name_servers_of_its_network() -> None
     place = (Path("/srv/local/resolv.conf"), Path("/etc/resolv.conf"))
     sandbox = replace(Sandbox(None, None, bubblewrap=True), resolv_conf=place)
     prefix = sandbox.job(Path("/srv/job"), Path("/srv/job/workspace")).prefix
-    assert ("--ro-bind", *map(str, place)) in zip(prefix, prefix[1:], prefix[2:], strict=False)
+    assert ("--ro-bind", str(place[0]), str(place[1])) in zip(prefix, prefix[1:], prefix[2:], strict=False)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Every line is read once and in order, or there is a gap. An error never becomes 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -133,6 +134,10 @@ async def test_a_kubelet_that_was_just_started_and_a_right_that_is_missing_are_n
     assert (reader.text, reader.gaps) == (b"one\n", [])
 
 
+def has_read(reader: Reader, text: bytes) -> bool:
+    return reader.text == text
+
+
 async def test_cut_connections_lose_nothing_and_double_nothing(
     fake: FakeKubernetes, job: FakeContainer, reader: Reader
 ) -> None:
@@ -142,7 +147,7 @@ async def test_cut_connections_lose_nothing_and_double_nothing(
         text = b"".join(b"line %d of %d %s\n" % (line, number, b"x" * (line % 7)) for line in range(200))
         await job.prints(text)
         printed += text
-        await reader.until(lambda printed=printed: reader.text == printed)
+        await reader.until(partial(has_read, reader, printed))
         if number % 2:
             await reader.restart()
     await job.prints(b"no line feed")

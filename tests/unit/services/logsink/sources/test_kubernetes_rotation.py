@@ -6,6 +6,7 @@ The source reads again where it may have missed a file. If the lines are not the
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,10 @@ async def late(job: FakeContainer, clock: Clock, long_log: Reader, printed: floa
     await job.wake()
 
 
+def has_lines(log: Reader, count: int) -> bool:
+    return log.text.count(b"\n") == count
+
+
 @pytest.mark.parametrize("is_passed_over", [False, True])
 async def test_where_a_file_may_have_been_passed_over_the_newest_one_is_asked(
     fake: FakeKubernetes, job: FakeContainer, clock: Clock, long_log: Reader, is_passed_over: bool
@@ -83,7 +88,7 @@ async def test_a_container_that_is_quiet_is_not_asked_about(
         clock.now = second
         job.records.append((clock.stamp(second), b"line\n"))
         await job.wake()
-        await long_log.until(lambda second=second: long_log.text.count(b"\n") == second / 10 + 1)
+        await long_log.until(partial(has_lines, long_log, second // 10 + 1))
     assert (long_log.gaps, fake.asked("follow=true")) == ([], 1)
 
 
