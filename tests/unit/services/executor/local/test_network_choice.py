@@ -27,7 +27,7 @@ class Answers:
 
 
 async def isolated(server: Any, folder: Path, choice: Any = "own") -> Isolation:
-    return await isolate(NetworkWish(choice), Sandbox(bubblewrap=True), server, folder)
+    return await isolate(NetworkWish(choice), Sandbox(None, None, bubblewrap=True), server, folder)
 
 
 async def test_x12_a_mount_that_vanishes_meanwhile_costs_jobs_no_network(tmp_path: Path) -> None:
