@@ -92,7 +92,7 @@ def logs(
         typer.Option("--follow", "-f", help="Stay until the run is over; exits 1 when it did not succeed."),
     ] = False,
 ) -> None:
-    """What a run printed. Of control characters only colours reach the terminal."""
+    """Print the log of a run. Of its control characters only colours reach the terminal."""
     if attempt is not None and job is None:
         raise WrongUsage("--attempt is of a job", "name it with --job")
     print_log(api(), run, (job, attempt), follow=follow)

@@ -6,6 +6,7 @@ Each test lists every place that breaks its rule, with file and line.
 import ast
 import functools
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ALL = (*PRODUCT, "tests", "bench", "scripts")
 LONGEST_FILE = 500
 LONGEST_LINE = 110
 LONGEST_FUNCTION = 45
+MIGRATIONS = "shared/database/sql/"
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 FOREIGN_PLACES = ("/work/" + "shared", "../" + "shared", "/work/" + "main")
 
@@ -144,6 +146,50 @@ def test_functions_are_short() -> None:
             f"{place(path, node)} {node.name}: {length} lines, at most {LONGEST_FUNCTION}"
             for path, node, length in lengths
             if length > LONGEST_FUNCTION
+        ]
+    )
+
+
+def test_texts_use_the_words_of_the_field() -> None:
+    """Everywhere but in the change log, in applied migrations, and in this list."""
+    word = re.compile(
+        r"\b(?:doorbells?|mend(?:s|ed|ing)?|whoever|whatever|(?:bring|brought)s? (?:\w+ )?about"
+        r"|(?:come|came)s? forth|Happenings?|Lessons?|singly|each_its_own)\b"
+    )
+    broken = []
+    for path in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines():
+        exempt = path in {"CHANGELOG.md", "tests/unit/test_house_rules.py"} or path.startswith(MIGRATIONS)
+        if not exempt and Path(path).suffix in {".py", ".md", ".sql", ".toml", ".yaml", ".yml", ".sh", ""}:
+            lines = (ROOT / path).read_text("utf-8", "replace").splitlines()
+            broken += [
+                f"{path}:{number}: {text}" for number, text in enumerate(lines, 1) if word.search(text)
+            ]
+    none_of(broken)
+
+
+def test_no_identifier_is_a_private_word() -> None:
+    words = {"look", "looks", "mirror", "evidence", "ledger", "making", "wording", "patience", "inert"}
+    words |= {"Beside", "Conduct", "Mirror", "Ledger", "Wakes", "Doorbell", "Looks", "bell"}
+    broken = []
+    for path, tree in sources(*ALL):
+        for node in ast.walk(tree):
+            named = getattr(node, "name", None) or getattr(node, "id", None) or getattr(node, "arg", None)
+            if isinstance(named, str) and named.strip("_") in words:
+                broken.append(f"{path}:{getattr(node, 'lineno', 0)}: {named}")
+    none_of(broken)
+
+
+def test_docstrings_of_the_product_open_with_a_statement() -> None:
+    opening = re.compile(r"(?:What|Where|Which|How|Whoever|Whatever)\b")
+    none_of(
+        [
+            f"{path}:{node.lineno}: {node.value.value[:40]}"
+            for path, tree in sources(*PRODUCT)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+            and opening.match(node.value.value)
         ]
     )
 
