@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Counter, Gauge
 
+from shared.cancellation import cancellations
 from shared.errors import Transient
 
 _log = structlog.get_logger()
@@ -60,4 +61,6 @@ class Reconciler:
                 if found:
                     _found.labels(check.name).inc(found)
                     _log.info("reconciler_found", check=check.name, count=found)
+            if cancellations():  # a library has swallowed it, and the group cancels this task only once
+                raise asyncio.CancelledError
             await asyncio.sleep(self._every_seconds)

@@ -4,6 +4,7 @@ A service's `store` subclasses `Work` with its domain methods. Errors that mean 
 unavailable, or that the transaction is worth a retry, become `Transient`. All other errors are bugs.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import asyncpg
 import orjson
 
+from shared.cancellation import cancellations
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messaging.messages import Message, encode
@@ -69,13 +71,20 @@ class Queries(Mapping[str, str]):
 
 @contextmanager
 def database_faults(kinds: tuple[type[Exception], ...] = _AWAY) -> Iterator[None]:
-    """Raise Transient instead of errors that mean that the database is unavailable."""
+    """Raise Transient instead of errors that mean that the database is unavailable.
+
+    Raises CancelledError if the task was cancelled during the call: asyncpg can replace the cancellation by
+    an error of its own.
+    """
+    before = cancellations()
     try:
         yield
     except kinds as error:
         # asyncpg.DataError: an argument of the wrong type is a bug, not an outage.
         if isinstance(error, ValueError):
             raise
+        if cancellations() > before:
+            raise asyncio.CancelledError from error
         raise Transient(f"database: {type(error).__name__}: {error}") from error
 
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aio_pika.exceptions import AMQPError
 
+from shared.cancellation import cancellations
 from shared.errors import Transient
 
 _FAULTS = (AMQPError, OSError, TimeoutError, RuntimeError)
@@ -31,14 +32,14 @@ def bus_faults() -> Iterator[None]:
 
     Raises CancelledError only if the current task was cancelled inside the block.
     """
-    before = _cancellations()
+    before = cancellations()
     try:
         yield
     except (asyncio.CancelledError, *_FAULTS) as error:
-        if _cancellations() > before:
+        if cancellations() > before:
             raise asyncio.CancelledError from error
         raise Transient(f"bus: {type(error).__name__}: {error}") from error
-    if _cancellations() > before:
+    if cancellations() > before:
         raise asyncio.CancelledError
 
 
@@ -66,9 +67,3 @@ async def close_within(seconds: float, closing: Awaitable[object]) -> None:
         raise Transient("bus: closing takes too long")
     with bus_faults():
         task.result()
-
-
-def _cancellations() -> int:
-    """Return how often the current task's cancellation was requested, or 0 outside a task."""
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
