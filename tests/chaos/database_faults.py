@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 
 from tests.chaos.world import World
+from tests.harness.waiting import until
 
 MOST_CONNECTIONS = 210
 MOST_LOG_FILES = 200
@@ -90,12 +91,22 @@ async def log_full(world: World) -> AsyncIterator[None]:
     Postgres panics, and cannot start again until the disk has room.
     """
     async with file_system_full(world):
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-            async with world.database() as connection:
-                for _ in range(MOST_LOG_FILES):
-                    await connection.execute("SELECT pg_logical_emit_message(true, 'chaos', 'x')")
-                    await connection.execute("SELECT pg_switch_wal()")
+        await until(lambda: _log_stops_postgres(world), within=20, what="Postgres stops for lack of room")
         yield
+
+
+async def _log_stops_postgres(world: World) -> bool:
+    """Write to the log as far as the room goes. Return True if Postgres then takes no connections."""
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        async with world.database() as connection:
+            for _ in range(MOST_LOG_FILES):
+                await connection.execute("SELECT pg_logical_emit_message(true, 'chaos', 'x')")
+                await connection.execute("SELECT pg_switch_wal()")
+    try:
+        async with world.database():
+            return False
+    except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+        return True
 
 
 @asynccontextmanager
