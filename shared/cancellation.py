@@ -9,5 +9,8 @@ import asyncio
 
 def cancellations() -> int:
     """Return how often the current task's cancellation was requested, or 0 outside a task."""
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return 0
     return task.cancelling() if task else 0
