@@ -82,6 +82,9 @@ class _Link:
                         client_properties={"connection_name": self._name},
                         heartbeat=self._settings.amqp_heartbeat_seconds,
                     )
+                if self._closed:  # in the meantime
+                    await close_within(2, self._connection.close())
+                    raise Transient("bus: closed")
             return self._connection
 
     async def close(self) -> None:

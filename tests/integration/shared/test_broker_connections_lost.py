@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import aio_pika
 import pytest
 from pydantic import SecretStr
 
@@ -86,3 +88,26 @@ async def test_a_closed_bus_makes_no_new_connection(bus: Bus) -> None:
         assert not await bus.answers()
         with pytest.raises(Transient, match="closed"):
             await bus.open_channel(prefetch=1)
+
+
+async def test_a_bus_that_is_closed_while_it_connects_leaves_no_connection(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, connecting, go_on = aio_pika.connect, asyncio.Event(), asyncio.Event()
+    made: list[aio_pika.abc.AbstractConnection] = []
+
+    async def slowly(*args: Any, **options: Any) -> aio_pika.abc.AbstractConnection:
+        connecting.set()
+        await go_on.wait()
+        made.append(await connect(*args, **options))
+        return made[0]
+
+    monkeypatch.setattr(aio_pika, "connect", slowly)
+    opening = asyncio.create_task(bus.open_channel(prefetch=1))
+    await asyncio.wait_for(connecting.wait(), 10)
+    await bus.close()
+    go_on.set()
+
+    with pytest.raises(Transient, match="closed"):
+        await opening
+    assert [connection.is_closed for connection in made] == [True]
