@@ -10,7 +10,7 @@ from devstack.settings import inherited_environment
 
 FILES = {
     "greeting.py": '''\
-"""What to say to somebody, by the hour."""
+"""Greetings that depend on the hour."""
 
 
 def greeting(name: str, hour: int) -> str:

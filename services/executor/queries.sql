@@ -130,21 +130,22 @@ INSERT INTO attempt_transitions (attempt_id, from_status, to_status) SELECT id, 
 -- What attempts wait for before their user code begins, where that has changed. $1 attempts, $2 what, $3 in
 -- the cluster's words.
 UPDATE attempts a SET waiting_for = w.waiting_for, message = w.message
-  FROM (SELECT a.id, w.waiting_for, w.message FROM unnest($1::bigint[], $2::waiting_for[],
-         $3::text[]) AS w (id, waiting_for, message)
+  FROM (SELECT a.id, w.waiting_for, w.message
+          FROM unnest($1::bigint[], $2::waiting_for[], $3::text[]) AS w (id, waiting_for, message)
           JOIN attempts a ON a.id = w.id
-         WHERE a.status <> 'finished' AND (a.waiting_for, a.message) IS DISTINCT
-           FROM (w.waiting_for, w.message) ORDER BY a.id FOR UPDATE OF a) w
+         WHERE a.status <> 'finished'
+           AND (a.waiting_for, a.message) IS DISTINCT FROM (w.waiting_for, w.message)
+         ORDER BY a.id FOR UPDATE OF a) w
  WHERE a.id = w.id;
 
 -- name: under_way
 -- Attempts without a verdict; of those that are not claimed, none whose stop was asked for. $1 cluster, $2
 -- attempts.
 SELECT a.id, a.status, a.pod_uid, a.waiting_for, a.message,
-  extract(epoch FROM now() - a.claimed_at)::float8 AS claimed_seconds,
-       j.definition, r.timeout_seconds, CASE
-         WHEN j.cancel_requested_at IS NOT NULL THEN coalesce(j.cancel_reason, 'cancelled_by_user')
-           END AS stop_reason
+       extract(epoch FROM now() - a.claimed_at)::float8 AS claimed_seconds,
+       j.definition, r.timeout_seconds,
+       CASE WHEN j.cancel_requested_at IS NOT NULL THEN coalesce(j.cancel_reason, 'cancelled_by_user')
+       END AS stop_reason
   FROM attempts a JOIN jobs j ON j.id = a.job_id JOIN pipeline_runs r ON r.id = j.run_id
  WHERE a.cluster = $1 AND a.id = ANY($2::bigint[]) AND a.status <> 'finished'
    AND (a.pod_uid IS NOT NULL OR a.cancel_requested_at IS NULL)

@@ -94,9 +94,9 @@ WITH given AS (
 ), moved AS (
   UPDATE log_streams
      SET cursor = coalesce(given.cursor::jsonb, log_streams.cursor), next_seq = given.next_seq,
-       next_line = given.next_line, stored_bytes = given.stored_bytes,
-         gaps = given.gaps::jsonb, sha256 = given.sha256, sealed_at = CASE
-           WHEN given.sha256 IS NOT NULL THEN coalesce(sealed_at, now()) END
+         next_line = given.next_line, stored_bytes = given.stored_bytes,
+         gaps = given.gaps::jsonb, sha256 = given.sha256,
+         sealed_at = CASE WHEN given.sha256 IS NOT NULL THEN coalesce(sealed_at, now()) END
     FROM given
    WHERE log_streams.id = given.id AND log_streams.epoch = given.epoch
   RETURNING log_streams.id

@@ -38,13 +38,13 @@ async def main() -> None:
         service.ready_when("database", database.answers)
         service.keep_running(relay)
         service.keep_running(admission)
-        beat = settings.linger_seconds
+        linger_seconds = settings.linger_seconds
         service.keep_running(
             bus.consumer(
                 topology.SCHEDULER_DELIVERIES,
                 consumers.on_deliveries,
                 batch=settings.delivery_batch,
-                linger_seconds=beat,
+                linger_seconds=linger_seconds,
             )
         )
         service.keep_running(
@@ -52,7 +52,7 @@ async def main() -> None:
                 topology.SCHEDULER_ATTEMPTS,
                 consumers.on_attempt_facts,
                 batch=settings.fact_batch,
-                linger_seconds=beat,
+                linger_seconds=linger_seconds,
             )
         )
         service.keep_running(bus.consumer(topology.SCHEDULER_COMMANDS, consumers.on_commands, batch=16))

@@ -238,8 +238,8 @@ WITH followed AS (
    WHERE e.id = ANY($1::bigint[])
      AND EXISTS (SELECT FROM events next
                   WHERE next.repository_id = e.repository_id AND next.before_sha = e.sha AND next.id <> e.id
-                    AND next.ref IS NOT DISTINCT FROM e.ref AND next.pull_request IS NOT DISTINCT
-                      FROM e.pull_request))
+                    AND next.ref IS NOT DISTINCT FROM e.ref
+                    AND next.pull_request IS NOT DISTINCT FROM e.pull_request))
 SELECT e.id, e.repository_id, e.ref, e.pull_request, e.sha, e.before_sha, e.happened_at,
   e.created_at AS stored_at
   FROM (SELECT DISTINCT repository_id FROM followed) AS of
@@ -305,11 +305,11 @@ SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about
 -- trying again where an attempt ended badly. $1 runs.
 SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting_for, j.ready_at,
-  j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason, j.cancel_cause,
-       j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position, CASE
-         WHEN a.outcome = 'error' THEN j.definition -> 'retry' END AS retry,
+       j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason, j.cancel_cause,
+       j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position,
+       CASE WHEN a.outcome = 'error' THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at,
-         a.outcome AS attempt_outcome, a.reason AS attempt_reason,
+       a.outcome AS attempt_outcome, a.reason AS attempt_reason,
        a.message AS attempt_message
   FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt
  WHERE j.run_id = ANY($1::bigint[])
@@ -324,11 +324,12 @@ WITH jobs_changed AS (
      SET status = c.status, reason = c.reason, message = c.message, waiting_for = c.waiting_for,
        slot_freed_at = c.slot_freed_at, cancel_reason = c.cancel_reason,
          cancel_cause = c.cancel_cause,
-         admitted_at = CASE WHEN c.admitted THEN j.admitted_at END, wanted_attempt = CASE
-           WHEN c.attempt > 1 THEN c.attempt ELSE j.wanted_attempt END, retry_at = c.retry_at,
-         ready_at = c.ready_at, order_key = c.ready_at - make_interval(mins => 5 * r.priority),
-         cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL THEN coalesce(j.cancel_requested_at,
-                now()) END,
+       admitted_at = CASE WHEN c.admitted THEN j.admitted_at END,
+       wanted_attempt = CASE WHEN c.attempt > 1 THEN c.attempt ELSE j.wanted_attempt END,
+       retry_at = c.retry_at, ready_at = c.ready_at,
+       order_key = c.ready_at - make_interval(mins => 5 * r.priority),
+       cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL
+                                  THEN coalesce(j.cancel_requested_at, now()) END,
          started_at = c.started_at, finished_at = c.finished_at
     FROM jsonb_to_recordset($1::jsonb) AS c (
          id bigint, status status, reason reason, message text, waiting_for waiting_for,

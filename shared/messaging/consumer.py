@@ -171,10 +171,10 @@ class Consumer:
 
     async def _work(self, arrived: "asyncio.Queue[AbstractIncomingMessage | None]") -> None:
         loop = asyncio.get_running_loop()
-        next_beat = 0.0
+        next_start = 0.0
         while (first := await arrived.get()) is not None:
             self._held.add(_tag(first))
-            if arrived.qsize() + 1 < self._pace.batch and (left := next_beat - loop.time()) > 0:
+            if arrived.qsize() + 1 < self._pace.batch and (left := next_start - loop.time()) > 0:
                 await asyncio.sleep(left)
             started = loop.time()
             taken = [first]
@@ -187,7 +187,7 @@ class Consumer:
                 self._held.add(_tag(more))
                 taken.append(more)
             await self._settle(taken)
-            next_beat = started + self._pace.linger_seconds if len(taken) > 1 else 0.0
+            next_start = started + self._pace.linger_seconds if len(taken) > 1 else 0.0
             if ending:
                 return
 

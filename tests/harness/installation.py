@@ -43,7 +43,7 @@ class Person:
 
 
 class Addressed(Protocol):
-    """What has a gateway: a stack of processes, a compose project, or a deployment in a cluster."""
+    """An installation with a gateway: a stack of processes, a compose project, or a deployment."""
 
     def address(self) -> str: ...
 

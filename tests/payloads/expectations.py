@@ -1,4 +1,4 @@
-"""What must become of every push and pull request among GitHub's examples, and why.
+"""The expected outcome of every push and pull request among GitHub's examples, with the reason.
 
 Each row stands alone: the example is the first delivery of a repository `Codertocat/Hello-World`, whose only
 pipeline is PIPELINE.
@@ -27,14 +27,14 @@ class Expectation:
 
     name: str
     outcome: str
-    """Of the delivery: event or ignored."""
+    """The outcome of the delivery: event or ignored."""
     why: str
     decision: str | None = None
-    """For the pipeline; None where there is no event."""
+    """The decision about the pipeline. None if there is no event."""
     code: str | None = None
-    """Of the decision's reason."""
+    """The code of the decision's reason."""
     fields: dict[str, object] = field(default_factory=dict)
-    """What the event says, beside the rest."""
+    """Further fields of the event."""
 
     @property
     def event_type(self) -> str:
