@@ -9,15 +9,30 @@ import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence as SequenceOf
+from collections.abc import Set as SetOf
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shared.expressions import (
+    Expression,
+    ExpressionError,
+    Phase,
+    Template,
+    parse_condition,
+    parse_template,
+    to_text,
+)
 from shared.pipeline.errors import BadValue, Path, Place, Problems, Spot, quotable
+from shared.pipeline.model import MatrixValue
 from shared.pipeline.yaml import Mapping, Node, Scalar, Sequence, Unreadable
 
 JsonSchema = dict[str, Any]
 
-_EXPRESSION = re.compile(r"\$\{\{[^}\n]*(?:\}\})?")
+OPENING = "${{"
+"""What begins an expression."""
+
+OTHERS = "*"
+"""The key of a record's value that has the entries of the user's choice."""
 
 
 class Rule(Protocol):
@@ -34,27 +49,58 @@ class Rule(Protocol):
     def schema(self) -> JsonSchema: ...
 
 
+@dataclass(frozen=True)
+class Written:
+    """A value with expressions, or an expression, as it stands in a document."""
+
+    text: str
+    parsed: Template | Expression
+    phase: Phase
+    place: Place
+    only: SetOf[str] | None = None
+    """The contexts that may be used. None allows all that the phase has."""
+    is_kept: bool = True
+    """True if the model has the text at the value's own place, and not among the templates."""
+
+
 class Reading:
-    """One pass over a document. It collects the problems, and the position of each key and item."""
+    """One pass over a document.
+
+    It collects the problems, the position of each key and item, and the values with expressions. These are
+    checked when the whole document has been read, because they name its parts.
+    """
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
         self.places: dict[Path, Place] = {}
+        self.written: dict[Path, Written] = {}
 
     def read(self, node: Node, rule: Rule, spot: Spot) -> Any:
         self.places[spot.path] = spot.place
         if isinstance(node, Unreadable):
             return None
-        takes_expressions = isinstance(rule, Text) and rule.takes_expressions
-        if (
-            isinstance(node, Scalar)
-            and not takes_expressions
-            and (expression := _EXPRESSION.search(node.text))
-        ):
-            hint = rule.instead_of_expressions if isinstance(rule, Text) else None
-            message = f"expressions such as {quotable(expression[0], 60)} are not supported yet"
-            return self.refuse(Spot(spot.path, node.place), "not_supported", message, hint)
+        if isinstance(node, Scalar) and OPENING in node.text and not isinstance(rule, Condition):
+            return self._template(node, rule, spot)
         return rule.read(node, spot, self)
+
+    def _template(self, node: Scalar, rule: Rule, spot: Spot) -> Any:
+        """Record a value with expressions. Return it if the model has it as text, otherwise None."""
+        phase = getattr(rule, "phase", None)
+        if len(node.text) > getattr(rule, "limit", len(node.text)):
+            return rule.read(node, spot, self)
+        if phase is None:
+            where = Spot(spot.path, node.place)
+            message = "expressions such as ${{ … }} can not be used here"
+            hint = "This value is read when the pipeline is saved. Write it out."
+            return self.refuse(where, "no_expression", message, hint)
+        try:
+            template = parse_template(node.text)
+        except ExpressionError as error:
+            return self.refuse_expression(Spot(spot.path, node.place), node.text, error)
+        kept = rule.kept(node.text) if isinstance(rule, Text | Value) else None
+        only = getattr(rule, "only", None)
+        self.written[spot.path] = Written(node.text, template, phase, node.place, only, kept is not None)
+        return kept
 
     def refuse(self, spot: Spot, code: str, message: str, hint: str | None = None) -> None:
         self.problems.add(spot, code, message, hint)
@@ -62,11 +108,26 @@ class Reading:
     def refuse_value(self, spot: Spot, error: BadValue) -> None:
         self.problems.add(spot, error.code, error.message, error.hint)
 
+    def refuse_expression(self, spot: Spot, text: str, error: ExpressionError) -> None:
+        """Record a problem of an expression, with the part of the text that it is about."""
+        excerpt = quotable(text[error.offset : error.offset + max(error.length, 1)].strip(), 60)
+        message = f'{error.message} (at "{excerpt}")' if excerpt and excerpt not in error.message else error.message
+        self.problems.add(Spot(spot.path, place_in(spot.place, text, error.offset)), "bad_expression", message, error.hint)
+
     def wrong_type(self, node: Node, rule: Rule, spot: Spot, hint: str | None = None) -> None:
         place = node.place if isinstance(node, Scalar) and node.text else spot.place
         self.problems.add(
             Spot(spot.path, place), "wrong_type", f"expected {rule.what}, found {_described(node)}", hint
         )
+
+
+def place_in(place: Place, text: str, offset: int) -> Place:
+    """Return the position of a character of a scalar.
+
+    It is exact for text on one line without quotes. For other forms it is the line, with the scalar's column.
+    """
+    lines = text.count("\n", 0, offset)
+    return Place(place.line + lines, place.column + (0 if "\n" in text else offset))
 
 
 def _described(node: Node) -> str:
@@ -85,6 +146,14 @@ def _described(node: Node) -> str:
             return "something unreadable"
 
 
+def _or_template(phase: Phase | None, schema: JsonSchema) -> JsonSchema:
+    """Return the schema of a value that may have expressions in its place, if it has a phase."""
+    if phase is None:
+        return schema
+    template = {"type": "string", "pattern": r"\$\{\{"}
+    return {"description": schema["description"], "anyOf": [schema, template]}
+
+
 @dataclass(frozen=True)
 class Text:
     """Any scalar except null, as written. For example, 3.10 is read as text and not as a number."""
@@ -94,9 +163,16 @@ class Text:
     pattern: str | None = None
     """The form that `parse` requires, for readers of the schema."""
     limit: int = 1024
-    instead_of_expressions: str | None = None
-    takes_expressions: bool = False
-    """True if `parse` reads expressions itself."""
+    phase: Phase | None = None
+    """When expressions in the value are evaluated. None: it takes none."""
+    only: SetOf[str] | None = None
+    """The contexts that expressions may use, if not all that the phase has."""
+    is_template: bool = False
+    """True if the model has the text with its expressions. Otherwise it goes to the templates."""
+
+    def kept(self, text: str) -> str | None:
+        """Return what the model has for a text with expressions."""
+        return text if self.is_template else None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":
@@ -111,12 +187,69 @@ class Text:
 
     def schema(self) -> JsonSchema:
         form = {"pattern": f"^(?:{self.pattern})$"} if self.pattern else {}
+        return _or_template(
+            self.phase,
+            {
+                "description": self.what,
+                "type": ["string", "number", "boolean"],
+                "maxLength": self.limit,
+                **form,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Value:
+    """A scalar except null, with its kind. It is the value of an expression's name."""
+
+    what: str
+    limit: int = 1024
+    phase: Phase | None = None
+    only: SetOf[str] | None = None
+
+    def kept(self, text: str) -> MatrixValue:
+        return MatrixValue(text=text)
+
+    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
+        if not isinstance(node, Scalar) or node.kind == "null":
+            return reading.wrong_type(node, self, spot)
+        if len(node.text) > self.limit:
+            return reading.refuse(
+                Spot(spot.path, node.place), "too_long", f"{self.what} may have {self.limit} characters"
+            )
+        return MatrixValue(text=node.text, kind=node.kind)
+
+    def schema(self) -> JsonSchema:
         return {
             "description": self.what,
             "type": ["string", "number", "boolean"],
             "maxLength": self.limit,
-            **form,
         }
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An expression whose result is used as true or false, with or without `${{ }}` around it."""
+
+    what: str
+    phase: Phase
+    limit: int = 8192
+
+    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
+        if not isinstance(node, Scalar) or node.kind == "null":
+            return reading.wrong_type(node, self, spot)
+        spot = Spot(spot.path, node.place)
+        if len(node.text) > self.limit:
+            return reading.refuse(spot, "too_long", f"{self.what} may have {self.limit} characters")
+        try:
+            expression = parse_condition(node.text)
+        except ExpressionError as error:
+            return reading.refuse_expression(spot, node.text, error)
+        reading.written[spot.path] = Written(node.text, expression, self.phase, node.place)
+        return to_text(expression.node)
+
+    def schema(self) -> JsonSchema:
+        return {"description": self.what, "type": ["string", "number", "boolean"], "maxLength": self.limit}
 
 
 @dataclass(frozen=True)
@@ -126,6 +259,7 @@ class Choice:
     what: str
     code: str
     words: tuple[str, ...]
+    phase: Phase | None = None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":
@@ -141,7 +275,7 @@ class Choice:
         )
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "enum": list(self.words)}
+        return _or_template(self.phase, {"description": self.what, "enum": list(self.words)})
 
 
 @dataclass(frozen=True)
@@ -149,6 +283,8 @@ class Integer:
     what: str
     least: int
     most: int
+    phase: Phase | None = None
+    only: SetOf[str] | None = None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind != "integer":
@@ -163,12 +299,14 @@ class Integer:
         )
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "type": "integer", "minimum": self.least, "maximum": self.most}
+        whole = {"description": self.what, "type": "integer", "minimum": self.least, "maximum": self.most}
+        return _or_template(self.phase, whole)
 
 
 @dataclass(frozen=True)
 class Flag:
     what: str
+    phase: Phase | None = None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if isinstance(node, Scalar) and node.kind == "boolean":
@@ -176,7 +314,7 @@ class Flag:
         return reading.wrong_type(node, self, spot, "Write true or false, without quotes.")
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "type": "boolean"}
+        return _or_template(self.phase, {"description": self.what, "type": "boolean"})
 
 
 @dataclass(frozen=True)
@@ -243,9 +381,9 @@ class Table:
             return reading.refuse(
                 spot, "too_many", f"{len(node.items)} entries; at most {self.most} are allowed"
             )
-        return {key.text: self._entry(key, value, spot.path, reading) for key, value in node.items}
+        return {key.text: self.entry(key, value, spot.path, reading) for key, value in node.items}
 
-    def _entry(self, key: Scalar, value: Node, path: Path, reading: Reading) -> Any:
+    def entry(self, key: Scalar, value: Node, path: Path, reading: Reading) -> Any:
         spot = Spot((*path, key.text), key.place)
         try:
             self.name.parse(key.text)
@@ -279,6 +417,8 @@ class Record:
     """Keys of the language that are not supported yet. They are refused by name and never ignored."""
     meant: MappingOf[str, str] = field(default_factory=dict)
     """Maps words of other systems to the keys of this language."""
+    others: "Table | None" = None
+    """The rule for keys of the user's choice. The value has them in the key OTHERS."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if self.may_be_blank and isinstance(node, Scalar) and node.kind == "null":
@@ -297,6 +437,8 @@ class Record:
             here = Spot((*spot.path, key.text), key.place)
             if key.text in self.fields:
                 values[key.text] = reading.read(value, self.fields[key.text], here)
+            elif self.others is not None and key.text not in self.meant:
+                values.setdefault(OTHERS, {})[key.text] = self.others.entry(key, value, spot.path, reading)
             else:
                 self._refuse_key(key.text, here, reading)
         for name in self.required:
@@ -321,7 +463,7 @@ class Record:
             "properties": fields,
             "required": list(self.required),
             "minProperties": self.least,
-            "additionalProperties": False,
+            "additionalProperties": False if self.others is None else self.others.value.schema(),
         }
         return {"description": self.what, "type": kind, **keys}
 

@@ -5,9 +5,8 @@ Each function returns the parsed value or raises BadValue. The published JSON Sc
 
 import re
 from decimal import ROUND_CEILING, Decimal
-from typing import Literal
 
-from shared.pipeline.errors import BadValue, nearest, quotable
+from shared.pipeline.errors import BadValue, quotable
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 """The name of a job or the id of a step. It is used in paths, labels and (later) expressions."""
@@ -17,6 +16,8 @@ SERVICE_NAME = r"[a-z](?:[a-z0-9-]{0,53}[a-z0-9])?"
 With the prefix `service-` it is the name of a container, which may have 63 characters.
 """
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
+OUTPUT_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,127}"
 DURATION = r"[0-9]{1,7}[smhd]"
 CPU = r"[0-9]{1,6}m|[0-9]{1,3}(?:\.[0-9]{1,3})?"
 MEMORY = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[KMGT]i|[kMGT])?"
@@ -53,8 +54,6 @@ RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
 """Names of the containers that an attempt may have, and `localhost`, which is the pod itself."""
 
-Condition = Literal["success", "failure", "always"]
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {
     "": 1,
@@ -67,7 +66,6 @@ _BYTES = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
-_CONDITIONS: dict[str, Condition] = {"success()": "success", "failure()": "failure", "always()": "always"}
 
 
 def duration_seconds(text: str) -> int:
@@ -128,13 +126,7 @@ def _memory_advice(text: str) -> str:
 
 
 def job_name(text: str) -> str:
-    if not re.fullmatch(NAME, text):
-        raise BadValue(
-            "bad_name",
-            f'"{quotable(text)}" is not a name',
-            'A letter or "_", then letters, digits, "_" and "-", at most 63 characters.',
-        )
-    return text
+    return _name(text, NAME, "a name", 63)
 
 
 def service_name(text: str) -> str:
@@ -192,6 +184,30 @@ def env_name(text: str) -> str:
         raise BadValue(
             "reserved_env_name", "OPTIND is the shell's own: where it is no number, no script starts"
         )
+    return text
+
+
+def axis_name(text: str) -> str:
+    return _name(text, AXIS_NAME, "the name of an axis", 63)
+
+
+def output_name(text: str) -> str:
+    return _name(text, OUTPUT_NAME, "the name of an output", 128)
+
+
+def _name(text: str, form: str, what: str, longest: int) -> str:
+    if not re.fullmatch(form, text):
+        raise BadValue(
+            "bad_name",
+            f'"{quotable(text)}" is not {what}',
+            f'A letter or "_", then letters, digits, "_" and "-", at most {longest} characters.',
+        )
+    return text
+
+
+def group_name(text: str) -> str:
+    if not text.strip() or "\n" in text:
+        raise BadValue("bad_group", "a group's name is one line and not blank")
     return text
 
 
@@ -254,14 +270,3 @@ def relative_folder(text: str) -> str:
     if not text.strip() or "\n" in text:
         raise BadValue("bad_path", "a folder is one line and not blank")
     return text
-
-
-def condition(text: str) -> Condition:
-    if found := _CONDITIONS.get(text.strip()):
-        return found
-    allowed = f"Allowed here: {', '.join(_CONDITIONS)}"
-    if meant := nearest(text.strip(), _CONDITIONS):
-        raise BadValue(
-            "bad_condition", f'"{quotable(text)}" is not a condition. Did you mean "{meant}"?', allowed
-        )
-    raise BadValue("not_supported", "conditions with expressions are not supported yet", allowed)

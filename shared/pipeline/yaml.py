@@ -160,10 +160,11 @@ def _syntax_error(error: YAMLError, problems: Problems) -> Exception:
     return problems.stop(place, "yaml_syntax", f"this is not YAML: {message}", advice)
 
 
-def _kind(event: Any) -> Kind:
-    if not event.implicit[0] or (event.value and event.value[0] not in _MAY_BE_NO_TEXT):
+def kind_of(text: str) -> Kind:
+    """Return the kind of a plain scalar, by the core schema."""
+    if text and text[0] not in _MAY_BE_NO_TEXT:
         return "text"
-    found = _CORE_SCHEMA.fullmatch(event.value)
+    found = _CORE_SCHEMA.fullmatch(text)
     return cast("Kind", found.lastgroup) if found else "text"
 
 
@@ -247,7 +248,7 @@ class _Builder:
                 "the character U+0000 is not allowed, not even as an escape",
             )
             return Unreadable(place)
-        return Scalar(place, event.value, _kind(event))
+        return Scalar(place, event.value, kind_of(event.value) if event.implicit[0] else "text")
 
     def _sequence(self, place: Place, path: Path, depth: int) -> Sequence:
         items: list[Node] = []

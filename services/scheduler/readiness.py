@@ -1,0 +1,95 @@
+"""Decides whether a job may start when the jobs that it needs have ended. Pure.
+
+1. Without `if`, a job runs if all its needs count as success. Otherwise it is skipped as soon as one has
+   ended in another way.
+2. With an `if` without status function, the same holds, and the condition has to be true.
+3. With a status function (`success()`, `failure()`, `always()`), the condition alone decides, when all needs
+   have ended. The functions look at direct needs.
+4. A job that runs gets its final definition: its remaining expressions are evaluated.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from services.scheduler.states import JobState
+from shared.expressions import Value
+from shared.pipeline.expansion import ConfigInvalid, condition_of, has_status_function, resolved
+from shared.pipeline.matrix import joined
+from shared.statuses import WORST_FIRST, Reason, Status
+
+_FAILURES = (Status.FAILED, Status.ERROR)
+
+
+def decide(job: JobState, needs: Sequence[JobState], now: datetime) -> JobState | None:
+    """Returns the job with its final definition, or skipped, or with an error; None if it has to wait."""
+    condition = None if job.job is None else job.job.condition
+    if condition is None or not has_status_function(condition):
+        ended_badly = next((need for need in needs if need.is_over and not need.counts_as_success), None)
+        if ended_badly is not None:
+            return _skipped_with(job, ended_badly, now)
+    if not all(need.is_over for need in needs):
+        return None
+    if job.job is None:
+        return job
+    try:
+        if condition is not None:
+            is_true, explanation = condition_of(job.job, context(needs), _functions(needs))
+            job = replace(job, condition=explanation)
+            if not is_true:
+                return _skipped(job, Reason.CONDITION_FALSE, explanation, now)
+        return replace(job, job=resolved(job.job, context(needs)))
+    except ConfigInvalid as error:
+        return replace(
+            job,
+            status=Status.ERROR,
+            reason=Reason.CONFIG_INVALID,
+            message=str(error),
+            waiting_for=None,
+            finished_at=now,
+        )
+
+
+def context(needs: Sequence[JobState]) -> dict[str, Value]:
+    """Returns what expressions see as `needs`: for each job its result and its outputs.
+
+    The result of a matrix is the worst of its jobs, and its outputs are by the values of the job.
+    """
+    by_id: dict[str, list[JobState]] = {}
+    for need in needs:
+        by_id.setdefault(need.id, []).append(need)
+    return {
+        job_id: {
+            "result": min((job.result for job in jobs), key=WORST_FIRST.index).value,
+            "outputs": _outputs(jobs),
+        }
+        for job_id, jobs in by_id.items()
+    }
+
+
+def _outputs(jobs: Sequence[JobState]) -> dict[str, Any]:
+    first = jobs[0]
+    if first.job is None or first.job.matrix is None:
+        return dict(first.outputs)
+    return {joined(job.job.matrix_values): dict(job.outputs) for job in jobs if job.job is not None}
+
+
+def _functions(needs: Sequence[JobState]) -> Mapping[str, bool]:
+    return {
+        "success": all(need.counts_as_success for need in needs),
+        "failure": any(need.result in _FAILURES for need in needs),
+        "always": True,
+    }
+
+
+def _skipped_with(job: JobState, need: JobState, now: datetime) -> JobState:
+    if need.status is Status.SKIPPED:
+        return _skipped(job, need.reason, f"It needs `{need.key}`, which was skipped.", now)
+    return _skipped(job, Reason.DEPENDENCY_FAILED, f"It needs `{need.key}`, which did not end well.", now)
+
+
+def _skipped(job: JobState, reason: Reason | None, message: str, now: datetime) -> JobState:
+    return replace(
+        job, status=Status.SKIPPED, reason=reason, message=message, waiting_for=None, finished_at=now
+    )
