@@ -276,7 +276,7 @@ def _candidate(row: Any) -> Candidate:
             run_id=row["run_id"],
             run_number=row["run_number"],
             pipeline=row["pipeline_name"],
-            job=row["job_name"],
+            job=row["job_key"],
             attempt=row["number"],
         ),
         job_id=row["job_id"],

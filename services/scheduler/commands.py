@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.scheduler.concurrency import Membership, membership
-from services.scheduler.planning import JobRecord, Plan, plan_again
+from services.scheduler.planning import Earlier, Plan, plan
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Command, Row, SchedulerWork
@@ -93,14 +93,18 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
     revision_id: int = (
         run["latest_revision_id"] if command.arguments.get("latest") is True else run["revision_id"]
     )
-    pipeline = (await revisions.get(work, [revision_id])).get(revision_id)
+    models = await revisions.get(work, {revision_id, run["revision_id"]})
+    pipeline = models.get(revision_id)
     if pipeline is None:
         return Effect("refused", "revision_unreadable")
-    earlier: tuple[JobRecord, ...] = (
-        await work.job_records(command.run_id) if command.arguments.get("only") == "failed" else ()
+    earlier = (
+        Earlier(models.get(run["revision_id"]), await work.job_records(command.run_id))
+        if command.arguments.get("only") == "failed"
+        else None
     )
-    member = membership(pipeline, await work.event(run["event_id"]), run["now"])
-    again = _next_run(run, revision_id, plan_again(pipeline, earlier, run["now"]), member, command)
+    event = await work.event(run["event_id"])
+    planned = plan(pipeline, event, run["now"], earlier)
+    again = _next_run(run, revision_id, planned, membership(pipeline, event, run["now"]), command)
     ids = await create_runs(work, [again])
     return Effect(
         "applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True

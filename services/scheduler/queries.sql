@@ -257,29 +257,33 @@ WITH new AS MATERIALIZED (
     FROM jsonb_to_recordset($1::jsonb) AS asked (
          pipeline_config_id bigint, revision_id bigint, event_id bigint, rerun integer, number integer,
            retry_of bigint, triggered_by text, status status, reason reason,
-         repository_id bigint, event_kind event_kind, branch text, sha text, timeout_seconds integer,
-           finished_at timestamptz, cause text,
+         repository_id bigint, event_kind event_kind, branch text, sha text, priority integer,
+           timeout_seconds integer, finished_at timestamptz, cause text,
          concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz)),
 runs AS (
   INSERT INTO pipeline_runs (id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of,
-         triggered_by, status, reason, repository_id, event_kind, branch, sha,
+         triggered_by, status, reason, repository_id, event_kind, branch, sha, priority,
                              timeout_seconds, finished_at, logs, concurrency_group, concurrency_limit, on_new,
                                group_order_at)
   OVERRIDING SYSTEM VALUE
   SELECT id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason,
-    repository_id, event_kind, branch, sha,
+    repository_id, event_kind, branch, sha, priority,
          timeout_seconds, finished_at, '/runs/' || id || '/logs', concurrency_group, concurrency_limit,
            on_new, group_order_at
     FROM new),
 jobs AS (
-  INSERT INTO jobs (run_id, name, position, needs, definition, status, reason, message, waiting_for,
+  INSERT INTO jobs (run_id, key, name, position, needs, definition, has_rules, condition, outputs,
+         infra_retries, status, reason, message, waiting_for,
          repository_id, ready_at, order_key, carried_from, finished_at)
-  SELECT new.id, job.name, job.position, ARRAY(SELECT jsonb_array_elements_text(job.needs)), job.definition,
-    job.status, job.reason, job.message, job.waiting_for,
-         new.repository_id, job.ready_at, job.ready_at, job.carried_from, job.finished_at
+  SELECT new.id, job.key, job.name, job.position, ARRAY(SELECT jsonb_array_elements_text(job.needs)),
+    job.definition, job.has_rules, job.condition, job.outputs,
+    0, job.status, job.reason, job.message, job.waiting_for,
+         new.repository_id, job.ready_at, job.ready_at - make_interval(mins => 5 * new.priority),
+         job.carried_from, job.finished_at
     FROM jsonb_to_recordset($2::jsonb) AS job (
-         event_id bigint, pipeline_config_id bigint, name text, position integer, needs jsonb,
-           definition jsonb, status status, reason reason, message text,
+         event_id bigint, pipeline_config_id bigint, key text, name text, position integer, needs jsonb,
+           definition jsonb, has_rules boolean, condition text, outputs jsonb,
+           status status, reason reason, message text,
          waiting_for waiting_for, ready_at timestamptz, carried_from bigint, finished_at timestamptz)
     JOIN new ON new.event_id = job.event_id AND new.pipeline_config_id = job.pipeline_config_id
    ORDER BY new.id, job.position),
@@ -304,10 +308,12 @@ SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group
 -- name: lock_jobs
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about
 -- trying again where an attempt ended badly. $1 runs.
-SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting_for, j.ready_at,
+SELECT j.id, j.run_id, coalesce(j.key, j.name) AS key, j.needs, j.condition, j.outputs, j.status, j.reason, j.message, j.waiting_for, j.ready_at,
        j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason, j.cancel_cause,
        j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position,
-       CASE WHEN a.outcome = 'error' THEN j.definition -> 'retry' END AS retry,
+       CASE WHEN j.has_rules THEN j.definition END AS definition,
+       coalesce(j.infra_retries, j.wanted_attempt - 1, 0) AS infra_retries, j.script_retries,
+       CASE WHEN a.outcome IN ('error', 'failed') THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at,
        a.outcome AS attempt_outcome, a.reason AS attempt_reason,
        a.message AS attempt_message
@@ -330,9 +336,13 @@ WITH jobs_changed AS (
        order_key = c.ready_at - make_interval(mins => 5 * r.priority),
        cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL
                                   THEN coalesce(j.cancel_requested_at, now()) END,
-         started_at = c.started_at, finished_at = c.finished_at
+         started_at = c.started_at, finished_at = c.finished_at,
+       infra_retries = c.infra_retries, script_retries = c.script_retries,
+       definition = coalesce(c.definition, j.definition), condition = c.condition,
+       outputs = c.outputs
     FROM jsonb_to_recordset($1::jsonb) AS c (
-         id bigint, status status, reason reason, message text, waiting_for waiting_for,
+         infra_retries integer, script_retries integer, definition jsonb, condition text,
+         outputs jsonb, id bigint, status status, reason reason, message text, waiting_for waiting_for,
            slot_freed_at timestamptz, cancel_reason reason, cancel_cause text, admitted boolean,
              attempt integer,
          retry_at timestamptz, ready_at timestamptz, started_at timestamptz, finished_at timestamptz),
@@ -510,7 +520,7 @@ SELECT * FROM events WHERE id = $1;
 
 -- name: job_records
 -- The jobs of a run, as a retry of the failed ones looks at them. $1 run.
-SELECT id, name, status, definition FROM jobs WHERE run_id = $1;
+SELECT id, coalesce(key, name) AS key, status, outputs FROM jobs WHERE run_id = $1;
 
 -- ---------------------------------------------------------------- what messages did not finish
 

@@ -152,7 +152,7 @@ def _decision_row(one: StoredEvent, candidate: Candidate, decision: Decision) ->
 
 def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewRun:
     return NewRun(
-        plan=plan(pipeline, one.stored.stored_at),
+        plan=plan(pipeline, one.event, one.stored.stored_at),
         pipeline_config_id=candidate.pipeline_config_id,
         revision_id=candidate.revision_id,
         event_id=one.event_id,

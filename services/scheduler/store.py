@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 
 from services.scheduler.concurrency import Group, Member
-from services.scheduler.engine import AttemptState, JobState, RunState
 from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
+from services.scheduler.states import AttemptState, JobState, RunState
 from services.scheduler.values import enum, readable
 from shared.database.store import Database, Queries, Relay, Store, Work
 from shared.events import Event
@@ -304,9 +304,7 @@ class SchedulerWork(Work):
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
         return tuple(
-            JobRecord(
-                row["id"], row["name"], Status(row["status"]), readable(Job, row["definition"], row["id"])
-            )
+            JobRecord(row["id"], row["key"], Status(row["status"]), row["outputs"])
             for row in rows
         )
 
@@ -360,9 +358,9 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
         started_at=run["started_at"],
         finished_at=run["finished_at"],
     )
-    attempts = {row["name"]: _attempt_state(row) for row in rows if row["attempt_id"] is not None}
+    attempts = {row["key"]: _attempt_state(row) for row in rows if row["attempt_id"] is not None}
     places = {
-        row["name"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
+        row["key"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
         for row in rows
     }
     return LockedRun(run["id"], run["locked_at"], state, attempts, places)
@@ -370,8 +368,11 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
 
 def _job_state(row: asyncpg.Record) -> JobState:
     return JobState(
-        name=row["name"],
+        key=row["key"],
         needs=tuple(row["needs"]),
+        job=None if row["definition"] is None else readable(Job, row["definition"], row["id"]),
+        condition=row["condition"],
+        outputs=row["outputs"],
         status=Status(row["status"]),
         reason=enum(Reason, row["reason"]),
         message=row["message"],
@@ -380,6 +381,8 @@ def _job_state(row: asyncpg.Record) -> JobState:
         admitted=row["admitted"],
         attempt=row["wanted_attempt"] or 1,
         retry=(None if row["retry"] is None else readable(Retry, row["retry"], row["id"])) or Retry(),
+        infra_retries=row["infra_retries"],
+        script_retries=row["script_retries"],
         retry_at=row["retry_at"],
         slot_freed_at=row["slot_freed_at"],
         cancel_reason=enum(Reason, row["cancel_reason"]),

@@ -32,7 +32,6 @@ from shared.expressions import (
     reduce_template,
     render,
     scalar_text,
-    template_text,
     to_text,
     truthy,
 )
@@ -227,7 +226,7 @@ def _names_needs(job: Job) -> bool:
         parse_template(text) for text in (*job.templates.values(), *job.outputs.values())
     ]
     texts += [
-        parse_condition(step.condition) for step in job.steps if step.condition not in STEP_CONDITION_WORDS
+        parse_condition(step.condition, REDUCED) for step in job.steps if step.condition not in STEP_CONDITION_WORDS
     ]
     return any(name.context == "needs" for text in texts for name in names(text))
 
@@ -252,7 +251,7 @@ def _final(job: Job, contexts: Contexts) -> Job:
             set_value(values, field.place, _parsed(field, text, contexts))
     for step in values["steps"]:
         if step["condition"] not in STEP_CONDITION_WORDS:
-            step["condition"] = to_text(reduce(parse_condition(step["condition"]), contexts, _STEP))
+            step["condition"] = to_text(reduce(parse_condition(step["condition"], REDUCED), contexts, _STEP))
     values["outputs"] = {
         name: _guarded(f"outputs.{name}", text, lambda text=text: _reduced(text, contexts, _STEP))
         for name, text in job.outputs.items()
@@ -304,7 +303,7 @@ def _reduced_text(field: Field, text: str, contexts: Contexts) -> str:
 
 
 def _reduced(text: str, contexts: Contexts, keep: Set[str]) -> str:
-    return template_text(reduce_template(parse_template(text), contexts, keep))
+    return reduce_template(text, contexts, keep, limits=REDUCED)
 
 
 def _guarded(path: str, text: str, evaluation: Callable[[], T]) -> T:

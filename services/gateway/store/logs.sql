@@ -1,6 +1,6 @@
 -- name: run_streams
 -- The log streams of a run in the order of its jobs. $1 run.
-SELECT s.id, j.name AS job, a.number AS attempt, s.container, s.next_line, s.stored_bytes,
+SELECT s.id, coalesce(j.key, j.name) AS job, a.number AS attempt, s.container, s.next_line, s.stored_bytes,
   s.sealed_at IS NOT NULL AS is_sealed, a.creation_token
   FROM log_streams s JOIN attempts a ON a.id = s.attempt_id JOIN jobs j ON j.id = a.job_id
  WHERE s.run_id = $1
