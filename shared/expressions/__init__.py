@@ -17,6 +17,7 @@ Pure: values in, values out. It is GitHub's expression language with its rules o
 
 from shared.expressions.errors import ExpressionError, ExpressionLimit
 from shared.expressions.evaluator import Functions, evaluate, render
+from shared.expressions.functions import BUILTINS, STATUS_FUNCTIONS
 from shared.expressions.nodes import (
     Call,
     Comparison,
@@ -35,18 +36,34 @@ from shared.expressions.nodes import (
     to_text,
 )
 from shared.expressions.parser import REDUCED, SAVED, Limits, parse, parse_condition, parse_template
+from shared.expressions.phases import (
+    FIRST_PHASE,
+    ExpressionProblem,
+    Known,
+    Phase,
+    Rules,
+    check,
+    contexts_of,
+    problems,
+)
+from shared.expressions.reasons import because, explain, explain_node, with_success
 from shared.expressions.reduction import reduce, reduce_template
 from shared.expressions.values import Number, Value, scalar_text, truthy
 
 __all__ = [
+    "BUILTINS",
+    "FIRST_PHASE",
     "REDUCED",
     "SAVED",
+    "STATUS_FUNCTIONS",
     "Call",
     "Comparison",
     "Expression",
     "ExpressionError",
     "ExpressionLimit",
+    "ExpressionProblem",
     "Functions",
+    "Known",
     "Limits",
     "Literal",
     "Logical",
@@ -54,16 +71,24 @@ __all__ = [
     "Node",
     "Not",
     "Number",
+    "Phase",
     "Reference",
+    "Rules",
     "Template",
     "Value",
+    "because",
     "calls",
+    "check",
+    "contexts_of",
     "depends_on",
     "evaluate",
+    "explain",
+    "explain_node",
     "names",
     "parse",
     "parse_condition",
     "parse_template",
+    "problems",
     "reduce",
     "reduce_template",
     "render",
@@ -71,4 +96,5 @@ __all__ = [
     "template_text",
     "to_text",
     "truthy",
+    "with_success",
 ]

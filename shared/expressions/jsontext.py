@@ -32,7 +32,7 @@ def pieces(value: Value, depth: int = 0) -> Pieces:
     elif isinstance(value, list | tuple):
         yield from _block("[]", (("", one) for one in value), depth)
     else:
-        yield _plain(value)
+        yield _plain(value if isinstance(value, int | float) else None)
 
 
 def _plain(value: float | None) -> str:
