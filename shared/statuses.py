@@ -92,7 +92,9 @@ REASONS_OF: dict[Status, frozenset[Reason]] = {
             Reason.PLATFORM,
         }
     ),
-    Status.CANCELLED: frozenset({Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.REJECTED, Reason.FAIL_FAST}),
+    Status.CANCELLED: frozenset(
+        {Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.REJECTED, Reason.FAIL_FAST}
+    ),
     Status.SKIPPED: frozenset({Reason.DEPENDENCY_FAILED, Reason.CONDITION_FALSE}),
 }
 """The reasons that each status can have. Statuses that are not listed have no reason."""

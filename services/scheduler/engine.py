@@ -183,35 +183,27 @@ def _moved(
     if job.is_over:
         return job
     if (failed := _fails_fast(job, siblings)) is not None:
-        return _after_stop(job, Reason.FAIL_FAST, FAIL_FAST_CAUSE, now, f"`{failed.key}` of its matrix failed")
+        because = f"`{failed.key}` of its matrix failed"
+        return _after_stop(job, Reason.FAIL_FAST, FAIL_FAST_CAUSE, now, because)
     if job.ready_at is not None:
         return job
+    decided = job
     if job.waiting_for not in _DECIDED:
-        decided = decide(job, [by_key[key] for key in job.needs], now)
-        if decided is None:
-            wanted = WaitingFor.DEPENDENCY
-            return job if job.waiting_for is wanted else replace(job, waiting_for=wanted)
-        if decided.is_over:
-            return decided
-        job = decided
+        found = decide(job, [by_key[key] for key in job.needs], now)
+        decided = replace(job, waiting_for=WaitingFor.DEPENDENCY) if found is None else found
+        if found is None or found.is_over:
+            return job if decided == job else decided
     wanted = _next_wait(siblings, in_group)
-    if job.waiting_for is wanted:
-        return job
-    return replace(job, waiting_for=wanted, ready_at=now if wanted is WaitingFor.SLOT else None)
+    ready_at = now if wanted is WaitingFor.SLOT else None
+    return job if job.waiting_for is wanted else replace(decided, waiting_for=wanted, ready_at=ready_at)
 
 
 def _fails_fast(job: JobState, siblings: Sequence[JobState]) -> JobState | None:
     """Returns the failed job of a matrix that ends this one, if any."""
-    if job.job is None or job.job.matrix is None or not job.job.matrix.fail_fast or job.cancel_reason is not None:
+    matrix = None if job.job is None else job.job.matrix
+    if matrix is None or not matrix.fail_fast or job.cancel_reason is not None:
         return None
-    return next(
-        (
-            one
-            for one in siblings
-            if one.status in (Status.FAILED, Status.ERROR) and not one.counts_as_success
-        ),
-        None,
-    )
+    return next((one for one in siblings if one.result in (Status.FAILED, Status.ERROR)), None)
 
 
 def _next_wait(siblings: Sequence[JobState], in_group: bool) -> WaitingFor:

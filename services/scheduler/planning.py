@@ -19,7 +19,7 @@ from shared.statuses import Reason, Status
 Definition = dict[str, Any]
 
 _SELDOM = frozenset(
-    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "cluster", "templates", "contexts"}
+    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts"}
 )
 """Fields of jobs that are left out of stored definitions while they have their defaults."""
 
@@ -43,7 +43,7 @@ class Plan:
     names: tuple[str, ...]
     """The jobs' titles."""
     carried_from: Mapping[str, int]
-    """Jobs that are not run again: the job's key and the id of the job in the earlier run that replaces it."""
+    """Jobs that are not run again: the job's key, and the id of the job of the earlier run in its place."""
     timeout_seconds: int
     priority: int
 

@@ -33,13 +33,14 @@ def decide(job: JobState, needs: Sequence[JobState], now: datetime) -> JobState 
         return None
     if job.job is None:
         return job
+    definition = job.job
     try:
         if condition is not None:
-            is_true, explanation = condition_of(job.job, context(needs), _functions(needs))
+            is_true, explanation = condition_of(definition, context(needs), _functions(needs))
             job = replace(job, condition=explanation)
             if not is_true:
                 return _skipped(job, Reason.CONDITION_FALSE, explanation, now)
-        return replace(job, job=resolved(job.job, context(needs)))
+        return replace(job, job=resolved(definition, context(needs)))
     except ConfigInvalid as error:
         return replace(
             job,

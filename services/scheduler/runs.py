@@ -232,7 +232,7 @@ def _job_rows(run: NewRun) -> list[Row]:
 
 def _job_update(run: LockedRun, before: JobState, job: JobState) -> Row:
     """Returns the columns of a changed job. Its definition is None if it has not changed."""
-    is_final = job.job is not None and job.job is not before.job
+    definition = None if job.job is None or job.job is before.job else definition_of(job.job)
     return {
         "id": run.places[job.key].id,
         "status": job.status,
@@ -243,7 +243,7 @@ def _job_update(run: LockedRun, before: JobState, job: JobState) -> Row:
         "attempt": job.attempt,
         "infra_retries": job.infra_retries,
         "script_retries": job.script_retries,
-        "definition": definition_of(job.job) if is_final else None,
+        "definition": definition,
         "condition": job.condition,
         "outputs": job.outputs,
         "retry_at": job.retry_at,
@@ -279,9 +279,7 @@ def _cause(run: LockedRun, state: RunState) -> str:
     if asked := next(filter(None, map(_asked_by, moved.values())), None):
         return asked
     attempts = [
-        place.attempt_id
-        for key, place in run.places.items()
-        if key in moved and place.attempt_id is not None
+        place.attempt_id for key, place in run.places.items() if key in moved and place.attempt_id is not None
     ]
     return f"attempt:{max(attempts)}" if attempts else f"run:{run.id}"
 

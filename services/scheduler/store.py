@@ -303,10 +303,7 @@ class SchedulerWork(Work):
 
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
-        return tuple(
-            JobRecord(row["id"], row["key"], Status(row["status"]), row["outputs"])
-            for row in rows
-        )
+        return tuple(JobRecord(row["id"], row["key"], Status(row["status"]), row["outputs"]) for row in rows)
 
     # ------------------------------------------------------------ reconciler checks
 

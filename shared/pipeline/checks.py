@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from shared.pipeline import matrix_checks
 from shared.pipeline.errors import Path, Spot, quotable
 from shared.pipeline.rules import Reading
 
@@ -15,6 +16,8 @@ JOB_LIMIT_BYTES = 512 * 1024
 
 They are stored in one Secret of at most 900 KiB, together with the step driver and secrets.
 """
+PLAN_LIMIT_BYTES = 4 * 1024 * 1024
+"""Limit for the scripts and variables of all jobs of a run, which one transaction stores."""
 
 Values = Mapping[str, Any]
 
@@ -34,11 +37,19 @@ def check(document: Values, reading: Reading) -> None:
             f"these jobs wait for one another: {' → '.join(cycle)}",
             "Remove one of these needs.",
         )
+    counts = matrix_checks.check(jobs, reading)
+    plan_bytes = 0
     for name, job in jobs.items():
         if job:
             _check_ids(name, job, reading)
             _check_ports(name, job, reading)
-            _check_size(name, job, document.get("env") or {}, reading)
+            plan_bytes += counts[name] * _check_size(name, job, document.get("env") or {}, reading)
+    if plan_bytes > PLAN_LIMIT_BYTES:
+        message = (
+            f"scripts and variables of all jobs may have {PLAN_LIMIT_BYTES // 1024**2} MiB together; these "
+            f"have {plan_bytes // 1024**2 + 1}"
+        )
+        reading.refuse(_spot(("jobs",), reading), "too_large", message, "Keep long scripts in files.")
 
 
 def _spot(path: Path, reading: Reading) -> Spot:
@@ -124,7 +135,8 @@ def _check_ports(name: str, job: Values, reading: Reading) -> None:
             owners[port] = service
 
 
-def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> None:
+def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> int:
+    """Record a problem if the job is too large. Return its size in bytes."""
     steps = [step for step in job.get("steps") or [] if step]
     texts = [step.get("run") or "" for step in steps]
     services = [service for service in (job.get("services") or {}).values() if service]
@@ -142,3 +154,4 @@ def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) 
             message,
             "Keep long scripts in files of the repository.",
         )
+    return size_bytes

@@ -4,14 +4,15 @@ The phases are in `shared.expressions.phases`. The names depend on the document:
 the jobs that it needs with their outputs, the ids of earlier steps.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from shared.events import FIELDS
-from shared.expressions import Expression, Phase, names, problems
-from shared.pipeline.errors import BadValue, Path, Spot
+from shared.expressions import BUILTINS, STATUS_FUNCTIONS, ExpressionProblem, Phase, Rules, names, problems
+from shared.pipeline.errors import Path, Spot, path_text, quotable
 from shared.pipeline.grammar import STATIC
-from shared.pipeline.rules import OPENING, OTHERS, Reading, Written, place_in
+from shared.pipeline.rules import OTHERS, Reading, Written
 
 Values = Mapping[str, Any]
 Known = dict[str, Any]
@@ -23,10 +24,29 @@ PHASES: Mapping[Phase, frozenset[str]] = {
 }
 """The contexts that each phase has."""
 
+VARIABLES: Mapping[str, str] = {
+    "type": "TOWPATH_EVENT",
+    "event_name": "TOWPATH_EVENT",
+    "action": "TOWPATH_ACTION",
+    "repository": "TOWPATH_REPOSITORY",
+    "ref": "TOWPATH_REF",
+    "branch": "TOWPATH_BRANCH",
+    "head_branch": "TOWPATH_BRANCH",
+    "head_ref": "TOWPATH_BRANCH",
+    "ref_name": "TOWPATH_BRANCH",
+    "base_branch": "TOWPATH_BASE_BRANCH",
+    "base_ref": "TOWPATH_BASE_BRANCH",
+    "tag": "TOWPATH_TAG",
+    "sha": "TOWPATH_SHA",
+    "before_sha": "TOWPATH_BEFORE_SHA",
+    "pull_request": "TOWPATH_PULL_REQUEST",
+    "title": "TOWPATH_TITLE",
+    "message": "TOWPATH_MESSAGE",
+    "sender": "TOWPATH_SENDER",
+    "actor": "TOWPATH_SENDER",
+}
+"""Fields of events, and of GitHub's context `github`, with the variables that scripts find them in."""
 _STEP_FIELDS = ("outcome", "conclusion", "outputs")
-_AS_VARIABLE = (
-    'Give the step a variable, env: {{ NAME: "${{{{ {text} }}}}" }}, and write "$NAME" in the script.'
-)
 
 
 def of_pipeline(reading: Reading) -> dict[Path, Written]:
@@ -83,7 +103,10 @@ def _names_of(table: Any) -> list[str]:
 def _known_to(job: Values, jobs: Mapping[str, Values | None]) -> Known:
     """Return the names of the contexts that depend on the job."""
     matrix = job.get("matrix") or {}
-    axes = [*_names_of(matrix.get(OTHERS)), *(name for entry in matrix.get("include") or [] for name in entry or {})]
+    axes = [
+        *_names_of(matrix.get(OTHERS)),
+        *(name for entry in matrix.get("include") or [] for name in entry or {}),
+    ]
     needs = [name for name in job.get("needs") or [] if name in jobs]
     return {
         "matrix": dict.fromkeys(axes),
@@ -101,7 +124,7 @@ def _known_at(path: Path, job: Values, pipeline_env: Known) -> Known:
     steps = job.get("steps") or []
     earlier = steps[: path[1]] if path[0] == "steps" and isinstance(path[1], int) else steps
     ids = [step["id"] for step in earlier if step and step.get("id")]
-    known: Known = {"steps": {step_id: {"outcome": None, "conclusion": None, "outputs": None} for step_id in ids}}
+    known: Known = {"steps": {step_id: dict.fromkeys(_STEP_FIELDS) for step_id in ids}}
     if path[0] in ("env", "matrix", "name"):
         return known | {"env": pipeline_env}
     if path[0] == "steps" or path[0] == "outputs":
@@ -110,4 +133,58 @@ def _known_at(path: Path, job: Values, pipeline_env: Known) -> Known:
 
 
 def _check(path: Path, one: Written, known: Known, reading: Reading) -> None:
-    allowed = PHASES[one.phase] if one.only is None else one.only
+    contexts = PHASES[one.phase] if one.only is None else PHASES[one.phase] & one.only | (one.only & STATIC)
+    key = path_text(path[2:] if path[0] == "jobs" else path)
+    rules = Rules(one.phase, key, contexts, known, BUILTINS | _functions_at(path))
+    found = problems(one.parsed, rules)
+    if path[-1] == "run":
+        found = [
+            problem._replace(hint=_as_variable(problem, one.text))
+            if problem.code.startswith("wrong") or one.text.startswith("github.", problem.offset)
+            else problem
+            for problem in found
+        ]
+        found += _event_data(path, one, reading)
+    for problem in found:
+        reading.refuse_expression(Spot(path, one.place), one.text, problem)
+
+
+def _functions_at(path: Path) -> frozenset[str]:
+    """Return the status functions that a key may use."""
+    if path[-1] != "if":
+        return frozenset()
+    return STATUS_FUNCTIONS if "steps" in path[2:3] else STATUS_FUNCTIONS - {"cancelled"}
+
+
+def _as_variable(problem: ExpressionProblem, text: str) -> str:
+    """Return the hint for a script: the variable that has the value already, or one of the step."""
+    written = quotable(text[problem.offset : problem.offset + problem.length], 60)
+    context, _, name = written.partition(".")
+    if context in ("event", "github") and (variable := VARIABLES.get(name)):
+        return f'The environment has it: write "${variable}" in the script.'
+    variable = re.sub("[^A-Z0-9]+", "_", name.rpartition(".")[2].upper()).strip("_") or "VALUE"
+    env = f'env: {{ {variable}: "${{{{ {written} }}}}" }}'
+    return f'Scripts get values as variables: {env} and "${variable}" in the script.'
+
+
+def _event_data(path: Path, one: Written, reading: Reading) -> list[ExpressionProblem]:
+    """Return a problem for each value of a matrix in a script that comes from the event.
+
+    As text of the script it would be a command.
+    """
+    axes = {
+        found[5] if found[3] in ("include", "exclude") else found[3]
+        for found in reading.written
+        if found[:3] == (*path[:2], "matrix") and len(found) > 4
+    }
+    return [
+        ExpressionProblem(
+            name.offset,
+            name.length,
+            "event_in_script",
+            f"`{name.text}` has data of the event, which would become a command of this script",
+            'Pass it as a variable: env: { NAME: "${{ matrix.… }}" } and "$NAME" in the script.',
+        )
+        for name in names(one.parsed)
+        if axes and name.context == "matrix" and (not name.path or {name.path[0]} & {None, *axes})
+    ]

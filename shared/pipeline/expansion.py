@@ -137,7 +137,9 @@ def _value(value: MatrixValue) -> Value:
     if value.kind == "text":
         return value.text
     try:
-        return Number(float(int(value.text, 0)) if value.text[:2] in ("0o", "0x") else float(value.text), value.text)
+        return Number(
+            float(int(value.text, 0)) if value.text[:2] in ("0o", "0x") else float(value.text), value.text
+        )
     except (ValueError, OverflowError):
         return value.text
 
@@ -164,7 +166,9 @@ def _jobs_of(job: Job, contexts: Contexts) -> Iterator[PlannedJob]:
 
 def _evaluated(combination: Combination, contexts: Contexts) -> Combination:
     """Return the values without expressions."""
-    return {name: _without_expressions(f"matrix.{name}", value, contexts) for name, value in combination.items()}
+    return {
+        name: _without_expressions(f"matrix.{name}", value, contexts) for name, value in combination.items()
+    }
 
 
 def _without_expressions(where: str, value: MatrixValue, contexts: Contexts) -> MatrixValue:
@@ -225,16 +229,19 @@ def _names_needs(job: Job) -> bool:
     texts: list[Node | Template] = [
         parse_template(text) for text in (*job.templates.values(), *job.outputs.values())
     ]
-    texts += [
-        parse_condition(step.condition, REDUCED) for step in job.steps if step.condition not in STEP_CONDITION_WORDS
-    ]
+    conditions = {step.condition for step in job.steps} - STEP_CONDITION_WORDS
+    texts += [parse_condition(condition, REDUCED) for condition in conditions]
     return any(name.context == "needs" for text in texts for name in names(text))
 
 
 def _final(job: Job, contexts: Contexts) -> Job:
     """Return the job with all values that are known before its steps run. Raises ConfigInvalid."""
     inherited = contexts["env"]
-    if not job.templates and not job.outputs and all(step.condition in STEP_CONDITION_WORDS for step in job.steps):
+    if (
+        not job.templates
+        and not job.outputs
+        and all(step.condition in STEP_CONDITION_WORDS for step in job.steps)
+    ):
         return job.model_copy(update={"env": {**inherited, **job.env}, "contexts": {}})
     contexts = {**contexts, "matrix": values_of(job.matrix_values)}
     env = {**inherited, **job.env, **_texts(JOB, job.templates, contexts)}
@@ -253,7 +260,7 @@ def _final(job: Job, contexts: Contexts) -> Job:
         if step["condition"] not in STEP_CONDITION_WORDS:
             step["condition"] = to_text(reduce(parse_condition(step["condition"], REDUCED), contexts, _STEP))
     values["outputs"] = {
-        name: _guarded(f"outputs.{name}", text, lambda text=text: _reduced(text, contexts, _STEP))
+        name: _guarded(f"outputs.{name}", text, partial(_reduced, text, contexts, _STEP))
         for name, text in job.outputs.items()
     }
     return Job.model_validate(values | {"env": env, "templates": left, "contexts": {}})
@@ -279,7 +286,7 @@ def _parsed(field: Field, text: str, contexts: Contexts) -> Any:
     """Evaluate a template, and read the result by the grammar's rule. Raises ConfigInvalid."""
     template = parse_template(text)
     if isinstance(field.rule, Flag) and template.is_expression_only:
-        value = _guarded(field.path, text, lambda: evaluate(template.expressions[0].node, contexts))
+        value = _guarded(field.path, text, partial(evaluate, template.expressions[0].node, contexts))
         if value is None or isinstance(value, bool):
             return bool(value)
     result = _guarded(field.path, text, lambda: render(template, contexts))

@@ -36,7 +36,8 @@ def field_at(root: Rule, path: str) -> Field:
 
     Raises LookupError if the grammar has no such field with expressions.
     """
-    rule, rest, place = root, path, []
+    place: list[str | int] = []
+    rule, rest = root, path
     while rest:
         part, _, after = rest.partition(".")
         match rule:

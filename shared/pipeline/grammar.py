@@ -38,7 +38,6 @@ RETRY_LIMIT = 10
 OUTPUT_LIMIT = 50
 AXIS_LIMIT = 10
 AXIS_VALUE_LIMIT = JOB_LIMIT
-CLUSTER_LABEL_LIMIT = 20
 PRIORITIES = range(-10, 10 + 1)
 GROUP_LIMIT = 100
 GROUP_NAME_LIMIT = 512
@@ -70,7 +69,9 @@ _resources = Record(
     "an amount of cpu and memory",
     {
         "cpu": Text("an amount of CPU such as 500m", values.cpu_millis, values.CPU, phase=Phase.READY),
-        "memory": Text("an amount of memory such as 1Gi", values.memory_bytes, values.MEMORY, phase=Phase.READY),
+        "memory": Text(
+            "an amount of memory such as 1Gi", values.memory_bytes, values.MEMORY, phase=Phase.READY
+        ),
     },
 )
 
@@ -306,16 +307,9 @@ _job = Record(
         ),
         "user": Choice("a user", "bad_user", ("root",), Phase.READY),
         "kubernetes": _kubernetes,
-        "cluster": Table(
-            "labels of a cluster, each with its value",
-            Text("a label's key", values.label_key, values.LABEL_KEY),
-            Text("a label's value", values.label_value, values.LABEL_VALUE, phase=Phase.READY),
-            CLUSTER_LABEL_LIMIT,
-            1,
-        ),
     },
     required=("steps",),
-    later=("artifacts", "cache", "reports", "secrets"),
+    later=("artifacts", "cache", "cluster", "reports", "secrets"),
     meant={
         "runs-on": "image",
         "container": "image",

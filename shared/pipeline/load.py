@@ -107,7 +107,6 @@ def _job(
         outputs=values.get("outputs", {}),
         user=values.get("user"),
         node_selector=_texts(values.get("kubernetes", {}).get("node_selector", {})),
-        cluster=_texts(values.get("cluster", {})),
         templates=_templates(written),
     )
 

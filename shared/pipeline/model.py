@@ -169,11 +169,11 @@ class Job(_Model):
     `env` is the job's own; it takes precedence over the pipeline's. `image` None selects the executor's
     default. `checkout` None gives an empty workspace. `services` are reached by their names. `user` None
     selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
-    decides which are allowed. `cluster` has labels of the cluster that runs it.
+    decides which are allowed.
     """
 
-    id: str
-    key: str
+    id: str = ""
+    key: str = ""
     name: str
     image: str | None = None
     needs: tuple[str, ...] = ()
@@ -191,17 +191,15 @@ class Job(_Model):
     outputs: dict[str, str] = {}
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
-    cluster: dict[str, str] = {}
     templates: dict[str, str] = {}
     contexts: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _with_key(cls, values: Any) -> Any:
-        """Fill `id` and `key` of jobs that were stored before these fields existed: they equal the name."""
+        """Fill `id` and `key` of jobs that have none: they equal the name."""
         if isinstance(values, dict) and "name" in values:
-            key = values.get("key", values["name"])
-            return {"id": key, "key": key, **values}
+            return {"id": values["name"], "key": values["name"], **values}
         return values
 
 

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.expressions import (
-    Expression,
     ExpressionError,
+    ExpressionProblem,
     Phase,
     Template,
     parse_condition,
     parse_template,
     to_text,
+)
+from shared.expressions import (
+    Node as ExpressionNode,
 )
 from shared.pipeline.errors import BadValue, Path, Place, Problems, Spot, quotable
 from shared.pipeline.model import MatrixValue
@@ -54,7 +57,7 @@ class Written:
     """A value with expressions, or an expression, as it stands in a document."""
 
     text: str
-    parsed: Template | Expression
+    parsed: Template | ExpressionNode
     phase: Phase
     place: Place
     only: SetOf[str] | None = None
@@ -108,11 +111,10 @@ class Reading:
     def refuse_value(self, spot: Spot, error: BadValue) -> None:
         self.problems.add(spot, error.code, error.message, error.hint)
 
-    def refuse_expression(self, spot: Spot, text: str, error: ExpressionError) -> None:
-        """Record a problem of an expression, with the part of the text that it is about."""
-        excerpt = quotable(text[error.offset : error.offset + max(error.length, 1)].strip(), 60)
-        message = f'{error.message} (at "{excerpt}")' if excerpt and excerpt not in error.message else error.message
-        self.problems.add(Spot(spot.path, place_in(spot.place, text, error.offset)), "bad_expression", message, error.hint)
+    def refuse_expression(self, spot: Spot, text: str, error: ExpressionError | ExpressionProblem) -> None:
+        """Record a problem of an expression. Its position is that of the characters that it is about."""
+        place = place_in(spot.place, text, error.offset)
+        self.problems.add(Spot(spot.path, place), error.code, error.message, error.hint)
 
     def wrong_type(self, node: Node, rule: Rule, spot: Spot, hint: str | None = None) -> None:
         place = node.place if isinstance(node, Scalar) and node.text else spot.place
@@ -246,7 +248,7 @@ class Condition:
         except ExpressionError as error:
             return reading.refuse_expression(spot, node.text, error)
         reading.written[spot.path] = Written(node.text, expression, self.phase, node.place)
-        return to_text(expression.node)
+        return to_text(expression)
 
     def schema(self) -> JsonSchema:
         return {"description": self.what, "type": ["string", "number", "boolean"], "maxLength": self.limit}

@@ -13,5 +13,5 @@ ALTER TABLE jobs ADD COLUMN outputs jsonb NOT NULL DEFAULT '{}';  -- by name
 ALTER TABLE jobs ADD COLUMN infra_retries integer;
 ALTER TABLE jobs ADD COLUMN script_retries integer NOT NULL DEFAULT 0;
 
-ALTER TYPE reason ADD VALUE 'fail_fast';
-ALTER TYPE waiting_for ADD VALUE 'max_parallel';
+ALTER TYPE reason ADD VALUE 'fail_fast' AFTER 'rejected';
+ALTER TYPE waiting_for ADD VALUE 'max_parallel' AFTER 'group';

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from services.scheduler.engine import INFRA, AttemptState, JobState, RunState, fold, stop
+from services.scheduler.engine import INFRA, fold, stop
+from services.scheduler.states import AttemptState, JobState, RunState
 from shared.pipeline.model import Retry
 from shared.statuses import MOVES, TERMINAL, Reason, Status
 
@@ -49,7 +50,7 @@ class Simulation:
             needs = tuple(self.chance.sample(names[:number], self.chance.randint(0, min(number, 2))))
             jobs.append(
                 JobState(
-                    name=name, needs=needs, retry=Retry(infra=self.chance.randint(0, 2), backoff_seconds=5)
+                    key=name, needs=needs, retry=Retry(infra=self.chance.randint(0, 2), backoff_seconds=5)
                 )
             )
         self.run = fold(RunState(jobs=tuple(jobs)), {}, self.now)
@@ -111,20 +112,20 @@ class Simulation:
                 and self.in_slots() < self.slots
             ):
                 self._change(replace(job, admitted=True, waiting_for=None))
-                self.messages.append(("ready", (job.name, job.attempt)))
+                self.messages.append(("ready", (job.key, job.attempt)))
 
     def _reconcile_scheduler(self) -> None:
         wanted = {
-            job.name: self.attempts[job.name, job.attempt]
+            job.key: self.attempts[job.key, job.attempt]
             for job in self.run.jobs
-            if (job.name, job.attempt) in self.attempts
+            if (job.key, job.attempt) in self.attempts
         }
         self.run = fold(self.run, wanted, self.now)
 
     def _stop(self) -> None:
         self.run = stop(self.run, Reason.CANCELLED_BY_USER, "command:1", self.now)
         self.messages += [
-            ("stop", (job.name, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None
+            ("stop", (job.key, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None
         ]
 
     def in_slots(self) -> int:
@@ -132,11 +133,11 @@ class Simulation:
 
     def _change(self, job: JobState) -> None:
         self.run = replace(
-            self.run, jobs=tuple(job if job.name == known.name else known for known in self.run.jobs)
+            self.run, jobs=tuple(job if job.key == known.key else known for known in self.run.jobs)
         )
 
     def _job(self, name: str) -> JobState:
-        return next(job for job in self.run.jobs if job.name == name)
+        return next(job for job in self.run.jobs if job.key == name)
 
     # ------------------------------------------------ the executors
 
@@ -186,7 +187,7 @@ class Simulation:
     def _reconcile_executor(self) -> None:
         for job in self.run.jobs:
             if job.admitted and job.slot_freed_at is None:
-                self._start((job.name, job.attempt))
+                self._start((job.key, job.attempt))
 
     # ------------------------------------------------ the broker and the clock
 

@@ -5,8 +5,7 @@ The run always ends with the correct verdict, and starts nothing twice.
 
 import pytest
 
-from services.scheduler.engine import WORST_FIRST
-from shared.statuses import Status
+from shared.statuses import WORST_FIRST, Status
 from tests.unit.services.scheduler.simulation import Simulation
 
 BATCH = 250
@@ -22,10 +21,10 @@ def test_a_run_ends_as_its_attempts_did(batch: int) -> None:
         ends.add(run.status)
         assert run.status is min((job.status for job in run.jobs), key=WORST_FIRST.index)
         for job in run.jobs:
-            last = simulation.attempts.get((job.name, job.attempt))
+            last = simulation.attempts.get((job.key, job.attempt))
             if last is not None and last.outcome is not None and job.status is not Status.CANCELLED:
                 assert job.status is last.outcome, f"seed {seed}: {job} {last}"
-            assert simulation.expected_retries(job.name), f"seed {seed}"
+            assert simulation.expected_retries(job.key), f"seed {seed}"
     assert len(ends) >= 3
 
 

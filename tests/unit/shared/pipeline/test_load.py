@@ -247,7 +247,7 @@ def test_a_right_document_loads_and_survives_storage(document: dict[str, Any]) -
 
 
 def test_a_stored_pipeline_with_a_field_of_a_later_release_can_be_read() -> None:
-    stored = load(MINIMAL).model_dump(mode="json") | {"priority": 3}
+    stored = load(MINIMAL).model_dump(mode="json") | {"colour": "red"}
     assert Pipeline.model_validate(stored) == load(MINIMAL)
 
 

@@ -16,6 +16,11 @@ def push(text: str) -> str:
     return MINIMAL.replace("push: {}", text)
 
 
+def matrix(text: str) -> str:
+    """Return a pipeline whose job has this matrix."""
+    return with_job(f"matrix: {text}")
+
+
 def group(text: str) -> str:
     return with_top(f"concurrency: {text}")
 
@@ -85,7 +90,7 @@ REFUSED = [
     # words
     (push("pull_request: { types: [synchronized] }"), "bad_pull_request_type", "on.pull_request.types[0]"),
     (with_step("shell: zsh"), "bad_shell", f"{STEP}.shell"),
-    (with_step("if: alway()"), "bad_condition", f"{STEP}.if"),
+    (with_step("if: alway()"), "unknown_function", f"{STEP}.if"),
     (with_step("working_directory: /srv"), "bad_path", f"{STEP}.working_directory"),
     (with_step("working_directory: web/../.."), "bad_path", f"{STEP}.working_directory"),
     (MINIMAL.replace("octo/web", "web"), "bad_repository", "repository"),
@@ -153,11 +158,13 @@ REFUSED = [
     (group("{}"), "missing_key", "concurrency"),
     (group("{ group: '' }"), "bad_group", "concurrency.group"),
     (group("{ group: 'a ${{ event.branch' }"), "bad_expression", "concurrency.group"),
-    (group("{ group: '${{ event.brunch }}' }"), "unknown_field", "concurrency.group"),
-    (group("{ group: '${{ matrix.python }}' }"), "not_supported", "concurrency.group"),
-    (group("{ group: '${{ event.branch && event.tag }}' }"), "not_supported", "concurrency.group"),
-    (group("{ group: '${{ }}' }"), "not_supported", "concurrency.group"),
-    (group("{ group: '${{ event.branch || }}' }"), "not_supported", "concurrency.group"),
+    (group("{ group: '${{ event.brunch }}' }"), "unknown_name", "concurrency.group"),
+    (group("{ group: '${{ matrix.python }}' }"), "wrong_context", "concurrency.group"),
+    (group("{ group: '${{ needs.test.result }}' }"), "wrong_phase", "concurrency.group"),
+    (group("{ group: '${{ success() }}' }"), "wrong_function", "concurrency.group"),
+    (group("{ group: '${{ first(event.branch) }}' }"), "unknown_function", "concurrency.group"),
+    (group("{ group: '${{ }}' }"), "bad_expression", "concurrency.group"),
+    (group("{ group: '${{ event.branch || }}' }"), "bad_expression", "concurrency.group"),
     (group("{ group: a, limit: 0 }"), "out_of_bounds", "concurrency.limit"),
     (group("{ group: a, limit: 101 }"), "out_of_bounds", "concurrency.limit"),
     (group("{ group: a, on_new: cancel }"), "bad_on_new", "concurrency.on_new"),
@@ -169,11 +176,49 @@ REFUSED = [
     (needing("[test, test]"), "duplicate_need", "jobs.deploy.needs[1]"),
     (needing("[test]").replace("    steps:", "    needs: deploy\n    steps:"), "cycle", "jobs.test.needs"),
     # expressions
-    (with_step("if: event.type == 'push'"), "not_supported", f"{STEP}.if"),
-    (with_step("if: ${{ always() }}"), "not_supported", f"{STEP}.if"),
-    (with_step("allow_failure: ${{ true }}"), "not_supported", f"{STEP}.allow_failure"),
-    (with_job("image: python:${{ matrix.python }}"), "not_supported", f"{JOB}.image"),
-    (MINIMAL.replace("make test", "echo ${{ event.title }}"), "not_supported", f"{STEP}.run"),
+    (with_step("if: event.type = 'push'"), "bad_expression", f"{STEP}.if"),
+    (with_step("if: always() ${{ true }}"), "bad_expression", f"{STEP}.if"),
+    (with_step("if: steps.tests.outcome == 'failed'"), "unknown_name", f"{STEP}.if"),
+    (with_step("allow_failure: ${{ steps.a.outputs.b }}"), "wrong_phase", f"{STEP}.allow_failure"),
+    (with_job("image: python:${{ matrix.python }}"), "unknown_name", f"{JOB}.image"),
+    (with_job("if: cancelled()"), "wrong_function", f"{JOB}.if"),
+    (with_job("if: secrets.TOKEN == 'x'"), "wrong_phase", f"{JOB}.if"),
+    (with_job("if: needs.build.result == 'success'"), "unknown_name", f"{JOB}.if"),
+    (with_job("timeout: '${{ '"), "bad_expression", f"{JOB}.timeout"),
+    (with_job("needs: ['${{ event.branch }}']"), "no_expression", f"{JOB}.needs[0]"),
+    (with_job("checkout: ${{ event.branch }}"), "no_expression", f"{JOB}.checkout"),
+    (MINIMAL.replace("make test", "echo ${{ event.title }}"), "wrong_context", f"{STEP}.run"),
+    (
+        matrix("{ a: ['${{ event.title }}'] }").replace("make test", "echo ${{ matrix.a }}"),
+        "event_in_script",
+        f"{STEP}.run",
+    ),
+    # matrices
+    (matrix("{}"), "empty", f"{JOB}.matrix"),
+    (matrix("{ fail_fast: false }"), "empty", f"{JOB}.matrix"),
+    (matrix("{ a: [] }"), "empty", f"{JOB}.matrix.a"),
+    (matrix("{ a: 1 }"), "wrong_type", f"{JOB}.matrix.a"),
+    (matrix("{ a: [{ b: c }] }"), "wrong_type", f"{JOB}.matrix.a[0]"),
+    (matrix("{ a: [1], max_parallel: 0 }"), "out_of_bounds", f"{JOB}.matrix.max_parallel"),
+    (matrix("{ a: [1], fail-fast: true }"), "unknown_key", f"{JOB}.matrix.fail-fast"),
+    (matrix("{ a.b: [1] }"), "bad_name", f"{JOB}.matrix.a.b"),
+    (matrix("{ a: [1, 1] }"), "duplicate_job", f"{JOB}.matrix"),
+    (matrix("{ a: [1], exclude: [{ a: 1 }] }"), "empty", f"{JOB}.matrix"),
+    (matrix("{ a: [1, 2], exclude: [{ b: 1 }] }"), "unknown_axis", f"{JOB}.matrix.exclude[0].b"),
+    (matrix(f"{{ a: {list(range(16))}, b: {list(range(16))} }}"), "too_many", f"{JOB}.matrix"),
+    (matrix(f"{{ {', '.join(f'a{n}: [1]' for n in range(11))} }}"), "too_many", f"{JOB}.matrix"),
+    (
+        matrix(f"{{ a: {list(range(60))} }}")
+        + f"  other: {{ matrix: {{ a: {list(range(60))} }}, steps: [{{ run: x }}] }}\n",
+        "too_many",
+        "jobs",
+    ),
+    # outputs
+    (with_job("outputs: { a b: c }"), "bad_name", f"{JOB}.outputs.a b"),
+    (with_job("outputs: { a: '${{ steps.x.outputs.y }}' }"), "unknown_name", f"{JOB}.outputs.a"),
+    (with_job("retry: { script: 11 }"), "out_of_bounds", f"{JOB}.retry.script"),
+    (with_top("priority: 11"), "out_of_bounds", "priority"),
+    (with_top("env: { A: '${{ matrix.a }}' }"), "wrong_context", "env.A"),
 ]
 
 
@@ -183,7 +228,6 @@ def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
 
 
 LATER = [
-    *[(key, with_top(f"{key}: x"), key) for key in ("priority",)],
     *[
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
         for key in ("schedule", "manual")
@@ -193,14 +237,13 @@ LATER = [
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
-            "matrix", "artifacts", "cache", "secrets", "outputs", "cluster", "allow_failure", "if",
+            "artifacts", "cache", "reports", "secrets", "cluster",
         )
     ],
     *[
         (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
         for key in ("submodules", "lfs")
     ],
-    ("script", with_job("retry: { script: 0 }"), f"{JOB}.retry.script"),
 ]  # fmt: skip
 
 
@@ -236,7 +279,8 @@ def test_every_later_key_is_tried() -> None:
     ("text", "words"),
     [
         (with_job("servces: {}"), 'unknown key. Did you mean "services"?'),
-        (with_job("matrx: {}"), 'unknown key. Did you mean "matrix"? It is not supported yet.'),
+        (with_job("matrx: {}"), 'unknown key. Did you mean "matrix"?'),
+        (with_job("secret: {}"), 'unknown key. Did you mean "secrets"? It is not supported yet.'),
         (with_job("retries: 2"), 'unknown key. Did you mean "retry"?'),
         (with_job("retry: { max: 2 }"), 'unknown key. Did you mean "infra"?'),
         (with_job("services: { db: { image: x, ports: [1] } }"), 'unknown key. Did you mean "ready"?'),
@@ -251,7 +295,7 @@ def test_every_later_key_is_tried() -> None:
             push("pull_request: { types: [synchronized] }"),
             '"synchronized" is not a type of pull request event. Did you mean "synchronize"?',
         ),
-        (with_step("if: alway()"), '"alway()" is not a condition. Did you mean "always()"?'),
+        (with_step("if: alway()"), "there is no function `alway`"),
         (with_job("timeout: 90"), "a duration needs a unit: s, m, h or d"),
         (MINIMAL.replace("octo/web", "oc*/web"), "a glob may stand in the name part only"),
     ],
@@ -270,15 +314,22 @@ def test_a16_a_variable_that_bash_keeps_for_itself_is_refused(name: str) -> None
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
     assert problem.hint == (
-        "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, "
-        "timeout, user"
+        "Allowed here: allow_failure, checkout, env, if, image, kubernetes, matrix, name, needs, outputs, "
+        "resources, retry, services, steps, timeout, user"
     )
 
 
 def test_event_data_in_a_script_is_answered_with_the_environment() -> None:
     (problem,) = problems_in(MINIMAL.replace("make test", "echo ${{ event.title }}"))
-    assert "${{ event.title }}" in problem.message
-    assert "$TOWPATH_BRANCH" in (problem.hint or "")
+    assert problem.message == "`event` can't be used in `steps[0].run`"
+    assert problem.hint == 'The environment has it: write "$TOWPATH_TITLE" in the script.'
+
+
+def test_another_value_in_a_script_is_answered_with_the_variable_to_set() -> None:
+    (problem,) = problems_in(MINIMAL.replace("make test", "echo ${{ env.LEVEL }}"))
+    assert problem.hint == (
+        'Scripts get values as variables: env: { LEVEL: "${{ env.LEVEL }}" } and "$LEVEL" in the script.'
+    )
 
 
 def test_a_cycle_is_named_along_the_needs() -> None:
