@@ -271,4 +271,5 @@ PIPELINE = Record(
     required=("version", "repository", "on", "jobs"),
     later=("priority",),
     meant={"run-name": "name", "repositories": "repository"},
+    free="x-",
 )

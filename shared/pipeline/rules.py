@@ -279,6 +279,8 @@ class Record:
     """Keys of the language that are not supported yet. They are refused by name and never ignored."""
     meant: MappingOf[str, str] = field(default_factory=dict)
     """Maps words of other systems to the keys of this language."""
+    free: str = ""
+    """The beginning of keys that may have any value. Nothing in them is read. Empty: there are none."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if self.may_be_blank and isinstance(node, Scalar) and node.kind == "null":
@@ -297,7 +299,7 @@ class Record:
             here = Spot((*spot.path, key.text), key.place)
             if key.text in self.fields:
                 values[key.text] = reading.read(value, self.fields[key.text], here)
-            else:
+            elif not self.free or not key.text.startswith(self.free):
                 self._refuse_key(key.text, here, reading)
         for name in self.required:
             if name not in values:
@@ -312,7 +314,8 @@ class Record:
             message += f'. Did you mean "{meant}"?' + (
                 " It is not supported yet." if meant in self.later else ""
             )
-        return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(sorted(self.fields))}")
+        allowed = [*sorted(self.fields), *([f"{self.free}…"] if self.free else [])]
+        return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(allowed)}")
 
     def schema(self) -> JsonSchema:
         fields = {name: rule.schema() for name, rule in self.fields.items()}
@@ -322,6 +325,7 @@ class Record:
             "required": list(self.required),
             "minProperties": self.least,
             "additionalProperties": False,
+            **({"patternProperties": {f"^{self.free}": {}}} if self.free else {}),
         }
         return {"description": self.what, "type": kind, **keys}
 
