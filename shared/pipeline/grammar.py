@@ -355,6 +355,7 @@ PIPELINE = Record(
     },
     required=("version", "repository", "on", "jobs"),
     meant={"run-name": "name", "repositories": "repository"},
+    free="x-",
 )
 
 JOB: Rule = _job

@@ -421,6 +421,8 @@ class Record:
     """Maps words of other systems to the keys of this language."""
     others: "Table | None" = None
     """The rule for keys of the user's choice. The value has them in the key OTHERS."""
+    free: str = ""
+    """The beginning of keys that may have any value. Nothing in them is read. Empty: there are none."""
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if self.may_be_blank and isinstance(node, Scalar) and node.kind == "null":
@@ -441,7 +443,7 @@ class Record:
                 values[key.text] = reading.read(value, self.fields[key.text], here)
             elif self.others is not None and key.text not in self.meant:
                 values.setdefault(OTHERS, {})[key.text] = self.others.entry(key, value, spot.path, reading)
-            else:
+            elif not self.free or not key.text.startswith(self.free):
                 self._refuse_key(key.text, here, reading)
         for name in self.required:
             if name not in values:
@@ -456,7 +458,8 @@ class Record:
             message += f'. Did you mean "{meant}"?' + (
                 " It is not supported yet." if meant in self.later else ""
             )
-        return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(sorted(self.fields))}")
+        allowed = [*sorted(self.fields), *([f"{self.free}…"] if self.free else [])]
+        return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(allowed)}")
 
     def schema(self) -> JsonSchema:
         fields = {name: rule.schema() for name, rule in self.fields.items()}
@@ -466,6 +469,7 @@ class Record:
             "required": list(self.required),
             "minProperties": self.least,
             "additionalProperties": False if self.others is None else self.others.value.schema(),
+            **({"patternProperties": {f"^{self.free}": {}}} if self.free else {}),
         }
         return {"description": self.what, "type": kind, **keys}
 

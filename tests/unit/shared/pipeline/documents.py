@@ -132,6 +132,12 @@ _group = st.fixed_dictionaries(
         "on_new": st.sampled_from(["queue", "cancel_older", "keep_latest_pending", "reject"]),
     },
 )
+_free: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | _line | st.just("${{ x"),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(_name, values, max_size=3),
+    max_leaves=6,
+)
+"""The values of keys that nobody reads."""
 _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
 
 
@@ -146,6 +152,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             jobs[name]["needs"] = needs
     optional = {
         "name": _line,
+        "x-anything": _free,
         "concurrency": _group,
         "env": _env,
         "timeout": _duration,
