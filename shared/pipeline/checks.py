@@ -38,7 +38,7 @@ def check(document: Values, reading: Reading) -> None:
         if job:
             _check_ids(name, job, reading)
             _check_ports(name, job, reading)
-            _check_size(name, job, document.get("env") or {}, reading)
+            _check_size(name, job, _shared_env(document), reading)
 
 
 def _spot(path: Path, reading: Reading) -> Spot:
@@ -124,11 +124,16 @@ def _check_ports(name: str, job: Values, reading: Reading) -> None:
             owners[port] = service
 
 
-def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> None:
+def _shared_env(document: Values) -> Values:
+    """Return the variables that all jobs have."""
+    return {**(document.get("env") or {}), **((document.get("defaults") or {}).get("env") or {})}
+
+
+def _check_size(name: str, job: Values, shared_env: Values, reading: Reading) -> None:
     steps = [step for step in job.get("steps") or [] if step]
     texts = [step.get("run") or "" for step in steps]
     services = [service for service in (job.get("services") or {}).values() if service]
-    for env in [pipeline_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
+    for env in [shared_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
         texts += [*env, *(value or "" for value in env.values())]
     size_bytes = sum(len(text.encode()) for text in texts)
     if size_bytes > JOB_LIMIT_BYTES:

@@ -264,7 +264,14 @@ PIPELINE = Record(
         "timeout": _duration,
         "defaults": Record(
             "what jobs have that say nothing else",
-            {"image": _image, "timeout": _duration, "resources": _resources},
+            {
+                "image": _image,
+                "timeout": _duration,
+                "resources": _resources,
+                "env": _env,
+                "checkout": Switchable("false, or how to check out", _checkout),
+                "retry": _retry,
+            },
         ),
         "jobs": Table("jobs by name", Text("a job's name", values.job_name, values.NAME), _job, JOB_LIMIT, 1),
     },

@@ -128,10 +128,10 @@ class Step(_Model):
 class Job(_Model):
     """A node of the graph.
 
-    `env` is the job's own; it takes precedence over the pipeline's. `image` None selects the executor's
-    default. `checkout` None gives an empty workspace. `services` are reached by their names. `user` None
-    selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
-    decides which are allowed.
+    `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
+    executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
+    `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
+    administrator decides which are allowed.
     """
 
     name: str
