@@ -135,7 +135,7 @@ _step = Record(
         ),
         "allow_failure": Flag("true or false"),
         "shell": Choice("a shell", "bad_shell", ("sh", "bash")),
-        "working_directory": Text("a folder of the checkout", values.relative_folder, limit=FOLDER_LIMIT),
+        "working_directory": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
     },
     required=("run",),
     meant={
@@ -151,11 +151,14 @@ _checkout = Record(
     {
         "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
         "tags": Flag("true or false"),
+        "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
     },
     later=("submodules", "lfs"),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",
+        "folder": "path",
+        "working_directory": "path",
     },
 )
 _service = Record(

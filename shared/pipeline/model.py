@@ -63,13 +63,15 @@ class Concurrency(_Model):
 
 
 class Checkout(_Model):
-    """The amount of history that is fetched. `depth` counts commits; 0 fetches the whole history.
+    """The history that is fetched, and its folder. `depth` counts commits; 0 fetches the whole history.
 
-    The depth starts at the commit that is built. `tags` fetches all tags too.
+    The depth starts at the commit that is built. `tags` fetches all tags too. `path` is a folder of the
+    workspace; None is the workspace itself.
     """
 
     depth: int = 1
     tags: bool = False
+    path: str | None = None
 
 
 class Resources(_Model):

@@ -109,7 +109,10 @@ _services: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
 _labels = st.dictionaries(
     st.sampled_from(["arch", "kubernetes.io/arch"]), st.sampled_from(["arm64", "", True, 3]), min_size=1
 )
-_checkout: st.SearchStrategy[Any] = st.booleans() | st.just({"depth": 50, "tags": True}) | st.just({})
+_checkout: st.SearchStrategy[Any] = st.booleans() | st.fixed_dictionaries(
+    {},
+    optional={"depth": st.integers(0, 50), "tags": st.booleans(), "path": st.sampled_from([".", "web/app"])},
+)
 _retry = st.fixed_dictionaries(
     {}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}
 )

@@ -193,7 +193,8 @@ def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected:
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7))],
+    [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7)),
+     ("{ path: web/app }", Checkout(path="web/app"))],
 )
 def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | None) -> None:
     assert job(with_job(f"checkout: {written}")).checkout == expected
