@@ -66,6 +66,8 @@ class Clone:
     token: str | None = field(default=None, repr=False)
     tags: bool = False
     """True to fetch all tags too."""
+    folder: str = ""
+    """The folder of the workspace to clone into. Empty: the workspace itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,8 @@ class Commit:
     """The protocols that git may use, in the format of GIT_ALLOW_PROTOCOL, such as https:file."""
     tags: bool = False
     """True to fetch all tags. Otherwise only the tag that `ref` names is fetched."""
+    folder: str = ""
+    """The repository's folder, relative to the workspace. Empty: the workspace itself."""
 
 
 class GaveUp(Exception):
@@ -154,7 +156,9 @@ class Checkout:
 
     def _git(self, sink: Sink, *arguments: str) -> int:
         self._tail = b""
-        return self._run_git(arguments, _variables(self._commit, secret=arguments[0] == "fetch"), sink)
+        folder = ("-C", self._commit.folder) if self._commit.folder else ()
+        variables = _variables(self._commit, secret=arguments[0] == "fetch")
+        return self._run_git((*folder, *arguments), variables, sink)
 
     def _log(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-4096:]
@@ -165,11 +169,11 @@ class Checkout:
 
 
 def make_repository(workspace: Path, commit: Commit) -> None:
-    """Create the files that `git init` and `git remote add` would create in an empty folder.
+    """Create the files that `git init` and `git remote add` would create in the commit's folder.
 
-    This saves two processes. The URL is written as a quoted value.
+    This saves two processes. The folder must be empty or missing. The URL is written as a quoted value.
     """
-    git = workspace / ".git"
+    git = workspace / commit.folder / ".git"
     quoted = commit.url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
     version, extension = (1, "[extensions]\n\tobjectformat = sha256\n") if len(commit.sha) == 64 else (0, "")
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):

@@ -43,7 +43,7 @@ def check(document: Values, reading: Reading) -> None:
         if job:
             _check_ids(name, job, reading)
             _check_ports(name, job, reading)
-            plan_bytes += counts[name] * _check_size(name, job, document.get("env") or {}, reading)
+            plan_bytes += counts[name] * _check_size(name, job, _shared_env(document), reading)
     if plan_bytes > PLAN_LIMIT_BYTES:
         message = (
             f"scripts and variables of all jobs may have {PLAN_LIMIT_BYTES // 1024**2} MiB together; these "
@@ -135,12 +135,17 @@ def _check_ports(name: str, job: Values, reading: Reading) -> None:
             owners[port] = service
 
 
-def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> int:
+def _shared_env(document: Values) -> Values:
+    """Return the variables that all jobs have."""
+    return {**(document.get("env") or {}), **((document.get("defaults") or {}).get("env") or {})}
+
+
+def _check_size(name: str, job: Values, shared_env: Values, reading: Reading) -> int:
     """Record a problem if the job is too large. Return its size in bytes."""
     steps = [step for step in job.get("steps") or [] if step]
     texts = [step.get("run") or "" for step in steps]
     services = [service for service in (job.get("services") or {}).values() if service]
-    for env in [pipeline_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
+    for env in [shared_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
         texts += [*env, *(value or "" for value in env.values())]
     size_bytes = sum(len(text.encode()) for text in texts)
     if size_bytes > JOB_LIMIT_BYTES:

@@ -79,11 +79,12 @@ def check(document: Values, reading: Reading) -> None:
     for path, one in of_pipeline(reading).items():
         _check(path, one, known, reading)
     jobs = document.get("jobs") or {}
+    of_defaults = dict.fromkeys(_names_of((document.get("defaults") or {}).get("env")))
     for name, written in by_job(document, reading).items():
         of_job = known | _known_to(jobs[name] or {}, jobs)
         for path, one in written.items():
             _check(
-                ("jobs", name, *path), one, of_job | _known_at(path, jobs[name] or {}, known["env"]), reading
+                ("jobs", name, *path), one, of_job | _known_at(path, jobs[name] or {}, known["env"], of_defaults), reading
             )
 
 
@@ -119,7 +120,7 @@ def _known_of_need(job: Values) -> Known:
     return {"result": None, "outputs": None if job.get("matrix") else outputs}
 
 
-def _known_at(path: Path, job: Values, pipeline_env: Known) -> Known:
+def _known_at(path: Path, job: Values, pipeline_env: Known, default_env: Known) -> Known:
     """Return the names that depend on the place: earlier steps, and variables that are set before."""
     steps = job.get("steps") or []
     earlier = steps[: path[1]] if path[0] == "steps" and isinstance(path[1], int) else steps
@@ -129,7 +130,7 @@ def _known_at(path: Path, job: Values, pipeline_env: Known) -> Known:
         return known | {"env": pipeline_env}
     if path[0] == "steps" or path[0] == "outputs":
         return known | {"env": None}
-    return known | {"env": pipeline_env | dict.fromkeys(_names_of(job.get("env")))}
+    return known | {"env": pipeline_env | default_env | dict.fromkeys(_names_of(job.get("env")))}
 
 
 def _check(path: Path, one: Written, known: Known, reading: Reading) -> None:

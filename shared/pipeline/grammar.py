@@ -178,7 +178,7 @@ _step = Record(
         "allow_failure": Flag("true or false", Phase.READY),
         "shell": Choice("a shell", "bad_shell", ("sh", "bash")),
         "working_directory": Text(
-            "a folder of the checkout", values.relative_folder, limit=FOLDER_LIMIT, phase=Phase.READY
+            "a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT, phase=Phase.READY
         ),
     },
     required=("run",),
@@ -195,11 +195,14 @@ _checkout = Record(
     {
         "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
         "tags": Flag("true or false"),
+        "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
     },
     later=("submodules", "lfs"),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",
+        "folder": "path",
+        "working_directory": "path",
     },
 )
 _service = Record(
@@ -349,6 +352,9 @@ PIPELINE = Record(
                 "image": _later(_image, Phase.READY),
                 "timeout": _later(_duration, Phase.READY),
                 "resources": _resources,
+                "env": _env_of(Phase.READY),
+                "checkout": Switchable("false, or how to check out", _checkout),
+                "retry": _retry,
             },
         ),
         "jobs": Table("jobs by name", Text("a job's name", values.job_name, values.NAME), _job, JOB_LIMIT, 1),

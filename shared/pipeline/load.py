@@ -98,12 +98,12 @@ def _job(
         allow_failure=values.get("allow_failure") or False,
         matrix=_matrix(values["matrix"]) if "matrix" in values else None,
         steps=tuple(_step(step) for step in values["steps"]),
-        env=_texts(values.get("env", {})),
+        env=_texts({**defaults.get("env", {}), **values.get("env", {})}),
         timeout_seconds=values.get("timeout", defaults.get("timeout")) or DEFAULT_JOB_TIMEOUT_SECONDS,
-        checkout=_checkout(values.get("checkout", {})),
+        checkout=_checkout(values.get("checkout"), defaults.get("checkout", {})),
         resources=_resources({**defaults.get("resources", {}), **values.get("resources", {})}),
         services={name: _service(service) for name, service in values.get("services", {}).items()},
-        retry=_retry(values.get("retry", {})),
+        retry=_retry({**defaults.get("retry", {}), **values.get("retry", {})}),
         outputs=values.get("outputs", {}),
         user=values.get("user"),
         node_selector=_texts(values.get("kubernetes", {}).get("node_selector", {})),
@@ -116,9 +116,16 @@ def _matrix(values: Values) -> Matrix:
     return Matrix(axes=values.get(OTHERS, {}), **settings)
 
 
-def _checkout(values: Values | bool) -> Checkout | None:
-    """Return the checkout, or None for `false`. A full history includes all tags unless `tags` is set."""
-    return None if isinstance(values, bool) else Checkout(**{"tags": values.get("depth") == 0, **values})
+def _checkout(values: Values | bool | None, defaults: Values | bool) -> Checkout | None:
+    """Return the checkout, or None for `false`. A full history includes all tags unless `tags` is set.
+
+    The job's keys take precedence over the defaults. A job with a `checkout` ignores a default of `false`.
+    """
+    chosen = defaults if values is None else values
+    if isinstance(chosen, bool):
+        return None
+    merged = {**({} if isinstance(defaults, bool) else defaults), **chosen}
+    return Checkout(**{"tags": merged.get("depth") == 0, **merged})
 
 
 def _resources(values: Values) -> Resources:

@@ -65,13 +65,15 @@ class Concurrency(_Model):
 
 
 class Checkout(_Model):
-    """The amount of history that is fetched. `depth` counts commits; 0 fetches the whole history.
+    """The history that is fetched, and its folder. `depth` counts commits; 0 fetches the whole history.
 
-    The depth starts at the commit that is built. `tags` fetches all tags too.
+    The depth starts at the commit that is built. `tags` fetches all tags too. `path` is a folder of the
+    workspace; None is the workspace itself.
     """
 
     depth: int = 1
     tags: bool = False
+    path: str | None = None
 
 
 class Resources(_Model):
@@ -166,10 +168,10 @@ class Job(_Model):
     None is `success()`. `contexts` has what the expressions need that are evaluated after the run was
     created.
 
-    `env` is the job's own; it takes precedence over the pipeline's. `image` None selects the executor's
-    default. `checkout` None gives an empty workspace. `services` are reached by their names. `user` None
-    selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
-    decides which are allowed.
+    `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
+    executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
+    `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
+    administrator decides which are allowed.
     """
 
     id: str = ""

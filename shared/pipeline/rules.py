@@ -464,7 +464,7 @@ class Record:
     def schema(self) -> JsonSchema:
         fields = {name: rule.schema() for name, rule in self.fields.items()}
         kind: str | list[str] = ["object", "null"] if self.may_be_blank else "object"
-        keys = {
+        keys: JsonSchema = {
             "properties": fields,
             "required": list(self.required),
             "minProperties": self.least,

@@ -263,10 +263,10 @@ def image(text: str) -> str:
 def relative_folder(text: str) -> str:
     if text.startswith(("/", "~")):
         raise BadValue(
-            "bad_path", "the folder is given from the top of the checkout", "Write web/app, not /web/app."
+            "bad_path", "the folder is given from the top of the workspace", "Write web/app, not /web/app."
         )
     if ".." in text.split("/"):
-        raise BadValue("bad_path", '".." would leave the checkout')
+        raise BadValue("bad_path", '".." would leave the workspace')
     if not text.strip() or "\n" in text:
         raise BadValue("bad_path", "a folder is one line and not blank")
     return text

@@ -357,5 +357,6 @@ def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
         token=wanted.token,
         protocols=settings.clone_protocols,
         tags=wanted.tags,
+        folder=wanted.folder,
     )
     return Order(commit, _WORKSPACE, _STARTED, _TERMINATION, settings.clone_seconds).encode()

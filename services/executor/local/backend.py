@@ -340,6 +340,7 @@ class LocalBackend:
             token=clone.token,
             protocols=self._limits.clone_protocols,
             tags=clone.tags,
+            folder=clone.folder,
             seconds=self._limits.clone_seconds,
             runner=self._isolation.sandbox.clone(
                 files.workspace, [files.git, *(path for path in source if path.exists())]

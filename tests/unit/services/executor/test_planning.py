@@ -64,6 +64,13 @@ def test_a_pull_request_is_cloned_with_its_merge_and_its_own_ref() -> None:
     assert (clone.ref, clone.merge_sha) == ("refs/pull/12/head", MERGE)
 
 
+def test_a_checkout_with_a_path_is_cloned_into_that_folder() -> None:
+    job = CANDIDATE.job.model_copy(update={"checkout": Checkout(path="web/app")})
+    clone = planned(job=job).clone
+    assert clone is not None
+    assert clone.folder == "web/app"
+
+
 def test_a_job_without_checkout_clones_nothing_and_opens_no_token() -> None:
     assert (
         planned(job=CANDIDATE.job.model_copy(update={"checkout": None}), clone_token=b"sealed").clone is None

@@ -109,18 +109,23 @@ _services: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
 _labels = st.dictionaries(
     st.sampled_from(["arch", "kubernetes.io/arch"]), st.sampled_from(["arm64", "", True, 3]), min_size=1
 )
+_checkout: st.SearchStrategy[Any] = st.booleans() | st.fixed_dictionaries(
+    {},
+    optional={"depth": st.integers(0, 50), "tags": st.booleans(), "path": st.sampled_from([".", "web/app"])},
+)
+_retry = st.fixed_dictionaries(
+    {}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}
+)
 _job = st.fixed_dictionaries(
     {"steps": st.lists(_step, min_size=1, max_size=3)},
     optional={
         "image": _image,
         "env": _env,
         "timeout": _duration,
-        "checkout": st.booleans() | st.just({"depth": 50, "tags": True}) | st.just({}),
+        "checkout": _checkout,
         "resources": _resources,
         "services": _services,
-        "retry": st.fixed_dictionaries(
-            {}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}
-        ),
+        "retry": _retry,
         "user": st.just("root"),
         "kubernetes": st.fixed_dictionaries({"node_selector": _labels}),
     },
@@ -157,7 +162,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "env": _env,
         "timeout": _duration,
         "defaults": st.fixed_dictionaries(
-            {}, optional={"image": _image, "timeout": _duration, "resources": _resources}
+            {},
+            optional={
+                "image": _image,
+                "timeout": _duration,
+                "resources": _resources,
+                "env": _env,
+                "checkout": _checkout,
+                "retry": _retry,
+            },
         ),
     }
     required = {

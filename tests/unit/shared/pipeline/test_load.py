@@ -193,7 +193,8 @@ def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected:
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7))],
+    [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7)),
+     ("{ path: web/app }", Checkout(path="web/app"))],
 )
 def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | None) -> None:
     assert job(with_job(f"checkout: {written}")).checkout == expected
@@ -209,6 +210,50 @@ def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | N
 )
 def test_infrastructure_is_retried_as_often_as_was_said(written: str, expected: Retry) -> None:
     assert job(with_job(f"retry: {written}")).retry == expected
+
+
+def with_defaults(defaults: str, written: str = "image: x") -> str:
+    return with_job(written).replace("jobs:", f"defaults: {{ {defaults} }}\njobs:")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "written", "expected"),
+    [
+        ("checkout: { depth: 0 }", "image: x", Checkout(depth=0, tags=True)),
+        ("checkout: { depth: 0 }", "checkout: true", Checkout(depth=0, tags=True)),
+        ("checkout: { depth: 0 }", "checkout: { depth: 5 }", Checkout(depth=5, tags=False)),
+        ("checkout: { depth: 0, tags: false }", "checkout: {}", Checkout(depth=0, tags=False)),
+        ("checkout: { tags: true }", "checkout: { depth: 5 }", Checkout(depth=5, tags=True)),
+        ("checkout: { depth: 0 }", "checkout: false", None),
+        ("checkout: false", "image: x", None),
+        ("checkout: false", "checkout: true", Checkout()),
+        ("checkout: false", "checkout: { depth: 5 }", Checkout(depth=5)),
+    ],
+)
+def test_a_jobs_checkout_takes_precedence_over_the_default_key_by_key(
+    defaults: str, written: str, expected: Checkout | None
+) -> None:
+    assert job(with_defaults(defaults, written)).checkout == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("image: x", Retry(infra=2, backoff_seconds=60)),
+        ("retry: {}", Retry(infra=2, backoff_seconds=60)),
+        ("retry: { infra: 0 }", Retry(infra=0, backoff_seconds=60)),
+        ("retry: { backoff: 5s }", Retry(infra=2, backoff_seconds=5)),
+    ],
+)
+def test_a_jobs_retry_takes_precedence_over_the_default_key_by_key(written: str, expected: Retry) -> None:
+    assert job(with_defaults("retry: { infra: 2, backoff: 1m }", written)).retry == expected
+
+
+def test_variables_of_the_defaults_are_below_the_jobs_and_above_the_pipelines() -> None:
+    text = with_defaults("env: { A: defaults, B: defaults }", "env: { B: job }")
+    pipeline = load(text.replace("jobs:", "env: { A: pipeline, C: pipeline }\njobs:"))
+    assert pipeline.env == {"A": "pipeline", "C": "pipeline"}
+    assert pipeline.jobs[0].env == {"A": "defaults", "B": "job"}
 
 
 def test_a_service_has_a_minute_to_become_ready() -> None:

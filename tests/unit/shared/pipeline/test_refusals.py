@@ -10,6 +10,7 @@ from tests.unit.shared.pipeline.documents import MINIMAL, codes_in, problems_in,
 
 JOB = "jobs.test"
 STEP = "jobs.test.steps[0]"
+SIXTEEN_TIMES_A = ", ".join(f"A{number}: *a" for number in range(16))
 
 
 def push(text: str) -> str:
@@ -75,6 +76,14 @@ REFUSED = [
     (MINIMAL.replace("make test", "é" * 33_000), "too_long", f"{STEP}.run"),
     (with_top(f"name: {'n' * 201}"), "too_long", "name"),
     (MINIMAL.replace("make test", f"&r {'x' * 60_000}") + "      - run: *r\n" * 8, "too_large", JOB),
+    (with_top(f"defaults: {{ env: {{ A: &a {'x' * 32_000}, {SIXTEEN_TIMES_A} }} }}"), "too_large", JOB),
+    (with_job("checkout: { path: /web }"), "bad_path", f"{JOB}.checkout.path"),
+    (with_job("checkout: { path: web/../.. }"), "bad_path", f"{JOB}.checkout.path"),
+    (with_job("checkout: { path: ' ' }"), "bad_path", f"{JOB}.checkout.path"),
+    (with_job("checkout: { path: true, pth: x }"), "unknown_key", f"{JOB}.checkout.pth"),
+    (with_top("defaults: { checkout: { dept: 5 } }"), "unknown_key", "defaults.checkout.dept"),
+    (with_top("defaults: { env: { UID: x } }"), "reserved_env_name", "defaults.env.UID"),
+    (with_top("defaults: { retry: 2 }"), "wrong_type", "defaults.retry"),
     # names
     (MINIMAL.replace("  test:", "  9lives:"), "bad_name", "jobs.9lives"),
     (MINIMAL.replace("  test:", f"  {'t' * 64}:"), "bad_name", f"jobs.{'t' * 64}"),
