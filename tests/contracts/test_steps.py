@@ -100,3 +100,12 @@ async def test_a09_steps_with_always_run_after_the_jobs_time(ground: Ground) -> 
         end, log = await run(ground, cluster, with_last_steps("echo begun; sleep 600", limit=1))
     lines = [line for line in log.splitlines() if line != "Terminated"]
     assert (end.time_limit, lines) == ("job", ["begun", "last", "words"])
+
+
+async def test_rule_8_a_malformed_output_fails_its_step(ground: Ground, cluster: Backend) -> None:
+    end, log = await run(
+        ground,
+        cluster,
+        steps("echo A=1 >> $TOWPATH_OUTPUT; cat $TOWPATH_OUTPUT", "echo A >> $TOWPATH_OUTPUT", "echo never"),
+    )
+    assert (end.exit_code, log) == (1, "A=1\ntowpath: TOWPATH_OUTPUT: neither KEY=value nor KEY<<WORD: A\n")
