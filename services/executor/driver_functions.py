@@ -1,7 +1,7 @@
 """The shell functions of the step driver, in POSIX `sh`. `step_driver` describes how they work together.
 
 They read variables that `step_driver` sets before them, and call functions that it writes for each job:
-`towpath_environment`, `towpath_script_<index>` and `towpath_step_<index>`.
+`towpath_environment`, `towpath_script_<index>`, `towpath_if_<index>` and `towpath_step_<index>`.
 """
 
 PRELUDE = r"""
@@ -189,10 +189,10 @@ towpath_allow() {
   if [ -z "$1" ] || [ "$towpath_left" -le "$1" ]; then towpath_allowed=$towpath_left towpath_least=job; fi
 }
 
-# The job's time is over. From the first call on, steps with always() have the grace between them.
+# The job's time is over, which stops it. From the first call on, further steps have the grace between them.
 towpath_overtime() {
   [ "$towpath_over" = no ] || return 0
-  towpath_over=yes towpath_limit=$towpath_grace
+  towpath_over=yes towpath_stopped=yes towpath_limit=$towpath_grace
   [ "$towpath_at" = - ] || towpath_limit=$((towpath_at / 100 + towpath_grace))
 }
 
@@ -266,25 +266,22 @@ towpath_try() {
   towpath_collect "$1" || [ "$towpath_code" != 0 ] || towpath_code=1
 }
 
-# $1 index, $2 marker line, $3 condition, $4 allow_failure, $5 its limit.
+# $1 index, $2 marker line, $3 allow_failure, $4 its limit.
 towpath_run() {
-  case $towpath_stopped-$towpath_over-$3-$towpath_failed in
-    *-always-*) ;;
-    yes-* | no-yes-* | no-no-success-yes | no-no-failure-no) return ;;
-  esac
+  "towpath_if_$1" || return
   towpath_now
-  if ! towpath_allow "$5"; then
+  if ! towpath_allow "$4"; then
     towpath_overtime
-    [ "$3" = always ] && towpath_allow "$5" || return
+    "towpath_if_$1" && towpath_allow "$4" || return
   fi
-  towpath_asked=$towpath_stopped
+  towpath_asked=$towpath_signalled
   printf '%s\n' "$2"
   "towpath_script_$1" > "$towpath_state/step-$1"
   towpath_note '\n%s ' "$1"
   towpath_began=$towpath_at
   towpath_try "$1" "$towpath_allowed" 4>&2 2> /dev/null
   towpath_now
-  if [ "$towpath_stopped" != "$towpath_asked" ]; then
+  if [ "$towpath_signalled" != "$towpath_asked" ]; then
     towpath_outcome=x
   elif [ "$towpath_code$towpath_expired" = 0no ]; then
     towpath_outcome=s
@@ -298,7 +295,7 @@ towpath_run() {
   towpath_now
   printf '::towpath-%s::end %s %s %s\n' "$towpath_nonce" "$1" "$towpath_code" "$towpath_outcome"
   towpath_note '%s %s%s' "$towpath_at" "$towpath_outcome" "$towpath_code"
-  if [ "$towpath_code" != 0 ] && [ "$4" = no ]; then
+  if [ "$towpath_code" != 0 ] && [ "$3" = no ]; then
     [ "$towpath_failed" = yes ] || towpath_status=$towpath_code
     towpath_failed=yes
   fi

@@ -34,6 +34,7 @@ _EVENT_IN_ENVIRONMENT = "Event data is in the environment: $TOWPATH_BRANCH, $TOW
 _title = Text("a name on one line", values.title, limit=TITLE_LIMIT)
 _duration = Text("a duration such as 20m", values.duration_seconds, values.DURATION)
 _pause = Text("a duration of at most 1h such as 10s", values.pause_seconds, values.DURATION)
+_stop_grace = Text("a duration of at most 5m such as 30s", values.stop_grace_seconds, values.DURATION)
 _image = Text("an image such as python:3.12", values.image, values.IMAGE, IMAGE_LIMIT)
 _env = Table(
     "variables, each with its text",
@@ -131,7 +132,7 @@ _step = Record(
         "if": Text(
             "a condition",
             values.condition,
-            instead_of_expressions="Write success(), failure() or always(), without ${{ }}.",
+            instead_of_expressions="Write success(), failure(), cancelled() or always(), without ${{ }}.",
         ),
         "allow_failure": Flag("true or false"),
         "shell": Choice("a shell", "bad_shell", ("sh", "bash")),
@@ -209,6 +210,7 @@ _job = Record(
         "steps": List("a list of steps", _step, STEP_LIMIT),
         "env": _env,
         "timeout": _duration,
+        "stop_grace": _stop_grace,
         "checkout": Switchable("false, or how to check out", _checkout),
         "resources": _resources,
         "services": Table(

@@ -73,6 +73,7 @@ def _job(name: str, values: Values, defaults: Values) -> Job:
         steps=tuple(_step(step) for step in values["steps"]),
         env=values.get("env", {}),
         timeout_seconds=values.get("timeout", defaults.get("timeout", DEFAULT_JOB_TIMEOUT_SECONDS)),
+        stop_grace_seconds=values.get("stop_grace"),
         checkout=_checkout(values.get("checkout", {})),
         resources=_resources({**defaults.get("resources", {}), **values.get("resources", {})}),
         services={name: _service(service) for name, service in values.get("services", {}).items()},

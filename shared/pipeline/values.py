@@ -42,6 +42,8 @@ PAUSE_LIMIT_SECONDS = 3600
 CPU_MILLIS = range(10, 256_000 + 1)
 MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
 """No container starts with less than 16 MiB, and no node has more than 4 TiB."""
+STOP_GRACE_LIMIT_SECONDS = 300
+"""A stopped job keeps its slot and its place in a group until it has ended."""
 RUN_LIMIT_BYTES = 64 * 1024
 ENV_VALUE_LIMIT_BYTES = 32 * 1024
 """Linux allows 128 KiB for one variable."""
@@ -53,7 +55,7 @@ RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
 """Names of the containers that an attempt may have, and `localhost`, which is the pod itself."""
 
-Condition = Literal["success", "failure", "always"]
+Condition = Literal["success", "failure", "cancelled", "always"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {
@@ -67,7 +69,12 @@ _BYTES = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
-_CONDITIONS: dict[str, Condition] = {"success()": "success", "failure()": "failure", "always()": "always"}
+_CONDITIONS: dict[str, Condition] = {
+    "success()": "success",
+    "failure()": "failure",
+    "cancelled()": "cancelled",
+    "always()": "always",
+}
 
 
 def duration_seconds(text: str) -> int:
@@ -93,6 +100,13 @@ def pause_seconds(text: str) -> int:
     seconds = duration_seconds(text)
     if seconds > PAUSE_LIMIT_SECONDS:
         raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 1h.")
+    return seconds
+
+
+def stop_grace_seconds(text: str) -> int:
+    seconds = duration_seconds(text)
+    if seconds > STOP_GRACE_LIMIT_SECONDS:
+        raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 5m.")
     return seconds
 
 

@@ -115,6 +115,7 @@ _job = st.fixed_dictionaries(
         "image": _image,
         "env": _env,
         "timeout": _duration,
+        "stop_grace": st.sampled_from(["1s", "5m"]),
         "checkout": st.booleans() | st.just({"depth": 50, "tags": True}) | st.just({}),
         "resources": _resources,
         "services": _services,

@@ -211,12 +211,17 @@ def test_infrastructure_is_retried_as_often_as_was_said(written: str, expected: 
     assert job(with_job(f"retry: {written}")).retry == expected
 
 
+def test_rule_8_a_job_may_have_its_own_time_after_a_stop() -> None:
+    assert job(MINIMAL).stop_grace_seconds is None
+    assert job(with_job("stop_grace: 5m")).stop_grace_seconds == 300
+
+
 def test_a_service_has_a_minute_to_become_ready() -> None:
     (service,) = job(with_job("services: { db: { image: x, ready: { tcp: 1 } } }")).services.values()
     assert service.ready == Ready(tcp=1, within_seconds=60)
 
 
-@pytest.mark.parametrize("written", ["success()", "failure()", "always()", "' always() '"])
+@pytest.mark.parametrize("written", ["success()", "failure()", "cancelled()", "always()", "' always() '"])
 def test_a_step_runs_by_its_condition(written: str) -> None:
     assert step(with_step(f"if: {written}")).condition == written.strip("' ")[:-2]
 
