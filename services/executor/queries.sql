@@ -185,12 +185,13 @@ SELECT a.id, a.waiting_for, a.message, extract(epoch FROM now() - a.created_at):
 
 -- name: overdue_runs
 -- Claimed attempts whose job may have run longer than its limit, and when it must have begun for that. $1
--- cluster, $2 the grace period in seconds.
-SELECT a.id, a.pod_uid,
-       now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8) AS over_since
-  FROM attempts a JOIN jobs j ON j.id = a.job_id
- WHERE a.cluster = $1 AND a.status = 'claimed'
-   AND a.claimed_at < now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8)
+-- cluster, $2 the grace period in seconds of jobs without their own.
+SELECT a.id, a.pod_uid, over_since
+  FROM attempts a JOIN jobs j ON j.id = a.job_id,
+       LATERAL (SELECT now() - make_interval(secs =>
+                  coalesce((j.definition ->> 'stop_grace_seconds')::float8, $2)
+                  + (j.definition ->> 'timeout_seconds')::float8) AS over_since) l
+ WHERE a.cluster = $1 AND a.status = 'claimed' AND a.claimed_at < over_since
  ORDER BY a.id LIMIT 200;
 
 -- name: claimed_attempts

@@ -68,7 +68,7 @@ class StartLimits:
             + self.image_pull_seconds
             + self.start_seconds
             + job.timeout_seconds
-            + 4 * self.grace_seconds
+            + 4 * (job.stop_grace_seconds or self.grace_seconds)
         )
 
 

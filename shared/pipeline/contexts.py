@@ -84,7 +84,10 @@ def check(document: Values, reading: Reading) -> None:
         of_job = known | _known_to(jobs[name] or {}, jobs)
         for path, one in written.items():
             _check(
-                ("jobs", name, *path), one, of_job | _known_at(path, jobs[name] or {}, known["env"], of_defaults), reading
+                ("jobs", name, *path),
+                one,
+                of_job | _known_at(path, jobs[name] or {}, known["env"], of_defaults),
+                reading,
             )
 
 

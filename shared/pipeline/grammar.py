@@ -57,6 +57,7 @@ OF_EVENT = frozenset({"event", "inputs"})
 _title = Text("a name on one line", values.title, limit=TITLE_LIMIT)
 _duration = Text("a duration such as 20m", values.duration_seconds, values.DURATION)
 _pause = Text("a duration of at most 1h such as 10s", values.pause_seconds, values.DURATION)
+_stop_grace = Text("a duration of at most 5m such as 30s", values.stop_grace_seconds, values.DURATION)
 _image = Text("an image such as python:3.12", values.image, values.IMAGE, IMAGE_LIMIT)
 _ENV_VALUE = Text("a variable's text", values.env_value, limit=values.ENV_VALUE_LIMIT_BYTES)
 _env = Table(
@@ -287,6 +288,7 @@ _job = Record(
         "steps": List("a list of steps", _step, STEP_LIMIT),
         "env": _env_of(Phase.READY),
         "timeout": _later(_duration, Phase.READY),
+        "stop_grace": _later(_stop_grace, Phase.READY),
         "checkout": Switchable("false, or how to check out", _checkout),
         "resources": _resources,
         "services": Table(

@@ -100,6 +100,7 @@ def _job(
         steps=tuple(_step(step) for step in values["steps"]),
         env=_texts({**defaults.get("env", {}), **values.get("env", {})}),
         timeout_seconds=values.get("timeout", defaults.get("timeout")) or DEFAULT_JOB_TIMEOUT_SECONDS,
+        stop_grace_seconds=values.get("stop_grace"),
         checkout=_checkout(values.get("checkout"), defaults.get("checkout", {})),
         resources=_resources({**defaults.get("resources", {}), **values.get("resources", {})}),
         services={name: _service(service) for name, service in values.get("services", {}).items()},

@@ -171,7 +171,8 @@ class Job(_Model):
     `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
     executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
     `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
-    administrator decides which are allowed.
+    administrator decides which are allowed. `stop_grace_seconds` is the time between SIGTERM and SIGKILL;
+    None selects the executor's default.
     """
 
     id: str = ""
@@ -186,6 +187,7 @@ class Job(_Model):
     steps: tuple[Step, ...]
     env: dict[str, str] = {}
     timeout_seconds: int = DEFAULT_JOB_TIMEOUT_SECONDS
+    stop_grace_seconds: int | None = None
     checkout: Checkout | None = Checkout()
     resources: Resources = Resources()
     services: dict[str, Service] = {}

@@ -43,6 +43,8 @@ PAUSE_LIMIT_SECONDS = 3600
 CPU_MILLIS = range(10, 256_000 + 1)
 MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
 """No container starts with less than 16 MiB, and no node has more than 4 TiB."""
+STOP_GRACE_LIMIT_SECONDS = 300
+"""A stopped job keeps its slot and its place in a group until it has ended."""
 RUN_LIMIT_BYTES = 64 * 1024
 ENV_VALUE_LIMIT_BYTES = 32 * 1024
 """Linux allows 128 KiB for one variable."""
@@ -91,6 +93,13 @@ def pause_seconds(text: str) -> int:
     seconds = duration_seconds(text)
     if seconds > PAUSE_LIMIT_SECONDS:
         raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 1h.")
+    return seconds
+
+
+def stop_grace_seconds(text: str) -> int:
+    seconds = duration_seconds(text)
+    if seconds > STOP_GRACE_LIMIT_SECONDS:
+        raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 5m.")
     return seconds
 
 

@@ -83,7 +83,6 @@ class KubernetesBackend:
         self._api = api
         self._place = place
         self._log_scheme = options.log_scheme
-        self._ending_seconds = settings.whole_grace_seconds + _STOP_SECONDS
         self._node_lost_seconds = settings.node_lost_seconds
         self._maker = Maker(api, place, settings)
         self._jobs: ObjectCache[JobSeen] = ObjectCache(lambda _: None, time.monotonic)
@@ -174,7 +173,7 @@ class KubernetesBackend:
         if pod is None or pod.is_over or pod.job.terminated is not None:
             return
         ending = self._endings.setdefault(pod_uid, _Ending(time.monotonic()))
-        if not pod.node or time.monotonic() - ending.asked_at > self._ending_seconds:
+        if not pod.node or _is_overdue(pod, ending):
             ending.stopped = True
             await self._delete(pod)
         elif pod.active_deadline_seconds != STOPPED_DEADLINE_SECONDS:
@@ -208,7 +207,7 @@ class KubernetesBackend:
             await self._change(
                 pod, {"metadata": metadata, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}}
             )
-        elif not pod.node or pod.unreachable or time.monotonic() - ending.asked_at > self._ending_seconds:
+        elif not pod.node or pod.unreachable or _is_overdue(pod, ending):
             ending.abandoned = cause
             if not await self._delete(pod, {"resourceVersion": pod.version}):
                 ending.abandoned = None
@@ -408,3 +407,8 @@ class KubernetesBackend:
                 self._seconds.add(pod.uid)
                 _second_pods.inc()
                 _log.warning("second_pod_left_gated", attempt_id=pod.attempt_id, pod=pod.name)
+
+
+def _is_overdue(pod: PodSeen, ending: _Ending) -> bool:
+    """Return whether the pod should have ended by now, because it was asked to."""
+    return time.monotonic() - ending.asked_at > pod.stop_grace_seconds + _STOP_SECONDS

@@ -18,7 +18,7 @@ from services.executor.checkout import Commit
 from services.executor.clone_order import Order
 from services.executor.kubernetes import names
 from shared import step_markers
-from shared.pipeline.model import Resources, Service
+from shared.pipeline.model import Job, Resources, Service
 
 SECRET_LIMIT_BYTES = 900 << 10
 """Maximum size of the Secret's data. An API server and its etcd accept somewhat more."""
@@ -69,6 +69,10 @@ class PodSettings:
     @property
     def whole_grace_seconds(self) -> int:
         return max(1, math.ceil(self.grace_seconds))
+
+    def stop_grace_seconds(self, job: Job) -> int:
+        """Return the time between SIGTERM and SIGKILL for this job."""
+        return job.stop_grace_seconds or self.whole_grace_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
         "schedulingGates": [{"name": names.GATE}],
         "restartPolicy": "Never",
         "activeDeadlineSeconds": _deadline(spec, settings),
-        "terminationGracePeriodSeconds": settings.whole_grace_seconds,
+        "terminationGracePeriodSeconds": settings.stop_grace_seconds(spec.job),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": _pod_security(spec),
@@ -186,7 +190,7 @@ def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
         settings.image_pull_seconds
         + settings.start_seconds
         + spec.job.timeout_seconds
-        + 2 * settings.whole_grace_seconds
+        + 2 * settings.stop_grace_seconds(spec.job)
     )
 
 
@@ -337,12 +341,10 @@ def _data(spec: AttemptSpec, settings: PodSettings) -> Mapping[str, bytes]:
 def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
     paths = step_driver.DriverPaths(_WORKSPACE, _STATE)
     alone = step_driver.Unsupervised(
-        _STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.whole_grace_seconds
+        _STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.stop_grace_seconds(spec.job)
     )
     environment = {**spec.environment, "HOME": _HOME}
-    return step_driver.render(
-        spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment, alone
-    )
+    return step_driver.render(spec.job, paths, step_markers.nonce(spec.creation_token), environment, alone)
 
 
 def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:

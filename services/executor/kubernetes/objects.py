@@ -66,6 +66,8 @@ class PodSeen:
     reason: str = ""
     message: str = ""
     active_deadline_seconds: int | None = None
+    stop_grace_seconds: int = 0
+    """The time between SIGTERM and SIGKILL of its processes."""
     ended_because: str = ""
     deleted_at: datetime | None = None
     """Its deletionTimestamp: when its deletion was requested, plus the grace period."""
@@ -146,6 +148,7 @@ def pod_seen(pod: Object, installation: str) -> PodSeen | None:
         reason=status.get("reason") or "",
         message=(status.get("message") or "")[:_LONGEST_MESSAGE],
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
+        stop_grace_seconds=spec.get("terminationGracePeriodSeconds") or 0,
         ended_because=(metadata.get("annotations") or {}).get(ENDED_BECAUSE, ""),
         deleted_at=_deleted_at(metadata),
         grace_seconds=metadata.get("deletionGracePeriodSeconds") or 0,

@@ -314,14 +314,12 @@ class LocalBackend:
             uid=uid,
             attempt_id=spec.attempt_id,
             creation_token=spec.creation_token,
-            driver=step_driver.render(
-                spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment
-            ),
+            driver=step_driver.render(spec.job, paths, step_markers.nonce(spec.creation_token), environment),
             clone=None if spec.clone is None else self._clone_order(spec.clone, files),
             runner=self._isolation.sandbox.job(files.job, files.workspace),
             job_seconds=spec.job.timeout_seconds,
             run_seconds=spec.run_seconds_left,
-            grace_seconds=self._limits.grace_seconds,
+            grace_seconds=spec.job.stop_grace_seconds or self._limits.grace_seconds,
             gate_seconds=self._limits.gate_seconds,
             memory_bytes=spec.job.resources.memory_bytes,
             processes=None if self._isolation.sandbox.job_user is None else self._limits.processes,

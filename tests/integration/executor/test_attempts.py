@@ -142,6 +142,19 @@ async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Local)
     )
 
 
+@pytest.mark.parametrize(("stop_grace", "overdue"), [(None, True), (300, False)])
+async def test_rule_8_a_job_with_its_own_time_after_a_stop_is_overdue_later(
+    world: World, stop_grace: int | None, overdue: bool
+) -> None:
+    wanted = await world.job(timeout_seconds=60, stop_grace_seconds=stop_grace)
+    await world.inserted(wanted)
+    await world.sql.execute(
+        "UPDATE attempts SET status = 'claimed', pod_uid = 'p', claimed_at = now() - interval '100 s'"
+    )
+    async with world.store.reading() as work:
+        assert bool(await work.overdue_runs("local", 10)) is overdue
+
+
 async def test_a_run_whose_time_is_over_starts_nothing(world: World, executor: Local) -> None:
     await world.sql.execute("UPDATE pipeline_runs SET started_at = now() - interval '1 day'")
     wanted = await world.job(f"echo x >> {oracle(world)}")

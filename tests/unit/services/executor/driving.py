@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from services.executor.step_driver import DriverPaths, Unsupervised, render
 from services.executor.step_facts import Interruption, step_facts
 from shared import step_markers
-from shared.pipeline.model import Step
+from shared.pipeline.model import Job, Step
 
 NONCE = "0123456789abcdef"
 SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
@@ -44,7 +45,7 @@ def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str
         os.write(
             memory,
             render(
-                steps, paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}
+                job_of(steps), paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}
             ).encode(),
         )
         command = [
@@ -72,7 +73,7 @@ def run_alone(
     )
     (folder / "driver").write_bytes(
         render(
-            steps, paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone
+            job_of(steps), paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone
         ).encode()
     )
     (folder / "termination").write_bytes(b"")
@@ -80,6 +81,10 @@ def run_alone(
         [*shell, str(folder / "driver")], folder, {"PATH": os.environ["PATH"]} if image is None else image
     )
     return Ran(code, folder, list(steps))
+
+
+def job_of(steps: Sequence[Step]) -> Job:
+    return Job(name="job", steps=tuple(steps))
 
 
 def paths_in(folder: Path) -> DriverPaths:

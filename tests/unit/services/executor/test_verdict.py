@@ -211,6 +211,11 @@ def test_each_wait_for_the_start_has_its_own_limit(
     assert cause is None or waiting.message in cause.message
 
 
+def test_rule_8_a_pod_of_a_job_with_its_own_time_after_a_stop_may_run_longer() -> None:
+    job = CLAIMED.job.model_copy(update={"stop_grace_seconds": 300})
+    assert LIMITS.pod_seconds(job) - LIMITS.pod_seconds(CLAIMED.job) == 4 * (300 - 10)
+
+
 def test_a_job_without_a_start_says_what_it_waited_for() -> None:
     assert (
         over_quota(3600, "exceeded quota: pods").message

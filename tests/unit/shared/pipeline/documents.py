@@ -123,6 +123,7 @@ _job = st.fixed_dictionaries(
         "env": _env,
         "timeout": _duration,
         "checkout": _checkout,
+        "stop_grace": st.sampled_from(["1s", "5m"]),
         "resources": _resources,
         "services": _services,
         "retry": _retry,

@@ -193,8 +193,13 @@ def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected:
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7)),
-     ("{ path: web/app }", Checkout(path="web/app"))],
+    [
+        ("true", Checkout()),
+        ("{}", Checkout()),
+        ("false", None),
+        ("{ depth: 7 }", Checkout(depth=7)),
+        ("{ path: web/app }", Checkout(path="web/app")),
+    ],
 )
 def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | None) -> None:
     assert job(with_job(f"checkout: {written}")).checkout == expected
@@ -256,12 +261,17 @@ def test_variables_of_the_defaults_are_below_the_jobs_and_above_the_pipelines() 
     assert pipeline.jobs[0].env == {"A": "defaults", "B": "job"}
 
 
+def test_rule_8_a_job_may_have_its_own_time_after_a_stop() -> None:
+    assert job(MINIMAL).stop_grace_seconds is None
+    assert job(with_job("stop_grace: 5m")).stop_grace_seconds == 300
+
+
 def test_a_service_has_a_minute_to_become_ready() -> None:
     (service,) = job(with_job("services: { db: { image: x, ready: { tcp: 1 } } }")).services.values()
     assert service.ready == Ready(tcp=1, within_seconds=60)
 
 
-@pytest.mark.parametrize("written", ["success()", "failure()", "always()", "' always() '"])
+@pytest.mark.parametrize("written", ["success()", "failure()", "cancelled()", "always()", "' always() '"])
 def test_a_step_runs_by_its_condition(written: str) -> None:
     assert step(with_step(f"if: {written}")).condition == written.strip("' ")[:-2]
 

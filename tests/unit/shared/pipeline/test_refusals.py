@@ -157,6 +157,8 @@ REFUSED = [
     (with_job("retry: { infra: -1 }"), "out_of_bounds", f"{JOB}.retry.infra"),
     (with_job("retry: { backoff: 10 }"), "bad_duration", f"{JOB}.retry.backoff"),
     (with_job("retry: { backoff: 61m }"), "bad_duration", f"{JOB}.retry.backoff"),
+    (with_job("stop_grace: 301s"), "bad_duration", f"{JOB}.stop_grace"),
+    (with_job("stop_grace: 30"), "bad_duration", f"{JOB}.stop_grace"),
     (with_job("user: nobody"), "bad_user", f"{JOB}.user"),
     (with_job("kubernetes: {}"), "empty", f"{JOB}.kubernetes"),
     (with_job("kubernetes: { node_selector: {} }"), "empty", f"{JOB}.kubernetes.node_selector"),
@@ -320,11 +322,20 @@ def test_a16_a_variable_that_bash_keeps_for_itself_is_refused(name: str) -> None
     assert problem.message == f"bash sets {name} itself and lets nobody else"
 
 
+def test_rule_8_a_time_after_a_stop_that_is_too_long_is_refused_with_its_bounds() -> None:
+    (problem,) = problems_in(with_job("stop_grace: 6m"))
+    assert (problem.path, problem.message, problem.hint) == (
+        f"{JOB}.stop_grace",
+        "6m is out of bounds",
+        "From 1s to 5m.",
+    )
+
+
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
     assert problem.hint == (
         "Allowed here: allow_failure, checkout, env, if, image, kubernetes, matrix, name, needs, outputs, "
-        "resources, retry, services, steps, timeout, user"
+        "resources, retry, services, steps, stop_grace, timeout, user"
     )
 
 

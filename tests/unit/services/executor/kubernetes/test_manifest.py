@@ -120,6 +120,15 @@ def test_a_pods_deadline_is_behind_every_other() -> None:
     assert "ttlSecondsAfterFinished" not in made.job["spec"]
 
 
+def test_rule_8_a_jobs_own_time_after_a_stop_reaches_the_kubelet_and_the_driver() -> None:
+    usual = objects_of(PLAIN, SETTINGS)
+    made = objects_of(with_job(stop_grace_seconds=300), SETTINGS)
+    assert pod_of(made)["terminationGracePeriodSeconds"] == 300
+    longer = pod_of(made)["activeDeadlineSeconds"] - pod_of(usual)["activeDeadlineSeconds"]
+    assert longer == 2 * (300 - pod_of(usual)["terminationGracePeriodSeconds"])
+    assert b"\ntowpath_grace=300\n" in data_of(made)["driver"]
+
+
 @pytest.mark.parametrize(("policy", "trusted"), [("never", True), ("never", False), ("trusted", False)])
 def test_root_is_refused_to_those_whom_the_policy_does_not_name(policy: Any, trusted: bool) -> None:
     with pytest.raises(Refused, match="user: root"):
