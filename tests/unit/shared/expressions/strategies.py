@@ -129,12 +129,12 @@ step_nodes: st.SearchStrategy[Node] = st.recursive(
 )
 """Expressions that the step driver can evaluate."""
 
-step_values = st.fixed_dictionaries(
-    {},
-    optional={
-        **{("output", *one): texts for one in OUTPUTS},
-        **{one: st.sampled_from(["success", "failed", "skipped", "cancelled"]) for one in RESULTS},
-        **{("env", name): texts for name in ENVIRONMENT if name.isidentifier()},
-    },
+_every_step_value: dict[tuple[str, ...], st.SearchStrategy[str]] = {
+    **{("output", *one): texts for one in OUTPUTS},
+    **{one: st.sampled_from(["success", "failed", "skipped", "cancelled"]) for one in RESULTS},
+    **{("env", name): texts for name in ENVIRONMENT if name.isidentifier()},
+}
+step_values: st.SearchStrategy[dict[tuple[str, ...], str]] = st.fixed_dictionaries(
+    {}, optional=_every_step_value
 )
 """The values that steps have set, by their kind and name."""
