@@ -14,6 +14,7 @@ import orjson
 
 from services.logsink.sources import End
 from services.logsink.sources.log_files import LogFiles
+from shared import step_markers
 
 
 class PodDirectory:
@@ -59,8 +60,17 @@ class PodDirectory:
         """
         gone = self._is_gone()
         if self.says_ended(container):  # after the check of the supervisor, which records this last
-            return End()
+            return self._recorded_end(container)
         return End(gap=gone) if gone else None
+
+    def _recorded_end(self, container: str) -> End:
+        try:
+            status = orjson.loads((self.path / "status.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
+            status = {}
+        if status.get("fault") and not (self.path / "ended" / container).exists():
+            return End("the pod's supervisor failed before it had stored all output")
+        return End(ended_step=step_markers.last_ended(status.get("termination") or ""))
 
     def _is_gone(self) -> str | None:
         if not self.path.is_dir():
