@@ -5,6 +5,7 @@ They run on the values that the grammar could read, and record their problems.
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any
 
 from shared.pipeline import matrix_checks
@@ -80,8 +81,8 @@ def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], readin
 
 
 def _listed(jobs: Mapping[str, object]) -> str:
-    names = [quotable(name, 63) for name in jobs]
-    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    names = [quotable(name, 63) for name in islice(jobs, 20)]
+    return ", ".join(names) + (" …" if len(jobs) > 20 else "")
 
 
 def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
