@@ -364,10 +364,12 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
 
 
 def _job_state(row: asyncpg.Record) -> JobState:
+    definition = None if row["definition"] is None else readable(Job, row["definition"], row["id"])
     return JobState(
         key=row["key"],
         needs=tuple(row["needs"]),
-        job=None if row["definition"] is None else readable(Job, row["definition"], row["id"]),
+        job=definition,
+        is_unreadable=definition is None and row["definition"] is not None,
         condition=row["condition"],
         outputs=row["outputs"],
         status=Status(row["status"]),
