@@ -183,9 +183,13 @@ def test_a_single_expression_keeps_its_type() -> None:
 def test_a_condition_is_bare_or_one_expression() -> None:
     for text in ("failure()", " ${{ failure() }} ", "${{failure()}}"):
         assert parse_condition(text) == parse("failure()")
-    for text in ("${{ a }} && b", "!${{ a }}", "${{ a }}${{ b }}"):
+    for text in ("${{ a }} && b", "!${{ a }}", "${{ a }}${{ b }}", "a && ${{ b }}", "${{ a }} || ${{ b"):
         with pytest.raises(ExpressionError, match="always true"):
             parse_condition(text)
+    assert parse_condition("event.title == '${{ x }}'") == parse("event.title == '${{ x }}'")
+    assert parse_condition("'${{' == ''") == parse("'${{' == ''")
+    with pytest.raises(ExpressionError, match="never closed"):
+        parse_condition("${{ a")
     with pytest.raises(ExpressionError) as caught:
         parse_condition("  ${{ a = b }}")
     assert caught.value.offset == len("  ${{ a ")

@@ -80,6 +80,7 @@ def test_parsers_raise_nothing_but_their_error(text: str) -> None:
 @example(node=parse("!(!a && b) || c['é']"))
 def test_the_text_of_an_expression_is_read_as_the_same_expression(node: Node) -> None:
     assert parse(to_text(node), REDUCED) == node
+    assert parse_condition(to_text(node), REDUCED) == node
     template = Template(("a ", Expression(node), " $"))
     assert parse_template(template_text(template), REDUCED) == template
 

@@ -61,7 +61,6 @@ class Case(NamedTuple):
     facts: Mapping[Fact, str]
     failed: bool
     stopped: bool
-    over: bool
 
 
 def contexts_of(case: Case) -> dict[str, Value]:
@@ -81,7 +80,7 @@ def contexts_of(case: Case) -> dict[str, Value]:
 
 
 def functions_of(case: Case) -> dict[str, Value]:
-    ended = case.stopped or case.over
+    ended = case.stopped
     return {
         "success": not case.failed and not ended,
         "failure": case.failed and not ended,
@@ -104,7 +103,7 @@ def script_of(cases: Sequence[Case]) -> str:
     for case in cases:
         lines += [f"unset {_variable(fact, names)}" for fact in sorted(every)]
         lines += [f"{_variable(fact, names)}={shlex.quote(value)}" for fact, value in case.facts.items()]
-        for flag in ("failed", "stopped", "over"):
+        for flag in ("failed", "stopped"):
             lines.append(f"towpath_{flag}={'yes' if getattr(case, flag) else 'no'}")
         lines.append(
             f"if {condition(case.node, names)}; then printf 'true\\000'; else printf 'false\\000'; fi"
@@ -143,7 +142,7 @@ def run(shell: Sequence[str], script: str, folder: Path, locale: str = "C.UTF-8"
     return ran.stdout.decode().split("\0")[:-1]
 
 
-cases = st.builds(Case, step_nodes, step_values, st.booleans(), st.booleans(), st.booleans())
+cases = st.builds(Case, step_nodes, step_values, st.booleans(), st.booleans())
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +168,14 @@ def test_compiled_expressions_agree_with_the_evaluator(folder: Path, batch: list
 
 
 def test_the_agreement_notices_a_difference(folder: Path) -> None:
-    case = Case(parse("steps.a.outputs.x == 'main'"), {("output", "a", "x"): "MAIN"}, False, False, False)
+    case = Case(parse("steps.a.outputs.x == 'main'"), {("output", "a", "x"): "MAIN"}, False, False)
     broken = script_of([case]).replace("set -- $towpath_folded.", "continue")
     assert expected(case) == ("true", "true\n")
     assert [run(shell, broken, folder)[0] for shell in SHELLS] == ["false"] * len(SHELLS)
 
 
 def only(node: Node, **facts: str) -> Case:
-    return Case(node, {("env", name): value for name, value in facts.items()}, False, False, False)
+    return Case(node, {("env", name): value for name, value in facts.items()}, False, False)
 
 
 @pytest.mark.parametrize(
@@ -223,19 +222,15 @@ def test_long_values_are_compared_in_every_shell(folder: Path) -> None:
         assert said == ["true", "false", "true", "false", "false"]
 
 
-@pytest.mark.parametrize(
-    ("failed", "stopped", "over"), [(f, s, o) for f in (0, 1) for s in (0, 1) for o in (0, 1)]
-)
-def test_status_functions_read_the_state_of_the_driver(
-    folder: Path, failed: int, stopped: int, over: int
-) -> None:
-    names = ("success", "failure", "always", "cancelled")
-    batch = [Case(parse(f"{name}()"), {}, bool(failed), bool(stopped), bool(over)) for name in names]
-    said = run(SHELLS[0], script_of(batch), folder)[::2]
-    ended = stopped or over
-    assert said == [
-        str(bool(value)).lower() for value in (not failed and not ended, failed and not ended, True, ended)
+@pytest.mark.parametrize(("failed", "stopped"), [(False, False), (False, True), (True, False), (True, True)])
+def test_status_functions_read_the_state_of_the_driver(folder: Path, failed: bool, stopped: bool) -> None:
+    batch = [
+        Case(parse(f"{name}()"), {}, failed, stopped)
+        for name in ("success", "failure", "always", "cancelled")
     ]
+    values = (not failed and not stopped, failed and not stopped, True, stopped)
+    for shell in SHELLS:
+        assert run(shell, script_of(batch), folder)[::2] == [str(value).lower() for value in values]
 
 
 @pytest.mark.parametrize(
