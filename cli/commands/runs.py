@@ -170,7 +170,7 @@ def _print_run(run: dict[str, Any]) -> None:
             ("created", instant(run["created_at"])),
             ("started", instant(run["started_at"])),
             ("finished", instant(run["finished_at"])),
-            ("log", "complete" if run["log_complete"] else "not complete yet"),
+            ("log", _log(run)),
         ]
     )
     say("")
@@ -183,7 +183,20 @@ def _print_run(run: dict[str, Any]) -> None:
     print_table(run["jobs"], [*columns, ("attempts", _attempts), ("message", key("message"))], "no jobs")
     for text, jobs in _warnings(run).items():
         warn(one_line(f"warning: {', '.join(jobs)}: {text}"))
+    _print_log_gaps(run)
     _print_steps(run)
+
+
+def _log(run: dict[str, Any]) -> str:
+    """Return the state of the run's logs. A gateway of an earlier version does not list gaps."""
+    stored = "complete" if run["log_complete"] else "not complete yet"
+    return f"{stored}, but lines may be missing" if run.get("log_gaps") else stored
+
+
+def _print_log_gaps(run: dict[str, Any]) -> None:
+    for gap in run.get("log_gaps") or ():
+        place = f"{gap['job']}, attempt {gap['attempt']}, {gap['container']}, line {gap['line']}"
+        warn(one_line(f"warning: the log of {place}: lines may be missing: {gap['reason']}"))
 
 
 def _print_steps(run: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ refused.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
@@ -27,6 +27,8 @@ class Stream:
     run_id: int
     location: str
     cluster: str
+    creation_token: str = field(repr=False)
+    """The step markers of the attempt are derived from it."""
     containers: int
     """Number of containers of the attempt."""
     repository_id: int

@@ -11,8 +11,8 @@ an incomplete pod. Every file in it that may be read while it is written is also
 - `stop`: exists if the pod has been asked to end
 - `started`: exists if user code may have started
 - `log/<container>.log`: the log of a container
-- `ended/<container>`: exists if this log is complete
-- `status.json`: how the pod ended
+- `ended/<container>`: exists if this log is complete before the pod has ended
+- `status.json`: how the pod ended; shows that all logs have ended, and are complete if it names no fault
 - `job`: the only folder that the job sees, with its own `workspace`, `home` and `state`
 - `git`: settings of the clone
 """

@@ -94,9 +94,7 @@ def _wait_at_the_gate(
 
 
 def _end(files: PodFiles, status: Status) -> None:
-    for container in ("clone", "job"):
-        if files.log(container).exists():
-            files.ended(container).touch()
+    """Record the end of the pod. This also shows that all of its logs have ended."""
     write_whole(files.status, json.dumps(asdict(status)))
 
 

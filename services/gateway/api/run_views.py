@@ -1,7 +1,7 @@
 """The models of runs in the API, built from rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlencode
 
 from pydantic import Field, ValidationError
@@ -155,8 +155,34 @@ class Concurrency(View):
     )
 
 
+class LogGap(View):
+    """A place in a log where lines may be missing."""
+
+    job: str
+    attempt: int
+    container: str
+    line: int = Field(description="The line of the log that is the gap marker.")
+    reason: str
+
+
+MOST_LOG_GAPS = 200
+
+
+class LogState(NamedTuple):
+    """The state of all logs of a run. `gaps` are rows."""
+
+    complete: bool
+    gaps: Sequence[Any]
+
+
 class Run(RunSummary):
-    log_complete: bool = Field(description="The run is over and every log of it stored to its end.")
+    log_complete: bool = Field(
+        description="The run is over and every log of it stored to its end. `log_gaps` says where lines may "
+        "be missing nevertheless."
+    )
+    log_gaps: list[LogGap] = Field(
+        description=f"The places where lines may be missing; at most {MOST_LOG_GAPS}."
+    )
     provenance: Provenance
     concurrency: Concurrency | None
     jobs: list[Job]
@@ -164,7 +190,7 @@ class Run(RunSummary):
 
 
 def run_view(
-    row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
+    row: Mapping[str, Any], logs: LogState, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 ) -> Run:
     """Build the model of a run. `parts` are the rows of its jobs, attempts and transitions."""
     jobs, attempts, transitions = parts
@@ -182,7 +208,8 @@ def run_view(
     ]
     return Run.of(
         row,
-        log_complete=log_complete,
+        log_complete=logs.complete,
+        log_gaps=[LogGap.of(gap) for gap in logs.gaps],
         provenance=Provenance.of(row, sender=row["sender_login"]),
         concurrency=_concurrency(row),
         jobs=shown,

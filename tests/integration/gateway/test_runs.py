@@ -112,6 +112,21 @@ async def test_a_log_is_complete_when_the_run_is_over_and_every_container_sealed
     assert await is_complete()
 
 
+async def test_a_run_lists_the_gaps_in_its_logs_in_the_order_of_its_jobs(story: Story) -> None:
+    run_id = await story.run()
+    deploy, test = [await story.history.job(run_id, name, at) for at, name in ((1, "deploy"), (0, "test"))]
+    for job_id, container, lines in ((deploy, "job", [7]), (test, "job", [995, 3]), (test, "clone", [])):
+        attempt_id = await story.history.connection.fetchval(
+            "SELECT id FROM attempts WHERE job_id = $1", job_id
+        ) or await story.history.attempt(job_id)
+        await story.history.gaps(await story.history.stream(attempt_id, container), lines)
+    run = (await story.owner.get(f"/runs/{run_id}")).expect(200).json
+    assert run["log_gaps"] == [
+        {"job": job, "attempt": 1, "container": "job", "line": line, "reason": "why"}
+        for job, line in (("test", 3), ("test", 995), ("deploy", 7))
+    ]
+
+
 async def test_a_waiting_job_knows_its_place(story: Story) -> None:
     run_id = await story.run()
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
