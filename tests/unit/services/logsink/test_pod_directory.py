@@ -40,11 +40,13 @@ def test_a_pod_that_ended_names_the_last_step_that_its_driver_noted(fake: FakePo
 
 
 @pytest.mark.parametrize("status", [b"", b'{"termination": "'])
-def test_a_status_that_a_crash_of_the_machine_left_unreadable_names_no_step(
+def test_a_crash_of_the_machine_that_left_half_a_status_is_an_end_without_proof(
     fake: FakePod, status: bytes
 ) -> None:
+    fake.end("clone")
     (fake.path / "status.json").write_bytes(status)
-    assert known_end(fake) == End()
+    assert known_end(fake, "clone") == End()
+    assert known_end(fake) == End("the machine crashed while the pod was there")
 
 
 def test_a_supervisor_that_failed_proves_only_what_had_ended_before(fake: FakePod) -> None:
