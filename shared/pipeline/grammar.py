@@ -8,7 +8,7 @@ from typing import get_args
 
 from shared.pipeline import globs, templates, values
 from shared.pipeline.model import OnNew, PullRequestType
-from shared.pipeline.rules import Choice, Flag, Integer, List, Record, Switchable, Table, Text
+from shared.pipeline.rules import Choice, Flag, FlagOrWord, Integer, List, Record, Switchable, Table, Text
 
 JOB_LIMIT = 100
 STEP_LIMIT = 100
@@ -152,8 +152,9 @@ _checkout = Record(
         "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
         "tags": Flag("true or false"),
         "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
+        "submodules": FlagOrWord("true, false or recursive", "recursive"),
     },
-    later=("submodules", "lfs"),
+    later=("lfs",),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",
