@@ -66,6 +66,10 @@ class Clone:
     token: str | None = field(default=None, repr=False)
     tags: bool = False
     """True to fetch all tags too."""
+    submodules: bool | Literal["recursive"] = False
+    """Whether submodules are fetched: those of the commit, or also theirs."""
+    shares_token: bool = False
+    """True if submodules of the same server are fetched with the token."""
     folder: str = ""
     """The folder of the workspace to clone into. Empty: the workspace itself."""
 

@@ -110,6 +110,8 @@ def _clone(candidate: Candidate, sha: str, checkout: Checkout, open_token: OpenT
         merge_sha=event.merge_sha,
         depth=checkout.depth,
         tags=checkout.tags,
+        submodules=checkout.submodules,
+        shares_token=event.trusted,
         folder=checkout.path or "",
         token=None if sealed is None else open_token(sealed, candidate.repository_id),
     )

@@ -14,6 +14,7 @@ from shared.pipeline.rules import (
     Choice,
     Condition,
     Flag,
+    FlagOrWord,
     Integer,
     List,
     Record,
@@ -197,8 +198,9 @@ _checkout = Record(
         "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
         "tags": Flag("true or false"),
         "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
+        "submodules": FlagOrWord("true, false or recursive", "recursive"),
     },
-    later=("submodules", "lfs"),
+    later=("lfs",),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",

@@ -68,12 +68,13 @@ class Checkout(_Model):
     """The history that is fetched, and its folder. `depth` counts commits; 0 fetches the whole history.
 
     The depth starts at the commit that is built. `tags` fetches all tags too. `path` is a folder of the
-    workspace; None is the workspace itself.
+    workspace; None is the workspace itself. `submodules` fetches the submodules, or also theirs.
     """
 
     depth: int = 1
     tags: bool = False
     path: str | None = None
+    submodules: bool | Literal["recursive"] = False
 
 
 class Resources(_Model):

@@ -320,6 +320,25 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class FlagOrWord:
+    """`true`, `false`, or a word for more than `true`."""
+
+    what: str
+    word: str
+
+    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
+        if isinstance(node, Scalar) and node.kind == "boolean":
+            return node.text.lower() == "true"
+        if isinstance(node, Scalar) and node.text == self.word:
+            return self.word
+        hint = f"Write true, false or {self.word}, the first two without quotes."
+        return reading.wrong_type(node, self, spot, hint)
+
+    def schema(self) -> JsonSchema:
+        return {"description": self.what, "anyOf": [{"type": "boolean"}, {"const": self.word}]}
+
+
+@dataclass(frozen=True)
 class List:
     """A list of items of one kind, with at least one item."""
 

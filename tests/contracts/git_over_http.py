@@ -15,7 +15,7 @@ TOKEN = "t0ps3cret"
 
 @dataclass
 class GitServer:
-    """The server. It accepts only TOKEN as the password."""
+    """The server of a repository, or of all below a folder. It accepts only TOKEN as the password."""
 
     repository: Path
     url: str = ""
@@ -34,14 +34,14 @@ class GitServer:
 
 
 @asynccontextmanager
-async def git_server(repository: Path) -> AsyncIterator[GitServer]:
+async def git_server(repository: Path, host: str = "127.0.0.1") -> AsyncIterator[GitServer]:
     server = GitServer(repository)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(application, auto_decompress=False)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, host, 0).start()
+    server.url = f"http://{host}:{runner.addresses[0][1]}"
     try:
         yield server
     finally:

@@ -359,6 +359,8 @@ def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
         token=wanted.token,
         protocols=settings.clone_protocols,
         tags=wanted.tags,
+        submodules=wanted.submodules,
+        shares_token=wanted.shares_token,
         folder=wanted.folder,
     )
     return Order(commit, _WORKSPACE, _STARTED, _TERMINATION, settings.clone_seconds).encode()

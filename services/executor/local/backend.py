@@ -338,6 +338,8 @@ class LocalBackend:
             token=clone.token,
             protocols=self._limits.clone_protocols,
             tags=clone.tags,
+            submodules=clone.submodules,
+            shares_token=clone.shares_token,
             folder=clone.folder,
             seconds=self._limits.clone_seconds,
             runner=self._isolation.sandbox.clone(

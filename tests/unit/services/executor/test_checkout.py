@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from services.executor.checkout import Checkout, Commit, GaveUp, Sink
 SHA, MERGE = "a" * 40, "b" * 40
 COMMIT = Commit("https://forge.example/octo/web.git", SHA, "refs/heads/main", None, 1, "t0ps3cret", "https")
 TEXT = st.text(max_size=20)
+WORKSPACE = Path("/nowhere")
 
 
 class Git:
@@ -32,7 +34,7 @@ class Git:
 
 
 def built(commit: Commit, git: Git) -> str:
-    Checkout(commit, git, lambda _: None).run()
+    Checkout(commit, git, lambda _: None, WORKSPACE).run()
     assert git.asked[-1][:-1] == ["checkout", "--quiet", "--force", "--detach"]
     return git.asked[-1][-1]
 
@@ -117,7 +119,7 @@ def test_a05_all_tags_come_with_the_commit(commit: Commit, depth: int) -> None:
 
 def test_another_failure_is_final() -> None:
     git = Git({SHA: (128, b"remote: go away\nfatal: could not read Username\nadvice\n")})
-    checkout = Checkout(COMMIT, git, lambda _: None)
+    checkout = Checkout(COMMIT, git, lambda _: None, WORKSPACE)
     with pytest.raises(GaveUp):
         checkout.run()
     assert len(git.asked) == 1
@@ -151,7 +153,7 @@ COMMITS = st.builds(
 def test_hostile_text_is_never_an_option(commit: Commit) -> None:
     git = Git({commit.sha: (128, b"not our ref")})
     with pytest.raises(GaveUp):
-        Checkout(commit, git, lambda _: None).run()
+        Checkout(commit, git, lambda _: None, WORKSPACE).run()
     for asked in git.asked:
         if asked[0] == "fetch":
             options, end, url, revision = asked[1:-3], *asked[-3:]

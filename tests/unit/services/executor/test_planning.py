@@ -71,6 +71,14 @@ def test_a_checkout_with_a_path_is_cloned_into_that_folder() -> None:
     assert clone.folder == "web/app"
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_submodules_share_the_token_only_in_trusted_runs(trusted: bool) -> None:
+    job = CANDIDATE.job.model_copy(update={"checkout": Checkout(submodules="recursive")})
+    clone = planned(job=job, event=replace(CANDIDATE.event, trusted=trusted)).clone
+    assert clone is not None
+    assert (clone.submodules, clone.shares_token) == ("recursive", trusted)
+
+
 def test_a_job_without_checkout_clones_nothing_and_opens_no_token() -> None:
     assert (
         planned(job=CANDIDATE.job.model_copy(update={"checkout": None}), clone_token=b"sealed").clone is None

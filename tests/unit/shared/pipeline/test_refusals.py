@@ -77,6 +77,8 @@ REFUSED = [
     (with_top(f"name: {'n' * 201}"), "too_long", "name"),
     (MINIMAL.replace("make test", f"&r {'x' * 60_000}") + "      - run: *r\n" * 8, "too_large", JOB),
     (with_top(f"defaults: {{ env: {{ A: &a {'x' * 32_000}, {SIXTEEN_TIMES_A} }} }}"), "too_large", JOB),
+    (with_job("checkout: { submodules: recursiv }"), "wrong_type", f"{JOB}.checkout.submodules"),
+    (with_job("checkout: { submodules: 'true' }"), "wrong_type", f"{JOB}.checkout.submodules"),
     (with_job("checkout: { path: /web }"), "bad_path", f"{JOB}.checkout.path"),
     (with_job("checkout: { path: web/../.. }"), "bad_path", f"{JOB}.checkout.path"),
     (with_job("checkout: { path: ' ' }"), "bad_path", f"{JOB}.checkout.path"),
@@ -253,7 +255,7 @@ LATER = [
     ],
     *[
         (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
-        for key in ("submodules", "lfs")
+        for key in ("lfs",)
     ],
 ]  # fmt: skip
 
