@@ -25,7 +25,6 @@ class AttemptStatus(StrEnum):
     CREATING = "creating"
     CREATED = "created"
     CLAIMED = "claimed"
-    RUNNING = "running"
     FINISHED = "finished"
 
 
@@ -118,8 +117,7 @@ Only a job moves back from `running` to `pending`. It does so if its attempt was
 ATTEMPT_MOVES: dict[AttemptStatus, frozenset[AttemptStatus]] = {
     AttemptStatus.CREATING: frozenset({AttemptStatus.CREATED, AttemptStatus.CLAIMED, AttemptStatus.FINISHED}),
     AttemptStatus.CREATED: frozenset({AttemptStatus.CLAIMED, AttemptStatus.FINISHED}),
-    AttemptStatus.CLAIMED: frozenset({AttemptStatus.RUNNING, AttemptStatus.FINISHED}),
-    AttemptStatus.RUNNING: frozenset({AttemptStatus.FINISHED}),
+    AttemptStatus.CLAIMED: frozenset({AttemptStatus.FINISHED}),
     AttemptStatus.FINISHED: frozenset(),
 }
 

@@ -189,14 +189,14 @@ SELECT a.id, a.waiting_for, a.message, extract(epoch FROM now() - a.created_at):
 SELECT a.id, a.pod_uid,
        now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8) AS over_since
   FROM attempts a JOIN jobs j ON j.id = a.job_id
- WHERE a.cluster = $1 AND a.status IN ('claimed', 'running')
+ WHERE a.cluster = $1 AND a.status = 'claimed'
    AND a.claimed_at < now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8)
  ORDER BY a.id LIMIT 200;
 
 -- name: claimed_attempts
 -- Attempts whose pod may run, with the pod. $1 cluster, $2 for so many seconds at least.
 SELECT a.id, a.pod_uid FROM attempts a
- WHERE a.cluster = $1 AND a.status IN ('claimed', 'running')
+ WHERE a.cluster = $1 AND a.status = 'claimed'
    AND a.claimed_at < now() - make_interval(secs => $2)
  ORDER BY a.id;
 

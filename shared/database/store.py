@@ -28,6 +28,7 @@ _SAID_AWAY = (
     asyncpg.TransactionRollbackError,  # deadlock, serialization failure
     asyncpg.LockNotAvailableError,
     asyncpg.InternalClientError,  # the protocol was interrupted
+    asyncpg.InvalidCachedStatementError,  # a migration changed a column; the next try prepares again
 )
 _AWAY = (OSError, TimeoutError, *_SAID_AWAY)
 """Errors of an asyncpg call that mean that the database is unavailable.
