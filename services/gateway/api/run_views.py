@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 from pydantic import Field, ValidationError
 
 from services.gateway.http.answers import View
-from services.gateway.http.fields import Instant
+from services.gateway.http.fields import TRACE_ID, Instant
 from shared.pipeline.model import OnNew
 from shared.statuses import AttemptStatus, Reason, Status, WaitingFor
+from shared.tracing import trace_id_of
 
 EventKind = Literal["push", "tag", "pull_request", "schedule", "manual"]
 
@@ -157,6 +158,7 @@ class Concurrency(View):
 
 class Run(RunSummary):
     log_complete: bool = Field(description="The run is over and every log of it stored to its end.")
+    trace_id: str | None = Field(description=TRACE_ID)
     provenance: Provenance
     concurrency: Concurrency | None
     jobs: list[Job]
@@ -183,6 +185,7 @@ def run_view(
     return Run.of(
         row,
         log_complete=log_complete,
+        trace_id=trace_id_of(row["traceparent"]),
         provenance=Provenance.of(row, sender=row["sender_login"]),
         concurrency=_concurrency(row),
         jobs=shown,
