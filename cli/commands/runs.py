@@ -171,6 +171,7 @@ def _print_run(run: dict[str, Any]) -> None:
             ("started", instant(run["started_at"])),
             ("finished", instant(run["finished_at"])),
             ("log", _log(run)),
+            ("trace", run.get("trace_id")),
         ]
     )
     say("")

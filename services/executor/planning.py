@@ -44,6 +44,7 @@ class Candidate:
     clone_token: bytes | None = field(repr=False)
     run_timeout_seconds: int
     run_seconds_left: float
+    traceparent: str | None = None
     before: Before | None = None
 
 

@@ -37,6 +37,8 @@ class Stream:
     webhook_secret: bytes | None
     cursor: Cursor | None
     position: Position
+    traceparent: str | None = None
+    """The trace of its attempt."""
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> "Stream":
@@ -77,6 +79,7 @@ class Unattended:
     """True if its attempt has its verdict; `reason` is the verdict's reason."""
     reason: str | None
     is_long_over: bool
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

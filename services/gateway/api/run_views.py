@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 from pydantic import Field, ValidationError
 
 from services.gateway.http.answers import View
-from services.gateway.http.fields import Instant
+from services.gateway.http.fields import TRACE_ID, Instant
 from shared.pipeline.model import OnNew
 from shared.statuses import AttemptStatus, Reason, Status, WaitingFor
+from shared.tracing import trace_id_of
 
 EventKind = Literal["push", "tag", "pull_request", "schedule", "manual"]
 
@@ -183,6 +184,7 @@ class Run(RunSummary):
     log_gaps: list[LogGap] = Field(
         description=f"The places where lines may be missing; at most {MOST_LOG_GAPS}."
     )
+    trace_id: str | None = Field(description=TRACE_ID)
     provenance: Provenance
     concurrency: Concurrency | None
     jobs: list[Job]
@@ -210,6 +212,7 @@ def run_view(
         row,
         log_complete=logs.complete,
         log_gaps=[LogGap.of(gap) for gap in logs.gaps],
+        trace_id=trace_id_of(row["traceparent"]),
         provenance=Provenance.of(row, sender=row["sender_login"]),
         concurrency=_concurrency(row),
         jobs=shown,

@@ -57,7 +57,7 @@ SELECT :run_columns FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r :wi
 -- name: one_run
 -- A run where the user may see it, with its provenance. $1 run, $2 user, $3 administrator. may_command:
 -- owner, maintainer or administrator.
-SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at,
+SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at, r.traceparent,
        e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
        $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command
   FROM pipeline_runs r
@@ -108,8 +108,10 @@ SELECT id, job_id, from_status, to_status, reason, cause, at FROM transitions WH
   ORDER BY id LIMIT 5000;
 
 -- name: insert_command
--- A user's wish. $1 kind, $2 run, $3 arguments, $4 user, $5 idempotency key. No row: the key was used.
-INSERT INTO commands (kind, run_id, arguments, requested_by, idempotency_key) VALUES ($1, $2, $3, $4, $5)
+-- A user's wish. $1 kind, $2 run, $3 arguments, $4 user, $5 idempotency key, $6 trace. No row: the key was
+-- used.
+INSERT INTO commands (kind, run_id, arguments, requested_by, idempotency_key, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6)
   ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: command_by_key

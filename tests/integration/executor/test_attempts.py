@@ -268,9 +268,9 @@ async def test_an_executor_that_died_after_the_claim_is_replaced(world: World, e
     spec = await world.inserted(wanted)
     made = await executor.cluster.create(spec)
     async with world.store.transaction() as work:
-        assert await work.claim([made]) == [made.attempt_id]
-        assert await work.claim([replace(made, pods=(replace(made.pods[0], uid="another"),))]) == []
-        assert await work.claim([made]) == [made.attempt_id]
+        assert list(await work.claim([made])) == [made.attempt_id]
+        assert list(await work.claim([replace(made, pods=(replace(made.pods[0], uid="another"),))])) == []
+        assert list(await work.claim([made])) == [made.attempt_id]
     assert await executor.checks.claimed_attempts() == 1
     assert (await world.finished(executor, wanted))["outcome"] == "success"
     assert lines(world) == ["x"]
@@ -317,10 +317,10 @@ async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(
     async with world.store.transaction() as work:
         assert (
             await work.finish([Judged(attempt["id"], "another pod", failed), Judged(10**9, None, failed)])
-            == []
+            == {}
         )
-        assert await work.finish([Judged(attempt["id"], None, failed)]) == []
-        assert await work.finish([Judged(attempt["id"], attempt["pod_uid"], failed)]) == [attempt["id"]]
+        assert list(await work.finish([Judged(attempt["id"], None, failed)])) == []
+        assert list(await work.finish([Judged(attempt["id"], attempt["pod_uid"], failed)])) == [attempt["id"]]
         assert (
             await work.finish(
                 [
@@ -331,7 +331,7 @@ async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(
                     )
                 ]
             )
-            == []
+            == {}
         )
     assert (await world.attempt(wanted))["message"] == "no NUL"
 
