@@ -29,7 +29,10 @@ def check(document: Values, reading: Reading) -> None:
     Parts that could not be read are None and are skipped.
     """
     jobs: dict[str, Values] = document.get("jobs") or {}
-    needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
+    known = f"Jobs here: {_listed(jobs)}"
+    needs = {
+        name: _needs(name, (job or {}).get("needs") or [], jobs, known, reading) for name, job in jobs.items()
+    }
     for cycle in _cycles(needs):
         spot = _spot(("jobs", cycle[0], "needs"), reading)
         reading.refuse(
@@ -57,8 +60,13 @@ def _spot(path: Path, reading: Reading) -> Spot:
     return Spot(path, reading.places[path])
 
 
-def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], reading: Reading) -> list[str]:
-    """Return the valid needs without duplicates. Record a problem for each of the others."""
+def _needs(
+    job: str, names: list[str | None], jobs: Mapping[str, object], known: str, reading: Reading
+) -> list[str]:
+    """Return the valid needs without duplicates. Record a problem for each of the others.
+
+    `known` is the hint for a job that does not exist.
+    """
     sound: list[str] = []
     for index, name in enumerate(names):
         item: Path = ("jobs", job, "needs", index)
@@ -74,7 +82,7 @@ def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], readin
             message = f'there is no job "{quotable(name)}"' + (
                 f'. Did you mean "{quotable(meant)}"?' if meant else ""
             )
-            reading.refuse(spot, "unknown_job", message, f"Jobs here: {_listed(jobs)}")
+            reading.refuse(spot, "unknown_job", message, known)
         else:
             sound.append(name)
     return sound

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict
 PROBLEM_LIMIT = 100
 """The search for problems stops at this number. People read fewer."""
 
-_COMPARED_LIMIT = 2_000
-"""Limit for one document, in characters of known words that are compared. 1,000 take up to 4 ms.
+_COMPARED_LIMIT = 16_000
+"""Limit for one document, in pairs of a character of the unknown word and one of a known word.
 
-Half of the document's characters are added, so that the search takes time in proportion to the document.
+A larger document has _COMPARED_BY_CHARACTER more for each of its characters, so that the search takes time in
+proportion to the document.
 """
+_COMPARED_BY_CHARACTER = 4
 
 Path = tuple[str | int, ...]
 
@@ -114,12 +116,14 @@ class Problems:
     def nearest(self, word: str, known: Iterable[str]) -> str | None:
         """Return the known word that was probably meant, or None.
 
-        Return None for all new words after one document has needed too many comparisons.
+        Return None for a new word if its comparisons are more than the document has left.
         """
         words = tuple(known)
         if (word, *words) not in self._nearest:
-            self._compared += sum(map(len, words))
-            is_affordable = self._compared <= _COMPARED_LIMIT + self.text_characters // 2
+            cost = len(word) * sum(map(len, words))
+            limit = _COMPARED_LIMIT + _COMPARED_BY_CHARACTER * self.text_characters
+            is_affordable = self._compared + cost <= limit
+            self._compared += cost if is_affordable else 0
             self._nearest[word, *words] = nearest(word, words) if is_affordable else None
         return self._nearest[word, *words]
 

@@ -82,7 +82,7 @@ def events_in(text: str) -> int:
     try:
         while total <= NODE_LIMIT and len(opened) <= DEPTH_LIMIT and parser.check_event():
             event: Any = parser.get_event()
-            total += sizes.get(event.anchor, 1) if isinstance(event, events.AliasEvent) else 1
+            total += sizes.get(str(event.anchor), 1) if isinstance(event, events.AliasEvent) else 1
             if isinstance(event, events.CollectionStartEvent):
                 opened.append((event.anchor, total - 1))
             elif isinstance(event, events.CollectionEndEvent):
