@@ -4,9 +4,10 @@ Pipelines are stored as JSON and read back unchanged. Readers ignore unknown fie
 later have a default, so stored revisions stay readable.
 """
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
 """A job that hangs frees its slot within an hour."""
@@ -123,7 +124,18 @@ class MatrixValue(_Model):
     kind: Literal["text", "integer", "float", "boolean"] = "text"
 
 
-Combination = dict[str, MatrixValue]
+def _from_pairs(stored: Any) -> Any:
+    return stored if isinstance(stored, Mapping) else dict(stored)
+
+
+V = TypeVar("V")
+Ordered = Annotated[
+    dict[str, V],
+    BeforeValidator(_from_pairs),
+    PlainSerializer(lambda values: list(values.items()), when_used="json"),
+]
+"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
+Combination = Ordered[MatrixValue]
 
 
 class Matrix(_Model):
@@ -133,7 +145,7 @@ class Matrix(_Model):
     A job of a run has only these two; its values are in `Job.matrix_values`.
     """
 
-    axes: dict[str, tuple[MatrixValue, ...]] = {}
+    axes: Ordered[tuple[MatrixValue, ...]] = {}
     include: tuple[Combination, ...] = ()
     exclude: tuple[Combination, ...] = ()
     fail_fast: bool = True
