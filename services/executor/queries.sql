@@ -32,8 +32,8 @@ SELECT id FROM made WHERE status = 'finished';
 
 -- name: to_start
 -- All that is needed to start attempts that are under way. $1 cluster, $2 job ids, $3 numbers.
-SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id, coalesce(j.key, j.name) AS job_key,
-  j.definition,
+SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id,
+       coalesce(j.key, j.name) AS job_key, j.definition,
        r.number AS run_number, r.timeout_seconds, c.name AS pipeline_name, p.id AS repository_id, p.clone_url,
          p.clone_token,
        r.timeout_seconds - coalesce(extract(epoch FROM now() - r.started_at), 0)::float8 AS run_seconds_left,

@@ -20,7 +20,7 @@ class JobState:
     job: Job | None = None
     """The job's definition if the engine needs it: for a matrix, a condition, outputs, expressions."""
     condition: str | None = None
-    """How the job's `if` was decided, for people."""
+    """The decision about the job's `if`, for people."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """The outputs of its last attempt."""
     status: Status = Status.PENDING
