@@ -48,14 +48,16 @@ _REASONS = {
     "unschedulable": "no node was suitable in time",
     "quota": "the namespace stayed full",
     "start_timed_out": "it was not ready to start in time",
-    "config_invalid": "the cluster refuses the pod, or a policy of the administrator does",
+    "config_invalid": "a value with expressions is not valid, or the cluster or its administrator refuses "
+    "the pod",
     "clone_failed": "the commit could not be fetched",
     "lost": "it started, and its result cannot be determined",
     "platform": "an error of Towpath or of the cluster; see the message",
     "cancelled_by_user": "somebody cancelled it",
     "superseded": "a newer run replaced it, or its pull request was closed before it started",
     "rejected": "it was not approved, or its group had no free place",
-    "dependency_failed": "a job that it needs did not succeed",
+    "fail_fast": "another job of its matrix failed",
+    "dependency_failed": "a job that it needs did not succeed, and its `if` has no status function",
     "condition_false": "its `if` is false",
 }
 _WAITS = {
@@ -63,6 +65,7 @@ _WAITS = {
     "dependency": "jobs that it needs",
     "slot": "a free slot; the run shows the number of jobs before it",
     "group": "a place in its concurrency group",
+    "max_parallel": "the end of another job of its matrix, which has a `max_parallel`",
     "quota": "room in the namespace",
     "node": "a suitable node",
     "image": "its image",
@@ -102,8 +105,11 @@ def _runs_and_jobs(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
         "",
         "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored,",
         "and then becomes `running`. Messages may arrive in another order, so `pending` may change",
-        "directly to a terminal status. Only a job goes back from `running` to `pending`: if the cluster",
-        "lost its attempt and `retry: { infra }` allows another one.",
+        "directly to a terminal status. Only a job goes back from `running` to `pending`: if its attempt",
+        "failed or was lost, and its `retry` allows another one.",
+        "",
+        "A job with `allow_failure` that has failed has the status `failed`, but counts as `success` for",
+        "its run and for the jobs that need it.",
         "",
     ]
 
@@ -135,7 +141,9 @@ def _attempts() -> list[str]:
         "|---|---|",
         *(f"| `{status}` | {_moves(ATTEMPT_MOVES, status)} |" for status in ATTEMPT_MOVES),
         "",
-        "A finished attempt has an `outcome`: `success`, `failed`, `error` or `cancelled`.",
+        "A finished attempt has an `outcome`: `success`, `failed`, `error` or `cancelled`. If its job has",
+        "`outputs`, it also has the outputs of its steps. The job's outputs are made from those of its last",
+        "attempt.",
         "",
     ]
 

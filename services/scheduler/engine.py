@@ -29,7 +29,7 @@ FAIL_FAST_CAUSE = "fail_fast"
 """The cause of the end of jobs of a matrix of which another job has failed."""
 
 _DECIDED = frozenset({WaitingFor.GROUP, WaitingFor.SLOT, WaitingFor.MAX_PARALLEL})
-"""What jobs wait for whose needs have ended and whose condition is true."""
+"""The waits of a job whose needs have ended and whose condition is true."""
 
 
 def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> RunState:

@@ -22,7 +22,7 @@ class JobState:
     is_unreadable: bool = False
     """True if the engine needs the definition and this release cannot read it."""
     condition: str | None = None
-    """How the job's `if` was decided, for people."""
+    """The decision about the job's `if`, for people."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """The outputs of its last attempt."""
     status: Status = Status.PENDING

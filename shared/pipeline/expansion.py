@@ -47,9 +47,9 @@ Contexts = Mapping[str, Any]
 T = TypeVar("T")
 
 _STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS, "cancelled"})
-"""What is known only when a step runs."""
+"""Names that are known only when a step runs."""
 _SCRIPT = frozenset({"run", "job"})
-"""What the executor fills in when it starts an attempt."""
+"""Contexts that the executor fills in when it starts an attempt."""
 
 
 class ConfigInvalid(ValueError):
@@ -66,7 +66,7 @@ class PlannedJob:
     problem: str | None = None
     """Why it can't run, for people."""
     condition: str | None = None
-    """How its `if` was decided, for people. None if it has none, or if it is decided later."""
+    """The decision about its `if`, for people. None if it has none, or if it is decided later."""
     is_skipped: bool = False
     """True if its `if` is false."""
 

@@ -28,7 +28,7 @@ class Field:
     rule: Rule
     phase: Phase
     place: tuple[str | int, ...]
-    """Where the model's JSON has the value."""
+    """The place of the value in the model's JSON."""
 
 
 def field_at(root: Rule, path: str) -> Field:

@@ -40,7 +40,7 @@ def combinations(matrix: Matrix) -> list[Combination]:
 
 
 def most(matrix: Matrix) -> int:
-    """Return a number of combinations that `combinations` never exceeds, whatever the values are."""
+    """Return an upper limit for the number of combinations, without making them."""
     axes = prod(len(values) for values in matrix.axes.values()) if matrix.axes else 0
     return axes + len(matrix.include)
 

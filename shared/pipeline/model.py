@@ -107,7 +107,7 @@ class Service(_Model):
 
 
 class Retry(_Model):
-    """How many new attempts may follow an attempt that did not succeed.
+    """The number of new attempts that may follow an attempt that did not succeed.
 
     `infra` counts attempts that the cluster ended, `script` those that failed by the job's own code.
     """

@@ -32,7 +32,7 @@ from shared.pipeline.yaml import Mapping, Node, Scalar, Sequence, Unreadable
 JsonSchema = dict[str, Any]
 
 OPENING = "${{"
-"""What begins an expression."""
+"""The beginning of an expression."""
 
 OTHERS = "*"
 """The key of a record's value that has the entries of the user's choice."""
