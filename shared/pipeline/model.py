@@ -8,8 +8,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.pipeline.values import Condition
-
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
 """A job that hangs frees its slot within an hour."""
 DEFAULT_RUN_TIMEOUT_SECONDS = 6 * 3600
@@ -110,8 +108,8 @@ class Retry(_Model):
 class Step(_Model):
     """One command.
 
-    `condition` depends on the results of earlier steps. For it, a step with `allow_failure` never counts as
-    failed.
+    `condition` is an expression about the results of earlier steps, or one of the words `success`, `failure`
+    and `always`, which stored pipelines have. For it, a step with `allow_failure` never counts as failed.
     """
 
     id: str | None = None
@@ -119,7 +117,7 @@ class Step(_Model):
     run: str
     env: dict[str, str] = {}
     timeout_seconds: int | None = None
-    condition: Condition = "success"
+    condition: str = "success"
     allow_failure: bool = False
     shell: Shell = "sh"
     working_directory: str | None = None
@@ -131,8 +129,9 @@ class Job(_Model):
     `env` is the job's own; it takes precedence over the pipeline's. `image` None selects the executor's
     default. `checkout` None gives an empty workspace. `services` are reached by their names. `user` None
     selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
-    decides which are allowed. `stop_grace_seconds` is the time between SIGTERM and SIGKILL; None selects the
-    executor's default.
+    decides which are allowed. `templates` maps the path of a value below the job, such as `steps.0.env.X`, to
+    the text with expressions that this value is made from. `stop_grace_seconds` is the time between SIGTERM
+    and SIGKILL; None selects the executor's default.
     """
 
     name: str
@@ -148,6 +147,7 @@ class Job(_Model):
     retry: Retry = Retry()
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
+    templates: dict[str, str] = {}
 
 
 class Pipeline(_Model):
