@@ -13,7 +13,7 @@ import pytest
 from services.executor.step_driver import Unsupervised, render
 from services.logsink.step_ends import StepEnds
 from shared import step_markers
-from shared.pipeline.model import Step
+from shared.pipeline.model import Job, Step
 from tests.unit.services.executor.driving import NONCE, SHELLS, end_leftovers, paths_in, run
 
 NOTED = re.compile(rb"^(?:[0-9]+|-) [sftx][0-9]+", re.MULTILINE)
@@ -54,9 +54,9 @@ def test_a_whole_log_has_the_end_of_the_last_step_that_was_noted(steps: list[Ste
 def test_a19_the_marker_is_printed_before_the_end_is_noted(shell: list[str], tmp_path: Path) -> None:
     """The notes go to the same pipe as the log, so that their order is visible."""
     alone = Unsupervised(str(tmp_path / "started"), str(tmp_path / "home"), "/proc/self/fd/1", 60)
-    steps = [Step(run="echo one"), Step(run="exit 4")]
+    job = Job(name="test", steps=(Step(run="echo one"), Step(run="exit 4")))
     driver = tmp_path / "driver"
-    driver.write_text(render(steps, paths_in(tmp_path), NONCE, {"HOME": str(tmp_path / "home")}, alone))
+    driver.write_text(render(job, paths_in(tmp_path), NONCE, {"HOME": str(tmp_path / "home")}, alone))
     try:
         log = subprocess.run(
             [*shell, str(driver)],
