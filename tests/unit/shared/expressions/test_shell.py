@@ -295,3 +295,30 @@ def test_only_what_is_filled_in_is_compiled() -> None:
         text(parse_template("\0${{ env.X }}"), Names(), "shown")
     with pytest.raises(ValueError, match="not the name of a shell variable"):
         text(parse_template("x"), Names(), "a b")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("env.X == 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'", "abcdefghijklmnopqrstuvwxyz"),
+        ("env.X == 123456789012345", "123456789012345"),
+        ("env.X == 1234567890123456", "1234567890123456"),
+        ("env.X == 1", "0" * 63 + "1"),
+        ("env.X == 1", "0" * 64 + "1"),
+        ("env.X == NaN", "x"),
+        ("env.X == 1e-291", "1e-291"),
+        ("env.X == 1e-292", "1e-292"),
+        ("env.X == 1e289", "1e289"),
+        ("env.X == 1e290", "1e290"),
+        ("0 && env.X", "x"),
+        ("NaN && env.X", "x"),
+        ("0 || env.X", "x"),
+        ("contains(env.X, '*A')", "/*a/*"),
+        ("env.X == '/* A'", "/* a"),
+        ("(env.X == 'a') == (true == (env.X == 'a'))", "a"),
+    ],
+)
+def test_limits_and_rare_values_agree(folder: Path, written: str, value: str) -> None:
+    case = only(parse(written), X=value)
+    for shell in SHELLS:
+        assert run(shell, script_of([case]), folder) == list(expected(case))
