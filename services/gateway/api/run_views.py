@@ -104,14 +104,14 @@ class Job(View):
         description="The values of its matrix as written, by their names. Empty for a job without a matrix."
     )
     position: int
-    needs: list[str] = Field(description="The keys of the jobs that it needs: for a matrix, of all its jobs.")
+    needs: list[str] = Field(description="The keys of the jobs that it needs: of a matrix all its jobs.")
     condition: str | None = Field(
-        description="How its `if` was decided: `if: … → false because needs.test.result = 'failed'`. null: it "
-        "has none, or it is not decided yet."
+        description="How its `if` was decided: `if: … → false because needs.test.result = 'failed'`. null: "
+        "it has none, or it is not decided yet."
     )
     allow_failure: bool = Field(
-        description="If it fails, the run and the jobs that need it go on as after a success. false until the "
-        "needed jobs of an expression have ended."
+        description="If it fails, the run and the jobs that need it go on as after a success. If this is an "
+        "expression that names needed jobs, it is false until they have ended."
     )
     flaky: bool = Field(description="It succeeded only after its own code had failed in an earlier attempt.")
     outputs: dict[str, str] = Field(description="Those that the pipeline declares, of its last attempt.")
