@@ -18,7 +18,7 @@ SELECT r.status, r.reason,
 
 -- name: run_log_gaps
 -- The places in the logs of a run where lines may be missing, in the order of its jobs. $1 run, $2 how many.
-SELECT j.name AS job, a.number AS attempt, s.container, gap.line, gap.reason
+SELECT coalesce(j.key, j.name) AS job, a.number AS attempt, s.container, gap.line, gap.reason
   FROM log_streams s JOIN attempts a ON a.id = s.attempt_id JOIN jobs j ON j.id = a.job_id,
        jsonb_to_recordset(s.gaps) AS gap (line bigint, reason text)
  WHERE s.run_id = $1

@@ -70,9 +70,13 @@ SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group
 -- name: run_jobs
 -- The jobs of a run in the order of the document. place: how many jobs stand before it in the queue, or runs
 -- in that of its group, 1,000 at most. An admitted job waits for what its attempt waits for; one whose pause
--- before another attempt is over waits for a slot. $1 run.
-SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.cluster, j.carried_from, j.created_at,
-  j.ready_at, j.admitted_at,
+-- before another attempt is over waits for a slot. Jobs of the release before have no key: it is their name.
+-- $1 run.
+SELECT j.id, coalesce(j.key, j.name) AS key, j.name, j.position, j.needs, j.status, j.reason, j.cluster,
+  j.carried_from, j.created_at, j.ready_at, j.admitted_at, j.condition, j.outputs,
+       j.definition -> 'matrix_values' AS matrix_values,
+       coalesce((j.definition ->> 'allow_failure')::boolean, false) AS allow_failure,
+       j.status = 'success' AND j.script_retries > 0 AS flaky,
        j.cancel_requested_at, j.started_at, j.finished_at,
        CASE WHEN a.id IS NOT NULL THEN a.waiting_for WHEN j.waiting_for = 'retry_backoff'
          AND j.retry_at <= now() THEN 'slot' ELSE j.waiting_for END AS waiting_for,

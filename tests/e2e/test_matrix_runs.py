@@ -1,0 +1,128 @@
+"""Runs with matrices, conditions and script retries over HTTP, as people and the command see them."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.harness.installation import Towpath
+from tests.harness.oracle import Oracle
+from tests.harness.scenes import Document, job, scene
+
+pytestmark = pytest.mark.pods("verdicts are read from pods")
+
+SUCCESS = ("success", None)
+TESTS = ("test (3.10)", "test (3.11)", "test (3.14, true)")
+
+
+def by_key(run: Document) -> dict[str, Document]:
+    return {found["key"]: found for found in run["jobs"]}
+
+
+def ends(run: Document) -> dict[str, tuple[str, str | None]]:
+    """Return the status and reason of each job by its key, and of the run under the empty name."""
+    return {
+        "": (run["status"], run["reason"]),
+        **{found["key"]: (found["status"], found["reason"]) for found in run["jobs"]},
+    }
+
+
+def job_of_tests(oracle: Oracle) -> Document:
+    """Return a job for three versions of Python. The newest fails, which is allowed."""
+    return job(
+        f'echo "python $VERSION"; {oracle.append("$VERSION")}; test "$VERSION" != 3.14',
+        env={"VERSION": "${{ matrix.python }}"},
+        name="Tests on ${{ matrix.python }}",
+        matrix={
+            "python": ["3.10", "3.11"],
+            "include": [{"python": "3.14", "experimental": True}],
+            "fail_fast": False,
+        },
+        allow_failure="${{ matrix.experimental }}",
+    )
+
+
+def succeeds_at_second_attempt(**fields: Any) -> Document:
+    return job('test "$TOWPATH_ATTEMPT" = 2', retry={"script": 1, "backoff": "1s"}, **fields)
+
+
+async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath: Towpath) -> None:
+    oracle = towpath.oracle()
+    jobs = {
+        "test": job_of_tests(oracle),
+        "deploy": job(
+            "true", needs=["test"], **{"if": "needs.test.result == 'success' && event.branch == 'main'"}
+        ),
+        "notice": job("true", needs=["test"], **{"if": "needs.test.result == 'failed'"}),
+        "follows": job("true", needs=["notice"]),
+        "tags": job("true", **{"if": "event.type == 'tag'"}),
+        "flaky": succeeds_at_second_attempt(),
+    }
+    one = await scene(towpath, jobs)
+    run = await one.ran(within=60)
+    found = by_key(run)
+
+    assert ends(run) == {
+        "": SUCCESS,
+        "test (3.10)": SUCCESS,
+        "test (3.11)": SUCCESS,
+        "test (3.14, true)": ("failed", "script_failed"),
+        "deploy": SUCCESS,
+        "notice": ("skipped", "condition_false"),
+        "follows": ("skipped", "condition_false"),
+        "tags": ("skipped", "condition_false"),
+        "flaky": SUCCESS,
+    }
+    assert sorted(oracle.lines) == ["3.10", "3.11", "3.14"]
+    assert [found[key]["name"] for key in TESTS] == ["Tests on 3.10", "Tests on 3.11", "Tests on 3.14"]
+    assert [found[key]["matrix"] for key in TESTS] == [
+        {"python": "3.10"},
+        {"python": "3.11"},
+        {"python": "3.14", "experimental": "true"},
+    ]
+    assert [key for key, shown in found.items() if shown["allow_failure"]] == ["test (3.14, true)"]
+    assert found["deploy"]["needs"] == list(TESTS)
+    assert found["deploy"]["condition"] == (
+        "if: needs.test.result == 'success' && event.branch == 'main' → true because "
+        "needs.test.result = 'success' and event.branch = 'main'"
+    )
+    assert found["notice"]["message"] == found["notice"]["condition"]
+    assert found["notice"]["message"] == (
+        "if: needs.test.result == 'failed' → false because needs.test.result = 'success'"
+    )
+    assert found["follows"]["message"] == "It needs `notice`, which was skipped."
+    assert found["tags"]["message"] == "if: event.type == 'tag' → false because event.type = 'push'"
+    assert [key for key, shown in found.items() if shown["flaky"]] == ["flaky"]
+    attempts = [(attempt["number"], attempt["outcome"]) for attempt in found["flaky"]["attempts"]]
+    assert attempts == [(1, "failed"), (2, "success")]
+    logs = await asyncio.gather(*(towpath.log(run["id"], quote(key)) for key in TESTS))
+    assert logs == [b"python 3.10\n", b"python 3.11\n", b"python 3.14\n"]
+
+
+async def test_a_retry_of_what_failed_carries_jobs_of_a_matrix_over_by_key(towpath: Towpath) -> None:
+    oracle, broken = towpath.oracle(), towpath.gate()
+    script = f'{oracle.append("$VERSION")}; test "$VERSION" = 3.10 || ! {broken.closed()}'
+    test = job(
+        script,
+        env={"VERSION": "${{ matrix.python }}"},
+        matrix={"python": ["3.10", "3.11"], "fail_fast": False},
+    )
+    one = await scene(towpath, {"test": test, "deploy": job("true", needs=["test"])})
+    run = await one.ran()
+    assert ends(run) == {
+        "": ("failed", "script_failed"),
+        "test (3.10)": SUCCESS,
+        "test (3.11)": ("failed", "script_failed"),
+        "deploy": ("skipped", "dependency_failed"),
+    }
+    broken.open()
+
+    again = (await one.person.client.post(f"/runs/{run['id']}/retry", {"only": "failed"})).expect(201).json
+    again = await towpath.finished(again["id"], sealed=True)
+
+    assert ends(again) == dict.fromkeys(("", "test (3.10)", "test (3.11)", "deploy"), SUCCESS)
+    before, after = by_key(run), by_key(again)
+    assert after["test (3.10)"]["carried_from"] == before["test (3.10)"]["id"]
+    assert (after["test (3.11)"]["carried_from"], after["deploy"]["carried_from"]) == (None, None)
+    assert sorted(oracle.lines) == ["3.10", "3.11", "3.11"]
