@@ -55,6 +55,14 @@ _ALTERNATIVES = {
     "secrets": "Use it only in env. Scripts read it as a variable.",
     "steps": "Use it in a step's if or env, or in the job's outputs.",
 }
+_EMPTY = {
+    "matrix": "The job has no matrix.",
+    "needs": "Known are the jobs that this job lists in `needs`.",
+    "steps": "Known are earlier steps of the job that have an `id`.",
+    "env": "Known are variables that are set above this level.",
+    "inputs": "No event has inputs.",
+}
+"""Hints about contexts that have no names here."""
 _OF_GITHUB = {
     "github": "event",
     "github.event_name": "event.type",
@@ -141,7 +149,7 @@ def _unknown_context(name: Name, usable: list[str]) -> ExpressionProblem:
         return _problem(name, "unknown_name", message, hint)
     meant = _OF_GITHUB.get(written, _OF_GITHUB.get(name.context))
     meant = meant if meant is not None else nearest(name.context, usable)
-    if not name.path and not meant:
+    if not name.path and written not in _OF_GITHUB:
         hint = f"A text has single quotes: '{name.context}'. {_allowed(usable)}"
     else:
         hint = f"Did you mean `{meant}`?" if meant else _allowed(usable)
@@ -166,7 +174,9 @@ def _unknown_key(name: Name, reached: str, key: str, known: list[str]) -> Expres
     if meant := nearest(key, known):
         return _problem(name, "unknown_name", message, f"Did you mean `{reached}{key_text(meant)}`?")
     shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-    return _problem(name, "unknown_name", message, f"It has: {shown}." if known else "It has no names here.")
+    if not known:
+        return _problem(name, "unknown_name", message, _EMPTY.get(reached, "It has no names here."))
+    return _problem(name, "unknown_name", message, f"It has: {shown}.")
 
 
 def _of_call(call: Call, rules: Rules) -> Iterator[ExpressionProblem]:

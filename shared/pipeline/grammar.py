@@ -94,13 +94,6 @@ _globs = List(
     may_be_single=True,
     check=globs.check_globs,
 )
-_resources = Record(
-    "an amount of cpu and memory",
-    {
-        "cpu": Text("an amount of CPU such as 500m", values.cpu_millis, values.CPU),
-        "memory": Text("an amount of memory such as 1Gi", values.memory_bytes, values.MEMORY),
-    },
-)
 
 _push = Record(
     "branches and tags to run for",

@@ -220,6 +220,11 @@ def test_infrastructure_is_retried_as_often_as_was_said(written: str, expected: 
     assert job(with_job(f"retry: {written}")).retry == expected
 
 
+def test_resources_may_have_expressions() -> None:
+    found = job(with_job("resources: { memory: '${{ event.branch }}' }"))
+    assert found.templates == {"resources.memory": "${{ event.branch }}"}
+
+
 def with_defaults(defaults: str, written: str = "image: x") -> str:
     return with_job(written).replace("jobs:", f"defaults: {{ {defaults} }}\njobs:")
 

@@ -354,6 +354,29 @@ def test_another_value_in_a_script_is_answered_with_the_variable_to_set() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("needs.build.result == 'success'", "Known are the jobs that this job lists in `needs`."),
+        ("matrix.os == 'linux'", "The job has no matrix."),
+        ("env.LEVEL == 'full'", "Known are variables that are set above this level."),
+        ("inputs.level == 'full'", "No event has inputs."),
+        (
+            "event.branch == main",
+            "A text has single quotes: 'main'. Allowed here: event, inputs, matrix, env, needs.",
+        ),
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_that_are_known(condition: str, hint: str) -> None:
+    (problem,) = problems_in(with_job(f"if: {condition}"))
+    assert (problem.code, problem.hint) == ("unknown_name", hint)
+
+
+def test_an_unknown_step_is_answered_with_those_that_are_known() -> None:
+    (problem,) = problems_in(with_step("if: steps.tests.outcome == 'failed'"))
+    assert problem.hint == "Known are earlier steps of the job that have an `id`."
+
+
 def test_a_cycle_is_named_along_the_needs() -> None:
     text = MINIMAL.partition("jobs:")[0] + (
         "jobs:\n"
