@@ -131,7 +131,8 @@ class Job(_Model):
     selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
     decides which are allowed. `templates` maps the path of a value below the job, such as `steps.0.env.X`, to
     the text with expressions that this value is made from. `stop_grace_seconds` is the time between SIGTERM
-    and SIGKILL; None selects the executor's default.
+    and SIGKILL; None selects the executor's default. `outputs` are templates by name, made from outputs of
+    steps.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Job(_Model):
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
     templates: dict[str, str] = {}
+    outputs: dict[str, str] = {}
 
 
 class Pipeline(_Model):
