@@ -59,7 +59,7 @@ towpath_check() {
   towpath_find TOWPATH_ENV "$towpath_state/env-$1" || return
   [ -n "$towpath_file" ] || return 0
   (
-    exec 3<&-
+    exec 3<&- 5>&-
     towpath_environment
     set -- "$1" '' ''
     for towpath_set in $towpath_sets "$1"; do set -- "$@" "$towpath_state/env-$towpath_set"; done
@@ -247,11 +247,11 @@ towpath_try() {
   done
   towpath_watch=
   if [ -n "$2" ] && [ -n "$towpath_setsid" ]; then
-    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- &
+    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- 5>&- &
     towpath_watch=$!
   fi
   (
-    exec 2>&4 4>&-
+    exec 2>&4 4>&- 5>&-
     read -r towpath_group towpath_rest < /proc/self/stat
     printf '%s\n' "$towpath_group" > "$towpath_state/group"
     set -- "$1" "$2" "$towpath_setsid"

@@ -82,10 +82,10 @@ SELECT id, traceparent FROM claimed;
 -- name: finish_attempts
 -- Store verdicts: the one last transition of each attempt, for the pod that was judged (NULL: before a
 -- claim). $1 attempts, $2 pod uids, $3 outcomes, $4 reasons, $5 messages, $6 exit codes, $7 when user code
--- began, $8 one array with the steps of each. An attempt not returned has its verdict, or its claim changed
--- since.
+-- began, $8 one array with the steps of each, $9 one with the outputs. An attempt not returned has
+-- its verdict, or its claim changed since.
 WITH judged AS (
-  SELECT v.*, $8::jsonb -> (v.place - 1)::integer AS steps
+  SELECT v.*, $8::jsonb -> (v.place - 1)::integer AS steps, $9::jsonb -> (v.place - 1)::integer AS outputs
     FROM unnest($1::bigint[], $2::text[], $3::status[], $4::reason[], $5::text[], $6::integer[],
            $7::timestamptz[])
          WITH ORDINALITY AS v (id, pod_uid, outcome, reason, message, exit_code, started_at, place)),
@@ -94,7 +94,7 @@ held AS (SELECT id, status FROM attempts WHERE id = ANY($1::bigint[]) AND status
 finished AS (
   UPDATE attempts a
      SET status = 'finished', outcome = v.outcome, reason = v.reason, message = v.message,
-       exit_code = v.exit_code, steps = v.steps,
+       exit_code = v.exit_code, steps = v.steps, outputs = v.outputs,
          started_at = v.started_at, finished_at = now(), waiting_for = NULL
     FROM judged v JOIN held h ON h.id = v.id
    WHERE a.id = v.id AND a.status <> 'finished' AND a.pod_uid IS NOT DISTINCT FROM v.pod_uid

@@ -40,6 +40,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.executor import step_outputs
 from services.executor.driver_functions import PRELUDE
 from services.executor.step_expressions import StepCode, StepVariables, compile_step, keep
 from shared import step_markers
@@ -131,9 +132,11 @@ def render(
     definitions = [
         f"unset {' '.join(variables.all)}",
         FUNCTIONS if any(code.needs_functions for code in codes) else "",
-        keep(variables),
+        keep(job, variables),
         f"towpath_environment() {{\n:\n{_exports(environment)}}}",
     ]
+    if job.outputs:
+        definitions.append(f"exec 5> {_quoted(f'{paths.state}/{step_outputs.FILE}')}")
     calls = []
     for index, (step, code) in enumerate(zip(job.steps, codes, strict=True), 1):
         definitions += [_script(index, step), *_condition(index, code), _environment(index, step, code)]

@@ -108,13 +108,48 @@ def compile_step(job: Job, index: int, variables: StepVariables) -> StepCode:
     return StepCode(code, reads_environment, values, status is None or bool(values))
 
 
-def keep(variables: StepVariables) -> str:
-    """Return the function that keeps one output of the step towpath_index: $1 its name, $2 its value."""
-    cases = "".join(
+def keep(job: Job, variables: StepVariables) -> str:
+    """Return the function that keeps one output of the step towpath_index: $1 its name, $2 its value.
+
+    What the job's `outputs` are made from is also written to descriptor 5, for `step_outputs`.
+    """
+    kept = "".join(
         f"{index}-{shlex.quote(name)}) {variable}=$2 ;;\n"
         for (index, name), variable in variables.outputs.items()
     )
-    return f"towpath_keep() {{\ncase $towpath_index-$1 in\n{cases}*) ;;\nesac\n}}"
+    sent = "".join(
+        f"{index}-{'*' if name is None else shlex.quote(name)}) "
+        f'printf \'%s\\0%s\\0%s\\0\' {shlex.quote(step)} "$1" "$2" >&5 ;;\n'
+        for index, step, name in _sent(job)
+    )
+    cases = [f"case $towpath_index-$1 in\n{cases}*) ;;\nesac" for cases in (kept, sent)]
+    return "\n".join(["towpath_keep() {", *cases, "}"])
+
+
+def _sent(job: Job) -> list[tuple[int, str, str | None]]:
+    """Return index, step's id and name of the outputs that the job's `outputs` name.
+
+    The name is None if all outputs of the step may be needed.
+    """
+    paths = [
+        name.path
+        for template in job.outputs.values()
+        for name in names(parse_template(template, REDUCED))
+        if name.context == "steps"
+    ]
+    sent: dict[tuple[int, str, str | None], None] = {}
+    for index, step in enumerate(job.steps, 1):
+        for path in paths:
+            if step.id is None or path[:1] not in {(step.id,), (None,), ()}:
+                continue
+            match path[1:]:
+                case (str(key), *_) if key != "outputs":
+                    continue  # an outcome
+                case (_, str(name), *_):
+                    sent[index, step.id, name] = None
+                case _:
+                    sent[index, step.id, None] = None
+    return list(sent)
 
 
 def _value(template: str, number: int, variables: StepVariables) -> tuple[str, str]:

@@ -139,6 +139,7 @@ class ExecutorWork(Work):
             [one.exit_code for one in verdicts],
             [one.started_at for one in verdicts],
             [[_step(fact) for fact in one.steps] for one in verdicts],
+            [{step: dict(outputs) for step, outputs in one.outputs.items()} for one in verdicts],
         )
         return _traces(rows)
 

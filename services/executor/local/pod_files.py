@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from services.executor.step_outputs import Collected
+
 STAGED = ".staged-"
 """Prefix of folders that are not pods: they are being made or removed."""
 MARK = "TOWPATH_POD"
@@ -128,6 +130,8 @@ class Status:
     finished_at: float | None = None
     clone: CloneStatus | None = None
     termination: str = ""
+    outputs: Collected | None = None
+    """None if the job has no `outputs`, or has not run."""
     fault: str | None = None
 
 
@@ -149,8 +153,10 @@ def read_status(files: PodFiles) -> Status | None:
     values = _read_json(files.status)
     if values is None:
         return None
-    clone = values["clone"]
-    return Status(**{**values, "clone": None if clone is None else CloneStatus(**clone)})
+    clone, outputs = values["clone"], values.get("outputs")
+    values["clone"] = None if clone is None else CloneStatus(**clone)
+    values["outputs"] = None if outputs is None else Collected.of(outputs)
+    return Status(**values)
 
 
 def read_warnings(files: PodFiles) -> tuple[str, ...]:

@@ -1,3 +1,3 @@
--- What the steps of an attempt wrote to $TOWPATH_OUTPUT, for the outputs of its job.
+-- The outputs of the steps of an attempt, by step and name, as far as the outputs of its job need them.
 
-ALTER TABLE attempts ADD COLUMN outputs jsonb NOT NULL DEFAULT '{}';  -- {step id: {name: text}}
+ALTER TABLE attempts ADD COLUMN outputs jsonb NOT NULL DEFAULT '{}';

@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from services.executor.local.pod_files import PodFiles, read_identity
@@ -129,6 +130,35 @@ async def test_a_clone_that_fails_is_an_error_with_gits_words(world: World, exec
         ["clone", "job"],
     )
     assert attempt["message"].startswith("fatal: '/nowhere'")
+
+
+async def test_rule_3_outputs_of_steps_are_stored_with_the_verdict(world: World, executor: Local) -> None:
+    steps = (
+        Step(id="a", run="printf 'x=1\\n' >> $TOWPATH_OUTPUT"),
+        Step(id="b", run="printf 'y<<E\\n\"é\\n\\\\\\nE\\n' >> $TOWPATH_OUTPUT"),
+    )
+    outputs = {"x": "${{ steps.a.outputs.x }}${{ steps.b.outputs.y }}"}
+    with_outputs = await world.job(steps=steps, outputs=outputs)
+    without = await world.job(steps=steps)
+    too_large = await world.job(
+        steps=(Step(id="a", run="printf 'x=%070000d\\n' 0 >> $TOWPATH_OUTPUT"),), outputs=outputs
+    )
+    await executor.consumers.on_messages([ready(with_outputs), ready(without), ready(too_large)])
+    attempt = await world.finished(executor, with_outputs)
+    assert attempt["outcome"] == "success"
+    stored = attempt["outputs"]
+    assert (stored if isinstance(stored, dict) else orjson.loads(stored)) == {
+        "a": {"x": "1"},
+        "b": {"y": '"é\n\\'},
+    }
+    attempt = await world.finished(executor, without)
+    assert (attempt["outcome"], attempt["outputs"] in ({}, "{}")) == ("success", True)
+    attempt = await world.finished(executor, too_large)
+    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == (
+        "failed",
+        "script_failed",
+        "The outputs of the job's steps are larger than 64 KiB together.",
+    )
 
 
 async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Local) -> None:
