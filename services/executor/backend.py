@@ -74,6 +74,8 @@ class Clone:
     """Whether submodules are fetched: those of the commit, or also theirs."""
     shares_token: bool = False
     """True if submodules of the same server are fetched with the token."""
+    lfs: bool = False
+    """True to replace the pointers of git LFS by their files."""
     folder: str = ""
     """The folder of the workspace to clone into. Empty: the workspace itself."""
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 _REVISION = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f:*?\[\\^~]+\Z")
@@ -58,6 +58,8 @@ class Commit:
     """Whether submodules are fetched: those of the commit, or also theirs."""
     shares_token: bool = False
     """True if submodules of the same server are fetched with the token."""
+    lfs: bool = False
+    """True to replace the pointers of git LFS by their files."""
     folder: str = ""
     """The repository's folder, relative to the workspace. Empty: the workspace itself."""
 
@@ -93,7 +95,11 @@ class Checkout:
 
     def run(self) -> None:
         """Check out the commit into a repository that `make_repository` created. Raises GaveUp."""
+        if self._commit.lfs:
+            self._require_lfs()
         self._must("checkout", "--quiet", "--force", "--detach", self._fetch())
+        if self._commit.lfs:
+            self._fetch_files()
         if self._commit.submodules:
             self._fetch_submodules()
 
@@ -103,6 +109,22 @@ class Checkout:
         lines = [line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()]
         fatal = [line for line in lines if line.startswith("fatal: ")]
         return (fatal or lines[-1:] or ["git ended without a word"])[0][:500]
+
+    def _require_lfs(self) -> None:
+        if self._git(bytearray().extend, "lfs", "version") != 0:
+            self._refuse("`checkout.lfs` needs the program git-lfs, which is not installed here")
+        if not self._commit.url.startswith(("https://", "http://")):
+            self._refuse("`checkout.lfs` needs a clone URL that begins with https://")
+
+    def _fetch_files(self) -> None:
+        """Replace the pointers of git LFS by their files, and let git handle them from now on."""
+        self._must("lfs", "install", "--local", "--skip-repo")
+        self._must("lfs", "fetch", "origin", "HEAD")
+        self._must("lfs", "checkout")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self._say(f"fatal: {reason}")
+        raise GaveUp(1)
 
     def _fetch_submodules(self) -> None:
         from services.executor.submodules import Submodules  # noqa: PLC0415 - most clones do not need it
@@ -188,7 +210,9 @@ class Checkout:
     def _git(self, sink: Sink, *arguments: str) -> int:
         self._tail = b""
         folder = ("-C", self._commit.folder) if self._commit.folder else ()
-        variables = _variables(self._commit, self._settings, secret=arguments[0] == "fetch")
+        secret = arguments[0] == "fetch" or arguments[:2] == ("lfs", "fetch")
+        more = {**self._settings, **_lfs_settings(self._commit)} if arguments[0] == "lfs" else self._settings
+        variables = _variables(self._commit, more, secret=secret)
         return self._run_git((*folder, *arguments), variables, sink)
 
     def _log(self, data: bytes) -> None:
@@ -244,6 +268,16 @@ def _variables(commit: Commit, more: Mapping[str, str], *, secret: bool) -> dict
     for index, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
     return variables
+
+
+def _lfs_settings(commit: Commit) -> dict[str, str]:
+    """Return the settings of git LFS. They take precedence over `.lfsconfig` of the repository.
+
+    The files come from the server of the clone URL, and a file that is missing is an error.
+    """
+    url = commit.url.rstrip("/")
+    suffix = "" if url.endswith(".git") else ".git"
+    return {"lfs.url": f"{url}{suffix}/info/lfs", "lfs.skipDownloadErrors": "false"}
 
 
 def _server(url: str) -> str:

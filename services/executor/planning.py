@@ -113,6 +113,7 @@ def _clone(candidate: Candidate, sha: str, checkout: Checkout, open_token: OpenT
         tags=checkout.tags,
         submodules=checkout.submodules,
         shares_token=event.trusted,
+        lfs=checkout.lfs,
         folder=checkout.path or "",
         token=None if sealed is None else open_token(sealed, candidate.repository_id),
     )

@@ -255,6 +255,7 @@ def commit_of(root: Commit, url: str, sha: str) -> tuple[Commit, dict[str, str]]
             token=root.token if same_server and root.shares_token else None,
             protocols=scheme,
             tags=False,
+            lfs=root.lfs and same_server,
         ),
         settings,
     )

@@ -318,7 +318,7 @@ SELECT j.id, j.run_id, coalesce(j.key, j.name) AS key, j.needs, j.condition, j.o
        CASE WHEN a.outcome IN ('error', 'failed') THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at,
        a.outcome AS attempt_outcome, a.reason AS attempt_reason,
-       a.message AS attempt_message
+       a.message AS attempt_message, CASE WHEN j.has_rules THEN a.outputs END AS attempt_outputs
   FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt
  WHERE j.run_id = ANY($1::bigint[])
  ORDER BY j.id

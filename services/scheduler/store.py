@@ -422,4 +422,5 @@ def _attempt_state(row: asyncpg.Record) -> AttemptState:
         outcome=enum(Status, row["attempt_outcome"]),
         reason=enum(Reason, row["attempt_reason"]),
         message=row["attempt_message"],
+        outputs=row["attempt_outputs"] or {},
     )

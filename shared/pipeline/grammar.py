@@ -192,8 +192,8 @@ _checkout = Record(
         "tags": Flag("true or false"),
         "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
         "submodules": FlagOrWord("true, false or recursive", "recursive"),
+        "lfs": Flag("true or false"),
     },
-    later=("lfs",),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",

@@ -70,12 +70,14 @@ class Checkout(_Model):
 
     The depth starts at the commit that is built. `tags` fetches all tags too. `path` is a folder of the
     workspace; None is the workspace itself. `submodules` fetches the submodules, or also theirs.
+    `lfs` fetches the files of git LFS.
     """
 
     depth: int = 1
     tags: bool = False
     path: str | None = None
     submodules: bool | Literal["recursive"] = False
+    lfs: bool = False
 
 
 class Resources(_Model):

@@ -389,6 +389,7 @@ def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
         tags=wanted.tags,
         submodules=wanted.submodules,
         shares_token=wanted.shares_token,
+        lfs=wanted.lfs,
         folder=wanted.folder,
     )
     return Order(commit, _WORKSPACE, _STARTED, _TERMINATION, settings.clone_seconds).encode()

@@ -341,6 +341,7 @@ class LocalBackend:
             tags=clone.tags,
             submodules=clone.submodules,
             shares_token=clone.shares_token,
+            lfs=clone.lfs,
             folder=clone.folder,
             seconds=self._limits.clone_seconds,
             runner=self._isolation.sandbox.clone(

@@ -135,6 +135,41 @@ def test_the_token_goes_to_fetches_from_its_server_alone() -> None:
     assert all("t0ps3cret" not in argument for asked in git.asked for argument in asked)
 
 
+LFS = replace(COMMIT, lfs=True)
+
+
+def test_files_of_lfs_are_fetched_from_the_clone_url_with_the_token_in_one_command() -> None:
+    git = Git()
+    Checkout(LFS, git, lambda _: None, WORKSPACE).run()
+    assert [asked[:2] for asked in git.asked if asked[0] == "lfs"] == [
+        ["lfs", "version"],
+        ["lfs", "install"],
+        ["lfs", "fetch"],
+        ["lfs", "checkout"],
+    ]
+    for asked, variables in zip(git.asked, git.variables, strict=True):
+        told = "http.https://forge.example/.extraHeader" in variables.values()
+        assert told == ("fetch" in asked[:2])
+        if asked[0] == "lfs":
+            assert f"{COMMIT.url}/info/lfs" in variables.values()
+
+
+def test_where_git_lfs_is_missing_the_clone_fails_before_it_fetches() -> None:
+    git = Git({"version": (1, b"git: 'lfs' is not a git command. See 'git --help'.\n")})
+    checkout = Checkout(LFS, git, lambda _: None, WORKSPACE)
+    with pytest.raises(GaveUp):
+        checkout.run()
+    assert len(git.asked) == 1
+    assert "needs the program git-lfs, which is not installed" in checkout.complaint
+
+
+def test_lfs_needs_a_clone_url_over_http() -> None:
+    checkout = Checkout(replace(LFS, url="file:///srv/web.git"), Git(), lambda _: None, WORKSPACE)
+    with pytest.raises(GaveUp):
+        checkout.run()
+    assert "needs a clone URL that begins with https://" in checkout.complaint
+
+
 REFS = st.none() | TEXT | TEXT.map("refs/tags/{}".format)
 COMMITS = st.builds(
     Commit,

@@ -74,6 +74,13 @@ def test_the_token_of_an_untrusted_run_is_for_no_submodule() -> None:
     assert commit.token is None
 
 
+def test_files_of_lfs_come_from_the_server_of_the_clone_url_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, "8.8.8.8")
+    root = replace(ROOT, lfs=True)
+    assert commit_of(root, "https://forge.example/octo/lib", SHA)[0].lfs
+    assert not commit_of(root, "https://other.example/lib", SHA)[0].lfs
+
+
 def answer_with(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     asked: list[str] = []
 

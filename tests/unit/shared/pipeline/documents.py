@@ -114,6 +114,7 @@ _checkout: st.SearchStrategy[Any] = st.booleans() | st.fixed_dictionaries(
     optional={
         "depth": st.integers(0, 50),
         "tags": st.booleans(),
+        "lfs": st.booleans(),
         "path": st.sampled_from([".", "web/app"]),
         "submodules": st.booleans() | st.just("recursive"),
     },

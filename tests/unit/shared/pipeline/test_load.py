@@ -201,6 +201,7 @@ def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected:
         ("{ path: web/app }", Checkout(path="web/app")),
         ("{ submodules: recursive }", Checkout(submodules="recursive")),
         ("{ submodules: true }", Checkout(submodules=True)),
+        ("{ lfs: true }", Checkout(lfs=True)),
         ("{ submodules: false }", Checkout()),
     ],
 )

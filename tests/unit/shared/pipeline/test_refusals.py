@@ -79,6 +79,7 @@ REFUSED = [
     (with_top(f"defaults: {{ env: {{ A: &a {'x' * 32_000}, {SIXTEEN_TIMES_A} }} }}"), "too_large", JOB),
     (with_job("checkout: { submodules: recursiv }"), "wrong_type", f"{JOB}.checkout.submodules"),
     (with_job("checkout: { submodules: 'true' }"), "wrong_type", f"{JOB}.checkout.submodules"),
+    (with_job("checkout: { lfs: 1 }"), "wrong_type", f"{JOB}.checkout.lfs"),
     (with_job("checkout: { path: /web }"), "bad_path", f"{JOB}.checkout.path"),
     (with_job("checkout: { path: web/../.. }"), "bad_path", f"{JOB}.checkout.path"),
     (with_job("checkout: { path: ' ' }"), "bad_path", f"{JOB}.checkout.path"),
@@ -253,10 +254,14 @@ LATER = [
             "artifacts", "cache", "reports", "secrets", "cluster",
         )
     ],
+<<<<<<< HEAD
     *[
         (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
         for key in ("lfs",)
     ],
+=======
+    ("script", with_job("retry: { script: 0 }"), f"{JOB}.retry.script"),
+>>>>>>> c85164e7aea2d0cc2f7339e6cb45a5e50b57ce94
 ]  # fmt: skip
 
 
