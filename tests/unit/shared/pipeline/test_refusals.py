@@ -254,14 +254,6 @@ LATER = [
             "artifacts", "cache", "reports", "secrets", "cluster",
         )
     ],
-<<<<<<< HEAD
-    *[
-        (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
-        for key in ("lfs",)
-    ],
-=======
-    ("script", with_job("retry: { script: 0 }"), f"{JOB}.retry.script"),
->>>>>>> c85164e7aea2d0cc2f7339e6cb45a5e50b57ce94
 ]  # fmt: skip
 
 
