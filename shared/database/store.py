@@ -223,11 +223,14 @@ class Work:
     def send(self, *messages: Message) -> None:
         """Store these messages with this transaction. They are published after it has committed.
 
-        They get the trace of the current unit of work, if it has one.
+        Those without a trace get that of the current unit of work, if it has one.
         """
         trace = current()
         self.outgoing.extend(
-            message.model_copy(update={"traceparent": trace}) if trace else message for message in messages
+            message.model_copy(update={"traceparent": trace})
+            if trace and not message.traceparent
+            else message
+            for message in messages
         )
 
     async def _rows(self, name: str, *arguments: Any) -> list[asyncpg.Record]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.database.store import Queries, Work
 from shared.messaging.messages import AttemptFinished, RunCreated, decode, encode, merged, trace_of
 from shared.tracing import add_trace_id, common, continued, current, set_trace, trace_id_of, traced, valid
 
@@ -78,7 +79,7 @@ def test_an_invalid_header_begins_a_trace_that_is_not_sampled(headers: Sequence[
 
 
 @given(st.text(max_size=300) | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,5}"))
-def test_whatever_arrives_what_is_stored_is_valid(header: str) -> None:
+def test_every_header_gives_a_valid_trace(header: str) -> None:
     made = continued([header])
     assert STORED.fullmatch(made)
     assert valid(made) == made
@@ -104,6 +105,15 @@ def test_a_message_keeps_its_trace() -> None:
     message = RunCreated(run_ids=(1,), traceparent=GIVEN)
     assert decode(encode(message)) == message
     assert trace_of(encode(message)) == GIVEN
+
+
+def test_a_message_is_sent_with_its_own_trace_or_with_that_of_the_unit_of_work() -> None:
+    work = Work(None, Queries(""))
+    with traced(GIVEN):
+        work.send(RunCreated(run_ids=(1,)), RunCreated(run_ids=(2,), traceparent=OTHER))
+        with traced():
+            work.send(RunCreated(run_ids=(3,)))
+    assert [message.traceparent for message in work.outgoing] == [GIVEN, OTHER, None]
 
 
 @pytest.mark.parametrize(
