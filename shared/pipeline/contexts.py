@@ -10,9 +10,10 @@ from typing import Any
 
 from shared.events import FIELDS
 from shared.expressions import BUILTINS, STATUS_FUNCTIONS, ExpressionProblem, Phase, Rules, names, problems
+from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Path, Spot, path_text, quotable
 from shared.pipeline.grammar import STATIC
-from shared.pipeline.rules import OTHERS, Reading, Written
+from shared.pipeline.rules import Reading, Written
 
 Values = Mapping[str, Any]
 Known = dict[str, Any]

@@ -9,21 +9,9 @@ from typing import get_args
 
 from shared.expressions import Phase
 from shared.pipeline import globs, values
+from shared.pipeline.compound_rules import List, Record, Switchable, Table
 from shared.pipeline.model import OnNew, PullRequestType
-from shared.pipeline.rules import (
-    Choice,
-    Condition,
-    Flag,
-    FlagOrWord,
-    Integer,
-    List,
-    Record,
-    Rule,
-    Switchable,
-    Table,
-    Text,
-    Value,
-)
+from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
 STEP_LIMIT = 100

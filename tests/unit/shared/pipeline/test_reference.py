@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from shared.pipeline.compound_rules import List, Record, Switchable, Table
 from shared.pipeline.grammar import PIPELINE
 from shared.pipeline.load import load
-from shared.pipeline.rules import List, Record, Rule, Switchable, Table
+from shared.pipeline.rules import Rule
 from tests.unit.shared.pipeline.test_refusals import LATER, REFUSED
 from tests.unit.shared.pipeline.test_yaml import READABLE, UNREADABLE
 

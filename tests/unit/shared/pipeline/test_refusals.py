@@ -2,9 +2,10 @@
 
 import pytest
 
+from shared.pipeline.compound_rules import List as ListRule
+from shared.pipeline.compound_rules import Record, Switchable, Table
 from shared.pipeline.grammar import PIPELINE
-from shared.pipeline.rules import List as ListRule
-from shared.pipeline.rules import Record, Rule, Switchable, Table
+from shared.pipeline.rules import Rule
 from shared.pipeline.values import READONLY_IN_BASH
 from tests.unit.shared.pipeline.documents import MINIMAL, codes_in, problems_in, with_job, with_step, with_top
 
