@@ -117,3 +117,18 @@ def test_what_can_not_begin_has_its_verdict_at_once(changes: dict[str, Any], rea
     answer = plan(replace(CANDIDATE, **changes), "abcdefgh", refuse)
     assert isinstance(answer, Verdict)
     assert answer.reason is reason
+
+
+def test_scripts_get_the_run_and_the_job_and_the_values_of_templates_are_not_read_again() -> None:
+    job = CANDIDATE.job.model_copy(
+        update={
+            "key": "test (${{ x }})",
+            "templates": {
+                "steps.0.run": "echo ${{ run.number }} ${{ job.attempt }} '${{ job.key }}'",
+                "steps.0.env.run": "${{ steps.a.outputs.b }}",
+            },
+        }
+    )
+    made = planned(job=job).job
+    assert made.steps[0].run == "echo 3 1 'test (${{ x }})'"
+    assert made.templates == {"steps.0.env.run": "${{ steps.a.outputs.b }}"}

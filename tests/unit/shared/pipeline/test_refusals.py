@@ -195,6 +195,8 @@ REFUSED = [
     (with_step("if: always() ${{ true }}"), "bad_expression", f"{STEP}.if"),
     (with_step("if: steps.tests.outcome == 'failed'"), "unknown_name", f"{STEP}.if"),
     (with_step("allow_failure: ${{ steps.a.outputs.b }}"), "wrong_phase", f"{STEP}.allow_failure"),
+    (with_step("if: toJSON(env.A) == 'x'"), "not_in_steps", f"{STEP}.if"),
+    (with_step("env: { A: '${{ env.B < 3 }}' }"), "not_in_steps", f"{STEP}.env.A"),
     (with_job("image: python:${{ matrix.python }}"), "unknown_name", f"{JOB}.image"),
     (with_job("if: cancelled()"), "wrong_function", f"{JOB}.if"),
     (with_job("if: secrets.TOKEN == 'x'"), "wrong_phase", f"{JOB}.if"),
