@@ -47,9 +47,9 @@ def succeeds_at_second_attempt(**fields: Any) -> Document:
     return job('test "$TOWPATH_ATTEMPT" = 2', retry={"script": 1, "backoff": "1s"}, **fields)
 
 
-async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath: Towpath) -> None:
-    oracle = towpath.oracle()
-    jobs = {
+def explained(oracle: Oracle) -> dict[str, Document]:
+    """Return jobs with all kinds of conditions, and one that succeeds after a retry of its script."""
+    return {
         "test": job_of_tests(oracle),
         "deploy": job(
             "true", needs=["test"], **{"if": "needs.test.result == 'success' && event.branch == 'main'"}
@@ -59,7 +59,11 @@ async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath:
         "tags": job("true", **{"if": "event.type == 'tag'"}),
         "flaky": succeeds_at_second_attempt(),
     }
-    one = await scene(towpath, jobs)
+
+
+async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath: Towpath) -> None:
+    oracle = towpath.oracle()
+    one = await scene(towpath, explained(oracle))
     run = await one.ran(within=60)
     found = by_key(run)
 
@@ -104,8 +108,7 @@ async def test_a_retry_of_what_failed_carries_jobs_of_a_matrix_over_by_key(towpa
     oracle, broken = towpath.oracle(), towpath.gate()
     script = f'{oracle.append("$VERSION")}; test "$VERSION" = 3.10 || ! {broken.closed()}'
     test = job(
-        script,
-        env={"VERSION": "${{ matrix.python }}"},
+        {"run": script, "env": {"VERSION": "${{ matrix.python }}"}},
         matrix={"python": ["3.10", "3.11"], "fail_fast": False},
     )
     one = await scene(towpath, {"test": test, "deploy": job("true", needs=["test"])})
