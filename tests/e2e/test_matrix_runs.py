@@ -104,14 +104,63 @@ async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath:
     assert logs == [b"python 3.10\n", b"python 3.11\n", b"python 3.14\n"]
 
 
+def writes(step_id: str, output: str, **env: str) -> Document:
+    """Return a step that writes this line to its file of outputs."""
+    return {"id": step_id, "run": f'echo "{output}" >> "$TOWPATH_OUTPUT"', "env": env}
+
+
+async def test_outputs_of_jobs_are_variables_of_the_jobs_that_need_them(towpath: Towpath) -> None:
+    size_and_os = "${{ matrix.size }}-${{ matrix.os }}"
+    jobs = {
+        "build": job(
+            writes("push", "digest=sha256:1"),
+            writes("other", "digest=not declared"),
+            outputs={"digest": "${{ steps.push.outputs.digest }}", "none": "${{ steps.push.outputs.x }}"},
+        ),
+        "pack": job(
+            writes("pack", "file=$NAME.tar", NAME=size_and_os),
+            matrix={"size": ["big", "small"], "os": ["linux"]},
+            outputs={"file": "file ${{ steps.pack.outputs.file }}"},
+        ),
+        "deploy": job(
+            'echo "$DIGEST, $FILE"',
+            needs=["build", "pack"],
+            env={
+                "DIGEST": "${{ needs.build.outputs.digest }}",
+                "FILE": "${{ needs.pack.outputs['small, linux'].file }}",
+            },
+            **{"if": "startsWith(needs.build.outputs.digest, 'sha256:')"},
+        ),
+    }
+    one = await scene(towpath, jobs)
+    run = await one.ran()
+    found = by_key(run)
+    assert ends(run)["deploy"] == SUCCESS, run
+    assert {key: shown["outputs"] for key, shown in found.items()} == {
+        "build": {"digest": "sha256:1", "none": ""},
+        "pack (big, linux)": {"file": "file big-linux.tar"},
+        "pack (small, linux)": {"file": "file small-linux.tar"},
+        "deploy": {},
+    }
+    assert await towpath.log(run["id"], "deploy") == b"sha256:1, file small-linux.tar\n"
+    assert found["deploy"]["condition"].endswith("needs.build.outputs.digest = 'sha256:1'")
+
+
 async def test_a_retry_of_what_failed_carries_jobs_of_a_matrix_over_by_key(towpath: Towpath) -> None:
     oracle, broken = towpath.oracle(), towpath.gate()
     script = f'{oracle.append("$VERSION")}; test "$VERSION" = 3.10 || ! {broken.closed()}'
     test = job(
         {"run": script, "env": {"VERSION": "${{ matrix.python }}"}},
+        writes("last", "version=$VERSION", VERSION="${{ matrix.python }}"),
         matrix={"python": ["3.10", "3.11"], "fail_fast": False},
+        outputs={"version": "${{ steps.last.outputs.version }}"},
     )
-    one = await scene(towpath, {"test": test, "deploy": job("true", needs=["test"])})
+    outputs = {
+        "CARRIED": "${{ needs.test.outputs['3.10'].version }}",
+        "AGAIN": "${{ needs.test.outputs['3.11'].version }}",
+    }
+    deploy = job('echo "$CARRIED $AGAIN"', needs=["test"], env=outputs)
+    one = await scene(towpath, {"test": test, "deploy": deploy})
     run = await one.ran()
     assert ends(run) == {
         "": ("failed", "script_failed"),
@@ -129,3 +178,4 @@ async def test_a_retry_of_what_failed_carries_jobs_of_a_matrix_over_by_key(towpa
     assert after["test (3.10)"]["carried_from"] == before["test (3.10)"]["id"]
     assert (after["test (3.11)"]["carried_from"], after["deploy"]["carried_from"]) == (None, None)
     assert sorted(oracle.lines) == ["3.10", "3.11", "3.11"]
+    assert await towpath.log(again["id"], "deploy") == b"3.10 3.11\n"
