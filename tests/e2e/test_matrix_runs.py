@@ -9,6 +9,7 @@ import pytest
 from tests.harness.installation import Towpath
 from tests.harness.oracle import Oracle
 from tests.harness.scenes import Document, job, scene
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.pods("verdicts are read from pods")
 
@@ -102,6 +103,53 @@ async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath:
     assert attempts == [(1, "failed"), (2, "success")]
     logs = await asyncio.gather(*(towpath.log(run["id"], quote(key)) for key in TESTS))
     assert logs == [b"python 3.10\n", b"python 3.11\n", b"python 3.14\n"]
+
+
+async def test_a_matrix_runs_within_its_limit_until_one_of_its_jobs_fails(towpath: Towpath) -> None:
+    gate, oracle = towpath.gate(), towpath.oracle()
+    wait = f'while {gate.closed()}; do sleep 0.05; done; test "$PART" != b'
+    reads_result = {"RESULT": "${{ needs.test.result }}"}
+    jobs = {
+        "test": job(
+            f"{oracle.append('$PART')}; {wait}",
+            env={"PART": "${{ matrix.part }}"},
+            matrix={"part": ["a", "b", "c", "d"], "max_parallel": 1},
+        ),
+        "after": job("true", needs=["test"]),
+        "report": job('echo "$RESULT"', needs=["test"], env=reads_result, **{"if": "failure()"}),
+        "last": job("true", needs=["report", "after"], **{"if": "always()"}),
+    }
+    one = await scene(towpath, jobs)
+    run = await one.started()
+
+    async def first_runs() -> bool:
+        return oracle.lines == ["a"]
+
+    await until(first_runs, within=20, what="the first job of the matrix")
+    waits = {found["key"]: found["waiting_for"] for found in (await one.run(run["id"]))["jobs"]}
+    gate.open()
+    run = await towpath.finished(run["id"], within=60, sealed=True)
+
+    assert waits == {
+        "test (a)": None,
+        **dict.fromkeys(("test (b)", "test (c)", "test (d)"), "max_parallel"),
+        **dict.fromkeys(("after", "report", "last"), "dependency"),
+    }
+    assert ends(run) == {
+        "": ("failed", "script_failed"),
+        "test (a)": SUCCESS,
+        "test (b)": ("failed", "script_failed"),
+        "test (c)": ("cancelled", "fail_fast"),
+        "test (d)": ("cancelled", "fail_fast"),
+        "after": ("skipped", "dependency_failed"),
+        "report": SUCCESS,
+        "last": SUCCESS,
+    }
+    assert oracle.lines == ["a", "b"]
+    found = by_key(run)
+    assert found["test (d)"]["message"] == "`test (b)` of its matrix failed before it had started."
+    assert found["report"]["condition"] == "if: failure() → true because failure() = true"
+    assert await towpath.log(run["id"], "report") == b"failed\n"
 
 
 def writes(step_id: str, output: str, **env: str) -> Document:
