@@ -99,7 +99,7 @@ def text(template: Template, names: StepNames, variable: str) -> str:
             lines.append('towpath_to_text "$towpath_type" "$towpath_value"')
             lines.append("towpath_made=$towpath_made$towpath_text")
         else:
-            lines.append(f"towpath_made=$towpath_made{_quoted(part)}")
+            lines.append(f"towpath_made=${{towpath_made}}{_quoted(part)}")
     return "\n".join([*lines, f"{_checked(variable)}=$towpath_made"])
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.harness.installation import Towpath
 from tests.harness.oracle import Oracle
 from tests.harness.scenes import Document, job, scene
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.pods("verdicts are read from pods")
 
@@ -47,9 +48,9 @@ def succeeds_at_second_attempt(**fields: Any) -> Document:
     return job('test "$TOWPATH_ATTEMPT" = 2', retry={"script": 1, "backoff": "1s"}, **fields)
 
 
-async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath: Towpath) -> None:
-    oracle = towpath.oracle()
-    jobs = {
+def explained(oracle: Oracle) -> dict[str, Document]:
+    """Return jobs with all kinds of conditions, and one that succeeds after a retry of its script."""
+    return {
         "test": job_of_tests(oracle),
         "deploy": job(
             "true", needs=["test"], **{"if": "needs.test.result == 'success' && event.branch == 'main'"}
@@ -59,7 +60,11 @@ async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath:
         "tags": job("true", **{"if": "event.type == 'tag'"}),
         "flaky": succeeds_at_second_attempt(),
     }
-    one = await scene(towpath, jobs)
+
+
+async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath: Towpath) -> None:
+    oracle = towpath.oracle()
+    one = await scene(towpath, explained(oracle))
     run = await one.ran(within=60)
     found = by_key(run)
 
@@ -100,15 +105,110 @@ async def test_a_run_explains_its_matrix_its_conditions_and_its_retries(towpath:
     assert logs == [b"python 3.10\n", b"python 3.11\n", b"python 3.14\n"]
 
 
+async def test_a_matrix_runs_within_its_limit_until_one_of_its_jobs_fails(towpath: Towpath) -> None:
+    gate, oracle = towpath.gate(), towpath.oracle()
+    wait = f'while {gate.closed()}; do sleep 0.05; done; test "$PART" != b'
+    reads_result = {"RESULT": "${{ needs.test.result }}"}
+    jobs = {
+        "test": job(
+            f"{oracle.append('$PART')}; {wait}",
+            env={"PART": "${{ matrix.part }}"},
+            matrix={"part": ["a", "b", "c", "d"], "max_parallel": 1},
+        ),
+        "after": job("true", needs=["test"]),
+        "report": job('echo "$RESULT"', needs=["test"], env=reads_result, **{"if": "failure()"}),
+        "last": job("true", needs=["report", "after"], **{"if": "always()"}),
+    }
+    one = await scene(towpath, jobs)
+    run = await one.started()
+
+    async def first_runs() -> bool:
+        return oracle.lines == ["a"]
+
+    await until(first_runs, within=20, what="the first job of the matrix")
+    waits = {found["key"]: found["waiting_for"] for found in (await one.run(run["id"]))["jobs"]}
+    gate.open()
+    run = await towpath.finished(run["id"], within=60, sealed=True)
+
+    assert waits == {
+        "test (a)": None,
+        **dict.fromkeys(("test (b)", "test (c)", "test (d)"), "max_parallel"),
+        **dict.fromkeys(("after", "report", "last"), "dependency"),
+    }
+    assert ends(run) == {
+        "": ("failed", "script_failed"),
+        "test (a)": SUCCESS,
+        "test (b)": ("failed", "script_failed"),
+        "test (c)": ("cancelled", "fail_fast"),
+        "test (d)": ("cancelled", "fail_fast"),
+        "after": ("skipped", "dependency_failed"),
+        "report": SUCCESS,
+        "last": SUCCESS,
+    }
+    assert oracle.lines == ["a", "b"]
+    found = by_key(run)
+    assert found["test (d)"]["message"] == "`test (b)` of its matrix failed before it had started."
+    assert found["report"]["condition"] == "if: failure() → true because failure() = true"
+    assert await towpath.log(run["id"], "report") == b"failed\n"
+
+
+def writes(step_id: str, output: str, **env: str) -> Document:
+    """Return a step that writes this line to its file of outputs."""
+    return {"id": step_id, "run": f'echo "{output}" >> "$TOWPATH_OUTPUT"', "env": env}
+
+
+async def test_outputs_of_jobs_are_variables_of_the_jobs_that_need_them(towpath: Towpath) -> None:
+    size_and_os = "${{ matrix.size }}-${{ matrix.os }}"
+    jobs = {
+        "build": job(
+            writes("push", "digest=sha256:1"),
+            writes("other", "digest=not declared"),
+            outputs={"digest": "${{ steps.push.outputs.digest }}", "none": "${{ steps.push.outputs.x }}"},
+        ),
+        "pack": job(
+            writes("pack", "file=$NAME.tar", NAME=size_and_os),
+            matrix={"size": ["big", "small"], "os": ["linux"]},
+            outputs={"file": "file ${{ steps.pack.outputs.file }}"},
+        ),
+        "deploy": job(
+            'echo "$DIGEST, $FILE"',
+            needs=["build", "pack"],
+            env={
+                "DIGEST": "${{ needs.build.outputs.digest }}",
+                "FILE": "${{ needs.pack.outputs['small, linux'].file }}",
+            },
+            **{"if": "startsWith(needs.build.outputs.digest, 'sha256:')"},
+        ),
+    }
+    one = await scene(towpath, jobs)
+    run = await one.ran()
+    found = by_key(run)
+    assert ends(run)["deploy"] == SUCCESS, run
+    assert {key: shown["outputs"] for key, shown in found.items()} == {
+        "build": {"digest": "sha256:1", "none": ""},
+        "pack (big, linux)": {"file": "file big-linux.tar"},
+        "pack (small, linux)": {"file": "file small-linux.tar"},
+        "deploy": {},
+    }
+    assert await towpath.log(run["id"], "deploy") == b"sha256:1, file small-linux.tar\n"
+    assert found["deploy"]["condition"].endswith("needs.build.outputs.digest = 'sha256:1'")
+
+
 async def test_a_retry_of_what_failed_carries_jobs_of_a_matrix_over_by_key(towpath: Towpath) -> None:
     oracle, broken = towpath.oracle(), towpath.gate()
     script = f'{oracle.append("$VERSION")}; test "$VERSION" = 3.10 || ! {broken.closed()}'
     test = job(
-        script,
-        env={"VERSION": "${{ matrix.python }}"},
+        {"run": script, "env": {"VERSION": "${{ matrix.python }}"}},
+        writes("last", "version=$VERSION", VERSION="${{ matrix.python }}"),
         matrix={"python": ["3.10", "3.11"], "fail_fast": False},
+        outputs={"version": "${{ steps.last.outputs.version }}"},
     )
-    one = await scene(towpath, {"test": test, "deploy": job("true", needs=["test"])})
+    outputs = {
+        "CARRIED": "${{ needs.test.outputs['3.10'].version }}",
+        "AGAIN": "${{ needs.test.outputs['3.11'].version }}",
+    }
+    deploy = job('echo "$CARRIED $AGAIN"', needs=["test"], env=outputs)
+    one = await scene(towpath, {"test": test, "deploy": deploy})
     run = await one.ran()
     assert ends(run) == {
         "": ("failed", "script_failed"),
@@ -126,3 +226,4 @@ async def test_a_retry_of_what_failed_carries_jobs_of_a_matrix_over_by_key(towpa
     assert after["test (3.10)"]["carried_from"] == before["test (3.10)"]["id"]
     assert (after["test (3.11)"]["carried_from"], after["deploy"]["carried_from"]) == (None, None)
     assert sorted(oracle.lines) == ["3.10", "3.11", "3.11"]
+    assert await towpath.log(again["id"], "deploy") == b"3.10 3.11\n"

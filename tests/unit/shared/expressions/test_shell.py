@@ -322,3 +322,18 @@ def test_limits_and_rare_values_agree(folder: Path, written: str, value: str) ->
     case = only(parse(written), X=value)
     for shell in SHELLS:
         assert run(shell, script_of([case]), folder) == list(expected(case))
+
+
+@pytest.mark.parametrize("literal", ["3.10", "_text", "a", "-", "{x}", "[0]", "a b", "'", "\n", "$X"])
+def test_text_before_and_after_an_expression_stays_as_it_is(folder: Path, literal: str) -> None:
+    """A digit, a letter or `_` after a variable of the shell would belong to its name."""
+    names = Names()
+    setting = f"{names.environment('X')}=value\n"
+    for written, expected_text in (
+        (literal, literal),
+        (f"{literal}${{{{ env.X }}}}{literal}", f"{literal}value{literal}"),
+    ):
+        code = text(parse_template(written), names, "shown")
+        script = f"{FUNCTIONS}\n{setting}{code}\nprintf '%s\\000' \"$shown\"\n"
+        for shell in SHELLS:
+            assert run(shell, script, folder) == [expected_text], (shell, written)
