@@ -310,7 +310,8 @@ SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group
 -- trying again where an attempt ended badly. $1 runs.
 SELECT j.id, j.run_id, coalesce(j.key, j.name) AS key, j.needs, j.condition, j.outputs, j.status, j.reason,
        j.message, j.waiting_for, j.ready_at, j.admitted_at IS NOT NULL AS admitted,
-       j.slot_freed_at, j.cancel_reason, j.cancel_cause, j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position,
+       j.slot_freed_at, j.cancel_reason, j.cancel_cause, j.started_at, j.finished_at, j.cluster,
+       j.wanted_attempt, j.retry_at, j.position,
        CASE WHEN j.has_rules THEN j.definition END AS definition,
        coalesce(j.infra_retries, j.wanted_attempt - 1, 0) AS infra_retries, j.script_retries,
        CASE WHEN a.outcome IN ('error', 'failed') THEN j.definition -> 'retry' END AS retry,
