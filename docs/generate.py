@@ -36,7 +36,7 @@ S = typing.TypeVar("S", Status, AttemptStatus)
 STANDARD_FIELDS = {"type", "id", "occurred_at", "traceparent"}
 
 LANGUAGE: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "pipeline-reference.md": {"keys": language.keys, "later": language.later},
+    "pipeline-reference.md": {"keys": language.keys, "later": language.later, "error": language.unknown_key},
     "expressions.md": {
         "phases": language.phases,
         "contexts": language.contexts,

@@ -4,10 +4,20 @@
 function or a field of events that has no meaning here raises KeyError, so that nothing stays undocumented.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from cli.faults import render
-from docs.meanings import BAD_DOCUMENTS, CONTEXTS, DEFAULTS, FUNCTIONS, MEANINGS, MOMENTS, OF_EVENT, TITLES
+from docs.meanings import (
+    BAD_DOCUMENTS,
+    BAD_KEY,
+    CONTEXTS,
+    DEFAULTS,
+    FUNCTIONS,
+    MEANINGS,
+    MOMENTS,
+    OF_EVENT,
+    TITLES,
+)
 from shared.events import FIELDS
 from shared.expressions import Phase
 from shared.expressions.functions import ARGUMENTS
@@ -139,9 +149,14 @@ def functions() -> str:
     return "\n".join(rows)
 
 
-def errors() -> str:
-    """Return how the command shows the errors of some documents."""
-    return "\n".join(["```text", *(_shown(document) for document in BAD_DOCUMENTS), "```"])
+def errors(documents: Sequence[str] = BAD_DOCUMENTS) -> str:
+    """Return the errors of some documents as the command shows them."""
+    return "\n".join(["```text", *(_shown(document) for document in documents), "```"])
+
+
+def unknown_key() -> str:
+    """Return the error of an unknown key."""
+    return errors(BAD_KEY)
 
 
 def _shown(document: str) -> str:

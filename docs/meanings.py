@@ -254,6 +254,9 @@ jobs:
       - run: {1}
 """
 
+BAD_KEY = (_DOCUMENT.format("stps: []", "make"),)
+"""A document with an unknown key."""
+
 BAD_DOCUMENTS = (
     _DOCUMENT.format("matrix: { python: ['3.11', '3.12'] }\n    image: python:${{ matrix.pyton }}", "make"),
     _DOCUMENT.format("if: event.branch == main", "make"),
