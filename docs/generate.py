@@ -1,17 +1,18 @@
 """Writes the parts of the documents that follow from the code: `python -m docs.generate`.
 
-These are docs/statuses.md, the table of docs/messages.md, and the table of packages in ARCHITECTURE.md. A
-test fails if one of them is out of date. The module also writes the two files that `cli/` needs from
-`shared`, because the wheel of the command does not contain `shared`.
+These are docs/statuses.md, the table of docs/messages.md, the table of packages in ARCHITECTURE.md, and the
+tables about the pipeline language. A test fails if one of them is out of date. The module also writes the two
+files that `cli/` needs from `shared`, because the wheel of the command does not contain `shared`.
 """
 
 import ast
 import json
 import re
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from docs import language
 from shared import VERSION
 from shared.messaging import topology
 from shared.messaging.messages import Message
@@ -33,6 +34,18 @@ SHARED_WRITERS = {"migrate", "each"}
 """Writers of tables that are no service: the migrations, and every service through `shared`."""
 S = typing.TypeVar("S", Status, AttemptStatus)
 STANDARD_FIELDS = {"type", "id", "occurred_at", "traceparent"}
+
+LANGUAGE: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "pipeline-reference.md": {"keys": language.keys, "later": language.later, "error": language.unknown_key},
+    "expressions.md": {
+        "phases": language.phases,
+        "contexts": language.contexts,
+        "event": language.event_fields,
+        "functions": language.functions,
+        "errors": language.errors,
+    },
+}
+"""The generated parts of the pages about the pipeline language."""
 
 _REASONS = {
     "script_failed": "a step ended with an exit code other than 0",
@@ -208,12 +221,20 @@ def documents() -> dict[Path, str]:
     """Return the expected content of each generated file."""
     architecture, bus = ROOT / "ARCHITECTURE.md", ROOT / "docs/messages.md"
     return {
+        **{ROOT / "docs" / page: _with_parts(page, parts) for page, parts in LANGUAGE.items()},
         ROOT / "docs/statuses.md": statuses(),
         bus: with_part(bus.read_text(encoding="utf-8"), "messages", messages()),
         architecture: with_part(architecture.read_text(encoding="utf-8"), "packages", packages()),
         ROOT / "cli/version.py": cli_version(),
         ROOT / "cli/pipeline.schema.json": pipeline_schema(),
     }
+
+
+def _with_parts(page: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    document = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, make in parts.items():
+        document = with_part(document, name, make())
+    return document
 
 
 def _packages() -> Iterator[Path]:

@@ -12,7 +12,7 @@ The rules are those of the "Filter pattern cheat sheet" of docs.github.com (work
 - Its examples add one rule: a `**/` that begins a segment also matches nothing, so `**/README.md` matches
   `README.md`, and `docs/**/*.md` matches `docs/README.md`.
 
-`Dialect.TOWPATH` differs on purpose in four ways, which docs/pipeline.md states (Globs):
+`Dialect.TOWPATH` differs on purpose in four ways, which docs/pipeline-reference.md states (Globs):
 
 - `?` is exactly one character except `/`, as in a shell.
 - `+` is an ordinary character. After a set it is refused, because nothing else can be meant by it.
