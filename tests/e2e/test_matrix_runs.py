@@ -152,6 +152,34 @@ async def test_a_matrix_runs_within_its_limit_until_one_of_its_jobs_fails(towpat
     assert await towpath.log(run["id"], "report") == b"failed\n"
 
 
+async def test_a_running_job_is_stopped_when_another_one_of_its_matrix_fails(towpath: Towpath) -> None:
+    oracle = towpath.oracle()
+    script = (
+        f'if [ "$PART" = slow ]; then {oracle.append("slow")}; sleep 60; fi; '
+        f"until {oracle.spoke()}; do sleep 0.05; done; exit 3"
+    )
+    test = job(
+        script,
+        env={"PART": "${{ matrix.part }}"},
+        matrix={"part": ["slow", "fails"]},
+        retry={"script": 1, "backoff": "1s"},
+        allow_failure="${{ matrix.part == 'slow' }}",
+    )
+    one = await scene(towpath, {"test": test})
+    run = await one.ran(within=60)
+    assert ends(run) == {
+        "": ("failed", "script_failed"),
+        "test (slow)": ("cancelled", "fail_fast"),
+        "test (fails)": ("failed", "script_failed"),
+    }
+    found = by_key(run)
+    assert [len(found[key]["attempts"]) for key in ("test (slow)", "test (fails)")] == [1, 2]
+    stopped = [change for change in run["transitions"] if change["reason"] == "fail_fast"]
+    assert [(change["job_id"], change["cause"]) for change in stopped] == [
+        (found["test (slow)"]["id"], "fail_fast")
+    ]
+
+
 def writes(step_id: str, output: str, **env: str) -> Document:
     """Return a step that writes this line to its file of outputs."""
     return {"id": step_id, "run": f'echo "{output}" >> "$TOWPATH_OUTPUT"', "env": env}

@@ -158,7 +158,7 @@ class Transition(View):
     reason: Reason | None
     cause: str = Field(
         description="What moved it, with its id: event, command, attempt, run (a newer one of its group); "
-        "or deadline, group."
+        "or deadline, group, fail_fast."
     )
     at: Instant
 

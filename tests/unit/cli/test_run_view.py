@@ -125,7 +125,8 @@ def test_at_a_terminal_the_job_stands_once_beside_its_steps(api: FakeApi, termin
 
 
 def test_a_log_is_chosen_by_the_key_of_its_job(api: FakeApi, towpath: Towpath) -> None:
-    api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": []}))
+    job = of_matrix("3.12", "a&b")
+    api.answer("GET", "/runs/7", Told(body={**RUN, "jobs": [job]}))
     api.answer("GET", "/runs/7/logs", Told(body=b"hello\n", content_type="text/plain"))
     result = towpath("runs", "logs", "7", "--job", "test (3.12, a&b)")
     assert result.out == "hello\n"
