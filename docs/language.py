@@ -23,11 +23,12 @@ from shared.expressions import Phase
 from shared.expressions.functions import ARGUMENTS
 from shared.expressions.phases import FIRST_PHASE
 from shared.pipeline import grammar
+from shared.pipeline.compound_rules import List, Record, Switchable, Table
 from shared.pipeline.contexts import PHASES, VARIABLES
 from shared.pipeline.errors import PipelineInvalid
 from shared.pipeline.grammar import PIPELINE
 from shared.pipeline.load import load
-from shared.pipeline.rules import Choice, Condition, Integer, List, Record, Rule, Switchable, Table
+from shared.pipeline.rules import Choice, Condition, Integer, Rule
 
 
 def keys_of(rule: Rule, path: str = "") -> Iterator[tuple[str, str, Rule, Record]]:

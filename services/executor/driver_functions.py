@@ -1,7 +1,8 @@
 """The shell functions of the step driver, in POSIX `sh`. `step_driver` describes how they work together.
 
 They read variables that `step_driver` sets before them, and call functions that it writes for each job:
-`towpath_environment`, `towpath_script_<index>`, `towpath_if_<index>` and `towpath_step_<index>`.
+`towpath_environment` and `towpath_keep`, and for each step `towpath_script_<index>`, `towpath_if_<index>`,
+`towpath_env_<index>` and `towpath_step_<index>`.
 """
 
 PRELUDE = r"""
@@ -58,7 +59,7 @@ towpath_check() {
   towpath_find TOWPATH_ENV "$towpath_state/env-$1" || return
   [ -n "$towpath_file" ] || return 0
   (
-    exec 3<&-
+    exec 3<&- 5>&-
     towpath_environment
     set -- "$1" '' ''
     for towpath_set in $towpath_sets "$1"; do set -- "$@" "$towpath_state/env-$towpath_set"; done
@@ -73,13 +74,15 @@ towpath_check() {
   esac
 }
 
-# $1 the index of a step that has ended. Fails where its file for outputs is malformed: it has none then.
+# $1 the index of a step that has ended: keeps its outputs. Fails where its file for them is malformed, and
+# keeps none of them then.
 towpath_collect() {
   towpath_find TOWPATH_OUTPUT "$towpath_state/output-$1" || return
   [ -n "$towpath_file" ] || return 0
+  towpath_index=$1
   towpath_read TOWPATH_OUTPUT "$towpath_file" towpath_check_output
   case $? in
-    0) ;;
+    0) towpath_read TOWPATH_OUTPUT "$towpath_file" towpath_keep ;;
     3) return 1 ;;
     *) towpath_refuse TOWPATH_OUTPUT 'it can not be read' ;;
   esac
@@ -244,11 +247,11 @@ towpath_try() {
   done
   towpath_watch=
   if [ -n "$2" ] && [ -n "$towpath_setsid" ]; then
-    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- &
+    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- 5>&- &
     towpath_watch=$!
   fi
   (
-    exec 2>&4 4>&-
+    exec 2>&4 4>&- 5>&-
     read -r towpath_group towpath_rest < /proc/self/stat
     printf '%s\n' "$towpath_group" > "$towpath_state/group"
     set -- "$1" "$2" "$towpath_setsid"
@@ -266,8 +269,26 @@ towpath_try() {
   towpath_collect "$1" || [ "$towpath_code" != 0 ] || towpath_code=1
 }
 
-# $1 index, $2 marker line, $3 allow_failure, $4 its limit.
+# $1 index: whether its condition, which reads variables, is true. In this shell variables are the user's.
+towpath_weigh() (
+  set -- "$1" '' ''
+  for towpath_set in $towpath_sets; do set -- "$@" "$towpath_state/env-$towpath_set"; done
+  exec 3<&-
+  towpath_environment
+  towpath_load "$@" || exit 1
+  "towpath_env_$1"
+  "towpath_condition_$1"
+) 2> /dev/null
+
+# $1 index: whether its condition, which reads variables, is true. A stop may end the shell that reads them.
+towpath_ask() {
+  towpath_asked=$towpath_signalled
+  towpath_weigh "$1" || { [ "$towpath_asked" != "$towpath_signalled" ] && towpath_weigh "$1"; }
+}
+
+# $1 index, $2 marker line, $3 allow_failure, $4 its limit. Sets towpath_result and towpath_conclusion.
 towpath_run() {
+  towpath_result=skipped towpath_conclusion=skipped
   "towpath_if_$1" || return
   towpath_now
   if ! towpath_allow "$4"; then
@@ -282,22 +303,26 @@ towpath_run() {
   towpath_try "$1" "$towpath_allowed" 4>&2 2> /dev/null
   towpath_now
   if [ "$towpath_signalled" != "$towpath_asked" ]; then
-    towpath_outcome=x
+    towpath_outcome=x towpath_result=cancelled
   elif [ "$towpath_code$towpath_expired" = 0no ]; then
-    towpath_outcome=s
+    towpath_outcome=s towpath_result=success
   elif towpath_timed_out "$towpath_began"; then
-    towpath_outcome=t towpath_code=124
-    [ "$towpath_least" = step ] || towpath_overtime
+    towpath_outcome=t towpath_code=124 towpath_result=failed
+    [ "$towpath_least" = step ] || { towpath_result=cancelled; towpath_overtime; }
   else
-    towpath_outcome=f
+    towpath_outcome=f towpath_result=failed
   fi
+  towpath_conclusion=$towpath_result
   towpath_drain
   towpath_now
   printf '::towpath-%s::end %s %s %s\n' "$towpath_nonce" "$1" "$towpath_code" "$towpath_outcome"
   towpath_note '%s %s%s' "$towpath_at" "$towpath_outcome" "$towpath_code"
-  if [ "$towpath_code" != 0 ] && [ "$3" = no ]; then
+  [ "$towpath_code" != 0 ] || return
+  if [ "$3" = no ]; then
     [ "$towpath_failed" = yes ] || towpath_status=$towpath_code
     towpath_failed=yes
+  elif [ "$towpath_result" = failed ]; then
+    towpath_conclusion=success
   fi
 }
 

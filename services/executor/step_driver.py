@@ -11,8 +11,9 @@ scripts notice that. The driver therefore handles SIGTERM only after the step ha
 send SIGTERM to every process. As the first process of a container, the driver also reaps orphans: a shell
 that waits for a step reaps every other child that ends.
 
-Conditions: SIGTERM, and the end of the job's time, stop the job. After a stop only `cancelled()` and
-`always()` are true, and steps with such a condition start in the rest of the grace period.
+Conditions are expressions that `step_expressions` compiles. SIGTERM, and the end of the job's time, stop the
+job. After a stop only `cancelled()` and `always()` are true, and steps with such a condition start in the
+rest of the grace period.
 
 Time limits: each step has its own session and process group (`setsid`), so that `kill 0` in a script reaches
 only this step. A separate process of the driver enforces the time limit of a step and signals its group. In
@@ -39,8 +40,11 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.executor import step_outputs
 from services.executor.driver_functions import PRELUDE
+from services.executor.step_expressions import StepCode, StepVariables, compile_step, keep
 from shared import step_markers
+from shared.expressions.shell import FUNCTIONS
 from shared.pipeline.model import Job, Step
 
 STEP_TIMED_OUT_CODE = 124
@@ -102,13 +106,6 @@ LOGNAME=$USER
 export PATH LANG USER LOGNAME
 """.lstrip("\n").replace("STARTED_TWICE_CODE", str(STARTED_TWICE_CODE))
 
-_CONDITIONS: dict[str, str] = {
-    "success": "[ $towpath_failed$towpath_stopped = nono ]",
-    "failure": "[ $towpath_failed$towpath_stopped = yesno ]",
-    "cancelled": "[ $towpath_stopped = yes ]",
-    "always": ":",
-}
-
 _ENDING = f"""
 towpath_note '\\nover'
 [ "$towpath_signalled" = no ] || exit {STOPPED_CODE}
@@ -126,16 +123,25 @@ def render(
 ) -> str:
     """Return the driver of this job. Each of its steps sees the variables of `environment`.
 
-    Raises ValueError for text with NUL, which cannot be passed to a process.
+    Raises ValueError for text with NUL, which cannot be passed to a process, and for an expression that
+    cannot be evaluated while steps run.
     """
     grace = job.stop_grace_seconds or GRACE_SECONDS if unsupervised is None else unsupervised.grace_seconds
-    definitions = [f"towpath_environment() {{\n:\n{_exports(environment)}}}"]
-    definitions += [
-        text
-        for index, step in enumerate(job.steps, 1)
-        for text in (_script(index, step), _condition(index, step), _body(index, step, paths.state, grace))
+    variables = StepVariables(job)
+    codes = [compile_step(job, index, variables) for index in range(1, len(job.steps) + 1)]
+    definitions = [
+        f"unset {' '.join(variables.all)}",
+        FUNCTIONS if any(code.needs_functions for code in codes) else "",
+        keep(job, variables),
+        f"towpath_environment() {{\n:\n{_exports(environment)}}}",
     ]
-    calls = [_call(index, step, marker_nonce) for index, step in enumerate(job.steps, 1)]
+    if job.outputs:
+        definitions.append(f"exec 5> {_quoted(f'{paths.state}/{step_outputs.FILE}')}")
+    calls = []
+    for index, (step, code) in enumerate(zip(job.steps, codes, strict=True), 1):
+        definitions += [_script(index, step), *_condition(index, code), _environment(index, step, code)]
+        definitions.append(_body(index, step, paths.state, grace))
+        calls += [_call(index, step, marker_nonce), *_results(index, variables)]
     head = _head(paths, marker_nonce, grace, unsupervised)
     return "\n".join([head, PRELUDE, *definitions, *calls]) + "\n" + _ENDING
 
@@ -182,8 +188,29 @@ def _script(index: int, step: Step) -> str:
     return f"towpath_script_{index}() {{ printf '%s\\n' {_quoted(step.run)}; }}"
 
 
-def _condition(index: int, step: Step) -> str:
-    return f"towpath_if_{index}() {{ {_CONDITIONS[step.condition]}; }}"
+def _condition(index: int, code: StepCode) -> list[str]:
+    if code.reads_environment:
+        return [
+            f"towpath_condition_{index}() {{ {code.condition}; }}",
+            f"towpath_if_{index}() {{ towpath_ask {index}; }}",
+        ]
+    return [f"towpath_if_{index}() {{ {code.condition}; }}"]
+
+
+def _environment(index: int, step: Step, code: StepCode) -> str:
+    """Export the step's own variables. All expressions are evaluated before any of them is set."""
+    values = "".join(f"{commands}\n" for commands, _ in code.values.values())
+    plain = {name: value for name, value in step.env.items() if name not in code.values}
+    exports = "".join(
+        f'export {_quoted(f"{name}=")}"${variable}"\n' for name, (_, variable) in code.values.items()
+    )
+    return f"towpath_env_{index}() {{\n:\n{values}{_exports(plain)}{exports}}}"
+
+
+def _results(index: int, variables: StepVariables) -> list[str]:
+    """Keep what later expressions read of the step that has just ended."""
+    kept = ((variables.outcomes, "towpath_result"), (variables.conclusions, "towpath_conclusion"))
+    return [f"{names[index]}=${value}" for names, value in kept if index in names]
 
 
 def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
@@ -191,7 +218,7 @@ def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
     shell = "bash -eo pipefail" if step.shell == "bash" else "/bin/sh -e"
     file = _quoted(f"{state}/step-{index}")
     become = f'towpath_become "$2" "$1" {grace_seconds} "{step.timeout_seconds or ""}" {shell} {file}'
-    return f"towpath_step_{index}() {{\n{_exports(step.env)}{folder}{become}\n}}"
+    return f"towpath_step_{index}() {{\ntowpath_env_{index}\n{folder}{become}\n}}"
 
 
 def _enter(folder: str) -> str:

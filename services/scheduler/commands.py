@@ -15,6 +15,7 @@ from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Command, Row, SchedulerWork
 from shared.messaging.messages import CommandApplied
 from shared.statuses import TERMINAL, Reason, Status
+from shared.tracing import set_trace, traced
 
 _RETRYABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.ERROR})
 
@@ -33,9 +34,11 @@ async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids:
     ids = list(command_ids)
     await work.lock_runs(await work.runs_of_commands(ids))
     commands = await work.open_commands(ids)
+    set_trace(command.traceparent for command in commands)
     wakes = False
     for command in commands:
-        effect = await _apply(work, revisions, command)
+        with traced(command.traceparent):
+            effect = await _apply(work, revisions, command)
         await work.insert_effect(command.id, effect.outcome, effect.reason, effect.run_id)
         wakes |= effect.wakes_admission
     if commands:
@@ -50,7 +53,8 @@ async def refuse_command(work: SchedulerWork, command_id: int) -> None:
     """
     for command in await work.open_commands([command_id]):
         await work.insert_effect(command.id, "refused", "command_failed", None)
-        work.send(CommandApplied(command_ids=(command.id,)))
+        with traced(command.traceparent):
+            work.send(CommandApplied(command_ids=(command.id,)))
 
 
 async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
@@ -137,6 +141,7 @@ def _next_run(
         triggered_by=f"retry:user:{command.requested_by}",
         cause=f"command:{command.id}",
         membership=member,
+        traceparent=command.traceparent,
         rerun=run["rerun"] + 1,
         retry_of=run["id"],
     )

@@ -8,8 +8,9 @@
 -- The first of these deliveries, as many as have 32 MiB of (compressed) bodies between them. Open ones are
 -- those that nobody has decided, or that came again after they were about no registered repository; the
 -- others come without body. $1 ids.
-SELECT id, source, event_type, headers, hook_key, received_at, body, outcome, is_open
-  FROM (SELECT d.id, d.source, d.event_type, d.headers, d.hook_key, d.received_at, o.outcome, open.is_open,
+SELECT id, source, event_type, headers, hook_key, received_at, traceparent, body, outcome, is_open
+  FROM (SELECT d.id, d.source, d.event_type, d.headers, d.hook_key, d.received_at, d.traceparent, o.outcome,
+               open.is_open,
                CASE WHEN open.is_open THEN d.body END AS body,
                sum(CASE WHEN open.is_open THEN octet_length(d.body) ELSE 0 END) OVER (ORDER BY d.id)
                - coalesce(octet_length(d.body), 0) AS before
@@ -259,17 +260,18 @@ WITH new AS MATERIALIZED (
            retry_of bigint, triggered_by text, status status, reason reason,
          repository_id bigint, event_kind event_kind, branch text, sha text, priority integer,
            timeout_seconds integer, finished_at timestamptz, cause text,
-         concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz)),
+         concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz,
+         traceparent text)),
 runs AS (
   INSERT INTO pipeline_runs (id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of,
          triggered_by, status, reason, repository_id, event_kind, branch, sha, priority,
                              timeout_seconds, finished_at, logs, concurrency_group, concurrency_limit, on_new,
-                               group_order_at)
+                               group_order_at, traceparent)
   OVERRIDING SYSTEM VALUE
   SELECT id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason,
     repository_id, event_kind, branch, sha, priority,
          timeout_seconds, finished_at, '/runs/' || id || '/logs', concurrency_group, concurrency_limit,
-           on_new, group_order_at
+           on_new, group_order_at, traceparent
     FROM new),
 jobs AS (
   INSERT INTO jobs (run_id, key, name, position, needs, definition, has_rules, condition, outputs,
@@ -294,7 +296,7 @@ SELECT id, event_id, pipeline_config_id FROM new;
 
 -- part: held_runs
 SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at,
-  finished_at, clock_timestamp() AS locked_at
+  finished_at, clock_timestamp() AS locked_at, traceparent
   FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock_runs
@@ -317,7 +319,7 @@ SELECT j.id, j.run_id, coalesce(j.key, j.name) AS key, j.needs, j.condition, j.o
        CASE WHEN a.outcome IN ('error', 'failed') THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at,
        a.outcome AS attempt_outcome, a.reason AS attempt_reason,
-       a.message AS attempt_message
+       a.message AS attempt_message, CASE WHEN j.has_rules THEN a.outputs END AS attempt_outputs
   FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt
  WHERE j.run_id = ANY($1::bigint[])
  ORDER BY j.id
@@ -467,8 +469,9 @@ admitted AS (
   UPDATE jobs j SET admitted_at = now(), wanted_attempt = coalesce(j.wanted_attempt, 1), cluster = $3,
     waiting_for = NULL
    WHERE j.id = ANY(ARRAY(SELECT id FROM held))
-  RETURNING j.id, j.wanted_attempt)
-SELECT a.id, a.wanted_attempt, pause.seconds AS next_retry_seconds
+  RETURNING j.id, j.wanted_attempt, j.run_id)
+SELECT a.id, a.wanted_attempt, pause.seconds AS next_retry_seconds,
+  (SELECT r.traceparent FROM pipeline_runs r WHERE r.id = a.run_id) AS traceparent
   FROM (SELECT extract(epoch FROM min(retry_at) - clock_timestamp())::float8 AS seconds
           FROM jobs WHERE status = 'pending' AND admitted_at IS NULL
             AND retry_at > clock_timestamp()) AS pause
@@ -482,7 +485,7 @@ SELECT DISTINCT run_id FROM commands WHERE id = ANY($1::bigint[]);
 
 -- name: open_commands
 -- Commands that have no effect yet. $1 ids.
-SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by
+SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by, c.traceparent
   FROM commands c
  WHERE c.id = ANY($1::bigint[]) AND NOT EXISTS (SELECT FROM command_effects e WHERE e.command_id = c.id)
  ORDER BY c.id;

@@ -17,6 +17,7 @@ from services.scheduler.states import JobState
 from shared.expressions import Value
 from shared.pipeline.expansion import ConfigInvalid, condition_of, has_status_function, resolved
 from shared.pipeline.matrix import joined
+from shared.pipeline.model import Job
 from shared.statuses import WORST_FIRST, Reason, Status
 
 _FAILURES = (Status.FAILED, Status.ERROR)
@@ -24,6 +25,8 @@ _FAILURES = (Status.FAILED, Status.ERROR)
 
 def decide(job: JobState, needs: Sequence[JobState], now: datetime) -> JobState | None:
     """Returns the job with its final definition, or skipped, or with an error; None if it has to wait."""
+    if job.is_unreadable:
+        return _ended_with_error(job, Reason.PLATFORM, "This release can't read the job's definition.", now)
     condition = None if job.job is None else job.job.condition
     if condition is None or not has_status_function(condition):
         ended_badly = next((need for need in needs if need.is_over and not need.counts_as_success), None)
@@ -31,25 +34,20 @@ def decide(job: JobState, needs: Sequence[JobState], now: datetime) -> JobState 
             return _skipped_with(job, ended_badly, now)
     if not all(need.is_over for need in needs):
         return None
-    if job.job is None:
-        return job
-    definition = job.job
     try:
-        if condition is not None:
-            is_true, explanation = condition_of(definition, context(needs), _functions(needs))
-            job = replace(job, condition=explanation)
-            if not is_true:
-                return _skipped(job, Reason.CONDITION_FALSE, explanation, now)
-        return replace(job, job=resolved(definition, context(needs)))
+        return job if job.job is None else _evaluated(job, job.job, needs, now)
     except ConfigInvalid as error:
-        return replace(
-            job,
-            status=Status.ERROR,
-            reason=Reason.CONFIG_INVALID,
-            message=str(error),
-            waiting_for=None,
-            finished_at=now,
-        )
+        return _ended_with_error(job, Reason.CONFIG_INVALID, str(error), now)
+
+
+def _evaluated(job: JobState, definition: Job, needs: Sequence[JobState], now: datetime) -> JobState:
+    """Returns the job with its final definition, or skipped. Raises ConfigInvalid."""
+    if definition.condition is not None:
+        is_true, explanation = condition_of(definition, context(needs), _functions(needs))
+        job = replace(job, condition=explanation)
+        if not is_true:
+            return _skipped(job, Reason.CONDITION_FALSE, explanation, now)
+    return replace(job, job=resolved(definition, context(needs)))
 
 
 def context(needs: Sequence[JobState]) -> dict[str, Value]:
@@ -82,6 +80,12 @@ def _functions(needs: Sequence[JobState]) -> Mapping[str, bool]:
         "failure": any(need.result in _FAILURES for need in needs),
         "always": True,
     }
+
+
+def _ended_with_error(job: JobState, reason: Reason, message: str, now: datetime) -> JobState:
+    return replace(
+        job, status=Status.ERROR, reason=reason, message=message, waiting_for=None, finished_at=now
+    )
 
 
 def _skipped_with(job: JobState, need: JobState, now: datetime) -> JobState:

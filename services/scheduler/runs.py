@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from services.scheduler.concurrency import Membership
 from services.scheduler.engine import enter, fold, stop
 from services.scheduler.ordering import places_in_order
@@ -16,6 +18,9 @@ from services.scheduler.states import JobState, RunState
 from services.scheduler.store import LockedRun, Row, SchedulerWork
 from shared.messaging.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
 from shared.statuses import TERMINAL, Reason, Status
+from shared.tracing import fields, set_trace
+
+_log = structlog.get_logger()
 
 Change = Callable[[RunState, datetime], RunState]
 
@@ -35,6 +40,7 @@ class NewRun:
     triggered_by: str
     cause: str
     membership: Membership | None = None
+    traceparent: str | None = None
     rerun: int = 0
     retry_of: int | None = None
 
@@ -58,6 +64,13 @@ async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple
         rows.append(_run_row(run, numbers[run.pipeline_config_id]))
         numbers[run.pipeline_config_id] += 1
     ids = await work.insert_runs(rows, [row for run in runs for row in _job_rows(run)])
+    for run in runs:
+        _log.debug(
+            "run_inserted",
+            run_id=ids[run.event_id, run.pipeline_config_id],
+            event_id=run.event_id,
+            **fields(run.traceparent),
+        )
     work.send(RunCreated(run_ids=tuple(ids.values())))
     return ids
 
@@ -80,7 +93,9 @@ def _placed(run: NewRun, places: Mapping[int, datetime]) -> NewRun:
 
 async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
     """Applies what is recorded about attempts to these runs. Returns True if admission may have work."""
-    return await _change_runs(work, await work.lock_runs(run_ids), lambda state, _now: state, None)
+    runs = await work.lock_runs(run_ids)
+    set_trace(run.traceparent for run in runs)
+    return await _change_runs(work, runs, lambda state, _now: state, None)
 
 
 async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
@@ -200,6 +215,7 @@ def _run_row(run: NewRun, number: int) -> Row:
         "concurrency_limit": member and member.limit,
         "on_new": member and member.on_new,
         "group_order_at": member and member.order_at,
+        "traceparent": run.traceparent,
     }
 
 

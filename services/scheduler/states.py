@@ -19,6 +19,8 @@ class JobState:
     """The keys of the jobs that it needs: for a matrix, all of its jobs."""
     job: Job | None = None
     """The job's definition if the engine needs it: for a matrix, a condition, outputs, expressions."""
+    is_unreadable: bool = False
+    """True if the engine needs the definition and this release cannot read it."""
     condition: str | None = None
     """The decision about the job's `if`, for people."""
     outputs: Mapping[str, str] = field(default_factory=dict)

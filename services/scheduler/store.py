@@ -55,6 +55,7 @@ class StoredDelivery:
     headers: dict[str, str]
     hook_key: str | None
     received_at: datetime
+    traceparent: str | None
     body: bytes | None
     outcome: str | None
     is_open: bool
@@ -98,6 +99,7 @@ class LockedRun:
     state: RunState
     attempts: dict[str, AttemptState]
     places: dict[str, JobPlace]
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Command:
     run_id: int
     arguments: Row
     requested_by: int
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ class Admitted:
     """The admitted jobs as (job id, attempt number)."""
     next_retry_seconds: float | None
     """Seconds until the next retry backoff of a job ends, or None if no job is in one."""
+    traceparents: frozenset[str | None]
+    """The traces of the admitted jobs."""
 
 
 class SchedulerWork(Work):
@@ -271,6 +276,7 @@ class SchedulerWork(Work):
         return Admitted(
             tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None),
             rows[0]["next_retry_seconds"],
+            frozenset(row["traceparent"] for row in rows),
         )
 
     # ------------------------------------------------------------ commands
@@ -360,14 +366,16 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
         row["key"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
         for row in rows
     }
-    return LockedRun(run["id"], run["locked_at"], state, attempts, places)
+    return LockedRun(run["id"], run["locked_at"], state, attempts, places, run["traceparent"])
 
 
 def _job_state(row: asyncpg.Record) -> JobState:
+    definition = None if row["definition"] is None else readable(Job, row["definition"], row["id"])
     return JobState(
         key=row["key"],
         needs=tuple(row["needs"]),
-        job=None if row["definition"] is None else readable(Job, row["definition"], row["id"]),
+        job=definition,
+        is_unreadable=definition is None and row["definition"] is not None,
         condition=row["condition"],
         outputs=row["outputs"],
         status=Status(row["status"]),
@@ -414,4 +422,5 @@ def _attempt_state(row: asyncpg.Record) -> AttemptState:
         outcome=enum(Status, row["attempt_outcome"]),
         reason=enum(Reason, row["attempt_reason"]),
         message=row["attempt_message"],
+        outputs=row["attempt_outputs"] or {},
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from shared.expressions.values import Number, Value, literal_text
+from shared.expressions.values import Number, Value, literal_text, scalar_text
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
@@ -180,9 +180,7 @@ def depends_on(node: Node, names_and_functions: Set[str]) -> bool:
 
 def constant_key(node: Node) -> str | None:
     """Return the key that a constant selects, or None if the node is not constant."""
-    if not isinstance(node, Literal):
-        return None
-    return node.value if isinstance(node.value, str) else node.text
+    return scalar_text(node.value) if isinstance(node, Literal) else None
 
 
 def is_word(text: str) -> bool:

@@ -66,23 +66,30 @@ def parse_condition(text: str, limits: Limits = SAVED) -> Node:
 
     Raises ExpressionError. Text outside of the `${{ … }}` is an error, because it would always be true.
     """
-    if OPENING not in text:
-        return parse(text, limits)
+    start = len(text) - len(text.lstrip())
     try:
+        if not text.startswith(OPENING, start):
+            return parse(text, limits)
         template = parse_template(text.strip(), limits)
     except ExpressionError as error:
-        error.offset += len(text) - len(text.lstrip())
+        error.offset += start if text.startswith(OPENING, start) else 0
+        if text.startswith(OPENING, error.offset) and error.offset > start:
+            raise _always_true(text) from None
         raise
-    first = template.parts[0] if template.parts else ""
+    first = template.parts[0]
     if len(template.parts) != 1 or isinstance(first, str):
-        bare = text.strip().replace(OPENING, "").replace("}}", "")
-        raise ExpressionError(
-            "a condition is one expression; text around ${{ … }} makes it always true",
-            0,
-            len(text),
-            f"Write {excerpt(' '.join(bare.split()))}",
-        )
+        raise _always_true(text)
     return first.node
+
+
+def _always_true(text: str) -> ExpressionError:
+    bare = text.replace(OPENING, "").replace("}}", "")
+    return ExpressionError(
+        "a condition is one expression; text around ${{ … }} makes it always true",
+        0,
+        len(text),
+        f"Write {excerpt(' '.join(bare.split()))}",
+    )
 
 
 def parse_template(text: str, limits: Limits = SAVED) -> Template:

@@ -145,7 +145,7 @@ class _Reduction:
 
     def _key(self, key: Node) -> Node:
         """A boolean or null as a key selects by its text. A number may also be an index."""
-        if isinstance(key, Literal) and not isinstance(key.value, str | int | float):
+        if isinstance(key, Literal) and (key.value is None or isinstance(key.value, bool)):
             return Literal.of(scalar_text(key.value), key.offset, key.length) or key
         return key
 

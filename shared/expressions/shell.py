@@ -1,10 +1,10 @@
 """Compiles conditions and templates of steps to POSIX `sh`, for dash, bash and busybox ash.
 
 The step driver defines FUNCTIONS once. The compiled code then starts no process, and reads only variables:
-those that `StepNames` names for outputs, results and environment variables, and `towpath_failed`,
-`towpath_stopped` and `towpath_over` (yes or no) for the status functions. An unset variable is null. Text of
-users enters the code only in single quotes, and values are only expanded inside double quotes, as `case`
-subjects, or in assignments.
+those that `StepNames` names for outputs, results and environment variables, and `towpath_failed` and
+`towpath_stopped` (yes or no) for the status functions. An unset variable is null. Text of users enters the
+code only in single quotes. Values are expanded in double quotes, as `case` subjects and in assignments; only
+`towpath_fold` splits one, without file name expansion.
 
 The code agrees with the evaluator. Its values are a type (empty for null, bool, num, text) and a value. A
 number is its canonical text, a space, and its source text.
@@ -99,7 +99,7 @@ def text(template: Template, names: StepNames, variable: str) -> str:
             lines.append('towpath_to_text "$towpath_type" "$towpath_value"')
             lines.append("towpath_made=$towpath_made$towpath_text")
         else:
-            lines.append(f"towpath_made=$towpath_made{_quoted(part)}")
+            lines.append(f"towpath_made=${{towpath_made}}{_quoted(part)}")
     return "\n".join([*lines, f"{_checked(variable)}=$towpath_made"])
 
 

@@ -24,24 +24,24 @@ towpath_not() {
 
 towpath_success() {
   towpath_type=bool
-  case $towpath_failed-$towpath_stopped-${towpath_over-no} in
-    no-no-no) towpath_value=true ;;
+  case $towpath_failed-$towpath_stopped in
+    no-no) towpath_value=true ;;
     *) towpath_value=false ;;
   esac
 }
 
 towpath_failure() {
   towpath_type=bool
-  case $towpath_failed-$towpath_stopped-${towpath_over-no} in
-    yes-no-no) towpath_value=true ;;
+  case $towpath_failed-$towpath_stopped in
+    yes-no) towpath_value=true ;;
     *) towpath_value=false ;;
   esac
 }
 
 towpath_cancelled() {
   towpath_type=bool
-  case $towpath_stopped-${towpath_over-no} in
-    no-no) towpath_value=false ;;
+  case $towpath_stopped in
+    no) towpath_value=false ;;
     *) towpath_value=true ;;
   esac
 }

@@ -5,6 +5,7 @@ They run on the values that the grammar could read, and record their problems.
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any
 
 from shared.pipeline import matrix_checks
@@ -28,7 +29,10 @@ def check(document: Values, reading: Reading) -> None:
     Parts that could not be read are None and are skipped.
     """
     jobs: dict[str, Values] = document.get("jobs") or {}
-    needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
+    known = f"Jobs here: {_listed(jobs)}"
+    needs = {
+        name: _needs(name, (job or {}).get("needs") or [], jobs, known, reading) for name, job in jobs.items()
+    }
     for cycle in _cycles(needs):
         spot = _spot(("jobs", cycle[0], "needs"), reading)
         reading.refuse(
@@ -56,8 +60,13 @@ def _spot(path: Path, reading: Reading) -> Spot:
     return Spot(path, reading.places[path])
 
 
-def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], reading: Reading) -> list[str]:
-    """Return the valid needs without duplicates. Record a problem for each of the others."""
+def _needs(
+    job: str, names: list[str | None], jobs: Mapping[str, object], known: str, reading: Reading
+) -> list[str]:
+    """Return the valid needs without duplicates. Record a problem for each of the others.
+
+    `known` is the hint for a job that does not exist.
+    """
     sound: list[str] = []
     for index, name in enumerate(names):
         item: Path = ("jobs", job, "needs", index)
@@ -73,15 +82,15 @@ def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], readin
             message = f'there is no job "{quotable(name)}"' + (
                 f'. Did you mean "{quotable(meant)}"?' if meant else ""
             )
-            reading.refuse(spot, "unknown_job", message, f"Jobs here: {_listed(jobs)}")
+            reading.refuse(spot, "unknown_job", message, known)
         else:
             sound.append(name)
     return sound
 
 
 def _listed(jobs: Mapping[str, object]) -> str:
-    names = [quotable(name, 63) for name in jobs]
-    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    names = [quotable(name, 63) for name in islice(jobs, 20)]
+    return ", ".join(names) + (" …" if len(jobs) > 20 else "")
 
 
 def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:

@@ -9,10 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.events import FIELDS
-from shared.expressions import BUILTINS, STATUS_FUNCTIONS, ExpressionProblem, Phase, Rules, names, problems
+from shared.expressions import (
+    BUILTINS,
+    STATUS_FUNCTIONS,
+    ExpressionError,
+    ExpressionProblem,
+    Phase,
+    Rules,
+    Template,
+    names,
+    problems,
+)
+from shared.expressions.shell import require
+from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Path, Spot, path_text, quotable
 from shared.pipeline.grammar import STATIC
-from shared.pipeline.rules import OTHERS, Reading, Written
+from shared.pipeline.rules import Reading, Written
 
 Values = Mapping[str, Any]
 Known = dict[str, Any]
@@ -75,7 +87,13 @@ def by_job(document: Values, reading: Reading) -> dict[str, dict[Path, Written]]
 def check(document: Values, reading: Reading) -> None:
     """Record a problem for each expression that uses something that it can not use."""
     env = _names_of(document.get("env"))
-    known: Known = {"event": dict.fromkeys(FIELDS), "inputs": {}, "env": dict.fromkeys(env)}
+    known: Known = {
+        "event": dict.fromkeys(FIELDS),
+        "inputs": {},
+        "env": dict.fromkeys(env),
+        "run": dict.fromkeys(("id", "number")),
+        "job": dict.fromkeys(("key", "name", "attempt")),
+    }
     for path, one in of_pipeline(reading).items():
         _check(path, one, known, reading)
     jobs = document.get("jobs") or {}
@@ -139,9 +157,9 @@ def _known_at(path: Path, job: Values, pipeline_env: Known, default_env: Known) 
 def _check(path: Path, one: Written, known: Known, reading: Reading) -> None:
     contexts = PHASES[one.phase] if one.only is None else PHASES[one.phase] & one.only | (one.only & STATIC)
     key = path_text(path[2:] if path[0] == "jobs" else path)
-    rules = Rules(one.phase, key, contexts, known, BUILTINS | _functions_at(path))
+    rules = Rules(one.phase, key, contexts, known, BUILTINS | _functions_at(path, one))
     found = problems(one.parsed, rules)
-    if path[-1] == "run":
+    if path[2:3] == ("steps",) and path[4:] == ("run",):
         found = [
             problem._replace(hint=_as_variable(problem, one.text))
             if problem.code.startswith("wrong") or one.text.startswith("github.", problem.offset)
@@ -149,13 +167,24 @@ def _check(path: Path, one: Written, known: Known, reading: Reading) -> None:
             for problem in found
         ]
         found += _event_data(path, one, reading)
-    for problem in found:
+    for problem in found or _beyond_shell(path, one):
         reading.refuse_expression(Spot(path, one.place), one.text, problem)
 
 
-def _functions_at(path: Path) -> frozenset[str]:
-    """Return the status functions that a key may use."""
-    if path[-1] != "if":
+def _beyond_shell(path: Path, one: Written) -> list[ExpressionError]:
+    """Return the problem of an expression that the step driver, which is a shell, can't evaluate."""
+    if one.phase is not Phase.STEP or "steps" not in path[2:3]:
+        return []
+    try:
+        require(one.parsed)
+    except ExpressionError as error:
+        return [error]
+    return []
+
+
+def _functions_at(path: Path, one: Written) -> frozenset[str]:
+    """Return the status functions that a value may use: only conditions have them."""
+    if isinstance(one.parsed, Template):
         return frozenset()
     return STATUS_FUNCTIONS if "steps" in path[2:3] else STATUS_FUNCTIONS - {"cancelled"}
 

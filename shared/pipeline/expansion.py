@@ -252,7 +252,7 @@ def _final(job: Job, contexts: Contexts) -> Job:
         field = field_at(JOB, path)
         if field.place[0] == "env":
             continue
-        if field.phase is Phase.STEP or field.place[-1] == "run":
+        if field.phase is Phase.STEP or _is_script(field):
             left[path] = _reduced_text(field, text, contexts)
         else:
             set_value(values, field.place, _parsed(field, text, contexts))
@@ -303,9 +303,13 @@ def _parsed(field: Field, text: str, contexts: Contexts) -> Any:
     return found
 
 
+def _is_script(field: Field) -> bool:
+    return field.place[0] == "steps" and field.place[2:] == ("run",)
+
+
 def _reduced_text(field: Field, text: str, contexts: Contexts) -> str:
     """Return the template with everything filled in but what is known only when the step runs."""
-    keep = _SCRIPT if field.place[-1] == "run" else _STEP
+    keep = _SCRIPT if _is_script(field) else _STEP
     return _guarded(field.path, text, lambda: _reduced(text, contexts, keep))
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.expressions import Phase
-from shared.pipeline.rules import Condition, List, Record, Rule, Switchable, Table
+from shared.pipeline.compound_rules import List, Record, Switchable, Table
+from shared.pipeline.rules import Condition, Rule
 
 _NAMES = {
     "timeout": "timeout_seconds",

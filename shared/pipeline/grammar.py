@@ -9,20 +9,9 @@ from typing import get_args
 
 from shared.expressions import Phase
 from shared.pipeline import globs, values
+from shared.pipeline.compound_rules import List, Record, Switchable, Table
 from shared.pipeline.model import OnNew, PullRequestType
-from shared.pipeline.rules import (
-    Choice,
-    Condition,
-    Flag,
-    Integer,
-    List,
-    Record,
-    Rule,
-    Switchable,
-    Table,
-    Text,
-    Value,
-)
+from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
 STEP_LIMIT = 100
@@ -190,8 +179,9 @@ _checkout = Record(
         "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
         "tags": Flag("true or false"),
         "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
+        "submodules": FlagOrWord("true, false or recursive", "recursive"),
+        "lfs": Flag("true or false"),
     },
-    later=("submodules", "lfs"),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",

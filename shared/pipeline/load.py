@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.pipeline import contexts
 from shared.pipeline.checks import check
+from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Place, Problems, Spot
 from shared.pipeline.grammar import PIPELINE
 from shared.pipeline.model import (
@@ -25,7 +26,7 @@ from shared.pipeline.model import (
     Step,
     Triggers,
 )
-from shared.pipeline.rules import OTHERS, Reading, Written
+from shared.pipeline.rules import Reading, Written
 from shared.pipeline.yaml import compose
 
 Values = Mapping[str, Any]

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Path, Spot, quotable
 from shared.pipeline.grammar import AXIS_LIMIT, JOB_LIMIT
 from shared.pipeline.matrix import combinations, key_of, most, repeated
 from shared.pipeline.model import Matrix
-from shared.pipeline.rules import OPENING, OTHERS, Reading
+from shared.pipeline.rules import OPENING, Reading
 
 _PRODUCT_LIMIT = 10 * JOB_LIMIT
 """Limit for the combinations before some are excluded, because all are made to find the excluded ones."""

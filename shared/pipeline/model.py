@@ -4,9 +4,10 @@ Pipelines are stored as JSON and read back unchanged. Readers ignore unknown fie
 later have a default, so stored revisions stay readable.
 """
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
 """A job that hangs frees its slot within an hour."""
@@ -68,12 +69,15 @@ class Checkout(_Model):
     """The history that is fetched, and its folder. `depth` counts commits; 0 fetches the whole history.
 
     The depth starts at the commit that is built. `tags` fetches all tags too. `path` is a folder of the
-    workspace; None is the workspace itself.
+    workspace; None is the workspace itself. `submodules` fetches the submodules, or also theirs.
+    `lfs` fetches the files of git LFS.
     """
 
     depth: int = 1
     tags: bool = False
     path: str | None = None
+    submodules: bool | Literal["recursive"] = False
+    lfs: bool = False
 
 
 class Resources(_Model):
@@ -122,7 +126,18 @@ class MatrixValue(_Model):
     kind: Literal["text", "integer", "float", "boolean"] = "text"
 
 
-Combination = dict[str, MatrixValue]
+def _from_pairs(stored: Any) -> Any:
+    return stored if isinstance(stored, Mapping) else dict(stored)
+
+
+V = TypeVar("V")
+Ordered = Annotated[
+    dict[str, V],
+    BeforeValidator(_from_pairs),
+    PlainSerializer(lambda values: list(values.items()), when_used="json"),
+]
+"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
+Combination = Ordered[MatrixValue]
 
 
 class Matrix(_Model):
@@ -132,7 +147,7 @@ class Matrix(_Model):
     A job of a run has only these two; its values are in `Job.matrix_values`.
     """
 
-    axes: dict[str, tuple[MatrixValue, ...]] = {}
+    axes: Ordered[tuple[MatrixValue, ...]] = {}
     include: tuple[Combination, ...] = ()
     exclude: tuple[Combination, ...] = ()
     fail_fast: bool = True

@@ -22,6 +22,7 @@ from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.names import GATE
 from services.executor.kubernetes.object_cache import Held, ObjectCache
 from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
+from services.executor.kubernetes.outputs import read_outputs
 from services.executor.kubernetes.pod_startup import has_begun
 from services.executor.kubernetes.pod_status import (
     STOPPED_DEADLINE_SECONDS,
@@ -128,7 +129,7 @@ class KubernetesBackend:
         }
         if alone:
             shown |= await self._read(alone)
-        return shown
+        return {name: await self._with_outputs(observation) for name, observation in shown.items()}
 
     async def known(self, names: Collection[str]) -> dict[str, Observation]:
         shown = {}
@@ -315,6 +316,21 @@ class KubernetesBackend:
             waiting=weighed if isinstance(weighed, Waiting) else None,
             refusal=weighed if isinstance(weighed, str) else None,
         )
+
+    async def _with_outputs(self, observation: Observation) -> Observation:
+        """Add the outputs that ended pods have printed. Raises Transient."""
+        pods = [await self._complete(pod, observation.attempt_id) for pod in observation.pods]
+        return replace(observation, pods=tuple(pods))
+
+    async def _complete(self, pod: Pod, attempt: int) -> Pod:
+        if pod.end is None or pod.end.outputs is not None:
+            return pod
+        collected = await read_outputs(self._api, f"{self._place.pods}/{pod.name}")
+        end = replace(pod.end, outputs=collected.outputs, outputs_problem=collected.problem)
+        for held in self._pods.of(attempt):
+            if held.seen.uid == pod.uid and held.end is not None:
+                held.end = replace(held.end, end=end)  # the log is read once
+        return replace(pod, end=end)
 
     def _weighed(self, held: Held[PodSeen]) -> Pod:
         if held.end is not None:

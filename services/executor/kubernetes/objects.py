@@ -89,7 +89,13 @@ class PodSeen:
     @property
     def containers(self) -> tuple[str, ...]:
         """The containers whose logs are kept, in order."""
-        return (*(container.name for container in self.init), self.job.name)
+        kept = (container.name for container in self.init if container.name != names.OUTPUTS_CONTAINER)
+        return (*kept, self.job.name)
+
+    @property
+    def outputs(self) -> Container | None:
+        """The container that prints the outputs of the job's steps, if the job has `outputs`."""
+        return next((one for one in self.init if one.name == names.OUTPUTS_CONTAINER), None)
 
     @property
     def is_over(self) -> bool:

@@ -319,6 +319,7 @@ class LocalBackend:
             runner=self._isolation.sandbox.job(files.job, files.workspace),
             job_seconds=spec.job.timeout_seconds,
             run_seconds=spec.run_seconds_left,
+            has_outputs=bool(spec.job.outputs),
             grace_seconds=spec.job.stop_grace_seconds or self._limits.grace_seconds,
             gate_seconds=self._limits.gate_seconds,
             memory_bytes=spec.job.resources.memory_bytes,
@@ -338,6 +339,9 @@ class LocalBackend:
             token=clone.token,
             protocols=self._limits.clone_protocols,
             tags=clone.tags,
+            submodules=clone.submodules,
+            shares_token=clone.shares_token,
+            lfs=clone.lfs,
             folder=clone.folder,
             seconds=self._limits.clone_seconds,
             runner=self._isolation.sandbox.clone(
@@ -411,6 +415,8 @@ def _end(status: Status) -> PodEnd:
         cause=OUT_OF_MEMORY if status.out_of_memory and status.exit_code != 0 else None,
         fault=status.fault,
         termination=status.termination,
+        outputs={} if status.outputs is None else status.outputs.outputs,
+        outputs_problem=None if status.outputs is None else status.outputs.problem,
     )
 
 

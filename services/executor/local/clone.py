@@ -22,7 +22,7 @@ def clone(
     limits = replace(limits, deadline=min(limits.deadline, time.monotonic() + order.seconds))
     log = CriLog(os.open(files.log("clone"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
     try:
-        checkout = Checkout(order, _Git(order, files, uid, limits, signal_pipe), log.write)
+        checkout = Checkout(order, _Git(order, files, uid, limits, signal_pipe), log.write, files.workspace)
         try:
             make_repository(files.workspace, order)
         except OSError as error:

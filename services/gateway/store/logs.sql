@@ -16,6 +16,15 @@ SELECT r.status, r.reason,
                                   AND s.sealed_at IS NOT NULL))) AS is_sealed
   FROM pipeline_runs r WHERE r.id = $1;
 
+-- name: run_log_gaps
+-- The places in the logs of a run where lines may be missing, in the order of its jobs. $1 run, $2 how many.
+SELECT coalesce(j.key, j.name) AS job, a.number AS attempt, s.container, gap.line, gap.reason
+  FROM log_streams s JOIN attempts a ON a.id = s.attempt_id JOIN jobs j ON j.id = a.job_id,
+       jsonb_to_recordset(s.gaps) AS gap (line bigint, reason text)
+ WHERE s.run_id = $1
+ ORDER BY j.position, j.id, a.number, array_position(a.containers, s.container), s.id, gap.line
+ LIMIT $2;
+
 -- name: segments_from
 -- Segments of a stream, beginning with the one that holds a line. $1 stream, $2 line, $3 how many.
 SELECT seq, first_line, line_count, raw_bytes, data FROM log_segments

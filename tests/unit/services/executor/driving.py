@@ -32,7 +32,12 @@ class Ran:
         return [fact.outcome for fact in self.facts]
 
 
-def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str] | None = None) -> Ran:
+def run(
+    *steps: Step,
+    shell: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    templates: dict[str, str] | None = None,
+) -> Ran:
     """Run the driver as a supervisor does.
 
     Its environment is prepared, and the driver is passed as a descriptor.
@@ -45,7 +50,10 @@ def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str
         os.write(
             memory,
             render(
-                job_of(steps), paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}
+                job_of(steps, templates),
+                paths_in(folder),
+                NONCE,
+                {"PATH": os.environ["PATH"], **(environment or {})},
             ).encode(),
         )
         command = [
@@ -83,8 +91,8 @@ def run_alone(
     return Ran(code, folder, list(steps))
 
 
-def job_of(steps: Sequence[Step]) -> Job:
-    return Job(name="job", steps=tuple(steps))
+def job_of(steps: Sequence[Step], templates: dict[str, str] | None = None) -> Job:
+    return Job(name="job", steps=tuple(steps), templates=templates or {})
 
 
 def paths_in(folder: Path) -> DriverPaths:

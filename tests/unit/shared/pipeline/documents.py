@@ -111,7 +111,13 @@ _labels = st.dictionaries(
 )
 _checkout: st.SearchStrategy[Any] = st.booleans() | st.fixed_dictionaries(
     {},
-    optional={"depth": st.integers(0, 50), "tags": st.booleans(), "path": st.sampled_from([".", "web/app"])},
+    optional={
+        "depth": st.integers(0, 50),
+        "tags": st.booleans(),
+        "lfs": st.booleans(),
+        "path": st.sampled_from([".", "web/app"]),
+        "submodules": st.booleans() | st.just("recursive"),
+    },
 )
 _retry = st.fixed_dictionaries(
     {}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}

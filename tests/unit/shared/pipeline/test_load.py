@@ -199,6 +199,10 @@ def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected:
         ("false", None),
         ("{ depth: 7 }", Checkout(depth=7)),
         ("{ path: web/app }", Checkout(path="web/app")),
+        ("{ submodules: recursive }", Checkout(submodules="recursive")),
+        ("{ submodules: true }", Checkout(submodules=True)),
+        ("{ lfs: true }", Checkout(lfs=True)),
+        ("{ submodules: false }", Checkout()),
     ],
 )
 def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | None) -> None:

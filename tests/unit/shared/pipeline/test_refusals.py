@@ -2,9 +2,10 @@
 
 import pytest
 
+from shared.pipeline.compound_rules import List as ListRule
+from shared.pipeline.compound_rules import Record, Switchable, Table
 from shared.pipeline.grammar import PIPELINE
-from shared.pipeline.rules import List as ListRule
-from shared.pipeline.rules import Record, Rule, Switchable, Table
+from shared.pipeline.rules import Rule
 from shared.pipeline.values import READONLY_IN_BASH
 from tests.unit.shared.pipeline.documents import MINIMAL, codes_in, problems_in, with_job, with_step, with_top
 
@@ -77,6 +78,9 @@ REFUSED = [
     (with_top(f"name: {'n' * 201}"), "too_long", "name"),
     (MINIMAL.replace("make test", f"&r {'x' * 60_000}") + "      - run: *r\n" * 8, "too_large", JOB),
     (with_top(f"defaults: {{ env: {{ A: &a {'x' * 32_000}, {SIXTEEN_TIMES_A} }} }}"), "too_large", JOB),
+    (with_job("checkout: { submodules: recursiv }"), "wrong_type", f"{JOB}.checkout.submodules"),
+    (with_job("checkout: { submodules: 'true' }"), "wrong_type", f"{JOB}.checkout.submodules"),
+    (with_job("checkout: { lfs: 1 }"), "wrong_type", f"{JOB}.checkout.lfs"),
     (with_job("checkout: { path: /web }"), "bad_path", f"{JOB}.checkout.path"),
     (with_job("checkout: { path: web/../.. }"), "bad_path", f"{JOB}.checkout.path"),
     (with_job("checkout: { path: ' ' }"), "bad_path", f"{JOB}.checkout.path"),
@@ -191,6 +195,8 @@ REFUSED = [
     (with_step("if: always() ${{ true }}"), "bad_expression", f"{STEP}.if"),
     (with_step("if: steps.tests.outcome == 'failed'"), "unknown_name", f"{STEP}.if"),
     (with_step("allow_failure: ${{ steps.a.outputs.b }}"), "wrong_phase", f"{STEP}.allow_failure"),
+    (with_step("if: toJSON(env.A) == 'x'"), "not_in_steps", f"{STEP}.if"),
+    (with_step("env: { A: '${{ env.B < 3 }}' }"), "not_in_steps", f"{STEP}.env.A"),
     (with_job("image: python:${{ matrix.python }}"), "unknown_name", f"{JOB}.image"),
     (with_job("if: cancelled()"), "wrong_function", f"{JOB}.if"),
     (with_job("if: secrets.TOKEN == 'x'"), "wrong_phase", f"{JOB}.if"),
@@ -250,10 +256,6 @@ LATER = [
         for key in (
             "artifacts", "cache", "reports", "secrets", "cluster",
         )
-    ],
-    *[
-        (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
-        for key in ("submodules", "lfs")
     ],
 ]  # fmt: skip
 

@@ -7,8 +7,9 @@
 -- statement takes its snapshot after its lock, so none sees an empty table. If the locks are not free within 5
 -- seconds, nothing is changed, and the migration can be repeated.
 --
--- During a rolling upgrade, an executor of the older release continues to start, claim and finish attempts.
--- Only its checks `claimed_attempts` and `jobs_past_limit` name the old value: they fail, write
+-- During a rolling upgrade, an executor of the older release continues to start, claim and finish attempts. A
+-- transaction whose statements it had prepared before fails once (`handler_failed`), and its message is
+-- delivered again. Its checks `claimed_attempts` and `jobs_past_limit` name the old value: they fail, write
 -- `reconciler_failed` to the log, and run again every 10 seconds. The new executor runs both when it starts.
 
 LOCK TABLE attempts, attempt_transitions IN ACCESS EXCLUSIVE MODE;
