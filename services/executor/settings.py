@@ -34,7 +34,7 @@ class KubernetesSettings(Settings):
     )
     """The namespace in which attempts run. Nothing else should run there."""
     kubernetes_towpath_image: str = "towpath:latest"
-    """Towpath's own image, for the container `clone`."""
+    """Towpath's own image, for the containers `clone` and `outputs`."""
     kubernetes_default_image: str = "debian:bookworm-slim"
     """The image of jobs without `image`."""
     kubernetes_cpu: Cpu = 500

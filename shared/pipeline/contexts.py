@@ -146,7 +146,8 @@ def _known_at(path: Path, job: Values, pipeline_env: Known, default_env: Known) 
     steps = job.get("steps") or []
     earlier = steps[: path[1]] if path[0] == "steps" and isinstance(path[1], int) else steps
     ids = [step["id"] for step in earlier if step and step.get("id")]
-    known: Known = {"steps": {step_id: dict.fromkeys(_STEP_FIELDS) for step_id in ids}}
+    fields = ("outputs",) if path[0] == "outputs" else _STEP_FIELDS
+    known: Known = {"steps": {step_id: dict.fromkeys(fields) for step_id in ids}}
     if path[0] in ("env", "matrix", "name"):
         return known | {"env": pipeline_env}
     if path[0] == "steps" or path[0] == "outputs":

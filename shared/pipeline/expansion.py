@@ -34,6 +34,7 @@ from shared.expressions import (
     scalar_text,
     to_text,
     truthy,
+    with_success,
 )
 from shared.pipeline.errors import Place, Problems, Spot, quotable
 from shared.pipeline.fields import Field, field_at, set_value
@@ -258,12 +259,17 @@ def _final(job: Job, contexts: Contexts) -> Job:
             set_value(values, field.place, _parsed(field, text, contexts))
     for step in values["steps"]:
         if step["condition"] not in STEP_CONDITION_WORDS:
-            step["condition"] = to_text(reduce(parse_condition(step["condition"], REDUCED), contexts, _STEP))
+            step["condition"] = to_text(reduce(_step_condition(step["condition"]), contexts, _STEP))
     values["outputs"] = {
         name: _guarded(f"outputs.{name}", text, partial(_reduced, text, contexts, _STEP))
         for name, text in job.outputs.items()
     }
     return Job.model_validate(values | {"env": env, "templates": left, "contexts": {}})
+
+
+def _step_condition(text: str) -> Node:
+    """Return the condition of a step, with `success()` if it has no status function."""
+    return with_success(parse_condition(text, REDUCED))
 
 
 def _texts(root: Rule, templates: Mapping[str, str], contexts: Contexts) -> dict[str, str]:

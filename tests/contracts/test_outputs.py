@@ -1,4 +1,4 @@
-"""Contract tests of step outputs: they leave the pod, and user code can change nothing else through them."""
+"""Contract tests of step outputs: they reach later steps and leave the pod, and change nothing else."""
 
 from dataclasses import replace
 
@@ -107,3 +107,21 @@ async def test_x13_user_code_changes_no_fact_through_the_file_with_outputs(
     if what != "a closed file":  # root may read it
         assert end.outputs_problem == problem
     assert "root:" not in str(end.outputs)
+
+
+async def test_rule_8_outputs_and_outcomes_decide_about_later_steps(ground: Ground, cluster: Backend) -> None:
+    wanted = spec()
+    condition = (
+        "failure() && steps.a.outputs.x == 'YES' && steps.b.outcome == 'failed' && env.LEVEL == 'full'"
+    )
+    steps = (
+        Step(id="a", run="echo x=yes >> $TOWPATH_OUTPUT; echo LEVEL=full >> $TOWPATH_ENV"),
+        Step(id="b", run="exit 3"),
+        Step(run="echo no", condition="steps.a.outputs.x == 'yes'"),
+        Step(run='echo "why: $WHY"', condition=condition),
+        Step(run="echo no", condition="always() && startsWith(steps.a.outputs.x, 'n')"),
+    )
+    templates = {"steps.3.env.WHY": "<${{ steps.a.outputs.x }} ${{ env.LEVEL }}>"}
+    changes = {"steps": steps, "templates": templates}
+    end, log = await run(ground, cluster, replace(wanted, job=wanted.job.model_copy(update=changes)))
+    assert (end.exit_code, log) == (3, "why: <yes full>\n")

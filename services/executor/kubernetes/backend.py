@@ -22,7 +22,7 @@ from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.names import GATE
 from services.executor.kubernetes.object_cache import Held, ObjectCache
 from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
-from services.executor.kubernetes.outputs import read_outputs
+from services.executor.kubernetes.outputs import OutputsReader
 from services.executor.kubernetes.pod_startup import has_begun
 from services.executor.kubernetes.pod_status import (
     STOPPED_DEADLINE_SECONDS,
@@ -86,6 +86,7 @@ class KubernetesBackend:
         self._log_scheme = options.log_scheme
         self._node_lost_seconds = settings.node_lost_seconds
         self._maker = Maker(api, place, settings)
+        self._reader = OutputsReader(api, place.pods, settings.node_lost_seconds)
         self._jobs: ObjectCache[JobSeen] = ObjectCache(lambda _: None, time.monotonic)
         self._pods: ObjectCache[PodSeen] = ObjectCache(stage, time.monotonic)
         jobs = Kind("jobs", place.jobs, place.selector, lambda one: job_seen(one, place.installation))
@@ -129,7 +130,8 @@ class KubernetesBackend:
         }
         if alone:
             shown |= await self._read(alone)
-        return {name: await self._with_outputs(observation) for name, observation in shown.items()}
+        completed = await asyncio.gather(*map(self._with_outputs, shown.values()))
+        return {observation.name: observation for observation in completed}
 
     async def known(self, names: Collection[str]) -> dict[str, Observation]:
         shown = {}
@@ -318,19 +320,20 @@ class KubernetesBackend:
         )
 
     async def _with_outputs(self, observation: Observation) -> Observation:
-        """Add the outputs that ended pods have printed. Raises Transient."""
-        pods = [await self._complete(pod, observation.attempt_id) for pod in observation.pods]
+        """Add the outputs that ended pods have printed."""
+        pods = await asyncio.gather(
+            *(self._complete(pod, observation.attempt_id) for pod in observation.pods)
+        )
         return replace(observation, pods=tuple(pods))
 
     async def _complete(self, pod: Pod, attempt: int) -> Pod:
         if pod.end is None or pod.end.outputs is not None:
             return pod
-        collected = await read_outputs(self._api, f"{self._place.pods}/{pod.name}")
-        end = replace(pod.end, outputs=collected.outputs, outputs_problem=collected.problem)
-        for held in self._pods.of(attempt):
-            if held.seen.uid == pod.uid and held.end is not None:
-                held.end = replace(held.end, end=end)  # the log is read once
-        return replace(pod, end=end)
+        held = next((held for held in self._pods.of(attempt) if held.seen.uid == pod.uid), None)
+        completed = await self._reader.complete(pod, 0.0 if held is None else time.monotonic() - held.since)
+        if held is not None and held.end is not None and completed.end is not None:
+            held.end = replace(held.end, end=completed.end)  # the log is read once
+        return completed
 
     def _weighed(self, held: Held[PodSeen]) -> Pod:
         if held.end is not None:

@@ -48,7 +48,7 @@ class PodSettings:
     installation: str
     namespace: str
     towpath_image: str
-    """The image of the container `clone`."""
+    """The image of the containers `clone` and `outputs`."""
     default_image: str
     """The image of jobs without `image`."""
     cpu_millis: int

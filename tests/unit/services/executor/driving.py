@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from services.executor.step_driver import DriverPaths, Unsupervised, render
 from services.executor.step_facts import Interruption, step_facts
+from services.executor.step_outputs import FILE, collect
 from shared import step_markers
 from shared.pipeline.model import Job, Step
 
@@ -25,6 +26,7 @@ class Ran:
         self.output = step_markers.strip(self.raw, NONCE).decode("utf-8", "surrogateescape")
         notes = folder / "termination"
         self.termination = (notes if notes.exists() else folder / "state" / "termination").read_text()
+        self.outputs = collect(folder / "state" / FILE)
         self.facts = step_facts(self.termination, steps, None, Interruption("failed", None))
 
     @property
@@ -37,6 +39,7 @@ def run(
     shell: list[str] | None = None,
     environment: dict[str, str] | None = None,
     templates: dict[str, str] | None = None,
+    outputs: dict[str, str] | None = None,
 ) -> Ran:
     """Run the driver as a supervisor does.
 
@@ -50,7 +53,7 @@ def run(
         os.write(
             memory,
             render(
-                job_of(steps, templates),
+                job_of(steps, templates, outputs),
                 paths_in(folder),
                 NONCE,
                 {"PATH": os.environ["PATH"], **(environment or {})},
@@ -91,8 +94,10 @@ def run_alone(
     return Ran(code, folder, list(steps))
 
 
-def job_of(steps: Sequence[Step], templates: dict[str, str] | None = None) -> Job:
-    return Job(name="job", steps=tuple(steps), templates=templates or {})
+def job_of(
+    steps: Sequence[Step], templates: dict[str, str] | None = None, outputs: dict[str, str] | None = None
+) -> Job:
+    return Job(name="job", steps=tuple(steps), templates=templates or {}, outputs=outputs or {})
 
 
 def paths_in(folder: Path) -> DriverPaths:

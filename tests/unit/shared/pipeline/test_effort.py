@@ -16,11 +16,11 @@ from yaml import events
 from yaml._yaml import CParser
 from yaml.error import YAMLError
 
+from docs.language import keys_of
 from shared.pipeline.grammar import PIPELINE
 from shared.pipeline.yaml import DEPTH_LIMIT, NODE_LIMIT
 from tests.unit.shared.pipeline.documents import MINIMAL, as_yaml, codes_in, problems_in, with_job, with_top
 from tests.unit.shared.pipeline.test_properties import told
-from tests.unit.shared.pipeline.test_reference import keys
 
 LINES_FOR_EACH_EVENT = 400
 LINES_FOR_ANY_DOCUMENT = 2_000
@@ -169,7 +169,9 @@ scalars = (
         ["main", "octo/web", "20m", "${{ matrix.x }}", "${{", "!x", "x-", "success()", "[a", "**/"]
     )
 )
-words = st.sampled_from([*sorted(keys(PIPELINE)), "x-any", "test", "matrix", "outputs", "<<"])
+words = st.sampled_from(
+    [*sorted({key for _, key, _, _ in keys_of(PIPELINE)}), "x-any", "test", "matrix", "outputs", "<<"]
+)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=6),
