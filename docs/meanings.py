@@ -198,8 +198,8 @@ CONTEXTS: Mapping[str, str] = {
     "inputs": "the inputs of the run; no event of this release has any",
     "matrix": "the values of this job: `matrix.python`",
     "env": "the variables of the [levels above](#the-variables)",
-    "run": "only in scripts; no names yet",
-    "job": "only in scripts; no names yet",
+    "run": "only in scripts: `run.id`, `run.number`",
+    "job": "only in scripts: `job.key`, `job.name`, `job.attempt`",
     "needs": "the jobs in `needs`: `needs.test.result`, `needs.test.outputs.version`",
     "steps": "earlier steps with an `id`: `steps.build.outputs.version`, `steps.build.outcome`, "
     "`steps.build.conclusion`",

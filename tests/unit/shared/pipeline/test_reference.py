@@ -7,6 +7,7 @@ import pytest
 
 from docs import language, meanings
 from shared.events import Event, EventKind, context
+from shared.expressions import evaluate, parse
 from shared.pipeline.contexts import PHASES
 from shared.pipeline.expansion import expand
 from shared.pipeline.grammar import PIPELINE
@@ -109,6 +110,13 @@ def test_every_code_of_the_sources_is_named() -> None:
     }
     assert {"wrong_phase", "not_text", "expression_limit"} <= codes
     assert {code for code in codes if f"`{code}`" not in REFERENCE} == set()
+
+
+def test_the_comparisons_on_the_page_are_true() -> None:
+    section = EXPRESSIONS.partition("\n## Operators\n")[2].partition("\n## ")[0]
+    comparisons = re.findall(r"`('[^`]+ [!=]= [^`]+)`", section)
+    assert len(comparisons) >= 3
+    assert [text for text in comparisons if evaluate(parse(text), {}) is not True] == []
 
 
 def test_every_context_of_a_phase_is_described() -> None:
