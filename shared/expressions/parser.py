@@ -88,7 +88,7 @@ def _always_true(text: str) -> ExpressionError:
         "a condition is one expression; text around ${{ … }} makes it always true",
         0,
         len(text),
-        f"Write {excerpt(' '.join(bare.split()))}",
+        "Put the whole condition inside ${{ }}, or leave ${{ }} out.",
     )
 
 

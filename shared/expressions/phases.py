@@ -52,7 +52,7 @@ _MOMENTS = {
 }
 _ALTERNATIVES = {
     "needs": "Use it in if, env, image or another key of a job that lists the other job in needs.",
-    "secrets": "Use it only in env. Scripts read it as a variable.",
+    "secrets": "Secrets are not supported yet.",
     "steps": "Use it in a step's if or env, or in the job's outputs.",
 }
 _EMPTY = {
@@ -63,10 +63,17 @@ _EMPTY = {
     "inputs": "No event has inputs.",
 }
 """Hints about contexts that have no names here."""
+_OF_CACHE = "It belongs to `cache`, which is not supported yet."
 _OF_GITHUB = {
     "github": "event",
     "github.event_name": "event.type",
     "github.ref_name": "event.branch",
+    "github.ref": "event.ref",
+    "github.sha": "event.sha",
+    "github.actor": "event.sender",
+    "github.repository": "event.repository",
+    "github.head_ref": "event.head_branch",
+    "github.base_ref": "event.base_branch",
     "runner": "",
     "vars": "env",
     "strategy": "matrix",
@@ -175,7 +182,10 @@ def _unknown_key(name: Name, reached: str, key: str, known: list[str]) -> Expres
         return _problem(name, "unknown_name", message, f"Did you mean `{reached}{key_text(meant)}`?")
     shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
     if not known:
-        return _problem(name, "unknown_name", message, _EMPTY.get(reached, "It has no names here."))
+        hint = "It has no names here."
+        if reached.startswith("needs.") and reached.endswith(".outputs"):
+            hint = "That job declares no outputs. Write outputs: { name: text } in it."
+        return _problem(name, "unknown_name", message, _EMPTY.get(reached, hint))
     return _problem(name, "unknown_name", message, f"It has: {shown}.")
 
 
@@ -188,9 +198,7 @@ def _of_call(call: Call, rules: Rules) -> Iterator[ExpressionProblem]:
         hint = "A job's if can use success(), failure() and always(); a step's if also cancelled()."
         yield _problem(call, "wrong_function", f"{call.function}() can't be used in `{rules.key}`", hint)
     elif call.function == "hash":
-        yield _problem(
-            call, "wrong_function", f"hash() can't be used in `{rules.key}`", "Only cache.key has it."
-        )
+        yield _problem(call, "wrong_function", f"hash() can't be used in `{rules.key}`", _OF_CACHE)
     else:
         allowed = ", ".join(sorted(rules.functions)) or "none"
         message = f"{call.function}() can't be used in `{rules.key}`"
@@ -198,10 +206,12 @@ def _of_call(call: Call, rules: Rules) -> Iterator[ExpressionProblem]:
 
 
 def _unknown_function(call: Call, rules: Rules) -> ExpressionProblem:
-    meant = {"hashfiles": "hash"}.get(call.function.lower()) or nearest(call.function, ARGUMENTS)
+    meant = nearest(call.function, ARGUMENTS)
     message = f"there is no function `{call.function}`"
     if call.function.lower() == "fromjson":
         hint = "Values keep their types without it, and texts are compared with numbers as numbers."
+    elif call.function.lower() == "hashfiles":
+        hint = _OF_CACHE
     elif meant:
         hint = f"Did you mean {meant}()?"
     else:

@@ -154,6 +154,8 @@ class Record:
                 " It is not supported yet." if meant in self.later else ""
             )
         allowed = [*sorted(self.fields), *([f"{self.free}…"] if self.free else [])]
+        if self.others is not None:
+            allowed.append(f"or {self.others.name.what}, with {self.others.value.what}")
         return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(allowed)}")
 
     def schema(self) -> JsonSchema:

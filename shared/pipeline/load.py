@@ -31,6 +31,9 @@ from shared.pipeline.yaml import compose
 
 Values = Mapping[str, Any]
 
+_NOT_FILLED_IN = "echo 'The expressions of this script were not filled in.' >&2; exit 1"
+"""The script of a step until its expressions are filled in. A job that ran it would fail."""
+
 _WORDS = {f"{word}()": word for word in STEP_CONDITION_WORDS}
 
 
@@ -151,7 +154,7 @@ def _step(values: Values) -> Step:
     plain = {key: value for key, value in values.items() if value is not None and key not in ("if", "env")}
     condition = values.get("if", "success()")
     return Step(
-        **{"run": "", **_renamed(plain, {"timeout": "timeout_seconds"})},
+        **{"run": _NOT_FILLED_IN, **_renamed(plain, {"timeout": "timeout_seconds"})},
         env=_texts(values.get("env", {})),
         condition=_WORDS.get(condition, condition),
     )
