@@ -174,6 +174,23 @@ def test_a_condition_on_a_variable_that_names_a_need_is_decided_later() -> None:
     assert jobs["b"].job.contexts["event"] == MAIN
 
 
+def test_a_title_that_is_made_with_the_run_names_no_need() -> None:
+    problems = problems_in(
+        text_of(f"  a: {{ {STEPS} }}\n  b: {{ needs: [a], name: '${{{{ needs.a.result }}}}', {STEPS} }}")
+    )
+    assert [problem.path for problem in problems] == ["jobs.b.name"]
+    assert "`needs` is known only when" in problems[0].message
+
+
+def test_a_value_that_names_a_need_is_made_when_the_need_has_ended() -> None:
+    jobs = jobs_of(
+        f"  a: {{ {STEPS} }}\n  b: {{ needs: [a], image: 'python:${{{{ needs.a.result }}}}', {STEPS} }}"
+    )
+    assert jobs["b"].job.templates == {"image": "python:${{ needs.a.result }}"}
+    final = resolved(jobs["b"].job, {"a": {"result": "success", "outputs": {}}})
+    assert (final.image, final.templates, final.contexts) == ("python:success", {}, {})
+
+
 def test_text_of_the_event_is_never_evaluated() -> None:
     jobs = jobs_of(
         """
