@@ -85,12 +85,17 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
 
 
 def _with_outputs(job: JobState, attempt: AttemptState) -> JobState:
-    """Returns the job with the outputs that its definition makes from those of its steps."""
+    """Returns the job with the outputs that its definition makes from those of its steps.
+
+    Outputs that can't be made end a job that succeeded with an error. Another verdict is kept.
+    """
     if job.job is None or not job.job.outputs:
         return job
     try:
         return replace(job, outputs=outputs_of(job.job, attempt.outputs))
     except ConfigInvalid as error:
+        if job.status is not Status.SUCCESS:
+            return job
         return replace(job, status=Status.ERROR, reason=Reason.CONFIG_INVALID, message=str(error))
 
 

@@ -309,13 +309,14 @@ SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group
 
 -- name: lock_jobs
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about
--- trying again where an attempt ended badly. $1 runs.
+-- trying again where an attempt ended badly. $1 runs. Each attempt but the first followed a loss or a failure
+-- of the job's own code. The difference is right also where the release before counted attempts.
 SELECT j.id, j.run_id, coalesce(j.key, j.name) AS key, j.needs, j.condition, j.outputs, j.status, j.reason,
        j.message, j.waiting_for, j.ready_at, j.admitted_at IS NOT NULL AS admitted,
        j.slot_freed_at, j.cancel_reason, j.cancel_cause, j.started_at, j.finished_at, j.cluster,
        j.wanted_attempt, j.retry_at, j.position,
        CASE WHEN j.has_rules THEN j.definition END AS definition,
-       coalesce(j.infra_retries, j.wanted_attempt - 1, 0) AS infra_retries, j.script_retries,
+       greatest(coalesce(j.wanted_attempt, 1) - 1 - j.script_retries, 0) AS infra_retries, j.script_retries,
        CASE WHEN a.outcome IN ('error', 'failed') THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at,
        a.outcome AS attempt_outcome, a.reason AS attempt_reason,

@@ -1,7 +1,8 @@
 """Decides whether a job may start when the jobs that it needs have ended. Pure.
 
 1. Without `if`, a job runs if all its needs count as success. Otherwise it is skipped as soon as one has
-   ended in another way.
+   ended in another way. A need that is a matrix has the worst result of its jobs; it is skipped only if all
+   of them are.
 2. With an `if` without status function, the same holds, and the condition has to be true.
 3. With a status function (`success()`, `failure()`, `always()`), the condition alone decides, when all needs
    have ended. The functions look at direct needs.
@@ -29,7 +30,7 @@ def decide(job: JobState, needs: Sequence[JobState], now: datetime) -> JobState 
         return _ended_with_error(job, Reason.PLATFORM, "This release can't read the job's definition.", now)
     condition = None if job.job is None else job.job.condition
     if condition is None or not has_status_function(condition):
-        ended_badly = next((need for need in needs if need.is_over and not need.counts_as_success), None)
+        ended_badly = _ended_badly(needs)
         if ended_badly is not None:
             return _skipped_with(job, ended_badly, now)
     if not all(need.is_over for need in needs):
@@ -55,16 +56,36 @@ def context(needs: Sequence[JobState]) -> dict[str, Value]:
 
     The result of a matrix is the worst of its jobs, and its outputs are by the values of the job.
     """
-    by_id: dict[str, list[JobState]] = {}
-    for need in needs:
-        by_id.setdefault(need.id, []).append(need)
     return {
-        job_id: {
+        jobs[0].id: {
             "result": min((job.result for job in jobs), key=WORST_FIRST.index).value,
             "outputs": _outputs(jobs),
         }
-        for job_id, jobs in by_id.items()
+        for jobs in _by_id(needs)
     }
+
+
+def _by_id(needs: Sequence[JobState]) -> list[list[JobState]]:
+    """Returns the needed jobs, those of a matrix together."""
+    by_id: dict[str, list[JobState]] = {}
+    for need in needs:
+        by_id.setdefault(need.id, []).append(need)
+    return list(by_id.values())
+
+
+def _ended_badly(needs: Sequence[JobState]) -> JobState | None:
+    """Returns the first needed job that ended in another way than with success, if any.
+
+    A skipped job of a matrix counts only when all jobs of the matrix were skipped.
+    """
+    for jobs in _by_id(needs):
+        over = [job for job in jobs if job.is_over and not job.counts_as_success]
+        worse = next((job for job in over if job.status is not Status.SKIPPED), None)
+        if worse is not None:
+            return worse
+        if len(over) == len(jobs):
+            return over[0]
+    return None
 
 
 def _outputs(jobs: Sequence[JobState]) -> dict[str, Any]:
@@ -76,7 +97,7 @@ def _outputs(jobs: Sequence[JobState]) -> dict[str, Any]:
 
 def _functions(needs: Sequence[JobState]) -> Mapping[str, bool]:
     return {
-        "success": all(need.counts_as_success for need in needs),
+        "success": _ended_badly(needs) is None,
         "failure": any(need.result in _FAILURES for need in needs),
         "always": True,
     }

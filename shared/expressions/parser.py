@@ -83,7 +83,6 @@ def parse_condition(text: str, limits: Limits = SAVED) -> Node:
 
 
 def _always_true(text: str) -> ExpressionError:
-    bare = text.replace(OPENING, "").replace("}}", "")
     return ExpressionError(
         "a condition is one expression; text around ${{ … }} makes it always true",
         0,

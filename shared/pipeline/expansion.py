@@ -38,9 +38,9 @@ from shared.expressions import (
 )
 from shared.pipeline.errors import Place, Problems, Spot, quotable
 from shared.pipeline.fields import Field, field_at, set_value
-from shared.pipeline.grammar import JOB, JOB_LIMIT, PIPELINE, STATUS_FUNCTIONS
+from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE, STATUS_FUNCTIONS
 from shared.pipeline.matrix import combinations, key_of, repeated
-from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, MatrixValue, Pipeline
+from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, Matrix, MatrixValue, Pipeline
 from shared.pipeline.rules import OPENING, Flag, Reading, Rule, Text
 from shared.pipeline.yaml import Scalar, kind_of
 
@@ -49,6 +49,8 @@ T = TypeVar("T")
 
 _STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS, "cancelled"})
 """Names that are known only when a step runs."""
+_OUTPUT = frozenset({"steps"})
+"""Contexts that are known only when the steps have ended."""
 _SCRIPT = frozenset({"run", "job"})
 """Contexts that the executor fills in when it starts an attempt."""
 
@@ -108,9 +110,11 @@ def resolved(job: Job, needs: Contexts) -> Job:
 
 def condition_of(job: Job, needs: Contexts, functions: Mapping[str, bool]) -> tuple[bool, str]:
     """Evaluate the job's `if`. Return the result, and a sentence that says what decided it."""
-    env = {**job.contexts.get("env", {}), **job.env}
-    contexts = {**job.contexts, "matrix": values_of(job.matrix_values), "needs": needs, "env": env}
-    return _decided(job.condition or "success()", contexts, functions)
+    condition = job.condition or "success()"
+    contexts = {**job.contexts, "matrix": values_of(job.matrix_values), "needs": needs}
+    if _names(parse_condition(condition), "env"):
+        contexts["env"] = _environment(job, contexts)
+    return _decided(condition, contexts, functions)
 
 
 def has_status_function(condition: str) -> bool:
@@ -151,7 +155,9 @@ def _jobs_of(job: Job, contexts: Contexts) -> Iterator[PlannedJob]:
         yield _planned(job, contexts)
         return
     try:
-        found = [_evaluated(combination, contexts) for combination in combinations(job.matrix)]
+        found = combinations(_evaluated(job.matrix, contexts))
+        if not found:
+            raise ConfigInvalid("`matrix`: everything is excluded for this event. Exclude less, or add `if`.")
         keys = [key_of(job.id, combination) for combination in found]
         if (twice := repeated(keys)) is not None:
             raise ConfigInvalid(f"`matrix`: two combinations have the same key, {quotable(twice, 120)}.")
@@ -165,11 +171,23 @@ def _jobs_of(job: Job, contexts: Contexts) -> Iterator[PlannedJob]:
         yield _planned(job.model_copy(update=of_matrix), contexts)
 
 
-def _evaluated(combination: Combination, contexts: Contexts) -> Combination:
-    """Return the values without expressions."""
-    return {
-        name: _without_expressions(f"matrix.{name}", value, contexts) for name, value in combination.items()
+def _evaluated(matrix: Matrix, contexts: Contexts) -> Matrix:
+    """Return the matrix with its values, so that `include` and `exclude` compare values."""
+    axes = {
+        name: tuple(_without_expressions(f"matrix.{name}", value, contexts) for value in values)
+        for name, values in matrix.axes.items()
     }
+    entries = {
+        key: tuple(
+            {
+                name: _without_expressions(f"matrix.{key}.{index}.{name}", value, contexts)
+                for name, value in entry.items()
+            }
+            for index, entry in enumerate(getattr(matrix, key))
+        )
+        for key in ("include", "exclude")
+    }
+    return matrix.model_copy(update={"axes": axes, **entries})
 
 
 def _without_expressions(where: str, value: MatrixValue, contexts: Contexts) -> MatrixValue:
@@ -183,7 +201,13 @@ def _without_expressions(where: str, value: MatrixValue, contexts: Contexts) -> 
             return MatrixValue(text=text, kind="boolean")
         if isinstance(result, int | float):
             return MatrixValue(text=text, kind="float")
-    return MatrixValue(text=_guarded(where, value.text, lambda: render(template, contexts)))
+    text = _guarded(where, value.text, lambda: render(template, contexts))
+    if len(text) > MATRIX_VALUE.limit:
+        raise ConfigInvalid(
+            f"`{where}: {quotable(value.text, 120)}` became a text of {len(text)} characters. "
+            f"A value of a matrix has at most {MATRIX_VALUE.limit}."
+        )
+    return MatrixValue(text=text)
 
 
 def _planned(job: Job, contexts: Contexts) -> PlannedJob:
@@ -191,15 +215,17 @@ def _planned(job: Job, contexts: Contexts) -> PlannedJob:
     try:
         job = _named(job, {**contexts, "matrix": values_of(job.matrix_values)})
         is_true, condition = True, None
-        if job.condition is not None and not _names_later(parse_condition(job.condition)):
+        if job.condition is not None and not _is_decided_later(job, parse_condition(job.condition)):
             is_true, condition = condition_of(job.model_copy(update={"contexts": contexts}), {}, {})
             job = job.model_copy(update={"condition": None})
+        if not is_true:
+            return PlannedJob(job, (), None, condition, True)
         is_later = _names_needs(job)
         if not is_later:
             job = _final(job, {**contexts, "needs": {}})
         if is_later or job.condition is not None:
             job = job.model_copy(update={"contexts": dict(contexts)})
-        return PlannedJob(job, (), None, condition, not is_true)
+        return PlannedJob(job, (), None, condition)
     except ConfigInvalid as error:
         return PlannedJob(job, (), str(error))
 
@@ -217,8 +243,18 @@ def _named(job: Job, contexts: Contexts) -> Job:
     return job.model_copy(update={"name": name, "templates": others})
 
 
-def _names_later(node: Node) -> bool:
-    return any(name.context == "needs" for name in names(node)) or _has_status_function(node)
+def _is_decided_later(job: Job, condition: Node) -> bool:
+    """Return True if the condition, or a variable that it may use, depends on the needed jobs."""
+    variables = [parse_template(text) for path, text in job.templates.items() if path.startswith("env.")]
+    return (
+        _has_status_function(condition)
+        or _names(condition, "needs")
+        or (_names(condition, "env") and any(_names(variable, "needs") for variable in variables))
+    )
+
+
+def _names(text: Node | Template, context: str) -> bool:
+    return any(name.context == context for name in names(text))
 
 
 def _has_status_function(node: Node) -> bool:
@@ -232,7 +268,7 @@ def _names_needs(job: Job) -> bool:
     ]
     conditions = {step.condition for step in job.steps} - STEP_CONDITION_WORDS
     texts += [parse_condition(condition, REDUCED) for condition in conditions]
-    return any(name.context == "needs" for text in texts for name in names(text))
+    return any(_names(text, "needs") for text in texts)
 
 
 def _final(job: Job, contexts: Contexts) -> Job:
@@ -245,7 +281,7 @@ def _final(job: Job, contexts: Contexts) -> Job:
     ):
         return job.model_copy(update={"env": {**inherited, **job.env}, "contexts": {}})
     contexts = {**contexts, "matrix": values_of(job.matrix_values)}
-    env = {**inherited, **job.env, **_texts(JOB, job.templates, contexts)}
+    env = _environment(job, contexts)
     contexts = {**contexts, "env": env}
     values = job.model_dump(mode="json")
     left: dict[str, str] = {}
@@ -257,19 +293,22 @@ def _final(job: Job, contexts: Contexts) -> Job:
             left[path] = _reduced_text(field, text, contexts)
         else:
             set_value(values, field.place, _parsed(field, text, contexts))
-    for step in values["steps"]:
-        if step["condition"] not in STEP_CONDITION_WORDS:
-            step["condition"] = to_text(reduce(_step_condition(step["condition"]), contexts, _STEP))
+    for index, step in enumerate(values["steps"]):
+        text = step["condition"]
+        if text not in STEP_CONDITION_WORDS:
+            condition = with_success(parse_condition(text, REDUCED))
+            left_over = _guarded(f"steps.{index}.if", text, partial(reduce, condition, contexts, _STEP))
+            step["condition"] = to_text(left_over)
     values["outputs"] = {
-        name: _guarded(f"outputs.{name}", text, partial(_reduced, text, contexts, _STEP))
+        name: _guarded(f"outputs.{name}", text, partial(_reduced, text, contexts, _OUTPUT))
         for name, text in job.outputs.items()
     }
     return Job.model_validate(values | {"env": env, "templates": left, "contexts": {}})
 
 
-def _step_condition(text: str) -> Node:
-    """Return the condition of a step, with `success()` if it has no status function."""
-    return with_success(parse_condition(text, REDUCED))
+def _environment(job: Job, contexts: Contexts) -> dict[str, str]:
+    """Return the job's variables with those of the pipeline. Raises ConfigInvalid."""
+    return {**contexts.get("env", {}), **job.env, **_texts(JOB, job.templates, contexts)}
 
 
 def _texts(root: Rule, templates: Mapping[str, str], contexts: Contexts) -> dict[str, str]:

@@ -236,10 +236,10 @@ _kubernetes = Record(
     meant={"nodeSelector": "node_selector"},
 )
 _AXIS_NAME = Text("the name of an axis", values.axis_name, values.AXIS_NAME)
-_VALUE = Value("a text, number, true or false", phase=Phase.EVENT, only=OF_EVENT | {"env"})
+MATRIX_VALUE = Value("a text, number, true or false", phase=Phase.EVENT, only=OF_EVENT | {"env"})
 _combinations = List(
     "combinations of values",
-    Table("values by the name of their axis", _AXIS_NAME, _VALUE, AXIS_LIMIT, 1),
+    Table("values by the name of their axis", _AXIS_NAME, MATRIX_VALUE, AXIS_LIMIT, 1),
     JOB_LIMIT,
 )
 _matrix = Record(
@@ -255,7 +255,7 @@ _matrix = Record(
     others=Table(
         "axes",
         _AXIS_NAME,
-        List("the values of an axis", _VALUE, AXIS_VALUE_LIMIT),
+        List("the values of an axis", MATRIX_VALUE, AXIS_VALUE_LIMIT),
         AXIS_LIMIT,
     ),
 )
