@@ -47,7 +47,8 @@ class Stages:
         """Stop services that have published everything that they stored."""
 
         async def published() -> bool:
-            return not await self.sql.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
+            waiting = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND owner = ANY($1)"
+            return not await self.sql.fetchval(waiting, services)
 
         await until(published, within=20, what="an empty outbox")
         for service in services:
