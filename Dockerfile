@@ -7,7 +7,7 @@ FROM debian:bookworm-slim AS base
 # No versions of packages here or below: a release of Debian keeps only its newest.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates git python3 \
+ && apt-get install --yes --no-install-recommends ca-certificates git git-lfs python3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin towpath
 

@@ -137,6 +137,11 @@ bench: $(VENV) ## Measure, and print the table (ONLY=B1,B2 for some)
 	@$(PYTHON) -m devstack install
 	@$(PYTHON) -m bench $(ONLY)
 
+.PHONY: trace-webhook
+trace-webhook: $(VENV) ## Print the modules that one webhook enters on its way to the sealed log, for each service
+	@$(PYTHON) -m devstack install
+	@$(PYTHON) -m tests.entered
+
 # ---------------------------------------------------------------- the environment
 
 .PHONY: venv

@@ -7,7 +7,7 @@ time.
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +98,10 @@ def pipeline(repository: str, command: str) -> str:
 
 
 @asynccontextmanager
-async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncIterator[Running]:
-    """Run an empty Towpath for the duration of the block.
+async def running_towpath(
+    directory: Path, say: Callable[[str], None], extra_env: Mapping[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Run an empty Towpath for the duration of the block. Its services get `extra_env`.
 
     No process is left afterwards. Its data stays for inspection.
     """
@@ -114,7 +116,11 @@ async def running_towpath(directory: Path, say: Callable[[str], None]) -> AsyncI
         say("starting Towpath")
         await asyncio.to_thread(servers.start)
         secret = secrets.token_hex(24)
-        extra = {"TOWPATH_GITHUB_WEBHOOK_SECRET": secret, "TOWPATH_CLUSTER": "local"}
+        extra = {
+            "TOWPATH_GITHUB_WEBHOOK_SECRET": secret,
+            "TOWPATH_CLUSTER": "local",
+            **(extra_env or {}),
+        }
         stack = Stack(place, servers.postgres.url(DATABASE), servers.rabbit.url(), extra)
         token = await _prepare(stack, servers)
         await asyncio.to_thread(_start_services, stack)

@@ -41,6 +41,10 @@ _WRAPPING = frozenset(
             "step",
             "waits for",
             "attempts",
+            "title",
+            "matrix",
+            "output",
+            "value",
         ),
         *("clone from", "e-mail", "outcome", "scopes"),
     }

@@ -44,6 +44,12 @@ class Program:
 PROGRAMS = (
     Program("git", "git", lambda: shutil.which("git") is not None),
     Program(
+        "git-lfs (jobs with `checkout: { lfs: true }`)",
+        "git-lfs",
+        lambda: shutil.which("git-lfs") is not None,
+        optional=True,
+    ),
+    Program(
         "bubblewrap (keeps jobs apart)",
         "bubblewrap",
         lambda: shutil.which("bwrap") is not None,

@@ -1,17 +1,18 @@
 """Writes the parts of the documents that follow from the code: `python -m docs.generate`.
 
-These are docs/statuses.md, the table of docs/messages.md, and the table of packages in ARCHITECTURE.md. A
-test fails if one of them is out of date. The module also writes the two files that `cli/` needs from
-`shared`, because the wheel of the command does not contain `shared`.
+These are docs/statuses.md, the table of docs/messages.md, the table of packages in ARCHITECTURE.md, and the
+tables about the pipeline language. A test fails if one of them is out of date. The module also writes the two
+files that `cli/` needs from `shared`, because the wheel of the command does not contain `shared`.
 """
 
 import ast
 import json
 import re
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from docs import language
 from shared import VERSION
 from shared.messaging import topology
 from shared.messaging.messages import Message
@@ -34,6 +35,18 @@ SHARED_WRITERS = {"migrate", "each"}
 S = typing.TypeVar("S", Status, AttemptStatus)
 STANDARD_FIELDS = {"type", "id", "occurred_at", "traceparent"}
 
+LANGUAGE: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "pipeline-reference.md": {"keys": language.keys, "later": language.later, "error": language.unknown_key},
+    "expressions.md": {
+        "phases": language.phases,
+        "contexts": language.contexts,
+        "event": language.event_fields,
+        "functions": language.functions,
+        "errors": language.errors,
+    },
+}
+"""The generated parts of the pages about the pipeline language."""
+
 _REASONS = {
     "script_failed": "a step ended with an exit code other than 0",
     "timed_out": "the timeout of the run, the job or a step passed",
@@ -48,14 +61,16 @@ _REASONS = {
     "unschedulable": "no node was suitable in time",
     "quota": "the namespace stayed full",
     "start_timed_out": "it was not ready to start in time",
-    "config_invalid": "the cluster refuses the pod, or a policy of the administrator does",
+    "config_invalid": "a value with expressions is not valid, or the cluster or its administrator refuses "
+    "the pod",
     "clone_failed": "the commit could not be fetched",
     "lost": "it started, and its result cannot be determined",
     "platform": "an error of Towpath or of the cluster; see the message",
     "cancelled_by_user": "somebody cancelled it",
     "superseded": "a newer run replaced it, or its pull request was closed before it started",
     "rejected": "it was not approved, or its group had no free place",
-    "dependency_failed": "a job that it needs did not succeed",
+    "fail_fast": "another job of its matrix failed",
+    "dependency_failed": "a job that it needs did not succeed, and its `if` has no status function",
     "condition_false": "its `if` is false",
 }
 _WAITS = {
@@ -63,6 +78,7 @@ _WAITS = {
     "dependency": "jobs that it needs",
     "slot": "a free slot; the run shows the number of jobs before it",
     "group": "a place in its concurrency group",
+    "max_parallel": "the end of another job of its matrix, which has a `max_parallel`",
     "quota": "room in the namespace",
     "node": "a suitable node",
     "image": "its image",
@@ -102,8 +118,11 @@ def _runs_and_jobs(ends: Mapping[Status, Sequence[Reason]]) -> list[str]:
         "",
         "Terminal statuses never change. A job stays `pending` until the claim of its attempt is stored,",
         "and then becomes `running`. Messages may arrive in another order, so `pending` may change",
-        "directly to a terminal status. Only a job goes back from `running` to `pending`: if the cluster",
-        "lost its attempt and `retry: { infra }` allows another one.",
+        "directly to a terminal status. Only a job goes back from `running` to `pending`: if its attempt",
+        "failed or was lost, and its `retry` allows another one.",
+        "",
+        "A job with `allow_failure` that has failed has the status `failed`, but counts as `success` for",
+        "its run and for the jobs that need it.",
         "",
     ]
 
@@ -135,7 +154,9 @@ def _attempts() -> list[str]:
         "|---|---|",
         *(f"| `{status}` | {_moves(ATTEMPT_MOVES, status)} |" for status in ATTEMPT_MOVES),
         "",
-        "A finished attempt has an `outcome`: `success`, `failed`, `error` or `cancelled`.",
+        "A finished attempt has an `outcome`: `success`, `failed`, `error` or `cancelled`. If its job has",
+        "`outputs`, it also has the outputs of its steps. The job's outputs are made from those of its last",
+        "attempt.",
         "",
     ]
 
@@ -200,12 +221,20 @@ def documents() -> dict[Path, str]:
     """Return the expected content of each generated file."""
     architecture, bus = ROOT / "ARCHITECTURE.md", ROOT / "docs/messages.md"
     return {
+        **{ROOT / "docs" / page: _with_parts(page, parts) for page, parts in LANGUAGE.items()},
         ROOT / "docs/statuses.md": statuses(),
         bus: with_part(bus.read_text(encoding="utf-8"), "messages", messages()),
         architecture: with_part(architecture.read_text(encoding="utf-8"), "packages", packages()),
         ROOT / "cli/version.py": cli_version(),
         ROOT / "cli/pipeline.schema.json": pipeline_schema(),
     }
+
+
+def _with_parts(page: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    document = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, make in parts.items():
+        document = with_part(document, name, make())
+    return document
 
 
 def _packages() -> Iterator[Path]:

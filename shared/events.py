@@ -131,21 +131,52 @@ def environment(event: Event, execution: Execution) -> dict[str, str]:
     return variables
 
 
-def fields(event: Event) -> dict[str, str]:
-    """Return the fields that pipelines can use as `event.…`. Fields that the event lacks are empty."""
-    values = {
+FIELDS = (
+    "type",
+    "action",
+    "repository",
+    "ref",
+    "branch",
+    "head_branch",
+    "base_branch",
+    "tag",
+    "sha",
+    "before_sha",
+    "pull_request",
+    "title",
+    "message",
+    "sender",
+    "trusted",
+    "forced",
+)
+"""The fields that pipelines can use as `event.…`."""
+
+
+def context(event: Event) -> dict[str, str | int | bool | None]:
+    """Return the values of FIELDS. Fields that the event lacks are None.
+
+    `ref` differs for each branch, tag and pull request. `branch` is only that of a push; a pull request has
+    `head_branch` and `base_branch`.
+    """
+    is_pull_request = event.pull_request is not None
+    return {
         "type": event.kind.value,
         "action": event.action,
         "repository": event.repository,
-        "ref": event.ref,
-        "branch": event.branch,
+        "ref": f"refs/pull/{event.pull_request}" if is_pull_request else event.ref,
+        "branch": None if is_pull_request else event.branch,
+        "head_branch": event.branch if is_pull_request else None,
+        "base_branch": event.base_branch,
         "tag": event.tag,
         "sha": event.sha,
-        "base_branch": event.base_branch,
+        "before_sha": event.before_sha,
         "pull_request": event.pull_request,
+        "title": event.title,
+        "message": event.message,
         "sender": event.sender_login,
+        "trusted": event.trusted,
+        "forced": event.forced,
     }
-    return {name: "" if value is None else str(value) for name, value in values.items()}
 
 
 def _bounded(name: str, value: str) -> dict[str, str]:

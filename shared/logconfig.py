@@ -1,5 +1,7 @@
 """Logging: structlog writes one JSON object per line, with the service's name, to standard output.
 
+Lines about the work that follows from a webhook or an API request have its `trace_id` (`shared.tracing`).
+
 Log lines never contain payloads.
 """
 
@@ -9,6 +11,7 @@ import sys
 import structlog
 
 from shared.settings import LogSettings
+from shared.tracing import add_trace_id
 
 _without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Renders tracebacks without local variables, because these hold tokens, secrets and payloads."""
@@ -25,6 +28,7 @@ def configure_logging(settings: LogSettings, service: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_trace_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderers,

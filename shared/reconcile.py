@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from shared.cancellation import cancellations
 from shared.errors import Transient
+from shared.tracing import traced
 
 _log = structlog.get_logger()
 _heartbeat = Gauge(
@@ -51,7 +52,8 @@ class Reconciler:
     async def _keep_checking(self, check: Check) -> None:
         while True:
             try:
-                found = await check.check()
+                with traced():
+                    found = await check.check()
             except Transient as error:
                 _log.info("reconciler_waits", check=check.name, why=str(error))
             except Exception:  # noqa: BLE001 - a check's outermost edge: a bug in one must not end the others

@@ -25,7 +25,6 @@ class AttemptStatus(StrEnum):
     CREATING = "creating"
     CREATED = "created"
     CLAIMED = "claimed"
-    RUNNING = "running"
     FINISHED = "finished"
 
 
@@ -52,6 +51,7 @@ class Reason(StrEnum):
     CANCELLED_BY_USER = "cancelled_by_user"
     SUPERSEDED = "superseded"
     REJECTED = "rejected"
+    FAIL_FAST = "fail_fast"
     DEPENDENCY_FAILED = "dependency_failed"
     CONDITION_FALSE = "condition_false"
 
@@ -63,6 +63,7 @@ class WaitingFor(StrEnum):
     DEPENDENCY = "dependency"
     SLOT = "slot"
     GROUP = "group"
+    MAX_PARALLEL = "max_parallel"
     QUOTA = "quota"
     NODE = "node"
     IMAGE = "image"
@@ -90,7 +91,9 @@ REASONS_OF: dict[Status, frozenset[Reason]] = {
             Reason.PLATFORM,
         }
     ),
-    Status.CANCELLED: frozenset({Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.REJECTED}),
+    Status.CANCELLED: frozenset(
+        {Reason.CANCELLED_BY_USER, Reason.SUPERSEDED, Reason.REJECTED, Reason.FAIL_FAST}
+    ),
     Status.SKIPPED: frozenset({Reason.DEPENDENCY_FAILED, Reason.CONDITION_FALSE}),
 }
 """The reasons that each status can have. Statuses that are not listed have no reason."""
@@ -118,9 +121,16 @@ Only a job moves back from `running` to `pending`. It does so if its attempt was
 ATTEMPT_MOVES: dict[AttemptStatus, frozenset[AttemptStatus]] = {
     AttemptStatus.CREATING: frozenset({AttemptStatus.CREATED, AttemptStatus.CLAIMED, AttemptStatus.FINISHED}),
     AttemptStatus.CREATED: frozenset({AttemptStatus.CLAIMED, AttemptStatus.FINISHED}),
-    AttemptStatus.CLAIMED: frozenset({AttemptStatus.RUNNING, AttemptStatus.FINISHED}),
-    AttemptStatus.RUNNING: frozenset({AttemptStatus.FINISHED}),
+    AttemptStatus.CLAIMED: frozenset({AttemptStatus.FINISHED}),
     AttemptStatus.FINISHED: frozenset(),
 }
 
 TERMINAL: frozenset[Status] = frozenset(status for status, onward in MOVES.items() if not onward)
+
+WORST_FIRST = (Status.ERROR, Status.FAILED, Status.CANCELLED, Status.SUCCESS, Status.SKIPPED)
+"""Order of precedence: a run ends with the first of these statuses that one of its jobs has.
+
+It takes that job's reason; of several such jobs, the first in the document's order counts. `error` comes
+before `failed`, because after a platform failure it is unknown whether the code is correct. Both come before
+`cancelled`. The result of a matrix is decided in the same way.
+"""

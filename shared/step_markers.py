@@ -9,6 +9,9 @@ Steps count from 1. Outcomes are the letters of the step driver; markers without
 nonce is derived from `attempts.creation_token`, so every reader of the row knows it. If a step's output has
 no final line feed, the marker follows in the same line. Removing all markers restores the exact bytes of the
 steps.
+
+The step driver prints the end marker of a step before it notes the step's end in its termination file. A log
+without a marker that must be there has lost its end. The log sink states that with a gap marker.
 """
 
 import hashlib
@@ -20,6 +23,8 @@ _NAME_LIMIT = 120
 _BEGIN = re.compile(r"begin ([0-9]{1,9}) (.*)", re.DOTALL)
 _END = re.compile(r"end ([0-9]{1,9}) ([0-9]{1,9})(?: (.*))?", re.DOTALL)
 _FIRST = re.compile(rb"\A::towpath-[0-9a-f]{16}::begin |^::towpath-[0-9a-f]{16}::begin 1 ", re.MULTILINE)
+RECORD = re.compile(r"([1-9][0-9]{0,3}) (?:([0-9]{1,9}|-) ([sftx])([0-9]{1,3}))?", re.ASCII)
+"""A line of the termination file about one step; see `services.executor.step_driver`."""
 _OUTCOMES: dict[str | None, str] = {"s": "success", "f": "failed", "t": "timed_out", "x": "cancelled"}
 
 
@@ -52,6 +57,23 @@ def begin(marker_nonce: str, index: int, name: str) -> str:
     return f"::towpath-{marker_nonce}::begin {index} {one_line(name)}"
 
 
+def mark(marker_nonce: str) -> bytes:
+    """Return the bytes with which every marker of this attempt begins."""
+    return f"::towpath-{marker_nonce}::".encode()
+
+
+def last_ended(termination: str) -> int | None:
+    """Return the index of the last step whose end is in the driver's termination file; None if there is none.
+
+    User code can change the file, so the result may be wrong. It must be used for display only.
+    """
+    for line in reversed(termination.split("\n")):
+        record = RECORD.fullmatch(line)
+        if record is not None and record[3] is not None:
+            return int(record[1])
+    return None
+
+
 def has_first(log: bytes) -> bool:
     """Return True if these lines are the beginning of a log.
 
@@ -63,8 +85,8 @@ def has_first(log: bytes) -> bool:
 
 def parse(line: bytes, marker_nonce: str) -> StepBegin | StepEnd | None:
     """Return the marker at the end of this line, with or without line feed, or None if there is none."""
-    _, mark, rest = line.rpartition(_mark(marker_nonce))
-    if not mark:
+    _, found, rest = line.rpartition(mark(marker_nonce))
+    if not found:
         return None
     said = rest.decode("utf-8", "replace").rstrip("\n")
     if begun := _BEGIN.fullmatch(said):
@@ -79,14 +101,10 @@ def strip(data: bytes, marker_nonce: str, *, break_lines: bool = False) -> bytes
 
     With `break_lines`, a step's last line gets the line feed that it lacks, for text that people read.
     """
-    mark = _mark(marker_nonce)
-    if mark not in data:
+    beginning = mark(marker_nonce)
+    if beginning not in data:
         return data
-    marker = re.escape(mark) + rb"(?:begin|end) [0-9]+ [^\n]*(?:\n|\Z)"
+    marker = re.escape(beginning) + rb"(?:begin|end) [0-9]+ [^\n]*(?:\n|\Z)"
     if break_lines:
         data = re.sub(rb"(?<=[^\n])" + marker, b"\n", data)
     return re.sub(marker, b"", data)
-
-
-def _mark(marker_nonce: str) -> bytes:
-    return f"::towpath-{marker_nonce}::".encode()

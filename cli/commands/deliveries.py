@@ -61,5 +61,6 @@ def show(
             ("event", found["event_id"]),
             ("body", f"{found['body_bytes']} bytes, SHA-256 {found['body_sha256']}"),
             ("through the inlet", found["via_inlet"] or None),
+            ("trace", found.get("trace_id")),
         ]
     )

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from ..client import Client
-from ..errors import FAILED, Refused, Unreachable
+from ..errors import FAILED, CommandError, Refused, Unreachable
 from ..output import say, warn
 from ..sanitize import log_line, one_line
 from ..settings import is_coloured
@@ -21,6 +21,8 @@ from ..sse import ServerSentEvent, events
 
 LAST_EVENT_ID = "Last-Event-ID"
 MOST_TRIES = 10
+MOST_JOBS = 30
+"""Jobs that an error lists."""
 GOING_ON = {"pending", "running"}
 SUCCEEDED = {"success", "skipped"}
 
@@ -32,7 +34,12 @@ Choice = tuple[str | None, int | None]
 
 
 def print_log(client: Client, run: int, choice: Choice, *, follow: bool) -> None:
-    """Print the log of a run. With `follow`, raises typer.Exit(1) if the run did not succeed."""
+    """Print the log of a run. With `follow`, raises typer.Exit(1) if the run did not succeed.
+
+    Raises CommandError if the run has no job with this key.
+    """
+    if choice[0] is not None:
+        _require_job(client.get(f"/runs/{run}"), choice[0])
     if not follow:
         _print_whole(client, run, choice)
         return
@@ -40,6 +47,15 @@ def print_log(client: Client, run: int, choice: Choice, *, follow: bool) -> None
     _tell(run, status, reason)
     if status not in SUCCEEDED:
         raise typer.Exit(FAILED)
+
+
+def _require_job(found: dict[str, Any], job: str) -> None:
+    """Raise CommandError if the run has no job with this key. The jobs of a matrix are listed alone."""
+    keys = [str(one.get("key") or one["name"]) for one in found["jobs"]]
+    if job not in keys:
+        of_matrix = [key for key in keys if key.startswith(f"{job} (")]
+        shown = ", ".join(f'"{one_line(key)}"' for key in (of_matrix or keys)[:MOST_JOBS])
+        raise CommandError(f'run {found["id"]} has no job "{one_line(job)}"', f"it has {shown}")
 
 
 def _print_whole(client: Client, run: int, choice: Choice) -> None:

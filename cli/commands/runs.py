@@ -9,7 +9,6 @@ from ..errors import FAILED, WrongUsage
 from ..options import AsJson, Limit, RunId, api, pipeline_id
 from ..output import (
     Row,
-    instant,
     key,
     print_fields,
     print_json,
@@ -21,6 +20,7 @@ from ..output import (
 )
 from ..sanitize import one_line
 from .run_logs import print_log
+from .run_view import print_run
 
 app = typer.Typer(help="Runs: executions of pipelines.")
 
@@ -79,13 +79,13 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     else:
-        _print_run(found)
+        print_run(found)
 
 
 @app.command()
 def logs(
     run: RunId,
-    job: Annotated[str | None, typer.Option(help="Only this job.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only the job with this key, as `test (3.12)`.")] = None,
     attempt: Annotated[int | None, typer.Option(min=1, help="Of that job; the newest if absent.")] = None,
     follow: Annotated[
         bool,
@@ -149,125 +149,3 @@ def _tell(answer: dict[str, Any], done: str, *, as_json: bool) -> None:
 
 def _is_going_on(run: Row) -> bool:
     return run["status"] in {"pending", "running"}
-
-
-def _print_run(run: dict[str, Any]) -> None:
-    origin = run["provenance"]
-    delivery = f"{origin['source']} delivery {origin['delivery_id']}" if origin.get("delivery_id") else None
-    print_fields(
-        [
-            ("run", f"{run['id']}: {run['pipeline']} #{run['number']}, revision {run['revision']}"),
-            ("status", _with_reason(run)),
-            ("stopped for", _stopped_for(run)),
-            ("repository", run["repository"]),
-            ("event", f"{run['event_id']} {run['event']}"),
-            ("branch", run["branch"]),
-            ("commit", run["sha"]),
-            ("by", run["triggered_by"]),
-            ("delivery", delivery),
-            ("retry of", run["retry_of"]),
-            ("group", _group(run)),
-            ("created", instant(run["created_at"])),
-            ("started", instant(run["started_at"])),
-            ("finished", instant(run["finished_at"])),
-            ("log", "complete" if run["log_complete"] else "not complete yet"),
-        ]
-    )
-    say("")
-    columns = [
-        ("job", key("name")),
-        ("status", key("status")),
-        ("reason", key("reason")),
-        ("waits for", _waits),
-    ]
-    print_table(run["jobs"], [*columns, ("attempts", _attempts), ("message", key("message"))], "no jobs")
-    for text, jobs in _warnings(run).items():
-        warn(one_line(f"warning: {', '.join(jobs)}: {text}"))
-    _print_steps(run)
-
-
-def _print_steps(run: dict[str, Any]) -> None:
-    steps = [
-        {"job": job["name"], "attempt": attempt["number"], **step}
-        for job in run["jobs"]
-        for attempt in job["attempts"]
-        for step in attempt["steps"]
-    ]
-    if steps:
-        say("")
-        print_table(
-            steps,
-            [
-                ("job", key("job")),
-                ("attempt", key("attempt")),
-                ("step", key("name")),
-                ("outcome", key("outcome")),
-                ("exit code", key("exit_code")),
-            ],
-        )
-
-
-def _warnings(run: Row) -> dict[str, list[str]]:
-    """Return each warning with the names of the jobs that have it."""
-    found: dict[str, list[str]] = {}
-    for job in run["jobs"]:
-        for text in dict.fromkeys(
-            text for attempt in job["attempts"] for text in attempt.get("warnings", ())
-        ):
-            found.setdefault(text, []).append(job["name"])
-    return found
-
-
-def _with_reason(row: Row) -> str:
-    return f"{row['status']} ({row['reason']})" if row["reason"] else str(row["status"])
-
-
-def _stopped_for(run: Row) -> str | None:
-    """Return what cancelled a run, such as `run 12` or `command 7`.
-
-    The cause is in the first transition to the run's own status and reason. The job that ended last may have
-    succeeded.
-    """
-    if run["status"] != "cancelled":
-        return None
-    verdict = ("cancelled", run["reason"])
-    return next(
-        (
-            change["cause"].replace(":", " ")
-            for change in run["transitions"]
-            if (change["to_status"], change["reason"]) == verdict
-        ),
-        None,
-    )
-
-
-def _group(run: Row) -> str | None:
-    group = run.get("concurrency")
-    return None if group is None else f"{group['group']} (at most {group['limit']}, {group['on_new']})"
-
-
-def _waits(job: Row) -> str | None:
-    if job["waiting_for"] is None:
-        return None
-    if job["place"] is not None:
-        return f"{job['waiting_for']}, {job['place']} before it"
-    return (
-        f"{job['waiting_for']} until {short_instant(job['retry_at'])}"
-        if job.get("retry_at")
-        else str(job["waiting_for"])
-    )
-
-
-def _attempts(job: Row) -> str:
-    if job["carried_from"] is not None:
-        return f"carried from job {job['carried_from']}"
-    return ", ".join(map(_attempt, job["attempts"])) or "-"
-
-
-def _attempt(attempt: Row) -> str:
-    end = attempt["outcome"] or attempt["status"]
-    return (
-        f"{attempt['number']} {end} ({attempt['reason']})"
-        if attempt["reason"]
-        else f"{attempt['number']} {end}"
-    )

@@ -9,9 +9,10 @@ from prometheus_client import Counter
 
 from services.executor.backend import Observation, Waiting
 from services.executor.planning import Candidate, name_of
-from services.executor.store import ExecutorStore, Judged, Stopping, Wanted
+from services.executor.store import ExecutorStore, ExecutorWork, Judged, Stopping, Traces, Wanted
 from services.executor.verdict import stopped
 from shared.messaging.messages import AttemptClaimed, AttemptFinished, ContainerStarted
+from shared.tracing import common, fields, traced
 
 _log = structlog.get_logger()
 _verdicts = Counter(
@@ -45,8 +46,7 @@ class AttemptStore:
         """Insert the rows that do not exist yet, and return the attempts that are not finished."""
         async with self.store.transaction() as work:
             over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
-            if over:
-                work.send(AttemptFinished(attempt_ids=tuple(over)))
+            _send_finished(work, over)
             return await work.to_start(self.cluster_name, wanted)
 
     async def claim(
@@ -62,19 +62,19 @@ class AttemptStore:
         async with self.store.transaction() as work:
             claimed = await work.claim(made)
             if claimed:
-                work.send(
-                    AttemptClaimed(attempt_ids=tuple(claimed)), ContainerStarted(attempt_ids=tuple(claimed))
-                )
+                with traced(common(claimed.values())):
+                    work.send(
+                        AttemptClaimed(attempt_ids=tuple(claimed)),
+                        ContainerStarted(attempt_ids=tuple(claimed)),
+                    )
             finished = await work.finish(judged)
-            if finished:
-                work.send(AttemptFinished(attempt_ids=tuple(finished)))
+            _send_finished(work, finished)
         _tell(judged, finished)
-        won = set(claimed)
         return {
             observation.attempt_id: observation.pods[0].uid
             for observation in made
-            if observation.attempt_id in won
-        }, finished
+            if observation.attempt_id in claimed
+        }, list(finished)
 
     async def finish(self, judged: Sequence[Judged]) -> list[int]:
         """Store verdicts and return the attempts that they finished."""
@@ -89,15 +89,14 @@ class AttemptStore:
             over = await work.insert_attempts(self.cluster_name, wanted, _tokens(wanted))
             stopping = await work.request_stops(self.cluster_name, wanted)
             unclaimed = [one for one in stopping if one.pod_uid is None]
-            over += await work.finish(
+            over |= await work.finish(
                 [
                     Judged(one.attempt_id, None, stopped(one.reason, "Stopped by request before it started."))
                     for one in unclaimed
                 ]
             )
-            if over:
-                work.send(AttemptFinished(attempt_ids=tuple(over)))
-        return [one for one in stopping if one.pod_uid is not None], over
+            _send_finished(work, over)
+        return [one for one in stopping if one.pod_uid is not None], list(over)
 
     async def note_created(self, made: Collection[Observation]) -> None:
         """Record that the objects of these attempts are in the cluster. Only the pod may be missing."""
@@ -112,7 +111,13 @@ class AttemptStore:
                 await work.note_waiting(waiting)
 
 
-def _tell(judged: Sequence[Judged], finished: Sequence[int]) -> None:
+def _send_finished(work: ExecutorWork, finished: Traces) -> None:
+    if finished:
+        with traced(common(finished.values())):
+            work.send(AttemptFinished(attempt_ids=tuple(finished)))
+
+
+def _tell(judged: Sequence[Judged], finished: Traces) -> None:
     for one in judged:
         if one.attempt_id in finished:
             _verdicts.labels(one.verdict.outcome, one.verdict.reason or "").inc()
@@ -121,6 +126,7 @@ def _tell(judged: Sequence[Judged], finished: Sequence[int]) -> None:
                 attempt_id=one.attempt_id,
                 outcome=one.verdict.outcome,
                 reason=one.verdict.reason,
+                **fields(finished[one.attempt_id]),
             )
 
 

@@ -17,9 +17,10 @@ from services.executor.planning import OpenToken
 from services.executor.removing import Removing
 from services.executor.settings import ExecutorSettings
 from services.executor.starting import Starting
-from services.executor.store import ExecutorStore, Wanted
+from services.executor.store import ExecutorStore, Stopping, Wanted
 from services.executor.verdict import StartLimits
 from shared.errors import Transient
+from shared.tracing import traced
 
 _log = structlog.get_logger()
 
@@ -63,14 +64,13 @@ class Attempts:
         claimed attempt is asked to end.
         """
         stopping, over = await self._attempt_store.stop(wanted)
-        await asyncio.gather(
-            *(
-                self._backend.stop(self._attempt_store.name(one.attempt_id), one.pod_uid)
-                for one in stopping
-                if one.pod_uid is not None
-            )
-        )
+        await asyncio.gather(*map(self._stop_pod, stopping))
         await self.remove(over)
+
+    async def _stop_pod(self, one: Stopping) -> None:
+        if one.pod_uid is not None:
+            with traced(one.traceparent):
+                await self._backend.stop(self._attempt_store.name(one.attempt_id), one.pod_uid)
 
 
 class Watching:
@@ -105,14 +105,15 @@ async def all_or_each(do: Callable[[list[T]], Awaitable[int | None]], them: Sequ
     """
     if not them:
         return 0
-    try:
-        return await do(list(them)) or 0
-    except Transient:
-        raise
-    except Exception:  # noqa: BLE001 - the outermost edge of what is done for each of them
-        if len(them) == 1:
-            _log.exception("attempt_not_handled", attempt=them[0])
-            return 0
+    with traced():
+        try:
+            return await do(list(them)) or 0
+        except Transient:
+            raise
+        except Exception:  # noqa: BLE001 - the outermost edge of what is done for each of them
+            if len(them) == 1:
+                _log.exception("attempt_not_handled", attempt=them[0])
+                return 0
     return sum([await all_or_each(do, [one]) for one in them])
 
 

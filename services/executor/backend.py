@@ -11,8 +11,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from services.executor.step_outputs import OutputsProblem
 from shared.pipeline.model import Job
 from shared.statuses import Reason, WaitingFor
+
+Outputs = Mapping[str, Mapping[str, str]]
+"""For each step's id the values of its outputs, by name."""
 
 
 class NameTaken(Exception):
@@ -66,6 +70,14 @@ class Clone:
     token: str | None = field(default=None, repr=False)
     tags: bool = False
     """True to fetch all tags too."""
+    submodules: bool | Literal["recursive"] = False
+    """Whether submodules are fetched: those of the commit, or also theirs."""
+    shares_token: bool = False
+    """True if submodules of the same server are fetched with the token."""
+    lfs: bool = False
+    """True to replace the pointers of git LFS by their files."""
+    folder: str = ""
+    """The folder of the workspace to clone into. Empty: the workspace itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +131,21 @@ class PodEnd:
     """The error that kept the supervisor from running the pod."""
     termination: str = ""
     """The contents of the step driver's termination file; for display only."""
+    outputs: Outputs | None = field(default_factory=dict)
+    """The outputs of the steps, as far as the job's `outputs` need them. None: they are not read yet.
+
+    `Backend.observe` reads them.
+    """
+    outputs_problem: OutputsProblem | None = None
+    """The reason why there are no outputs. Never set for a job without `outputs`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
     uid: str
     phase: Phase
+    name: str = ""
+    """Its name, on clusters where a pod has a name of its own."""
     end: PodEnd | None = None
     """Set only in phase ENDED."""
     lingers: bool = False

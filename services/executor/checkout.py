@@ -3,9 +3,9 @@
 The caller passes the function that runs git, and so decides as which user git runs.
 
 Credentials exist only in the environment of git's own processes. Text from a server or a repository never
-becomes an option or a command: revisions are hexadecimal, a ref must look like one, hooks and submodules are
-off, and git uses only the allowed protocols. Processes that clone start with this module, so it imports only
-a small part of the standard library.
+becomes an option or a command: revisions are hexadecimal, a ref must look like one, hooks are off, and git
+uses only the allowed protocols. It never handles submodules by itself: see `submodules`. Processes that clone
+start with this module, so it imports only a small part of the standard library.
 """
 
 import base64
@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NoReturn
 
 _REVISION = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f:*?\[\\^~]+\Z")
@@ -53,6 +54,14 @@ class Commit:
     """The protocols that git may use, in the format of GIT_ALLOW_PROTOCOL, such as https:file."""
     tags: bool = False
     """True to fetch all tags. Otherwise only the tag that `ref` names is fetched."""
+    submodules: bool | Literal["recursive"] = False
+    """Whether submodules are fetched: those of the commit, or also theirs."""
+    shares_token: bool = False
+    """True if submodules of the same server are fetched with the token."""
+    lfs: bool = False
+    """True to replace the pointers of git LFS by their files."""
+    folder: str = ""
+    """The repository's folder, relative to the workspace. Empty: the workspace itself."""
 
 
 class GaveUp(Exception):
@@ -68,15 +77,31 @@ class GaveUp(Exception):
 class Checkout:
     """One checkout, run once. `complaint` is git's last error message."""
 
-    def __init__(self, commit: Commit, git: Git, log: Sink) -> None:
+    def __init__(
+        self,
+        commit: Commit,
+        git: Git,
+        log: Sink,
+        workspace: Path,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`workspace` is the folder in which `git` runs, and `settings` are further settings of git."""
         self._commit = commit
         self._run_git = git
         self._write = log
+        self._workspace = workspace
+        self._settings = settings or {}
         self._tail = b""  # the end of the last command's output
 
     def run(self) -> None:
         """Check out the commit into a repository that `make_repository` created. Raises GaveUp."""
+        if self._commit.lfs:
+            self._require_lfs()
         self._must("checkout", "--quiet", "--force", "--detach", self._fetch())
+        if self._commit.lfs:
+            self._fetch_files()
+        if self._commit.submodules:
+            self._fetch_submodules()
 
     @property
     def complaint(self) -> str:
@@ -84,6 +109,32 @@ class Checkout:
         lines = [line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()]
         fatal = [line for line in lines if line.startswith("fatal: ")]
         return (fatal or lines[-1:] or ["git ended without a word"])[0][:500]
+
+    def _require_lfs(self) -> None:
+        if self._git(bytearray().extend, "lfs", "version") != 0:
+            self._refuse("`checkout.lfs` needs the program git-lfs, which is not installed here")
+        if not self._commit.url.startswith(("https://", "http://")):
+            self._refuse("`checkout.lfs` needs a clone URL that begins with https://")
+
+    def _fetch_files(self) -> None:
+        """Replace the pointers of git LFS by their files, and let git handle them from now on."""
+        self._must("lfs", "install", "--local", "--skip-repo")
+        self._must("lfs", "fetch", "origin", "HEAD")
+        self._must("lfs", "checkout")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self._say(f"fatal: {reason}")
+        raise GaveUp(1)
+
+    def _fetch_submodules(self) -> None:
+        from services.executor.submodules import Submodules  # noqa: PLC0415 - most clones do not need it
+
+        submodules = Submodules(self._commit, self._run_git, self._write, self._workspace)
+        try:
+            submodules.fetch()
+        except GaveUp:
+            self._tail = f"fatal: {submodules.complaint}".encode("utf-8", "replace")
+            raise
 
     def _fetch(self) -> str:
         """Fetch and return the commit to build.
@@ -100,7 +151,7 @@ class Checkout:
         if ref.startswith("refs/tags/") and not commit.tags and self._fetch_tag(ref):
             return commit.sha
         exit_code = self._fetch_revision(commit.sha)
-        if exit_code != 0 and ref and any(text in self._tail for text in _REFUSALS):
+        if exit_code != 0 and ref and self._is_refused():
             self._say(f"The server gives out no commit by its SHA: fetching {ref}.")
             exit_code = self._fetch_from_server(ref, depth=0)
         if exit_code != 0:
@@ -138,6 +189,10 @@ class Checkout:
             options.append(f"--depth={depth}")
         return self._git(self._log, "fetch", *options, "--end-of-options", self._commit.url, wanted)
 
+    def _is_refused(self) -> bool:
+        """Return whether the server of the last fetch serves no commits by SHA."""
+        return any(text in self._tail for text in _REFUSALS)
+
     def _parents(self, revision: str) -> list[str]:
         """Return the parents from the raw object: in a shallow repository, git shows only those it has."""
         raw = bytearray()
@@ -154,7 +209,11 @@ class Checkout:
 
     def _git(self, sink: Sink, *arguments: str) -> int:
         self._tail = b""
-        return self._run_git(arguments, _variables(self._commit, secret=arguments[0] == "fetch"), sink)
+        folder = ("-C", self._commit.folder) if self._commit.folder else ()
+        secret = arguments[0] == "fetch" or arguments[:2] == ("lfs", "fetch")
+        more = {**self._settings, **_lfs_settings(self._commit)} if arguments[0] == "lfs" else self._settings
+        variables = _variables(self._commit, more, secret=secret)
+        return self._run_git((*folder, *arguments), variables, sink)
 
     def _log(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-4096:]
@@ -165,11 +224,11 @@ class Checkout:
 
 
 def make_repository(workspace: Path, commit: Commit) -> None:
-    """Create the files that `git init` and `git remote add` would create in an empty folder.
+    """Create the files that `git init` and `git remote add` would create in the commit's folder.
 
-    This saves two processes. The URL is written as a quoted value.
+    This saves two processes. The folder must be empty or missing. The URL is written as a quoted value.
     """
-    git = workspace / ".git"
+    git = workspace / commit.folder / ".git"
     quoted = commit.url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
     version, extension = (1, "[extensions]\n\tobjectformat = sha256\n") if len(commit.sha) == 64 else (0, "")
     for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
@@ -186,13 +245,13 @@ def make_repository(workspace: Path, commit: Commit) -> None:
     )
 
 
-def _variables(commit: Commit, *, secret: bool) -> dict[str, str]:
+def _variables(commit: Commit, more: Mapping[str, str], *, secret: bool) -> dict[str, str]:
     """Return the environment variables of a git process.
 
     The token is bound to the server of the clone URL. With a token, redirects are refused, so that it goes
     nowhere else.
     """
-    settings = dict(_SETTINGS)
+    settings = {**_SETTINGS, **more}
     if secret and commit.token is not None:
         basic = base64.b64encode(f"x-access-token:{commit.token}".encode()).decode()
         settings |= {
@@ -209,6 +268,16 @@ def _variables(commit: Commit, *, secret: bool) -> dict[str, str]:
     for index, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
     return variables
+
+
+def _lfs_settings(commit: Commit) -> dict[str, str]:
+    """Return the settings of git LFS. They take precedence over `.lfsconfig` of the repository.
+
+    The files come from the server of the clone URL, and a file that is missing is an error.
+    """
+    url = commit.url.rstrip("/")
+    suffix = "" if url.endswith(".git") else ".git"
+    return {"lfs.url": f"{url}{suffix}/info/lfs", "lfs.skipDownloadErrors": "false"}
 
 
 def _server(url: str) -> str:

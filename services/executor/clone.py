@@ -43,7 +43,7 @@ def clone(order: Order) -> tuple[int, str]:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGALRM, _run_out)
     signal.setitimer(signal.ITIMER_REAL, order.seconds)
-    checkout = Checkout(order.commit, _Git(order.workspace), _say)
+    checkout = Checkout(order.commit, _Git(order.workspace), _say, Path(order.workspace))
     try:
         _make_workspace(Path(order.workspace), order.commit)
         checkout.run()

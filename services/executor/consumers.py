@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from services.executor.attempts import Attempts
 from shared.messaging.messages import AttemptCancelRequested, AttemptReady, LogSealed
+from shared.tracing import traced
 
 _STARTS_AT_ONCE = 16
 """Attempts started together. A small number keeps the first of many from waiting for the last."""
@@ -40,5 +41,6 @@ class Consumers:
         if stops:
             await self._attempts.stop(stops)
         for at in range(0, len(starts), _STARTS_AT_ONCE):
-            await self._attempts.start(starts[at : at + _STARTS_AT_ONCE])
+            with traced():
+                await self._attempts.start(starts[at : at + _STARTS_AT_ONCE])
         await self._attempts.remove(sealed)

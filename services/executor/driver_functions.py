@@ -1,7 +1,8 @@
 """The shell functions of the step driver, in POSIX `sh`. `step_driver` describes how they work together.
 
 They read variables that `step_driver` sets before them, and call functions that it writes for each job:
-`towpath_environment`, `towpath_script_<index>` and `towpath_step_<index>`.
+`towpath_environment` and `towpath_keep`, and for each step `towpath_script_<index>`, `towpath_if_<index>`,
+`towpath_env_<index>` and `towpath_step_<index>`.
 """
 
 PRELUDE = r"""
@@ -31,25 +32,34 @@ towpath_note() {
   printf "$@" >> "$towpath_termination"
 }
 
+# $1 the variable that names a file, $2 what is wrong with the file.
 towpath_refuse() {
-  printf 'towpath: TOWPATH_ENV: %s\n' "$1"
+  printf 'towpath: %s: %s\n' "$1" "$2"
   return 3
 }
 
 # $1 to $3 others' arguments, then files: exports what steps wrote to them.
 towpath_load() {
   shift 3
-  for towpath_file do towpath_read "$towpath_file" || return; done
+  for towpath_file do towpath_read TOWPATH_ENV "$towpath_file" towpath_export || return; done
+}
+
+# $1 the variable that names a file, $2 the file. Sets towpath_file: the file if a step wrote to it, else
+# empty. Fails where it is not a file.
+towpath_find() {
+  towpath_file=
+  [ -e "$2" ] || return 0
+  [ -f "$2" ] || towpath_refuse "$1" 'not a file' || return
+  [ ! -s "$2" ] || towpath_file=$2
 }
 
 # $1 the index of a step that has ended. Fails where its file for variables is malformed, or where no process
 # could start with them and all others: none of them is loaded then.
 towpath_check() {
-  [ -e "$towpath_state/env-$1" ] || return 0
-  [ -f "$towpath_state/env-$1" ] || towpath_refuse 'not a file' || return
-  [ -s "$towpath_state/env-$1" ] || return 0
+  towpath_find TOWPATH_ENV "$towpath_state/env-$1" || return
+  [ -n "$towpath_file" ] || return 0
   (
-    exec 3<&-
+    exec 3<&- 5>&-
     towpath_environment
     set -- "$1" '' ''
     for towpath_set in $towpath_sets "$1"; do set -- "$@" "$towpath_state/env-$towpath_set"; done
@@ -59,13 +69,27 @@ towpath_check() {
   case $? in
     0) towpath_sets="$towpath_sets $1" ;;
     3) return 1 ;;
-    126) towpath_refuse 'a variable is longer than 128 KiB, or all are too long together' ;;
-    *) towpath_refuse 'it can not be read, or holds a value that the shell refuses' ;;
+    126) towpath_refuse TOWPATH_ENV 'a variable is longer than 128 KiB, or all are too long together' ;;
+    *) towpath_refuse TOWPATH_ENV 'it can not be read, or holds a value that the shell refuses' ;;
   esac
 }
 
-# $1 a file: exports its variables, which are KEY=value lines, and KEY<<WORD, lines, WORD.
-# Returns 3 if the file is malformed.
+# $1 the index of a step that has ended: keeps its outputs. Fails where its file for them is malformed, and
+# keeps none of them then.
+towpath_collect() {
+  towpath_find TOWPATH_OUTPUT "$towpath_state/output-$1" || return
+  [ -n "$towpath_file" ] || return 0
+  towpath_index=$1
+  towpath_read TOWPATH_OUTPUT "$towpath_file" towpath_check_output
+  case $? in
+    0) towpath_read TOWPATH_OUTPUT "$towpath_file" towpath_keep ;;
+    3) return 1 ;;
+    *) towpath_refuse TOWPATH_OUTPUT 'it can not be read' ;;
+  esac
+}
+
+# $1 the variable that names a file, $2 the file, $3 a function that is called with name and value of
+# each entry: KEY=value lines, and KEY<<WORD, lines, WORD. Returns 3 if the file is malformed.
 towpath_read() {
   while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
     [ -n "$towpath_line" ] || continue
@@ -73,7 +97,7 @@ towpath_read() {
       *'<<'*)
         towpath_key=${towpath_line%%'<<'*} towpath_word=${towpath_line#*'<<'}
         towpath_value= towpath_break= towpath_closed=no
-        [ -n "$towpath_word" ] || towpath_refuse "no word follows $towpath_key<<" || return
+        [ -n "$towpath_word" ] || towpath_refuse "$1" "no word follows $towpath_key<<" || return
         while IFS= read -r towpath_line || [ -n "$towpath_line" ]; do
           if [ "$towpath_line" = "$towpath_word" ]; then towpath_closed=yes; break; fi
           towpath_value=$towpath_value$towpath_break$towpath_line
@@ -81,24 +105,37 @@ towpath_read() {
 '
         done
         [ "$towpath_closed" = yes ] ||
-          towpath_refuse "the line $towpath_word that ends $towpath_key is missing" || return ;;
+          towpath_refuse "$1" "the line $towpath_word that ends $towpath_key is missing" || return ;;
       *)
         case $towpath_line in
           *=*) towpath_key=${towpath_line%%=*} towpath_value=${towpath_line#*=} ;;
-          *) towpath_refuse "neither KEY=value nor KEY<<WORD: $towpath_line" || return ;;
+          *) towpath_refuse "$1" "neither KEY=value nor KEY<<WORD: $towpath_line" || return ;;
         esac ;;
     esac
-    case $towpath_key in
-      '' | [0-9]* | *[!A-Za-z0-9_]*) towpath_refuse "not a variable's name: $towpath_key" || return ;;
-      TOWPATH_* | towpath_*) towpath_refuse "reserved: $towpath_key" || return ;;
-      BASHOPTS | BASH_VERSINFO | EUID | PPID | SHELLOPTS | UID)
-        towpath_refuse "bash sets $towpath_key itself and lets nobody else" || return ;;
-    esac
-    case $towpath_key=$towpath_value in
-      OPTIND= | OPTIND=*[!0-9]*) towpath_refuse 'OPTIND takes a number, or no shell starts' || return ;;
-    esac
-    export "$towpath_key=$towpath_value" || return
-  done < "$1"
+    "$3" "$towpath_key" "$towpath_value" || return
+  done < "$2"
+}
+
+# $1 a name, $2 a value: exports this variable. Returns 3 if steps may not set it.
+towpath_export() {
+  case $1 in
+    '' | [0-9]* | *[!A-Za-z0-9_]*) towpath_refuse TOWPATH_ENV "not a variable's name: $1" || return ;;
+    TOWPATH_* | towpath_*) towpath_refuse TOWPATH_ENV "reserved: $1" || return ;;
+    BASHOPTS | BASH_VERSINFO | EUID | PPID | SHELLOPTS | UID)
+      towpath_refuse TOWPATH_ENV "bash sets $1 itself and lets nobody else" || return ;;
+  esac
+  case $1=$2 in
+    OPTIND= | OPTIND=*[!0-9]*)
+      towpath_refuse TOWPATH_ENV 'OPTIND takes a number, or no shell starts' || return ;;
+  esac
+  export "$1=$2"
+}
+
+# $1 the name of an output. Returns 3 if it is none.
+towpath_check_output() {
+  case $1 in
+    '' | [!A-Za-z_]* | *[!A-Za-z0-9_-]*) towpath_refuse TOWPATH_OUTPUT "not an output's name: $1" ;;
+  esac
 }
 
 # $1 the seconds that a step has. Signals its group when they are over; ends with 124 then. SIGUSR1 ends it,
@@ -155,10 +192,10 @@ towpath_allow() {
   if [ -z "$1" ] || [ "$towpath_left" -le "$1" ]; then towpath_allowed=$towpath_left towpath_least=job; fi
 }
 
-# The job's time is over. From the first call on, steps with always() have the grace between them.
+# The job's time is over, which stops it. From the first call on, further steps have the grace between them.
 towpath_overtime() {
   [ "$towpath_over" = no ] || return 0
-  towpath_over=yes towpath_limit=$towpath_grace
+  towpath_over=yes towpath_stopped=yes towpath_limit=$towpath_grace
   [ "$towpath_at" = - ] || towpath_limit=$((towpath_at / 100 + towpath_grace))
 }
 
@@ -210,11 +247,11 @@ towpath_try() {
   done
   towpath_watch=
   if [ -n "$2" ] && [ -n "$towpath_setsid" ]; then
-    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- &
+    towpath_watch "$2" > /dev/null 2>&1 3<&- 4>&- 5>&- &
     towpath_watch=$!
   fi
   (
-    exec 2>&4 4>&-
+    exec 2>&4 4>&- 5>&-
     read -r towpath_group towpath_rest < /proc/self/stat
     printf '%s\n' "$towpath_group" > "$towpath_state/group"
     set -- "$1" "$2" "$towpath_setsid"
@@ -229,43 +266,63 @@ towpath_try() {
   towpath_code=$?
   towpath_end_watch 2> /dev/null
   towpath_check "$1" || [ "$towpath_code" != 0 ] || towpath_code=1
+  towpath_collect "$1" || [ "$towpath_code" != 0 ] || towpath_code=1
 }
 
-# $1 index, $2 marker line, $3 condition, $4 allow_failure, $5 its limit.
+# $1 index: whether its condition, which reads variables, is true. In this shell variables are the user's.
+towpath_weigh() (
+  set -- "$1" '' ''
+  for towpath_set in $towpath_sets; do set -- "$@" "$towpath_state/env-$towpath_set"; done
+  exec 3<&-
+  towpath_environment
+  towpath_load "$@" || exit 1
+  "towpath_env_$1"
+  "towpath_condition_$1"
+) 2> /dev/null
+
+# $1 index: whether its condition, which reads variables, is true. A stop may end the shell that reads them.
+towpath_ask() {
+  towpath_asked=$towpath_signalled
+  towpath_weigh "$1" || { [ "$towpath_asked" != "$towpath_signalled" ] && towpath_weigh "$1"; }
+}
+
+# $1 index, $2 marker line, $3 allow_failure, $4 its limit. Sets towpath_result and towpath_conclusion.
 towpath_run() {
-  case $towpath_stopped-$towpath_over-$3-$towpath_failed in
-    *-always-*) ;;
-    yes-* | no-yes-* | no-no-success-yes | no-no-failure-no) return ;;
-  esac
+  towpath_result=skipped towpath_conclusion=skipped
+  "towpath_if_$1" || return
   towpath_now
-  if ! towpath_allow "$5"; then
+  if ! towpath_allow "$4"; then
     towpath_overtime
-    [ "$3" = always ] && towpath_allow "$5" || return
+    "towpath_if_$1" && towpath_allow "$4" || return
   fi
-  towpath_asked=$towpath_stopped
+  towpath_asked=$towpath_signalled
   printf '%s\n' "$2"
   "towpath_script_$1" > "$towpath_state/step-$1"
   towpath_note '\n%s ' "$1"
   towpath_began=$towpath_at
   towpath_try "$1" "$towpath_allowed" 4>&2 2> /dev/null
   towpath_now
-  if [ "$towpath_stopped" != "$towpath_asked" ]; then
-    towpath_outcome=x
+  if [ "$towpath_signalled" != "$towpath_asked" ]; then
+    towpath_outcome=x towpath_result=cancelled
   elif [ "$towpath_code$towpath_expired" = 0no ]; then
-    towpath_outcome=s
+    towpath_outcome=s towpath_result=success
   elif towpath_timed_out "$towpath_began"; then
-    towpath_outcome=t towpath_code=124
-    [ "$towpath_least" = step ] || towpath_overtime
+    towpath_outcome=t towpath_code=124 towpath_result=failed
+    [ "$towpath_least" = step ] || { towpath_result=cancelled; towpath_overtime; }
   else
-    towpath_outcome=f
+    towpath_outcome=f towpath_result=failed
   fi
+  towpath_conclusion=$towpath_result
   towpath_drain
   towpath_now
   printf '::towpath-%s::end %s %s %s\n' "$towpath_nonce" "$1" "$towpath_code" "$towpath_outcome"
   towpath_note '%s %s%s' "$towpath_at" "$towpath_outcome" "$towpath_code"
-  if [ "$towpath_code" != 0 ] && [ "$4" = no ]; then
+  [ "$towpath_code" != 0 ] || return
+  if [ "$3" = no ]; then
     [ "$towpath_failed" = yes ] || towpath_status=$towpath_code
     towpath_failed=yes
+  elif [ "$towpath_result" = failed ]; then
+    towpath_conclusion=success
   fi
 }
 

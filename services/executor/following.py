@@ -13,6 +13,7 @@ from services.executor.starting import Starting
 from services.executor.store import Judged, Running, UnderWay
 from services.executor.verdict import StartLimits, too_slow, verdict
 from shared.crashpoint import crashpoint
+from shared.tracing import set_trace
 
 
 class Following:
@@ -42,6 +43,7 @@ class Following:
             return 0
         async with self._attempt_store.store.reading() as work:
             rows = await work.under_way(self._attempt_store.cluster_name, attempts)
+        set_trace(row.traceparent for row in rows)
         done = await self._starting.claim_known([row.attempt_id for row in rows if row.is_created])
         claimed = [row for row in rows if row.pod_uid is not None]
         if not claimed:

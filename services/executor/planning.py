@@ -10,6 +10,7 @@ from services.executor.backend import AttemptSpec, Clone
 from services.executor.verdict import Verdict
 from shared.crypto import DecryptionFailed
 from shared.events import Event, Execution, environment
+from shared.expressions import REDUCED, ExpressionError, Value, parse_template, render
 from shared.pipeline.model import Checkout, Job
 from shared.statuses import Reason, Status
 
@@ -44,6 +45,7 @@ class Candidate:
     clone_token: bytes | None = field(repr=False)
     run_timeout_seconds: int
     run_seconds_left: float
+    traceparent: str | None = None
     before: Before | None = None
 
 
@@ -67,18 +69,41 @@ def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> Atte
                 reason=Reason.PLATFORM,
                 message=f"The repository's clone token can't be used: {error}.",
             )
+    try:
+        job = _with_scripts(candidate.job, candidate.execution)
+    except ExpressionError as error:
+        return _invalid(f"A script can't be completed: {error.message}.")
     return AttemptSpec(
         name=name_of(installation, candidate.attempt_id),
         attempt_id=candidate.attempt_id,
         job_id=candidate.job_id,
         run_id=candidate.execution.run_id,
         creation_token=candidate.creation_token,
-        job=candidate.job,
+        job=job,
         environment={**environment(candidate.event, candidate.execution), **candidate.job.env},
         clone=clone,
         trusted=candidate.event.trusted,
         run_seconds_left=candidate.run_seconds_left,
     )
+
+
+def _with_scripts(job: Job, execution: Execution) -> Job:
+    """Return the job with scripts that have no expressions.
+
+    The scheduler has filled in all but `run` and `job`. Raises ExpressionError.
+    """
+    contexts: dict[str, Value] = {
+        "run": {"id": execution.run_id, "number": execution.run_number},
+        "job": {"key": job.key, "name": job.name, "attempt": execution.attempt},
+    }
+    scripts = {path: text for path, text in job.templates.items() if path.split(".")[2:] == ["run"]}
+    steps = list(job.steps)
+    for path, text in scripts.items():
+        index = int(path.split(".")[1])
+        script = render(parse_template(text, REDUCED), contexts)
+        steps[index] = steps[index].model_copy(update={"run": script})
+    left = {path: text for path, text in job.templates.items() if path not in scripts}
+    return job.model_copy(update={"steps": tuple(steps), "templates": left}) if scripts else job
 
 
 def name_of(installation: str, attempt_id: int) -> str:
@@ -110,6 +135,10 @@ def _clone(candidate: Candidate, sha: str, checkout: Checkout, open_token: OpenT
         merge_sha=event.merge_sha,
         depth=checkout.depth,
         tags=checkout.tags,
+        submodules=checkout.submodules,
+        shares_token=event.trusted,
+        lfs=checkout.lfs,
+        folder=checkout.path or "",
         token=None if sealed is None else open_token(sealed, candidate.repository_id),
     )
 

@@ -8,14 +8,15 @@ SELECT name FROM installation;
 -- once.
 WITH wanted AS (
   SELECT j.id AS job_id, w.number, w.token, j.cancel_requested_at IS NOT NULL AS over,
-    coalesce(j.cancel_reason, 'cancelled_by_user') AS cancel_reason
+    coalesce(j.cancel_reason, 'cancelled_by_user') AS cancel_reason, r.traceparent
     FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS w (job_id, number, token)
     JOIN jobs j ON j.id = w.job_id AND j.wanted_attempt = w.number AND j.cluster = $1
       AND j.admitted_at IS NOT NULL
+    JOIN pipeline_runs r ON r.id = j.run_id
    ORDER BY j.id),
 made AS (
   INSERT INTO attempts (job_id, number, cluster, creation_token, status, outcome, reason, message,
-         cancel_requested_at, finished_at)
+         cancel_requested_at, finished_at, traceparent)
   SELECT job_id, number, $1, token,
          CASE WHEN over THEN 'finished' ELSE 'creating' END::attempt_status,
          CASE WHEN over THEN CASE cancel_reason WHEN 'timed_out' THEN 'failed' ELSE 'cancelled' END::status
@@ -23,17 +24,18 @@ made AS (
          CASE WHEN over THEN cancel_reason END,
          CASE WHEN over THEN 'Stopped by request before it started.' END,
          CASE WHEN over THEN now() END,
-         CASE WHEN over THEN now() END
+         CASE WHEN over THEN now() END,
+         traceparent
     FROM wanted
       ON CONFLICT (job_id, number) DO NOTHING
-  RETURNING id, status, reason),
+  RETURNING id, status, reason, traceparent),
 noted AS (INSERT INTO attempt_transitions (attempt_id, to_status, reason) SELECT id, status, reason FROM made)
-SELECT id FROM made WHERE status = 'finished';
+SELECT id, traceparent FROM made WHERE status = 'finished';
 
 -- name: to_start
 -- All that is needed to start attempts that are under way. $1 cluster, $2 job ids, $3 numbers.
-SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id, j.name AS job_name,
-  j.definition,
+SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id,
+  coalesce(j.key, j.name) AS job_key, j.definition, a.traceparent,
        r.number AS run_number, r.timeout_seconds, c.name AS pipeline_name, p.id AS repository_id, p.clone_url,
          p.clone_token,
        r.timeout_seconds - coalesce(extract(epoch FROM now() - r.started_at), 0)::float8 AS run_seconds_left,
@@ -72,18 +74,18 @@ claimed AS (
     FROM asked w JOIN held h ON h.id = w.id
    WHERE a.id = w.id AND a.status IN ('creating', 'created', 'claimed')
      AND coalesce(a.pod_uid, w.pod_uid) = w.pod_uid AND a.cancel_requested_at IS NULL
-  RETURNING a.id, h.status AS from_status),
+  RETURNING a.id, a.traceparent, h.status AS from_status),
 noted AS (INSERT INTO attempt_transitions (attempt_id, from_status, to_status) SELECT id, from_status,
        'claimed' FROM claimed WHERE from_status <> 'claimed')
-SELECT id FROM claimed;
+SELECT id, traceparent FROM claimed;
 
 -- name: finish_attempts
 -- Store verdicts: the one last transition of each attempt, for the pod that was judged (NULL: before a
 -- claim). $1 attempts, $2 pod uids, $3 outcomes, $4 reasons, $5 messages, $6 exit codes, $7 when user code
--- began, $8 one array with the steps of each. An attempt not returned has its verdict, or its claim changed
--- since.
+-- began, $8 one array with the steps of each, $9 one with the outputs. An attempt not returned has
+-- its verdict, or its claim changed since.
 WITH judged AS (
-  SELECT v.*, $8::jsonb -> (v.place - 1)::integer AS steps
+  SELECT v.*, $8::jsonb -> (v.place - 1)::integer AS steps, $9::jsonb -> (v.place - 1)::integer AS outputs
     FROM unnest($1::bigint[], $2::text[], $3::status[], $4::reason[], $5::text[], $6::integer[],
            $7::timestamptz[])
          WITH ORDINALITY AS v (id, pod_uid, outcome, reason, message, exit_code, started_at, place)),
@@ -92,14 +94,14 @@ held AS (SELECT id, status FROM attempts WHERE id = ANY($1::bigint[]) AND status
 finished AS (
   UPDATE attempts a
      SET status = 'finished', outcome = v.outcome, reason = v.reason, message = v.message,
-       exit_code = v.exit_code, steps = v.steps,
+       exit_code = v.exit_code, steps = v.steps, outputs = v.outputs,
          started_at = v.started_at, finished_at = now(), waiting_for = NULL
     FROM judged v JOIN held h ON h.id = v.id
    WHERE a.id = v.id AND a.status <> 'finished' AND a.pod_uid IS NOT DISTINCT FROM v.pod_uid
-  RETURNING a.id, h.status AS from_status, a.reason),
+  RETURNING a.id, a.traceparent, h.status AS from_status, a.reason),
 noted AS (INSERT INTO attempt_transitions (attempt_id, from_status, to_status, reason) SELECT id, from_status,
        'finished', reason FROM finished)
-SELECT id FROM finished;
+SELECT id, traceparent FROM finished;
 
 -- name: request_stops
 -- Note that attempts are to stop, so that no claim wins any more. $1 cluster, $2 job ids, $3 numbers. Returns
@@ -112,7 +114,7 @@ UPDATE attempts a SET cancel_requested_at = coalesce(a.cancel_requested_at, now(
           JOIN jobs j ON j.id = a.job_id AND j.cancel_requested_at IS NOT NULL
          ORDER BY a.id FOR UPDATE OF a) held
  WHERE a.id = held.id
-RETURNING a.id, a.pod_uid, held.cancel_reason;
+RETURNING a.id, a.pod_uid, a.traceparent, held.cancel_reason;
 
 -- name: note_created
 -- All that these attempts need is in the cluster, but for a pod. $1 attempts, $2 object uids.
@@ -141,7 +143,7 @@ UPDATE attempts a SET waiting_for = w.waiting_for, message = w.message
 -- name: under_way
 -- Attempts without a verdict; of those that are not claimed, none whose stop was asked for. $1 cluster, $2
 -- attempts.
-SELECT a.id, a.status, a.pod_uid, a.waiting_for, a.message,
+SELECT a.id, a.status, a.pod_uid, a.waiting_for, a.message, a.traceparent,
        extract(epoch FROM now() - a.claimed_at)::float8 AS claimed_seconds,
        j.definition, r.timeout_seconds,
        CASE WHEN j.cancel_requested_at IS NOT NULL THEN coalesce(j.cancel_reason, 'cancelled_by_user')
@@ -185,18 +187,19 @@ SELECT a.id, a.waiting_for, a.message, extract(epoch FROM now() - a.created_at):
 
 -- name: overdue_runs
 -- Claimed attempts whose job may have run longer than its limit, and when it must have begun for that. $1
--- cluster, $2 the grace period in seconds.
-SELECT a.id, a.pod_uid,
-       now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8) AS over_since
-  FROM attempts a JOIN jobs j ON j.id = a.job_id
- WHERE a.cluster = $1 AND a.status IN ('claimed', 'running')
-   AND a.claimed_at < now() - make_interval(secs => $2 + (j.definition ->> 'timeout_seconds')::float8)
+-- cluster, $2 the grace period in seconds of jobs without their own.
+SELECT a.id, a.pod_uid, over_since
+  FROM attempts a JOIN jobs j ON j.id = a.job_id,
+       LATERAL (SELECT now() - make_interval(secs =>
+                  coalesce((j.definition ->> 'stop_grace_seconds')::float8, $2)
+                  + (j.definition ->> 'timeout_seconds')::float8) AS over_since) l
+ WHERE a.cluster = $1 AND a.status = 'claimed' AND a.claimed_at < over_since
  ORDER BY a.id LIMIT 200;
 
 -- name: claimed_attempts
 -- Attempts whose pod may run, with the pod. $1 cluster, $2 for so many seconds at least.
 SELECT a.id, a.pod_uid FROM attempts a
- WHERE a.cluster = $1 AND a.status IN ('claimed', 'running')
+ WHERE a.cluster = $1 AND a.status = 'claimed'
    AND a.claimed_at < now() - make_interval(secs => $2)
  ORDER BY a.id;
 

@@ -34,7 +34,7 @@ class KubernetesSettings(Settings):
     )
     """The namespace in which attempts run. Nothing else should run there."""
     kubernetes_towpath_image: str = "towpath:latest"
-    """Towpath's own image, for the container `clone`."""
+    """Towpath's own image, for the containers `clone` and `outputs`."""
     kubernetes_default_image: str = "debian:bookworm-slim"
     """The image of jobs without `image`."""
     kubernetes_cpu: Cpu = 500
@@ -98,7 +98,10 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     message_batch: PositiveInt = 32
     """Maximum number of messages that are handled together."""
     grace_seconds: PositiveFloat = 10
-    """Seconds between SIGTERM and SIGKILL. Steps with `always()` run in the rest of this time."""
+    """Seconds between SIGTERM and SIGKILL for jobs without `stop_grace`.
+
+    Steps with `always()` and `cancelled()` run in the rest of this time.
+    """
     gate_seconds: PositiveFloat = 300
     """Time that a pod waits for its claim.
 

@@ -38,6 +38,7 @@ from services.executor.store import Judged, Overdue, Wanted
 from services.executor.verdict import StartLimits, Verdict, not_started, over_quota
 from shared.crashpoint import crashpoint
 from shared.statuses import WaitingFor
+from shared.tracing import set_trace, traced
 
 
 class Starting:
@@ -63,6 +64,7 @@ class Starting:
         Raises Transient if some could not be started; the others are.
         """
         candidates = await self._attempt_store.insert(wanted)
+        set_trace(candidate.traceparent for candidate in candidates)
         crashpoint("executor.inserted_not_created")
         unclaimed = [candidate for candidate in candidates if candidate.claimed_by is None]
         answers = await asyncio.gather(*map(self._create_alone, unclaimed), return_exceptions=True)
@@ -155,7 +157,14 @@ class Starting:
         )
 
     async def _create_alone(self, candidate: Candidate) -> Observation | Verdict | Waiting:
-        """Create the objects, unless a pod of the previous attempt may still run. Raises Transient."""
+        """Create the objects, unless a pod of the previous attempt may still run. Raises Transient.
+
+        Runs in a task of its own.
+        """
+        with traced(candidate.traceparent):
+            return await self._create_after(candidate)
+
+    async def _create_after(self, candidate: Candidate) -> Observation | Verdict | Waiting:
         before = candidate.before
         if before is not None and before.claimed_seconds < self._limits.pod_seconds(candidate.job):
             name = self._attempt_store.name(before.attempt_id)

@@ -8,9 +8,12 @@ a file. The driver's own environment then contains nothing of users, whose varia
 
 Signals: each step runs in the foreground, because a shell makes its background processes ignore SIGINT, and
 scripts notice that. The driver therefore handles SIGTERM only after the step has ended, and a stop has to
-send SIGTERM to every process. After SIGTERM, and after the end of the job's time, only steps with `always()`
-start, in the rest of the grace period. As the first process of a container, the driver also reaps orphans: a
-shell that waits for a step reaps every other child that ends.
+send SIGTERM to every process. As the first process of a container, the driver also reaps orphans: a shell
+that waits for a step reaps every other child that ends.
+
+Conditions are expressions that `step_expressions` compiles. SIGTERM, and the end of the job's time, stop the
+job. After a stop only `cancelled()` and `always()` are true, and steps with such a condition start in the
+rest of the grace period.
 
 Time limits: each step has its own session and process group (`setsid`), so that `kill 0` in a script reaches
 only this step. A separate process of the driver enforces the time limit of a step and signals its group. In
@@ -34,12 +37,15 @@ writable, the driver adds one. It sets USER and LOGNAME in any case.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.executor import step_outputs
 from services.executor.driver_functions import PRELUDE
+from services.executor.step_expressions import StepCode, StepVariables, compile_step, keep
 from shared import step_markers
-from shared.pipeline.model import Step
+from shared.expressions.shell import FUNCTIONS
+from shared.pipeline.model import Job, Step
 
 STEP_TIMED_OUT_CODE = 124
 STOPPED_CODE = 143
@@ -72,12 +78,12 @@ class Unsupervised:
     limit_seconds: int
     """The time limit of the whole job, counted from the driver's start.
 
-    After it, only steps with `always()` start, and the exit code is STEP_TIMED_OUT_CODE.
+    Its end stops the job, and the exit code is then STEP_TIMED_OUT_CODE.
     """
     grace_seconds: int = GRACE_SECONDS
     """Seconds between SIGTERM and SIGKILL of a step that exceeded its limit or was stopped.
 
-    Steps with `always()` have the same time after the job's limit.
+    After the job's limit, all steps that still run have the same time together.
     """
 
 
@@ -102,40 +108,49 @@ export PATH LANG USER LOGNAME
 
 _ENDING = f"""
 towpath_note '\\nover'
-[ "$towpath_stopped" = no ] || exit {STOPPED_CODE}
+[ "$towpath_signalled" = no ] || exit {STOPPED_CODE}
 [ "$towpath_over" = no ] || {{ towpath_note '\\nlimit'; exit {STEP_TIMED_OUT_CODE}; }}
 exit "$towpath_status"
 """
 
 
 def render(
-    steps: Sequence[Step],
+    job: Job,
     paths: DriverPaths,
     marker_nonce: str,
     environment: Mapping[str, str],
     unsupervised: Unsupervised | None = None,
 ) -> str:
-    """Return the driver of a job with these steps. Each step sees the variables of `environment`.
+    """Return the driver of this job. Each of its steps sees the variables of `environment`.
 
-    Raises ValueError for text with NUL, which cannot be passed to a process.
+    Raises ValueError for text with NUL, which cannot be passed to a process, and for an expression that
+    cannot be evaluated while steps run.
     """
-    grace = GRACE_SECONDS if unsupervised is None else unsupervised.grace_seconds
-    definitions = [f"towpath_environment() {{\n:\n{_exports(environment)}}}"]
-    definitions += [
-        text
-        for index, step in enumerate(steps, 1)
-        for text in (_script(index, step), _body(index, step, paths.state, grace))
+    grace = job.stop_grace_seconds or GRACE_SECONDS if unsupervised is None else unsupervised.grace_seconds
+    variables = StepVariables(job)
+    codes = [compile_step(job, index, variables) for index in range(1, len(job.steps) + 1)]
+    definitions = [
+        f"unset {' '.join(variables.all)}",
+        FUNCTIONS if any(code.needs_functions for code in codes) else "",
+        keep(job, variables),
+        f"towpath_environment() {{\n:\n{_exports(environment)}}}",
     ]
-    calls = [_call(index, step, marker_nonce) for index, step in enumerate(steps, 1)]
+    if job.outputs:
+        definitions.append(f"exec 5> {_quoted(f'{paths.state}/{step_outputs.FILE}')}")
+    calls = []
+    for index, (step, code) in enumerate(zip(job.steps, codes, strict=True), 1):
+        definitions += [_script(index, step), *_condition(index, code), _environment(index, step, code)]
+        definitions.append(_body(index, step, paths.state, grace))
+        calls += [_call(index, step, marker_nonce), *_results(index, variables)]
     head = _head(paths, marker_nonce, grace, unsupervised)
     return "\n".join([head, PRELUDE, *definitions, *calls]) + "\n" + _ENDING
 
 
 def _head(paths: DriverPaths, marker_nonce: str, grace: int, unsupervised: Unsupervised | None) -> str:
     lines = [
-        "towpath_stopped=no",
+        "towpath_signalled=no towpath_stopped=no",
         # comes first: without a handler, the first process of a container does not receive SIGTERM
-        "trap 'towpath_stopped=yes' TERM",
+        "trap 'towpath_signalled=yes towpath_stopped=yes' TERM",
         f"towpath_state={_quoted(paths.state)}",
         f"towpath_workspace={_quoted(paths.workspace)}",
         f"towpath_nonce={_quoted(marker_nonce)}",
@@ -173,12 +188,37 @@ def _script(index: int, step: Step) -> str:
     return f"towpath_script_{index}() {{ printf '%s\\n' {_quoted(step.run)}; }}"
 
 
+def _condition(index: int, code: StepCode) -> list[str]:
+    if code.reads_environment:
+        return [
+            f"towpath_condition_{index}() {{ {code.condition}; }}",
+            f"towpath_if_{index}() {{ towpath_ask {index}; }}",
+        ]
+    return [f"towpath_if_{index}() {{ {code.condition}; }}"]
+
+
+def _environment(index: int, step: Step, code: StepCode) -> str:
+    """Export the step's own variables. All expressions are evaluated before any of them is set."""
+    values = "".join(f"{commands}\n" for commands, _ in code.values.values())
+    plain = {name: value for name, value in step.env.items() if name not in code.values}
+    exports = "".join(
+        f'export {_quoted(f"{name}=")}"${variable}"\n' for name, (_, variable) in code.values.items()
+    )
+    return f"towpath_env_{index}() {{\n:\n{values}{_exports(plain)}{exports}}}"
+
+
+def _results(index: int, variables: StepVariables) -> list[str]:
+    """Keep what later expressions read of the step that has just ended."""
+    kept = ((variables.outcomes, "towpath_result"), (variables.conclusions, "towpath_conclusion"))
+    return [f"{names[index]}=${value}" for names, value in kept if index in names]
+
+
 def _body(index: int, step: Step, state: str, grace_seconds: int) -> str:
     folder = "" if step.working_directory is None else _enter(step.working_directory)
     shell = "bash -eo pipefail" if step.shell == "bash" else "/bin/sh -e"
     file = _quoted(f"{state}/step-{index}")
     become = f'towpath_become "$2" "$1" {grace_seconds} "{step.timeout_seconds or ""}" {shell} {file}'
-    return f"towpath_step_{index}() {{\n{_exports(step.env)}{folder}{become}\n}}"
+    return f"towpath_step_{index}() {{\ntowpath_env_{index}\n{folder}{become}\n}}"
 
 
 def _enter(folder: str) -> str:
@@ -192,7 +232,7 @@ def _enter(folder: str) -> str:
 def _call(index: int, step: Step, marker_nonce: str) -> str:
     marker = _quoted(step_markers.begin(marker_nonce, index, name_of(step)))
     allow = "yes" if step.allow_failure else "no"
-    return f'towpath_run {index} {marker} {step.condition} {allow} "{step.timeout_seconds or ""}"'
+    return f'towpath_run {index} {marker} {allow} "{step.timeout_seconds or ""}"'
 
 
 def _quoted(text: str) -> str:

@@ -4,7 +4,6 @@
 code can write to it, and clusters keep only a limited number of bytes.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,10 +11,10 @@ from typing import Literal
 
 from services.executor.step_driver import STARTED_TWICE_CODE, STEP_TIMED_OUT_CODE, name_of
 from shared.pipeline.model import Step
+from shared.step_markers import RECORD
 
 StepOutcome = Literal["success", "failed", "timed_out", "cancelled", "skipped"]
 _OUTCOMES: dict[str, StepOutcome] = {"s": "success", "f": "failed", "t": "timed_out", "x": "cancelled"}
-_RECORD = re.compile(r"([1-9][0-9]{0,3}) (?:([0-9]{1,9}|-) ([sftx])([0-9]{1,3}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Interruption:
 
 def driver_began(termination: str) -> bool:
     """Return whether the file has any line of the driver, which proves that the driver started."""
-    return any(line in {"driver", "over"} or _RECORD.fullmatch(line) for line in termination.split("\n"))
+    return any(line in {"driver", "over"} or RECORD.fullmatch(line) for line in termination.split("\n"))
 
 
 def job_timed_out(exit_code: int, termination: str) -> bool:
@@ -59,7 +58,7 @@ def step_facts(
     facts = [StepFact(name_of(step), "skipped") for step in steps]
     began: datetime | None = started_at
     for line in termination.split("\n"):
-        record = _RECORD.fullmatch(line)
+        record = RECORD.fullmatch(line)
         if record is None or int(record[1]) > len(steps):
             continue
         name, at = facts[int(record[1]) - 1].name, record[2]

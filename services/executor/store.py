@@ -16,6 +16,8 @@ from shared.statuses import Reason, WaitingFor
 
 Wanted = tuple[int, int]
 """A job's id and the number of one of its attempts."""
+Traces = dict[int, str | None]
+"""The `traceparent` of each of these attempts; None if an earlier release created the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Stopping:
     attempt_id: int
     pod_uid: str | None
     reason: Reason
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class UnderWay:
     claimed_seconds: float
     """Seconds since the claim; 0 if the attempt is not claimed."""
     waiting: Waiting | None
+    traceparent: str | None
     _row: Any = field(repr=False)
 
     @property
@@ -90,24 +94,22 @@ class ExecutorWork(Work):
         name: str | None = await self._value("installation")
         return name
 
-    async def insert_attempts(
-        self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]
-    ) -> list[int]:
+    async def insert_attempts(self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]) -> Traces:
         """Insert the attempts that do not exist yet. Return those that a stop request finished at once."""
         jobs, numbers = _columns(wanted)
-        return [row["id"] for row in await self._rows("insert_attempts", cluster, jobs, numbers, tokens)]
+        return _traces(await self._rows("insert_attempts", cluster, jobs, numbers, tokens))
 
     async def to_start(self, cluster: str, wanted: Sequence[Wanted]) -> list[Candidate]:
         """Return those of these attempts that are not finished, claimed or not."""
         return [_candidate(row) for row in await self._rows("to_start", cluster, *_columns(wanted))]
 
-    async def claim(self, pods: Sequence[Observation]) -> list[int]:
+    async def claim(self, pods: Sequence[Observation]) -> Traces:
         """Let the first pod of each of these run user code. Return the attempts that won the claim.
 
         Repeating it for the same pod succeeds again, because the first answer may have been lost.
         """
         if not pods:
-            return []
+            return {}
         rows = await self._rows(
             "claim_attempts",
             [pod.attempt_id for pod in pods],
@@ -117,15 +119,15 @@ class ExecutorWork(Work):
             [",".join(pod.containers) for pod in pods],
             ["\n".join(pod.warnings) for pod in pods],
         )
-        return [row["id"] for row in rows]
+        return _traces(rows)
 
-    async def finish(self, judged: Sequence[Judged]) -> list[int]:
+    async def finish(self, judged: Sequence[Judged]) -> Traces:
         """Store verdicts and return the attempts that they finished.
 
         A second verdict, or a verdict about a pod that does not hold the claim, changes nothing.
         """
         if not judged:
-            return []
+            return {}
         verdicts = [one.verdict for one in judged]
         rows = await self._rows(
             "finish_attempts",
@@ -137,13 +139,17 @@ class ExecutorWork(Work):
             [one.exit_code for one in verdicts],
             [one.started_at for one in verdicts],
             [[_step(fact) for fact in one.steps] for one in verdicts],
+            [{step: dict(outputs) for step, outputs in one.outputs.items()} for one in verdicts],
         )
-        return [row["id"] for row in rows]
+        return _traces(rows)
 
     async def request_stops(self, cluster: str, wanted: Sequence[Wanted]) -> list[Stopping]:
         """Record that these attempts must stop, so that none can be claimed. Return the unfinished ones."""
         rows = await self._rows("request_stops", cluster, *_columns(wanted))
-        return [Stopping(row["id"], row["pod_uid"], Reason(row["cancel_reason"])) for row in rows]
+        return [
+            Stopping(row["id"], row["pod_uid"], Reason(row["cancel_reason"]), row["traceparent"])
+            for row in rows
+        ]
 
     async def note_created(self, made: Collection[Observation]) -> None:
         """Record that the objects of these attempts are complete."""
@@ -244,6 +250,10 @@ def _wanted(rows: Sequence[Any]) -> list[Wanted]:
     return [(row["job_id"], row["number"]) for row in rows]
 
 
+def _traces(rows: Sequence[Any]) -> Traces:
+    return {row["id"]: row["traceparent"] for row in rows}
+
+
 def _short(text: str | None) -> str | None:
     return text and text.replace("\0", "")[:2000]
 
@@ -263,6 +273,7 @@ def _under_way(row: Any) -> UnderWay:
         row["status"] == "created",
         row["claimed_seconds"] or 0.0,
         _waiting(row),
+        row["traceparent"],
         row,
     )
 
@@ -276,7 +287,7 @@ def _candidate(row: Any) -> Candidate:
             run_id=row["run_id"],
             run_number=row["run_number"],
             pipeline=row["pipeline_name"],
-            job=row["job_name"],
+            job=row["job_key"],
             attempt=row["number"],
         ),
         job_id=row["job_id"],
@@ -287,6 +298,7 @@ def _candidate(row: Any) -> Candidate:
         clone_token=row["clone_token"],
         run_timeout_seconds=row["timeout_seconds"],
         run_seconds_left=row["run_seconds_left"],
+        traceparent=row["traceparent"],
         before=None
         if row["before_id"] is None
         else Before(row["before_id"], row["before_pod_uid"], row["before_claimed_seconds"]),

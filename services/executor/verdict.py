@@ -4,13 +4,14 @@ Missing information never counts as success. Every verdict but success has a rea
 """
 
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from services.executor.backend import Cause, Observation, Phase, Pod, PodEnd, Waiting
+from services.executor.backend import Cause, Observation, Outputs, Phase, Pod, PodEnd, Waiting
 from services.executor.step_driver import STEP_TIMED_OUT_CODE
 from services.executor.step_facts import Interruption, StepFact, StepOutcome, driver_began, step_facts
+from services.executor.step_outputs import LIMIT_BYTES, OutputsProblem
 from shared.pipeline.model import Job
 from shared.statuses import REASONS_OF, Reason, Status, WaitingFor
 
@@ -24,6 +25,7 @@ class Verdict:
     message: str | None = None
     exit_code: int | None = None
     steps: tuple[StepFact, ...] = ()
+    outputs: Outputs = field(default_factory=dict)
     started_at: datetime | None = None
 
 
@@ -68,7 +70,7 @@ class StartLimits:
             + self.image_pull_seconds
             + self.start_seconds
             + job.timeout_seconds
-            + 4 * self.grace_seconds
+            + 4 * (job.stop_grace_seconds or self.grace_seconds)
         )
 
 
@@ -149,7 +151,14 @@ def _of_end(end: PodEnd, claimed: Claimed) -> Verdict:
         end.termination, claimed.job.steps, end.started_at, Interruption(interrupted, end.finished_at)
     )
     weighed = _weigh(end, claimed, steps)
-    return replace(weighed, exit_code=end.exit_code, steps=tuple(steps), started_at=end.started_at)
+    ids = {step.id for step in claimed.job.steps}
+    return replace(
+        weighed,
+        exit_code=end.exit_code,
+        steps=tuple(steps),
+        outputs={step: outputs for step, outputs in (end.outputs or {}).items() if step in ids},
+        started_at=end.started_at,
+    )
 
 
 def _weigh(end: PodEnd, claimed: Claimed, steps: list[StepFact]) -> Verdict:
@@ -184,7 +193,7 @@ def _of_limit(whose: Literal["job", "run"], claimed: Claimed) -> Verdict:
 
 def _of_exit_code(exit_code: int, end: PodEnd, steps: list[StepFact]) -> Verdict:
     if exit_code == 0:
-        return Verdict(outcome=Status.SUCCESS)
+        return _of_outputs(end.outputs_problem)
     if not driver_began(end.termination):
         return _error(
             Reason.PLATFORM,
@@ -196,6 +205,20 @@ def _of_exit_code(exit_code: int, end: PodEnd, steps: list[StepFact]) -> Verdict
     failed = next((step for step in steps if step.outcome == "failed" and step.exit_code == exit_code), None)
     what = "The job" if failed is None else f'The step "{failed.name}"'
     return Verdict(outcome=Status.FAILED, reason=Reason.SCRIPT_FAILED, message=f"{what} {_how(exit_code)}.")
+
+
+def _of_outputs(problem: OutputsProblem | None) -> Verdict:
+    """Return the verdict of a job whose steps succeeded."""
+    match problem:
+        case None:
+            return Verdict(outcome=Status.SUCCESS)
+        case OutputsProblem.LOST:
+            return _lost("The outputs of the job's steps were lost with the job's pod.")
+        case OutputsProblem.TOO_LARGE:
+            message = f"The outputs of the job's steps are larger than {LIMIT_BYTES >> 10} KiB together."
+        case OutputsProblem.CHANGED:
+            message = "A step has changed the file in which Towpath keeps the outputs of steps."
+    return Verdict(outcome=Status.FAILED, reason=Reason.SCRIPT_FAILED, message=message)
 
 
 def _of_cause(cause: Cause) -> Verdict:

@@ -11,8 +11,9 @@ import structlog
 from prometheus_client import Counter
 
 from services.gateway.store import GatewayStore
-from shared.messaging.messages import type_of
+from shared.messaging.messages import trace_of, type_of
 from shared.messaging.raw_consumer import Arrived
+from shared.tracing import fields
 
 _log = structlog.get_logger()
 _buried = Counter("towpath_dead_letters_total", "Messages that no handler could take", ["queue", "cause"])
@@ -65,4 +66,5 @@ async def bury(store: GatewayStore, queue: str, letters: Sequence[Dead]) -> None
             cause=letter.cause,
             type=type_of(letter.body),
             message_bytes=len(letter.body),
+            **fields(trace_of(letter.body)),
         )

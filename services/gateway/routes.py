@@ -12,6 +12,7 @@ from services.gateway.api import (
     pipelines,
     repositories,
     runs,
+    schema,
     tokens,
     users,
     webhooks,
@@ -32,6 +33,7 @@ _SUBJECTS = (
     users,
     tokens,
     limits,
+    schema,
     docs,
 )
 

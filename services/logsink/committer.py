@@ -29,6 +29,7 @@ from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messaging.messages import LogSealed
+from shared.tracing import common, fields, traced
 
 _log = structlog.get_logger()
 _raw_bytes = Metric("towpath_logsink_stored_bytes_total", "Raw bytes of logs stored")
@@ -61,12 +62,13 @@ async def keep(store: LogStore, appends: Sequence[Append]) -> set[int]:
         kept = await work.append(appends)
         crashpoint("logsink.sealed_not_committed")
         complete = set(await work.sealed_attempts(shared)) if shared else set()
-        told: dict[str, set[int]] = {}
+        told: dict[str, dict[int, str | None]] = {}
         for stream in (append.stream for append in sealing if append.stream.id in kept):
             if stream.containers == 1 or stream.attempt_id in complete:
-                told.setdefault(stream.cluster, set()).add(stream.attempt_id)
-        for cluster, attempt_ids in told.items():
-            work.send(LogSealed(cluster=cluster, attempt_ids=tuple(sorted(attempt_ids))))
+                told.setdefault(stream.cluster, {})[stream.attempt_id] = stream.traceparent
+        for cluster, traces in told.items():
+            with traced(common(traces.values())):
+                work.send(LogSealed(cluster=cluster, attempt_ids=tuple(sorted(traces))))
     return kept
 
 
@@ -167,7 +169,8 @@ class Committer:
                 await asyncio.sleep(backoff(failures))
             except Exception:  # noqa: BLE001 - one stream's rows must not stop the others
                 if len(taken) == 1:
-                    _log.exception("commit_failed", stream_id=taken[0].append.stream.id)
+                    stream = taken[0].append.stream
+                    _log.exception("commit_failed", stream_id=stream.id, **fields(stream.traceparent))
                     self._give_up(taken[0])
                     return
                 for waiting in taken:

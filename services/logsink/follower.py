@@ -10,6 +10,7 @@ Failures:
 - The process dies before a commit: the next owner reads the same lines again from the stored cursor.
 - Another process has taken the stream over: the submitted data is refused, and `run` raises Conflict.
 - Lines are missing in the source: a gap marker is stored in their place.
+- A step has ended, but its end marker is not in the log: a gap marker is stored at the end.
 - The source does not answer: it is read again after a backoff. If the attempt has been over for
   `silence_seconds`, the stream is sealed with a gap.
 """
@@ -18,6 +19,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -25,6 +27,7 @@ from prometheus_client import Counter
 from services.logsink.committer import Committer
 from services.logsink.segments import Segment, Writer
 from services.logsink.sources import End, Reading, Source, SourceAway
+from services.logsink.step_ends import END_NOT_KEPT, StepEnds
 from services.logsink.store import Append, LogStore, Stream
 from services.logsink.threads import in_thread
 from shared.backoff import backoff
@@ -58,14 +61,21 @@ class Pace:
         return (now // self.flow_seconds + 1) * self.flow_seconds
 
 
+class UnreadLog(NamedTuple):
+    """The log to be followed. `step_ends` has no text yet."""
+
+    source: Source
+    step_ends: StepEnds
+
+
 class Follower:
     """Moves one stream from its source to the committer. Its owner cancels it when the stream is lost."""
 
     def __init__(
-        self, stream: Stream, source: Source, committer: Committer, store: LogStore, pace: Pace
+        self, stream: Stream, log: UnreadLog, committer: Committer, store: LogStore, pace: Pace
     ) -> None:
         self._stream = stream
-        self._source = source
+        self._source, self._step_ends = log
         self._committer = committer
         self._store = store
         self._pace = pace
@@ -101,7 +111,7 @@ class Follower:
             limit = min(_SEGMENTS_AT_ONCE, self._stream.position.next_seq - first_seq)
             async with self._store.reading() as work:
                 stored = await work.stored_segments(self._stream.id, first_seq, limit)
-            await in_thread(partial(self._writer.resume, stored))
+            await in_thread(partial(self._writer.resume, stored, self._step_ends.add))
 
     async def _read_what_is_there(self) -> bool:
         """Submits everything that can be read at once; returns True if the source has ended."""
@@ -127,13 +137,20 @@ class Follower:
         segments: list[Segment] = []
         if reading.gap:
             segments += self._mark_gap(reading.gap)
-        if len(reading.lines.text) > _INLINE_BYTES:
-            segments += await in_thread(partial(self._writer.add, reading.lines))
+        self._step_ends.add(reading.lines.text)
+        gap_at_end = self._gap_at(reading.end) if reading.end else None
+        lines = reading.lines.ended() if gap_at_end else reading.lines
+        if len(lines.text) > _INLINE_BYTES:
+            segments += await in_thread(partial(self._writer.add, lines))
         else:
-            segments += self._writer.add(reading.lines)
-        if reading.end and reading.end.gap:
-            segments += self._mark_gap(reading.end.gap)
+            segments += self._writer.add(lines)
+        if gap_at_end:
+            segments += self._mark_gap(gap_at_end)
         return segments
+
+    def _gap_at(self, end: End) -> str | None:
+        """Returns why lines may be missing at the end of the log, or None if it is complete."""
+        return end.gap or (None if self._step_ends.has(end.ended_step) else END_NOT_KEPT)
 
     def _mark_gap(self, why: str) -> list[Segment]:
         _gaps.inc()

@@ -3,6 +3,7 @@
 A line includes its line feed. Only the last line of a stream may lack it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ LONGEST_LINE_BYTES = 65_536
 MOST_LINE_BYTES = 1 << 20
 """Largest value of the setting. A reader of segments holds such a line in memory."""
 _MARK_BYTES = 64
+_CUT_LINE = re.compile("…\\[truncated, [0-9]+ bytes\\]\n\\Z".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def instant(stamp: bytes) -> datetime | None:
 def gap_marker(why: str) -> bytes:
     """Returns the line that marks a place where lines may be missing."""
     return f"[towpath: lines may be missing here: {why}]\n".encode()
+
+
+def ends_with_cut_line(text: bytes) -> bool:
+    """Returns True if the last of these lines was cut by `LongLines`, and has its line feed."""
+    return _CUT_LINE.search(text, max(0, len(text) - _MARK_BYTES)) is not None
 
 
 class LongLines:

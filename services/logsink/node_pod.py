@@ -43,7 +43,7 @@ class NodePod:
         if self._watching and self._watching.done():
             self._watching.result()  # raises the error if a bug has ended the task
         if self.says_ended(container):
-            return End()
+            return End(ended_step=self._ended_step(container))
         if self._where(container) is Where.ENDED:
             return End("the log files are gone")
         return End("the pod is gone") if self._pod and self._pod.is_gone else None
@@ -69,6 +69,12 @@ class NodePod:
         if self._pod is None or self._pod.state is None:
             return None
         return self._pod.state.where(container, attempt_is_over=self._pod.attempt_is_over)
+
+    def _ended_step(self, container: str) -> int | None:
+        if self._pod is None or self._pod.state is None:
+            return None
+        there = self._pod.state.containers.get(container)
+        return there.ended_step if there else None
 
     def _has_files(self) -> bool:
         return os.path.isdir(self._directory)  # noqa: PTH112 - called for every log; a Path is slow

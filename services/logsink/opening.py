@@ -5,7 +5,7 @@ from pathlib import Path
 
 from services.logsink.clusters import KubernetesCluster
 from services.logsink.committer import Committer
-from services.logsink.follower import Follower, Pace
+from services.logsink.follower import Follower, Pace, UnreadLog
 from services.logsink.lines import LONGEST_LINE_BYTES
 from services.logsink.locations import NODE_SCHEME, PodName, parse
 from services.logsink.masking import Masker
@@ -16,6 +16,7 @@ from services.logsink.sources import End, Source
 from services.logsink.sources.cri_files import CriFileSource
 from services.logsink.sources.ended import Ended
 from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
+from services.logsink.step_ends import StepEnds, mark_in_log
 from services.logsink.store import LogStore, Stream
 from services.logsink.wakeups import Wakeups
 from shared.crypto import DecryptionFailed, Keyring
@@ -107,9 +108,18 @@ class Followers:
 
     def follower_of(self, stream: Stream) -> Follower:
         """Returns the follower of a stream. Raises StreamUnreadable."""
-        source = self._source_of(stream, masker_of(stream, self._keyring))
-        return Follower(stream, source, self._committer, self._store, self._pace)
+        masker = masker_of(stream, self._keyring)
+        source = self._source_of(stream, masker)
+        has_steps = stream.container == _STEPS_CONTAINER
+        step_mark = mark_in_log(stream.creation_token, masker) if has_steps else None
+        log = UnreadLog(source, StepEnds(step_mark))
+        return Follower(stream, log, self._committer, self._store, self._pace)
 
     def ending(self, end: End) -> Callable[[Stream], Follower]:
         """Returns a factory for followers that read nothing more and seal their stream with this end."""
-        return lambda stream: Follower(stream, Ended(end), self._committer, self._store, self._pace)
+
+        def follower_of(stream: Stream) -> Follower:
+            log = UnreadLog(Ended(end), StepEnds(None))
+            return Follower(stream, log, self._committer, self._store, self._pace)
+
+        return follower_of

@@ -9,11 +9,15 @@ import asyncio
 import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from services.logsink.sources import End
 from services.logsink.sources.log_files import LogFiles
+from shared import step_markers
+
+_CRASHED = "the machine crashed while the pod was there"
 
 
 class PodDirectory:
@@ -59,8 +63,24 @@ class PodDirectory:
         """
         gone = self._is_gone()
         if self.says_ended(container):  # after the check of the supervisor, which records this last
-            return End()
+            return self._recorded_end(container)
         return End(gap=gone) if gone else None
+
+    def _recorded_end(self, container: str) -> End:
+        """Returns the end that the supervisor has recorded."""
+        gap = None
+        status: dict[str, Any] = {}
+        try:
+            status = orjson.loads((self.path / "status.json").read_bytes())
+        except FileNotFoundError:
+            return End()
+        except ValueError:
+            gap = _CRASHED
+        if status.get("fault"):
+            gap = "the pod's supervisor failed before it had stored all output"
+        if gap and not (self.path / "ended" / container).exists():
+            return End(gap)
+        return End(ended_step=step_markers.last_ended(status.get("termination") or ""))
 
     def _is_gone(self) -> str | None:
         if not self.path.is_dir():
@@ -68,7 +88,7 @@ class PodDirectory:
         try:
             supervisor = self._identity()
         except ValueError:
-            return "the machine crashed while the pod was there"
+            return _CRASHED
         if supervisor and not self._lives(*supervisor):
             return "the pod's supervisor ended before its log did"
         return None

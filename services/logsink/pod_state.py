@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
+from shared import step_markers
+
 _OVER = frozenset({"Succeeded", "Failed"})
 _LOST_NODE = "DeletionByTaintManager"
 
@@ -38,6 +40,8 @@ class ContainerState:
     """Start time in whole seconds, if it is running or terminated."""
     has_run: bool = False
     """True if it has ever begun."""
+    ended_step: int | None = None
+    """The last step that has ended, if this is a terminated container of a job's steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +107,9 @@ def _container_state(reported: Mapping[str, Any]) -> ContainerState:
         or (state == "terminated" and bool(facts.get("containerID")))
     )
     return ContainerState(
-        state, restarts, datetime.fromisoformat(started_at) if started_at else None, has_run
+        state,
+        restarts,
+        datetime.fromisoformat(started_at) if started_at else None,
+        has_run,
+        step_markers.last_ended(facts.get("message") or "") if state == "terminated" else None,
     )

@@ -14,7 +14,8 @@ WITH opened AS (
    ORDER BY attempts.id, container
   ON CONFLICT (attempt_id, container) DO NOTHING
   RETURNING *)
-SELECT opened.*, attempts.cluster, cardinality(attempts.containers) AS containers,
+SELECT opened.*, attempts.cluster, attempts.creation_token, attempts.traceparent,
+  cardinality(attempts.containers) AS containers,
   repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
   FROM opened JOIN attempts ON attempts.id = opened.attempt_id JOIN jobs ON jobs.id = opened.job_id
     JOIN repositories ON repositories.id = jobs.repository_id
@@ -34,7 +35,8 @@ WITH free AS (
   UPDATE log_streams SET owner = $1, lease_until = now() + make_interval(secs => $2), epoch = epoch + 1
    WHERE id IN (SELECT id FROM free)
   RETURNING *)
-SELECT taken.*, attempts.cluster, cardinality(attempts.containers) AS containers,
+SELECT taken.*, attempts.cluster, attempts.creation_token, attempts.traceparent,
+  cardinality(attempts.containers) AS containers,
   repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
   FROM taken JOIN attempts ON attempts.id = taken.attempt_id JOIN jobs ON jobs.id = taken.job_id
     JOIN repositories ON repositories.id = jobs.repository_id;
@@ -45,7 +47,8 @@ WITH taken AS (
   UPDATE log_streams SET owner = $1, lease_until = now() + make_interval(secs => $2), epoch = epoch + 1
    WHERE id = $3 AND sealed_at IS NULL AND lease_until < now()
   RETURNING *)
-SELECT taken.*, attempts.cluster, cardinality(attempts.containers) AS containers,
+SELECT taken.*, attempts.cluster, attempts.creation_token, attempts.traceparent,
+  cardinality(attempts.containers) AS containers,
   repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
   FROM taken JOIN attempts ON attempts.id = taken.attempt_id JOIN jobs ON jobs.id = taken.job_id
     JOIN repositories ON repositories.id = jobs.repository_id;
@@ -60,7 +63,7 @@ SELECT id FROM attempts
 -- name: unattended_streams
 -- Streams that are to be read on a node and that nobody has owned for a while. $1 clusters, $2 for so many
 -- seconds, $3 a long silence in seconds, $4 how many.
-SELECT log_streams.id, log_streams.container, log_streams.location, attempts.cluster,
+SELECT log_streams.id, log_streams.container, log_streams.location, attempts.cluster, attempts.traceparent,
   attempts.status = 'finished' AS is_over, attempts.reason::text AS reason,
        coalesce(attempts.finished_at < now() - make_interval(secs => $3), false) AS is_long_over
   FROM log_streams JOIN attempts ON attempts.id = log_streams.attempt_id

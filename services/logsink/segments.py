@@ -5,7 +5,7 @@ or one longer line.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -60,13 +60,17 @@ class Writer:
         self._last_at = at
         self._sha256 = hashlib.sha256()
 
-    def resume(self, stored: Iterable[tuple[bytes, int]]) -> None:
+    def resume(self, stored: Iterable[tuple[bytes, int]], seen: Callable[[bytes], None]) -> None:
         """Hashes the segments that earlier owners stored, given as (data, raw_bytes).
+
+        Calls `seen` with the lines of each.
 
         Call it for all segments of the stream in order, in any number of calls, before `add`.
         """
         for data, raw_bytes in stored:
-            self._sha256.update(unpack(data, raw_bytes))
+            raw = unpack(data, raw_bytes)
+            self._sha256.update(raw)
+            seen(raw)
 
     def add(self, lines: Lines) -> list[Segment]:
         """Returns the segments that contain these lines."""

@@ -19,6 +19,7 @@ Failures:
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -28,6 +29,7 @@ from services.logsink.follower import Follower
 from services.logsink.store import Lease, LogStore, Reach, Stream
 from shared.crashpoint import crashpoint
 from shared.errors import Conflict, Transient
+from shared.tracing import traced
 
 _log = structlog.get_logger()
 _following = Gauge("towpath_logsink_streams", "Streams that this process follows")
@@ -173,6 +175,10 @@ class Sink:
             "container": stream.container,
             "epoch": stream.epoch,
         }
+        with traced(stream.traceparent):
+            await self._follow_one(stream, follower_of, about)
+
+    async def _follow_one(self, stream: Stream, follower_of: FollowerOf, about: dict[str, Any]) -> None:
         try:
             follower = self._followers[stream.id] = follower_of(stream)
             await follower.run()

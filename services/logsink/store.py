@@ -5,7 +5,7 @@ refused.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
@@ -27,6 +27,8 @@ class Stream:
     run_id: int
     location: str
     cluster: str
+    creation_token: str = field(repr=False)
+    """The step markers of the attempt are derived from it."""
     containers: int
     """Number of containers of the attempt."""
     repository_id: int
@@ -35,6 +37,8 @@ class Stream:
     webhook_secret: bytes | None
     cursor: Cursor | None
     position: Position
+    traceparent: str | None = None
+    """The trace of its attempt."""
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> "Stream":
@@ -75,6 +79,7 @@ class Unattended:
     """True if its attempt has its verdict; `reason` is the verdict's reason."""
     reason: str | None
     is_long_over: bool
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

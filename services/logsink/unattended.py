@@ -17,6 +17,7 @@ from services.logsink.sources import End
 from services.logsink.store import LogStore, Unattended
 from shared.errors import Transient
 from shared.kubernetes.client import ApiError
+from shared.tracing import fields
 
 _log = structlog.get_logger()
 
@@ -56,7 +57,8 @@ class UnattendedStreams:
             try:
                 end = await self._end_of(stream)
             except (ApiError, Transient) as error:
-                _log.info("unattended_stream_waits", stream_id=stream.id, why=str(error))
+                trace = fields(stream.traceparent)
+                _log.info("unattended_stream_waits", stream_id=stream.id, why=str(error), **trace)
                 end = _after_silence(stream)
             if end is not None:
                 sealed += await self._seal(stream.id, end)

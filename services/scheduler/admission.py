@@ -29,6 +29,7 @@ from shared.backoff import backoff
 from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messaging.messages import AttemptReady
+from shared.tracing import set_trace, traced
 
 _log = structlog.get_logger()
 _seconds = Histogram(
@@ -88,6 +89,10 @@ class Admission:
         Safe at any time and in several replicas. Raises Transient if other admissions hold the lock for too
         long or the database does not answer.
         """
+        with traced():
+            return await self._admit()
+
+    async def _admit(self) -> int:
         async with self._store.transaction() as work:
             await work.lock_admission()
             if await arrange_groups(work):
@@ -98,6 +103,7 @@ class Admission:
                 cluster=self._cluster,
             )
             jobs = admitted.jobs
+            set_trace(admitted.traceparents)
             for start in range(0, len(jobs), _JOBS_A_MESSAGE):
                 work.send(AttemptReady(cluster=self._cluster, jobs=jobs[start : start + _JOBS_A_MESSAGE]))
             if jobs:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from services.scheduler.store import ROW_FAULTS
+from shared.tracing import traced
 
 _log = structlog.get_logger()
 
@@ -19,14 +20,15 @@ async def all_or_each(
     """
     if not ids:
         return {}
-    try:
-        await act(ids)
-    except ROW_FAULTS as fault:
-        if len(ids) == 1:
-            _log.exception("row_not_handled", what=act.__name__, id=ids[0])
-            return {ids[0]: fault}
-        failed: dict[int, Exception] = {}
-        for one in ids:
-            failed |= await all_or_each([one], act)
-        return failed
-    return {}
+    with traced():
+        try:
+            await act(ids)
+            return {}
+        except ROW_FAULTS as fault:
+            if len(ids) == 1:
+                _log.exception("row_not_handled", what=act.__name__, id=ids[0])
+                return {ids[0]: fault}
+    failed: dict[int, Exception] = {}
+    for one in ids:
+        failed |= await all_or_each([one], act)
+    return failed

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.scheduler.concurrency import Membership, membership
-from services.scheduler.planning import JobRecord, Plan, plan_again
+from services.scheduler.planning import Earlier, Plan, plan
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Command, Row, SchedulerWork
 from shared.messaging.messages import CommandApplied
 from shared.statuses import TERMINAL, Reason, Status
+from shared.tracing import set_trace, traced
 
 _RETRYABLE = frozenset({Status.FAILED, Status.CANCELLED, Status.ERROR})
 
@@ -33,9 +34,11 @@ async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids:
     ids = list(command_ids)
     await work.lock_runs(await work.runs_of_commands(ids))
     commands = await work.open_commands(ids)
+    set_trace(command.traceparent for command in commands)
     wakes = False
     for command in commands:
-        effect = await _apply(work, revisions, command)
+        with traced(command.traceparent):
+            effect = await _apply(work, revisions, command)
         await work.insert_effect(command.id, effect.outcome, effect.reason, effect.run_id)
         wakes |= effect.wakes_admission
     if commands:
@@ -50,7 +53,8 @@ async def refuse_command(work: SchedulerWork, command_id: int) -> None:
     """
     for command in await work.open_commands([command_id]):
         await work.insert_effect(command.id, "refused", "command_failed", None)
-        work.send(CommandApplied(command_ids=(command.id,)))
+        with traced(command.traceparent):
+            work.send(CommandApplied(command_ids=(command.id,)))
 
 
 async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
@@ -93,14 +97,18 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
     revision_id: int = (
         run["latest_revision_id"] if command.arguments.get("latest") is True else run["revision_id"]
     )
-    pipeline = (await revisions.get(work, [revision_id])).get(revision_id)
+    models = await revisions.get(work, {revision_id, run["revision_id"]})
+    pipeline = models.get(revision_id)
     if pipeline is None:
         return Effect("refused", "revision_unreadable")
-    earlier: tuple[JobRecord, ...] = (
-        await work.job_records(command.run_id) if command.arguments.get("only") == "failed" else ()
+    earlier = (
+        Earlier(models.get(run["revision_id"]), await work.job_records(command.run_id))
+        if command.arguments.get("only") == "failed"
+        else None
     )
-    member = membership(pipeline, await work.event(run["event_id"]), run["now"])
-    again = _next_run(run, revision_id, plan_again(pipeline, earlier, run["now"]), member, command)
+    event = await work.event(run["event_id"])
+    planned = plan(pipeline, event, run["now"], earlier)
+    again = _next_run(run, revision_id, planned, membership(pipeline, event, run["now"]), command)
     ids = await create_runs(work, [again])
     return Effect(
         "applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True
@@ -133,6 +141,7 @@ def _next_run(
         triggered_by=f"retry:user:{command.requested_by}",
         cause=f"command:{command.id}",
         membership=member,
+        traceparent=command.traceparent,
         rerun=run["rerun"] + 1,
         retry_of=run["id"],
     )

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.events import Event, fields
+from shared.events import Event, context
+from shared.expressions import parse_template, render
 from shared.pipeline.model import OnNew, Pipeline
-from shared.pipeline.templates import filled
 from shared.statuses import Reason
 
 LONGEST_NAME = 1000
@@ -75,7 +75,7 @@ def membership(pipeline: Pipeline, event: Event, order_at: datetime) -> Membersh
     wanted = pipeline.concurrency
     if wanted is None:
         return None
-    name = filled(wanted.group, fields(event))
+    name = render(parse_template(wanted.group), {"event": context(event), "inputs": {}})
     if len(name) > LONGEST_NAME:
         name = name[: LONGEST_NAME - 64] + hashlib.sha256(name.encode()).hexdigest()
     return Membership(name, wanted.limit, wanted.on_new, order_at)

@@ -18,6 +18,7 @@ from services.scheduler.store import CONTENT_FAULTS, ROW_FAULTS, SchedulerStore
 from shared.crashpoint import crashpoint
 from shared.errors import Rejected
 from shared.messaging.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted
+from shared.tracing import traced
 
 _log = structlog.get_logger()
 
@@ -113,6 +114,10 @@ class Consumers:
 
         A delivery that fails alone is logged. If its content is at fault, the outcome `failed` is stored.
         """
+        with traced():
+            return await self._decide_traced(ids)
+
+    async def _decide_traced(self, ids: Sequence[int]) -> Batch:
         try:
             async with self._store.transaction() as work:
                 batch = await decide_deliveries(work, self._revisions, ids)

@@ -33,6 +33,7 @@ from services.scheduler.revisions import Revisions
 from services.scheduler.starting import StoredEvent, start_runs, supersede
 from services.scheduler.store import Row, SchedulerWork, StoredDelivery
 from shared.events import Event, EventKind, Ignored
+from shared.tracing import set_trace
 
 _LARGEST_BODY_BYTES = 96 * 1024**2
 """GitHub's largest payload has 25 MiB. Encoded as a form it takes three times as much."""
@@ -68,6 +69,7 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
     unchanged, unless it matched no registered repository and was redelivered afterwards.
     """
     deliveries = await work.deliveries(ids)
+    set_trace(delivery.traceparent for delivery in deliveries)
     opened = [delivery for delivery in deliveries if delivery.is_open]
     readings, outcomes = _read(opened)
     failed = {outcome["delivery_id"] for outcome in outcomes} | {
@@ -182,7 +184,7 @@ async def _store_events(work: SchedulerWork, recognised: Sequence[_Recognised]) 
         await work.lock_pull_requests(pull_requests)
     stored = await work.insert_events([_event_row(one) for one in recognised])
     return [
-        StoredEvent(stored[one.delivery.id], one.event, one.repository)
+        StoredEvent(stored[one.delivery.id], one.event, one.repository, one.delivery.traceparent)
         for one in recognised
         if one.delivery.id in stored
     ]

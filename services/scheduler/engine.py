@@ -6,21 +6,15 @@ nothing. A run ends exactly when all its jobs have ended. Every job ends once th
 arrived.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.pipeline.model import Retry
+from services.scheduler.readiness import decide
+from services.scheduler.states import AttemptState, JobState, RunState
+from shared.pipeline.expansion import ConfigInvalid, outputs_of
 from shared.pipeline.values import PAUSE_LIMIT_SECONDS
-from shared.statuses import TERMINAL, Reason, Status, WaitingFor
-
-WORST_FIRST = (Status.ERROR, Status.FAILED, Status.CANCELLED, Status.SUCCESS, Status.SKIPPED)
-"""Order of precedence: a run ends with the first of these statuses that one of its jobs has.
-
-It takes that job's reason; of several such jobs, the first in the document's order counts. `error` comes
-before `failed`, because after a platform failure it is unknown whether the code is correct. Both come before
-`cancelled`.
-"""
+from shared.statuses import TERMINAL, WORST_FIRST, Reason, Status, WaitingFor
 
 INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_REGISTRY})
 """Reasons that the cluster causes and that another attempt may not meet.
@@ -28,74 +22,22 @@ INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IM
 `retry: { infra }` retries only after these.
 """
 
+SCRIPT = frozenset({Reason.SCRIPT_FAILED, Reason.TIMED_OUT, Reason.OOM_KILLED, Reason.SERVICE_FAILED})
+"""Reasons that the job's own code causes. `retry: { script }` retries only after these."""
 
-_NEVER_AGAIN = Retry()
+FAIL_FAST_CAUSE = "fail_fast"
+"""The cause of the end of jobs of a matrix of which another job has failed."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
-    """State of a job. Its name identifies it within the run."""
-
-    name: str
-    needs: tuple[str, ...] = ()
-    status: Status = Status.PENDING
-    reason: Reason | None = None
-    message: str | None = None
-    waiting_for: WaitingFor | None = None
-    ready_at: datetime | None = None
-    """Time from which it queues for a slot: its needs were met and its run was in its group."""
-    admitted: bool = False
-    """True if it has a slot and an executor was asked to run its attempt."""
-    attempt: int = 1
-    """Number of its current attempt, or of its next one if it is not admitted."""
-    retry: Retry = _NEVER_AGAIN
-    retry_at: datetime | None = None
-    """Earliest time of its next admission. Set when an attempt was lost and another one follows."""
-    slot_freed_at: datetime | None = None
-    cancel_reason: Reason | None = None
-    """Reason for which its attempt was asked to stop."""
-    cancel_cause: str | None = None
-    """Cause of that request, for example `command:7`."""
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return self.status in TERMINAL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunState:
-    """A run with its jobs in the document's order."""
-
-    jobs: tuple[JobState, ...]
-    in_group: bool = True
-    """True if it has a place in its concurrency group, or needs none. Until then no job queues for a slot."""
-    status: Status = Status.PENDING
-    reason: Reason | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptState:
-    """The executor's record of the attempt that a job wants."""
-
-    claimed_at: datetime | None = None
-    """None if user code has not started."""
-    finished_at: datetime | None = None
-    outcome: Status | None = None
-    """Set together with `finished_at`: success, failed, error or cancelled."""
-    reason: Reason | None = None
-    message: str | None = None
+_DECIDED = frozenset({WaitingFor.GROUP, WaitingFor.SLOT, WaitingFor.MAX_PARALLEL})
+"""The waits of a job whose needs have ended and whose condition is true."""
 
 
 def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> RunState:
-    """Returns the run after applying what is recorded about its jobs' attempts (by job name).
+    """Returns the run after applying what is recorded about its jobs' attempts (by job key).
 
     Folding the same again changes nothing.
     """
-    jobs = [_after_attempt(job, attempts[job.name]) if job.name in attempts else job for job in run.jobs]
+    jobs = [_after_attempt(job, attempts[job.key]) if job.key in attempts else job for job in run.jobs]
     return _settled(run, jobs, now)
 
 
@@ -126,10 +68,10 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
             waiting_for=None,
             message=None,
         )
-    if attempt.reason in INFRA and job.attempt <= job.retry.infra and job.cancel_reason is None:
-        return _to_be_tried_again(job, attempt.reason, attempt.finished_at)
+    if again := _to_be_tried_again(job, attempt.reason, attempt.finished_at):
+        return again
     status, reason = _verdict(job, attempt.outcome, attempt.reason)
-    return replace(
+    ended = replace(
         job,
         status=status,
         reason=reason,
@@ -139,23 +81,46 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
         finished_at=attempt.finished_at,
         slot_freed_at=attempt.finished_at,
     )
+    return _with_outputs(ended, attempt)
 
 
-def _to_be_tried_again(job: JobState, reason: Reason, lost_at: datetime) -> JobState:
-    """Returns the job after its attempt was lost: its slot is free and another attempt follows.
+def _with_outputs(job: JobState, attempt: AttemptState) -> JobState:
+    """Returns the job with the outputs that its definition makes from those of its steps.
 
-    It queues for a slot again after a backoff, which doubles with each attempt up to `PAUSE_LIMIT_SECONDS`.
+    Outputs that can't be made end a job that succeeded with an error. Another verdict is kept.
     """
-    pause_seconds = min(job.retry.backoff_seconds << (job.attempt - 1), PAUSE_LIMIT_SECONDS)
+    if job.job is None or not job.job.outputs:
+        return job
+    try:
+        return replace(job, outputs=outputs_of(job.job, attempt.outputs))
+    except ConfigInvalid as error:
+        if job.status is not Status.SUCCESS:
+            return job
+        return replace(job, status=Status.ERROR, reason=Reason.CONFIG_INVALID, message=str(error))
+
+
+def _to_be_tried_again(job: JobState, reason: Reason | None, ended_at: datetime) -> JobState | None:
+    """Returns the job with its next attempt, or None if none may follow.
+
+    The slot is free. The job queues for one again after a backoff, which doubles with each attempt up to
+    `PAUSE_LIMIT_SECONDS`.
+    """
+    is_infra = reason in INFRA and job.infra_retries < job.retry.infra
+    is_script = reason in SCRIPT and job.script_retries < job.retry.script
+    if not (is_infra or is_script) or job.cancel_reason is not None:
+        return None
+    pause_seconds = min(job.retry.backoff_seconds << min(job.attempt - 1, 20), PAUSE_LIMIT_SECONDS)
     return replace(
         job,
         status=Status.PENDING,
         message=f"Attempt {job.attempt} ended with `{reason}`; attempt {job.attempt + 1} of at most "
-        f"{job.retry.infra + 1} follows.",
+        f"{job.retry.infra + job.retry.script + 1} follows.",
         waiting_for=WaitingFor.RETRY_BACKOFF,
         admitted=False,
         attempt=job.attempt + 1,
-        retry_at=lost_at + timedelta(seconds=pause_seconds),
+        infra_retries=job.infra_retries + is_infra,
+        script_retries=job.script_retries + is_script,
+        retry_at=ended_at + timedelta(seconds=pause_seconds),
         started_at=None,
     )
 
@@ -170,18 +135,19 @@ def _verdict(job: JobState, outcome: Status, reason: Reason | None) -> tuple[Sta
     return outcome, reason
 
 
-def _after_stop(job: JobState, why: Reason, cause: str, now: datetime) -> JobState:
+def _after_stop(
+    job: JobState, why: Reason, cause: str, now: datetime, because: str = "It was stopped"
+) -> JobState:
+    """Returns the job after a request to end it. `because` begins the sentence about it for people."""
     if job.is_over or job.cancel_reason is not None:
         return job
     if job.admitted:
         return replace(job, cancel_reason=why, cancel_cause=cause)
     status, reason = _stopped(why)
-    message = (
-        "It was stopped before it had started."
-        if job.attempt == 1
-        else "It was stopped before it was tried again."
+    when = "before it had started" if job.attempt == 1 else "before it was tried again"
+    return replace(
+        job, status=status, reason=reason, message=f"{because} {when}.", waiting_for=None, finished_at=now
     )
-    return replace(job, status=status, reason=reason, message=message, waiting_for=None, finished_at=now)
 
 
 def _stopped(why: Reason) -> tuple[Status, Reason]:
@@ -193,41 +159,67 @@ def _settled(run: RunState, jobs: Sequence[JobState], now: datetime) -> RunState
 
     A chain of skipped jobs takes as many rounds as the graph is deep.
     """
-    by_name = {job.name: job for job in jobs}
-    while moved := list(_moves(by_name, run.in_group, now)):
-        by_name.update((job.name, job) for job in moved)
-    return _with_status(replace(run, jobs=tuple(by_name[job.name] for job in jobs)), now)
+    by_key = {job.key: job for job in jobs}
+    matrices = _matrices(jobs)
+    is_moving = True
+    while is_moving:
+        is_moving = False
+        for key, job in by_key.items():
+            siblings = [by_key[other] for other in matrices.get(job.id, ())]
+            after = _moved(job, by_key, siblings, run.in_group, now)
+            if after is not job:
+                by_key[key], is_moving = after, True
+    return _with_status(replace(run, jobs=tuple(by_key[job.key] for job in jobs)), now)
 
 
-def _moves(by_name: Mapping[str, JobState], in_group: bool, now: datetime) -> Iterator[JobState]:
-    for job in by_name.values():
-        if job.is_over or job.ready_at is not None:
-            continue
-        needs = [by_name[name] for name in job.needs]
-        failed = next((need for need in needs if need.is_over and need.status is not Status.SUCCESS), None)
-        if failed is not None:
-            yield _skipped(job, failed, now)
-            continue
-        wanted = (
-            WaitingFor.DEPENDENCY
-            if not all(need.is_over for need in needs)
-            else WaitingFor.SLOT
-            if in_group
-            else WaitingFor.GROUP
-        )
-        if job.waiting_for is not wanted:
-            yield replace(job, waiting_for=wanted, ready_at=now if wanted is WaitingFor.SLOT else None)
+def _matrices(jobs: Sequence[JobState]) -> dict[str, list[str]]:
+    """Returns the keys of the jobs of each matrix, by the key of the job in the document."""
+    found: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.job is not None and job.job.matrix is not None:
+            found.setdefault(job.id, []).append(job.key)
+    return found
 
 
-def _skipped(job: JobState, failed: JobState, now: datetime) -> JobState:
-    return replace(
-        job,
-        status=Status.SKIPPED,
-        reason=Reason.DEPENDENCY_FAILED,
-        message=f"It needs `{failed.name}`, which did not end well.",
-        waiting_for=None,
-        finished_at=now,
-    )
+def _moved(
+    job: JobState, by_key: Mapping[str, JobState], siblings: Sequence[JobState], in_group: bool, now: datetime
+) -> JobState:
+    """Returns the job after its next change, or the job itself. `siblings` are the jobs of its matrix."""
+    if job.is_over:
+        return job
+    if (failed := _fails_fast(job, siblings)) is not None:
+        because = f"`{failed.key}` of its matrix failed"
+        return _after_stop(job, Reason.FAIL_FAST, FAIL_FAST_CAUSE, now, because)
+    if job.ready_at is not None:
+        return job
+    decided = job
+    if job.waiting_for not in _DECIDED:
+        found = decide(job, [by_key[key] for key in job.needs], now)
+        decided = replace(job, waiting_for=WaitingFor.DEPENDENCY) if found is None else found
+        if found is None or found.is_over:
+            return job if decided == job else decided
+    wanted = _next_wait(siblings, in_group)
+    ready_at = now if wanted is WaitingFor.SLOT else None
+    return job if job.waiting_for is wanted else replace(decided, waiting_for=wanted, ready_at=ready_at)
+
+
+def _fails_fast(job: JobState, siblings: Sequence[JobState]) -> JobState | None:
+    """Returns the failed job of a matrix that ends this one, if any."""
+    matrix = None if job.job is None else job.job.matrix
+    if matrix is None or not matrix.fail_fast or job.cancel_reason is not None:
+        return None
+    return next((one for one in siblings if one.result in (Status.FAILED, Status.ERROR)), None)
+
+
+def _next_wait(siblings: Sequence[JobState], in_group: bool) -> WaitingFor:
+    """Returns what a job waits for whose needs have ended."""
+    if not in_group:
+        return WaitingFor.GROUP
+    limits = [one.job.matrix.max_parallel for one in siblings if one.job is not None and one.job.matrix]
+    limit = limits[0] if limits else None
+    if limit is not None and sum(one.ready_at is not None and not one.is_over for one in siblings) >= limit:
+        return WaitingFor.MAX_PARALLEL
+    return WaitingFor.SLOT
 
 
 def _with_status(run: RunState, now: datetime) -> RunState:
@@ -239,12 +231,12 @@ def _with_status(run: RunState, now: datetime) -> RunState:
         return replace(
             run, status=Status.PENDING if started_at is None else Status.RUNNING, started_at=started_at
         )
-    worst = min(run.jobs, key=lambda job: WORST_FIRST.index(job.status))
+    worst = min(run.jobs, key=lambda job: WORST_FIRST.index(job.result))
     ends = [job.finished_at for job in run.jobs if job.finished_at is not None]
     return replace(
         run,
-        status=worst.status,
-        reason=worst.reason,
+        status=worst.result,
+        reason=None if worst.counts_as_success else worst.reason,
         started_at=started_at,
         finished_at=max(ends, default=now),
     )

@@ -5,15 +5,23 @@ ready, or wait for the run's concurrency group.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from services.scheduler.engine import JobState, RunState, fold
+from services.scheduler.engine import fold
+from services.scheduler.states import JobState, RunState
+from shared.events import Event, context
+from shared.pipeline.expansion import Expansion, PlannedJob, expand
 from shared.pipeline.model import Job, Pipeline
-from shared.statuses import Status
+from shared.statuses import Reason, Status
 
 Definition = dict[str, Any]
+
+_SELDOM = frozenset(
+    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts"}
+)
+"""Fields of jobs that are left out of stored definitions while they have their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +29,9 @@ class JobRecord:
     """A job of an earlier run, with the fields that a retry of the failed jobs needs."""
 
     id: int
-    name: str
+    key: str
     status: Status
-    definition: Job | None
-    """None if this release cannot read it. The job is then run again."""
+    outputs: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +40,101 @@ class Plan:
 
     state: RunState
     definitions: tuple[Definition, ...]
+    names: tuple[str, ...]
+    """The jobs' titles."""
     carried_from: Mapping[str, int]
-    """Jobs that are not run again: the job's name and the id of the job in the earlier run that replaces it.
-    """
+    """Jobs that are not run again: the job's key, and the id of the job of the earlier run in its place."""
     timeout_seconds: int
+    priority: int
 
 
-def plan(pipeline: Pipeline, now: datetime) -> Plan:
-    """Returns a plan in which every job runs."""
-    return plan_again(pipeline, (), now)
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier run of the same event: the revision that it ran, and its jobs."""
+
+    pipeline: Pipeline | None
+    """None if this release cannot read the revision. All jobs are then run again."""
+    jobs: tuple[JobRecord, ...]
 
 
-def plan_again(pipeline: Pipeline, earlier: tuple[JobRecord, ...], now: datetime) -> Plan:
-    """Returns a plan that carries over the jobs that succeeded in `earlier`.
+def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
+    """Returns a plan in which every job runs, but those that are carried over from an earlier run.
 
     A job is carried over only if it and all jobs that it needs succeeded and have not changed since.
     """
-    jobs = tuple(job.model_copy(update={"env": {**pipeline.env, **job.env}}) for job in pipeline.jobs)
-    carried = _carried(jobs, {job.name: job for job in earlier})
-    states = tuple(
-        JobState(name=job.name, needs=job.needs, status=Status.SUCCESS, finished_at=now)
-        if job.name in carried
-        else JobState(name=job.name, needs=job.needs)
-        for job in jobs
+    expansion = expand(pipeline, context(event), {})
+    carried = _carried(expansion, earlier, event)
+    states = tuple(_state(one, carried.get(one.job.key), now) for one in expansion.jobs)
+    state = fold(RunState(jobs=states, in_group=pipeline.concurrency is None), {}, now)
+    jobs = [
+        one.job if after.job is None else after.job
+        for one, after in zip(expansion.jobs, state.jobs, strict=True)
+    ]
+    return Plan(
+        state,
+        tuple(definition_of(job) for job in jobs),
+        tuple(job.name for job in jobs),
+        {key: record.id for key, record in carried.items()},
+        pipeline.timeout_seconds,
+        expansion.priority,
     )
-    definitions = tuple(job.model_dump(mode="json") for job in jobs)
-    state = RunState(jobs=states, in_group=pipeline.concurrency is None)
-    return Plan(fold(state, {}, now), definitions, carried, pipeline.timeout_seconds)
 
 
-def _carried(jobs: tuple[Job, ...], earlier: Mapping[str, JobRecord]) -> dict[str, int]:
+def definition_of(job: Job) -> Definition:
+    """Returns the job as JSON, as the tables store it."""
+    unused = {name for name in _SELDOM if not getattr(job, name)}
+    return job.model_dump(mode="json", exclude=unused)
+
+
+def needs_rules(job: Job) -> bool:
+    """Returns True if the engine needs the job's definition to decide about it."""
+    return bool(job.condition or job.matrix or job.outputs or job.allow_failure or job.contexts)
+
+
+def _state(one: PlannedJob, carried: JobRecord | None, now: datetime) -> JobState:
+    """Returns the state of a job before any attempt."""
+    state = JobState(
+        key=one.job.key,
+        needs=one.needs,
+        job=one.job if needs_rules(one.job) else None,
+        condition=one.condition,
+    )
+    if carried is not None:
+        return replace(state, status=Status.SUCCESS, outputs=carried.outputs, finished_at=now)
+    if one.problem is not None:
+        return replace(
+            state,
+            status=Status.ERROR,
+            reason=Reason.CONFIG_INVALID,
+            message=one.problem,
+            finished_at=now,
+        )
+    if one.is_skipped:
+        return replace(
+            state,
+            status=Status.SKIPPED,
+            reason=Reason.CONDITION_FALSE,
+            message=one.condition,
+            finished_at=now,
+        )
+    return state
+
+
+def _carried(expansion: Expansion, earlier: Earlier | None, event: Event) -> dict[str, JobRecord]:
+    if earlier is None or earlier.pipeline is None:
+        return {}
+    before = {one.job.key: one for one in expand(earlier.pipeline, context(event), {}).jobs}
+    records = {record.key: record for record in earlier.jobs if record.status is Status.SUCCESS}
     same = {
-        job.name: earlier[job.name].id
-        for job in jobs
-        if job.name in earlier
-        and earlier[job.name].status is Status.SUCCESS
-        and earlier[job.name].definition == job
+        one.job.key: records[one.job.key]
+        for one in expansion.jobs
+        if one.job.key in records and before.get(one.job.key) == one
     }
     while changed := [
-        job.name for job in jobs if job.name in same and any(need not in same for need in job.needs)
+        one.job.key
+        for one in expansion.jobs
+        if one.job.key in same and any(need not in same for need in one.needs)
     ]:
-        for name in changed:
-            del same[name]
+        for key in changed:
+            del same[key]
     return same

@@ -8,8 +8,9 @@
 -- The first of these deliveries, as many as have 32 MiB of (compressed) bodies between them. Open ones are
 -- those that nobody has decided, or that came again after they were about no registered repository; the
 -- others come without body. $1 ids.
-SELECT id, source, event_type, headers, hook_key, received_at, body, outcome, is_open
-  FROM (SELECT d.id, d.source, d.event_type, d.headers, d.hook_key, d.received_at, o.outcome, open.is_open,
+SELECT id, source, event_type, headers, hook_key, received_at, traceparent, body, outcome, is_open
+  FROM (SELECT d.id, d.source, d.event_type, d.headers, d.hook_key, d.received_at, d.traceparent, o.outcome,
+               open.is_open,
                CASE WHEN open.is_open THEN d.body END AS body,
                sum(CASE WHEN open.is_open THEN octet_length(d.body) ELSE 0 END) OVER (ORDER BY d.id)
                - coalesce(octet_length(d.body), 0) AS before
@@ -257,29 +258,34 @@ WITH new AS MATERIALIZED (
     FROM jsonb_to_recordset($1::jsonb) AS asked (
          pipeline_config_id bigint, revision_id bigint, event_id bigint, rerun integer, number integer,
            retry_of bigint, triggered_by text, status status, reason reason,
-         repository_id bigint, event_kind event_kind, branch text, sha text, timeout_seconds integer,
-           finished_at timestamptz, cause text,
-         concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz)),
+         repository_id bigint, event_kind event_kind, branch text, sha text, priority integer,
+           timeout_seconds integer, finished_at timestamptz, cause text,
+         concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz,
+         traceparent text)),
 runs AS (
   INSERT INTO pipeline_runs (id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of,
-         triggered_by, status, reason, repository_id, event_kind, branch, sha,
+         triggered_by, status, reason, repository_id, event_kind, branch, sha, priority,
                              timeout_seconds, finished_at, logs, concurrency_group, concurrency_limit, on_new,
-                               group_order_at)
+                               group_order_at, traceparent)
   OVERRIDING SYSTEM VALUE
   SELECT id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason,
-    repository_id, event_kind, branch, sha,
+    repository_id, event_kind, branch, sha, priority,
          timeout_seconds, finished_at, '/runs/' || id || '/logs', concurrency_group, concurrency_limit,
-           on_new, group_order_at
+           on_new, group_order_at, traceparent
     FROM new),
 jobs AS (
-  INSERT INTO jobs (run_id, name, position, needs, definition, status, reason, message, waiting_for,
+  INSERT INTO jobs (run_id, key, name, position, needs, definition, has_rules, condition, outputs,
+         infra_retries, status, reason, message, waiting_for,
          repository_id, ready_at, order_key, carried_from, finished_at)
-  SELECT new.id, job.name, job.position, ARRAY(SELECT jsonb_array_elements_text(job.needs)), job.definition,
-    job.status, job.reason, job.message, job.waiting_for,
-         new.repository_id, job.ready_at, job.ready_at, job.carried_from, job.finished_at
+  SELECT new.id, job.key, job.name, job.position, ARRAY(SELECT jsonb_array_elements_text(job.needs)),
+    job.definition, job.has_rules, job.condition, job.outputs,
+    0, job.status, job.reason, job.message, job.waiting_for,
+         new.repository_id, job.ready_at, job.ready_at - make_interval(mins => 5 * new.priority),
+         job.carried_from, job.finished_at
     FROM jsonb_to_recordset($2::jsonb) AS job (
-         event_id bigint, pipeline_config_id bigint, name text, position integer, needs jsonb,
-           definition jsonb, status status, reason reason, message text,
+         event_id bigint, pipeline_config_id bigint, key text, name text, position integer, needs jsonb,
+           definition jsonb, has_rules boolean, condition text, outputs jsonb,
+           status status, reason reason, message text,
          waiting_for waiting_for, ready_at timestamptz, carried_from bigint, finished_at timestamptz)
     JOIN new ON new.event_id = job.event_id AND new.pipeline_config_id = job.pipeline_config_id
    ORDER BY new.id, job.position),
@@ -290,7 +296,7 @@ SELECT id, event_id, pipeline_config_id FROM new;
 
 -- part: held_runs
 SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at,
-  finished_at, clock_timestamp() AS locked_at
+  finished_at, clock_timestamp() AS locked_at, traceparent
   FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock_runs
@@ -303,14 +309,18 @@ SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group
 
 -- name: lock_jobs
 -- The jobs of runs with the attempts they want, held until the end of the transaction; what they say about
--- trying again where an attempt ended badly. $1 runs.
-SELECT j.id, j.run_id, j.name, j.needs, j.status, j.reason, j.message, j.waiting_for, j.ready_at,
-       j.admitted_at IS NOT NULL AS admitted, j.slot_freed_at, j.cancel_reason, j.cancel_cause,
-       j.started_at, j.finished_at, j.cluster, j.wanted_attempt, j.retry_at, j.position,
-       CASE WHEN a.outcome = 'error' THEN j.definition -> 'retry' END AS retry,
+-- trying again where an attempt ended badly. $1 runs. Each attempt but the first followed a loss or a failure
+-- of the job's own code. The difference is right also where the release before counted attempts.
+SELECT j.id, j.run_id, coalesce(j.key, j.name) AS key, j.needs, j.condition, j.outputs, j.status, j.reason,
+       j.message, j.waiting_for, j.ready_at, j.admitted_at IS NOT NULL AS admitted,
+       j.slot_freed_at, j.cancel_reason, j.cancel_cause, j.started_at, j.finished_at, j.cluster,
+       j.wanted_attempt, j.retry_at, j.position,
+       CASE WHEN j.has_rules THEN j.definition END AS definition,
+       greatest(coalesce(j.wanted_attempt, 1) - 1 - j.script_retries, 0) AS infra_retries, j.script_retries,
+       CASE WHEN a.outcome IN ('error', 'failed') THEN j.definition -> 'retry' END AS retry,
        a.id AS attempt_id, a.claimed_at AS attempt_claimed_at, a.finished_at AS attempt_finished_at,
        a.outcome AS attempt_outcome, a.reason AS attempt_reason,
-       a.message AS attempt_message
+       a.message AS attempt_message, CASE WHEN j.has_rules THEN a.outputs END AS attempt_outputs
   FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id AND a.number = j.wanted_attempt
  WHERE j.run_id = ANY($1::bigint[])
  ORDER BY j.id
@@ -330,9 +340,13 @@ WITH jobs_changed AS (
        order_key = c.ready_at - make_interval(mins => 5 * r.priority),
        cancel_requested_at = CASE WHEN c.cancel_reason IS NOT NULL
                                   THEN coalesce(j.cancel_requested_at, now()) END,
-         started_at = c.started_at, finished_at = c.finished_at
+         started_at = c.started_at, finished_at = c.finished_at,
+       infra_retries = c.infra_retries, script_retries = c.script_retries,
+       definition = coalesce(c.definition, j.definition), condition = c.condition,
+       outputs = c.outputs
     FROM jsonb_to_recordset($1::jsonb) AS c (
-         id bigint, status status, reason reason, message text, waiting_for waiting_for,
+         infra_retries integer, script_retries integer, definition jsonb, condition text,
+         outputs jsonb, id bigint, status status, reason reason, message text, waiting_for waiting_for,
            slot_freed_at timestamptz, cancel_reason reason, cancel_cause text, admitted boolean,
              attempt integer,
          retry_at timestamptz, ready_at timestamptz, started_at timestamptz, finished_at timestamptz),
@@ -456,8 +470,9 @@ admitted AS (
   UPDATE jobs j SET admitted_at = now(), wanted_attempt = coalesce(j.wanted_attempt, 1), cluster = $3,
     waiting_for = NULL
    WHERE j.id = ANY(ARRAY(SELECT id FROM held))
-  RETURNING j.id, j.wanted_attempt)
-SELECT a.id, a.wanted_attempt, pause.seconds AS next_retry_seconds
+  RETURNING j.id, j.wanted_attempt, j.run_id)
+SELECT a.id, a.wanted_attempt, pause.seconds AS next_retry_seconds,
+  (SELECT r.traceparent FROM pipeline_runs r WHERE r.id = a.run_id) AS traceparent
   FROM (SELECT extract(epoch FROM min(retry_at) - clock_timestamp())::float8 AS seconds
           FROM jobs WHERE status = 'pending' AND admitted_at IS NULL
             AND retry_at > clock_timestamp()) AS pause
@@ -471,7 +486,7 @@ SELECT DISTINCT run_id FROM commands WHERE id = ANY($1::bigint[]);
 
 -- name: open_commands
 -- Commands that have no effect yet. $1 ids.
-SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by
+SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by, c.traceparent
   FROM commands c
  WHERE c.id = ANY($1::bigint[]) AND NOT EXISTS (SELECT FROM command_effects e WHERE e.command_id = c.id)
  ORDER BY c.id;
@@ -510,7 +525,7 @@ SELECT * FROM events WHERE id = $1;
 
 -- name: job_records
 -- The jobs of a run, as a retry of the failed ones looks at them. $1 run.
-SELECT id, name, status, definition FROM jobs WHERE run_id = $1;
+SELECT id, coalesce(key, name) AS key, status, outputs FROM jobs WHERE run_id = $1;
 
 -- ---------------------------------------------------------------- what messages did not finish
 

@@ -17,6 +17,7 @@ from shared.errors import Transient
 from shared.messaging.messages import AttemptCancelRequested, AttemptReady
 from shared.reconcile import Check
 from shared.statuses import TERMINAL, Reason
+from shared.tracing import set_trace
 
 _DELIVERIES_A_CHECK = 500
 
@@ -159,6 +160,7 @@ class Checks:
     async def _time_out(self, run_ids: Sequence[int]) -> None:
         async with self._store.transaction() as work:
             runs = [run for run in await work.lock_runs(run_ids) if run.state.status not in TERMINAL]
+            set_trace(run.traceparent for run in runs)
             wakes = await stop_runs(work, runs, Reason.TIMED_OUT, "deadline")
         if wakes:
             self._admission.wake()

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from services.scheduler.concurrency import Membership
-from services.scheduler.engine import JobState, RunState, enter, fold, stop
+from services.scheduler.engine import enter, fold, stop
 from services.scheduler.ordering import places_in_order
-from services.scheduler.planning import Plan
+from services.scheduler.planning import Plan, definition_of
+from services.scheduler.states import JobState, RunState
 from services.scheduler.store import LockedRun, Row, SchedulerWork
 from shared.messaging.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
 from shared.statuses import TERMINAL, Reason, Status
+from shared.tracing import fields, set_trace
+
+_log = structlog.get_logger()
 
 Change = Callable[[RunState, datetime], RunState]
 
@@ -34,6 +40,7 @@ class NewRun:
     triggered_by: str
     cause: str
     membership: Membership | None = None
+    traceparent: str | None = None
     rerun: int = 0
     retry_of: int | None = None
 
@@ -57,6 +64,13 @@ async def create_runs(work: SchedulerWork, runs: Sequence[NewRun]) -> dict[tuple
         rows.append(_run_row(run, numbers[run.pipeline_config_id]))
         numbers[run.pipeline_config_id] += 1
     ids = await work.insert_runs(rows, [row for run in runs for row in _job_rows(run)])
+    for run in runs:
+        _log.debug(
+            "run_inserted",
+            run_id=ids[run.event_id, run.pipeline_config_id],
+            event_id=run.event_id,
+            **fields(run.traceparent),
+        )
     work.send(RunCreated(run_ids=tuple(ids.values())))
     return ids
 
@@ -79,7 +93,9 @@ def _placed(run: NewRun, places: Mapping[int, datetime]) -> NewRun:
 
 async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
     """Applies what is recorded about attempts to these runs. Returns True if admission may have work."""
-    return await _change_runs(work, await work.lock_runs(run_ids), lambda state, _now: state, None)
+    runs = await work.lock_runs(run_ids)
+    set_trace(run.traceparent for run in runs)
+    return await _change_runs(work, runs, lambda state, _now: state, None)
 
 
 async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
@@ -114,7 +130,7 @@ async def _change_runs(
     moved = [(run, state) for run, state in changed if _without_jobs(state) != _without_jobs(run.state)]
     causes = {run.id: cause or _cause(run, state) for run, state in changed}
     await work.change_runs(
-        [_job_update(run, after) for run, _, after in jobs],
+        [_job_update(run, before, after) for run, before, after in jobs],
         [_run_update(run, state) for run, state in moved],
         [
             _job_transition(run, before, after, causes[run.id])
@@ -159,7 +175,7 @@ def _announce(work: SchedulerWork, moved: Sequence[tuple[LockedRun, RunState]]) 
 def _ask_to_stop(work: SchedulerWork, jobs: Sequence[tuple[LockedRun, JobState, JobState]]) -> None:
     asked: dict[str, list[tuple[int, int]]] = {}
     for run, before, after in jobs:
-        place = run.places[after.name]
+        place = run.places[after.key]
         if (
             after.cancel_reason is not None
             and before.cancel_reason is None
@@ -187,6 +203,7 @@ def _run_row(run: NewRun, number: int) -> Row:
         "triggered_by": run.triggered_by,
         "status": state.status,
         "reason": state.reason,
+        "priority": run.plan.priority,
         "repository_id": run.repository_id,
         "event_kind": run.event_kind,
         "branch": run.branch,
@@ -198,6 +215,7 @@ def _run_row(run: NewRun, number: int) -> Row:
         "concurrency_limit": member and member.limit,
         "on_new": member and member.on_new,
         "group_order_at": member and member.order_at,
+        "traceparent": run.traceparent,
     }
 
 
@@ -206,33 +224,44 @@ def _job_rows(run: NewRun) -> list[Row]:
         {
             "event_id": run.event_id,
             "pipeline_config_id": run.pipeline_config_id,
-            "name": job.name,
+            "key": job.key,
+            "name": name,
             "position": position,
             "needs": job.needs,
             "definition": definition,
+            "has_rules": job.job is not None,
+            "condition": job.condition,
+            "outputs": job.outputs,
             "status": job.status,
             "reason": job.reason,
             "message": job.message,
             "waiting_for": job.waiting_for,
             "ready_at": job.ready_at,
-            "carried_from": run.plan.carried_from.get(job.name),
+            "carried_from": run.plan.carried_from.get(job.key),
             "finished_at": job.finished_at,
         }
-        for position, (job, definition) in enumerate(
-            zip(run.plan.state.jobs, run.plan.definitions, strict=True)
+        for position, (job, definition, name) in enumerate(
+            zip(run.plan.state.jobs, run.plan.definitions, run.plan.names, strict=True)
         )
     ]
 
 
-def _job_update(run: LockedRun, job: JobState) -> Row:
+def _job_update(run: LockedRun, before: JobState, job: JobState) -> Row:
+    """Returns the columns of a changed job. Its definition is None if it has not changed."""
+    definition = None if job.job is None or job.job is before.job else definition_of(job.job)
     return {
-        "id": run.places[job.name].id,
+        "id": run.places[job.key].id,
         "status": job.status,
         "reason": job.reason,
         "message": job.message,
         "waiting_for": job.waiting_for,
         "admitted": job.admitted,
         "attempt": job.attempt,
+        "infra_retries": job.infra_retries,
+        "script_retries": job.script_retries,
+        "definition": definition,
+        "condition": job.condition,
+        "outputs": job.outputs,
         "retry_at": job.retry_at,
         "slot_freed_at": job.slot_freed_at,
         "cancel_reason": job.cancel_reason,
@@ -261,14 +290,12 @@ def _cause(run: LockedRun, state: RunState) -> str:
     changed job.
     """
     moved = {
-        after.name: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after
+        after.key: after for before, after in zip(run.state.jobs, state.jobs, strict=True) if before != after
     }
     if asked := next(filter(None, map(_asked_by, moved.values())), None):
         return asked
     attempts = [
-        place.attempt_id
-        for name, place in run.places.items()
-        if name in moved and place.attempt_id is not None
+        place.attempt_id for key, place in run.places.items() if key in moved and place.attempt_id is not None
     ]
     return f"attempt:{max(attempts)}" if attempts else f"run:{run.id}"
 
@@ -284,9 +311,9 @@ def _job_transition(run: LockedRun, before: JobState, after: JobState, cause: st
     Its cause is the stop request if the job has ended because of it, otherwise the job's attempt, otherwise
     `cause`. A job that returns to `pending` gets the reason of its attempt.
     """
-    place = run.places[after.name]
+    place = run.places[after.key]
     by = _asked_by(after) or (cause if place.attempt_id is None else f"attempt:{place.attempt_id}")
-    reason = run.attempts[after.name].reason if after.status is Status.PENDING else after.reason
+    reason = run.attempts[after.key].reason if after.status is Status.PENDING else after.reason
     return _transition(run.id, before.status, after.status, reason, by) | {"job_id": place.id}
 
 

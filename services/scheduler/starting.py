@@ -38,6 +38,7 @@ class StoredEvent:
     stored: InsertedEvent
     event: Event
     repository: KnownRepository
+    traceparent: str | None
 
     @property
     def event_id(self) -> int:
@@ -152,7 +153,7 @@ def _decision_row(one: StoredEvent, candidate: Candidate, decision: Decision) ->
 
 def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewRun:
     return NewRun(
-        plan=plan(pipeline, one.stored.stored_at),
+        plan=plan(pipeline, one.event, one.stored.stored_at),
         pipeline_config_id=candidate.pipeline_config_id,
         revision_id=candidate.revision_id,
         event_id=one.event_id,
@@ -160,6 +161,7 @@ def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewR
         event_kind=one.event.kind,
         branch=one.event.branch,
         sha=one.event.sha,
+        traceparent=one.traceparent,
         triggered_by=f"{one.repository.forge}:{one.event.sender_login or 'unknown'}",
         cause=f"event:{one.event_id}",
         membership=membership(

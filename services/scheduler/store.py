@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 
 from services.scheduler.concurrency import Group, Member
-from services.scheduler.engine import AttemptState, JobState, RunState
 from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
+from services.scheduler.states import AttemptState, JobState, RunState
 from services.scheduler.values import enum, readable
 from shared.database.store import Database, Queries, Relay, Store, Work
 from shared.events import Event
@@ -55,6 +55,7 @@ class StoredDelivery:
     headers: dict[str, str]
     hook_key: str | None
     received_at: datetime
+    traceparent: str | None
     body: bytes | None
     outcome: str | None
     is_open: bool
@@ -98,6 +99,7 @@ class LockedRun:
     state: RunState
     attempts: dict[str, AttemptState]
     places: dict[str, JobPlace]
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Command:
     run_id: int
     arguments: Row
     requested_by: int
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ class Admitted:
     """The admitted jobs as (job id, attempt number)."""
     next_retry_seconds: float | None
     """Seconds until the next retry backoff of a job ends, or None if no job is in one."""
+    traceparents: frozenset[str | None]
+    """The traces of the admitted jobs."""
 
 
 class SchedulerWork(Work):
@@ -271,6 +276,7 @@ class SchedulerWork(Work):
         return Admitted(
             tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None),
             rows[0]["next_retry_seconds"],
+            frozenset(row["traceparent"] for row in rows),
         )
 
     # ------------------------------------------------------------ commands
@@ -303,12 +309,7 @@ class SchedulerWork(Work):
 
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
-        return tuple(
-            JobRecord(
-                row["id"], row["name"], Status(row["status"]), readable(Job, row["definition"], row["id"])
-            )
-            for row in rows
-        )
+        return tuple(JobRecord(row["id"], row["key"], Status(row["status"]), row["outputs"]) for row in rows)
 
     # ------------------------------------------------------------ reconciler checks
 
@@ -360,18 +361,23 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
         started_at=run["started_at"],
         finished_at=run["finished_at"],
     )
-    attempts = {row["name"]: _attempt_state(row) for row in rows if row["attempt_id"] is not None}
+    attempts = {row["key"]: _attempt_state(row) for row in rows if row["attempt_id"] is not None}
     places = {
-        row["name"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
+        row["key"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
         for row in rows
     }
-    return LockedRun(run["id"], run["locked_at"], state, attempts, places)
+    return LockedRun(run["id"], run["locked_at"], state, attempts, places, run["traceparent"])
 
 
 def _job_state(row: asyncpg.Record) -> JobState:
+    definition = None if row["definition"] is None else readable(Job, row["definition"], row["id"])
     return JobState(
-        name=row["name"],
+        key=row["key"],
         needs=tuple(row["needs"]),
+        job=definition,
+        is_unreadable=definition is None and row["definition"] is not None,
+        condition=row["condition"],
+        outputs=row["outputs"],
         status=Status(row["status"]),
         reason=enum(Reason, row["reason"]),
         message=row["message"],
@@ -380,6 +386,8 @@ def _job_state(row: asyncpg.Record) -> JobState:
         admitted=row["admitted"],
         attempt=row["wanted_attempt"] or 1,
         retry=(None if row["retry"] is None else readable(Retry, row["retry"], row["id"])) or Retry(),
+        infra_retries=row["infra_retries"],
+        script_retries=row["script_retries"],
         retry_at=row["retry_at"],
         slot_freed_at=row["slot_freed_at"],
         cancel_reason=enum(Reason, row["cancel_reason"]),
@@ -414,4 +422,5 @@ def _attempt_state(row: asyncpg.Record) -> AttemptState:
         outcome=enum(Status, row["attempt_outcome"]),
         reason=enum(Reason, row["attempt_reason"]),
         message=row["attempt_message"],
+        outputs=row["attempt_outputs"] or {},
     )

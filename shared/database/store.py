@@ -19,6 +19,7 @@ from shared.crashpoint import crashpoint
 from shared.errors import Transient
 from shared.messaging.messages import Message, encode
 from shared.settings import DatabaseSettings
+from shared.tracing import current
 
 _SAID_AWAY = (
     asyncpg.PostgresConnectionError,
@@ -28,6 +29,7 @@ _SAID_AWAY = (
     asyncpg.TransactionRollbackError,  # deadlock, serialization failure
     asyncpg.LockNotAvailableError,
     asyncpg.InternalClientError,  # the protocol was interrupted
+    asyncpg.InvalidCachedStatementError,  # a migration changed a column; the next try prepares again
 )
 _AWAY = (OSError, TimeoutError, *_SAID_AWAY)
 """Errors of an asyncpg call that mean that the database is unavailable.
@@ -219,8 +221,17 @@ class Work:
         self.outgoing: list[Message] = []
 
     def send(self, *messages: Message) -> None:
-        """Store these messages with this transaction. They are published after it has committed."""
-        self.outgoing.extend(messages)
+        """Store these messages with this transaction. They are published after it has committed.
+
+        Those without a trace get that of the current unit of work, if it has one.
+        """
+        trace = current()
+        self.outgoing.extend(
+            message.model_copy(update={"traceparent": trace})
+            if trace and not message.traceparent
+            else message
+            for message in messages
+        )
 
     async def _rows(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record] = await self._connection.fetch(self._queries[name], *arguments)

@@ -41,6 +41,7 @@ from shared.errors import Conflict, Rejected, Transient
 from shared.messaging.broker_calls import broker_call, bus_faults, close_within
 from shared.messaging.messages import Message, decode, type_of
 from shared.messaging.topology import EXCHANGE, Queue
+from shared.tracing import common, traced
 
 if TYPE_CHECKING:
     from shared.messaging.bus import Bus
@@ -212,6 +213,10 @@ class Consumer:
             await self._handle(known)
 
     async def _handle(self, known: list[tuple[AbstractIncomingMessage, Message]]) -> None:
+        with traced(common(getattr(message, "traceparent", None) for _, message in known)):
+            await self._handle_together(known)
+
+    async def _handle_together(self, known: list[tuple[AbstractIncomingMessage, Message]]) -> None:
         started = time.monotonic()
         crashpoint("consuming.taken_not_handled")
         outcome = await self._outcome_of([message for _, message in known])

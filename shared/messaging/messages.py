@@ -6,11 +6,13 @@ changes: a new meaning gets a new type, which is published one release after ser
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import uuid4
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.tracing import common, valid
 
 
 class _Message(BaseModel):
@@ -30,7 +32,8 @@ class _Message(BaseModel):
     type: str
     id: str = Field(default_factory=lambda: uuid4().hex)
     occurred_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    traceparent: str | None = None
+    traceparent: Annotated[str | None, BeforeValidator(valid)] = None
+    """The trace of the work that sends it (W3C). None if it is unknown, or if there are several."""
 
     @property
     def routing_key(self) -> str:
@@ -195,15 +198,17 @@ _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discrimina
 
 
 def merged(messages: Sequence[Message]) -> Message:
-    """Return one message with the ids of all these messages. Its other fields are those of the first message.
+    """Return one message with the ids of all these messages. It has their trace if they share one.
 
+    Its other fields are those of the first message.
     If there are several messages, they must have the same routing key and an `ids_field`.
     """
     first = messages[0]
     if len(messages) == 1:
         return first
     ids = dict.fromkeys(one for message in messages for one in getattr(message, first.ids_field))
-    return first.model_copy(update={first.ids_field: tuple(ids)})
+    trace = common(message.traceparent for message in messages)
+    return first.model_copy(update={first.ids_field: tuple(ids), "traceparent": trace})
 
 
 def encode(message: Message) -> bytes:
@@ -225,8 +230,17 @@ def decode(body: bytes) -> Message | None:
 
 def type_of(body: bytes) -> str:
     """Return the type that these bytes state, for logs. Return an empty string if they state none."""
+    return str(_document(body).get("type", ""))
+
+
+def trace_of(body: bytes) -> str | None:
+    """Return the valid `traceparent` that these bytes state, for logs, or None."""
+    return valid(_document(body).get("traceparent"))
+
+
+def _document(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return ""
-    return str(document.get("type", "")) if isinstance(document, dict) else ""
+        return {}
+    return document if isinstance(document, dict) else {}

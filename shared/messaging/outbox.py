@@ -32,6 +32,7 @@ from shared.errors import Transient
 from shared.messaging import topology
 from shared.messaging.bus import Bus
 from shared.messaging.messages import Message, decode, merged, type_of
+from shared.tracing import traced
 
 _log = structlog.get_logger()
 _published = Counter("towpath_outbox_published_total", "Outbox rows published and confirmed", ["type"])
@@ -123,20 +124,19 @@ class OutboxRelay:
         their claim has expired.
         """
         message = merged([message for _, message in rows])
+        with traced(message.traceparent):
+            await self._publish_one(message, [row_id for row_id, _ in rows])
+
+    async def _publish_one(self, message: Message, row_ids: list[int]) -> None:
         crashpoint("outbox.before_publish")
         try:
             await self._bus.publish(message)
         except Transient as error:
-            _log.info(
-                "outbox_publish_postponed",
-                outbox_ids=[row_id for row_id, _ in rows],
-                type=message.type,
-                why=str(error),
-            )
+            _log.info("outbox_publish_postponed", outbox_ids=row_ids, type=message.type, why=str(error))
             return
         crashpoint("outbox.published_not_marked")
-        _published.labels(message.type).inc(len(rows))
-        self._confirmed += [row_id for row_id, _ in rows]
+        _published.labels(message.type).inc(len(row_ids))
+        self._confirmed += row_ids
 
     async def _mark_confirmed(self) -> None:
         while True:

@@ -5,8 +5,10 @@ They run on the values that the grammar could read, and record their problems.
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any
 
+from shared.pipeline import matrix_checks
 from shared.pipeline.errors import Path, Spot, quotable
 from shared.pipeline.rules import Reading
 
@@ -15,6 +17,8 @@ JOB_LIMIT_BYTES = 512 * 1024
 
 They are stored in one Secret of at most 900 KiB, together with the step driver and secrets.
 """
+PLAN_LIMIT_BYTES = 4 * 1024 * 1024
+"""Limit for the scripts and variables of all jobs of a run, which one transaction stores."""
 
 Values = Mapping[str, Any]
 
@@ -25,7 +29,10 @@ def check(document: Values, reading: Reading) -> None:
     Parts that could not be read are None and are skipped.
     """
     jobs: dict[str, Values] = document.get("jobs") or {}
-    needs = {name: _needs(name, (job or {}).get("needs") or [], jobs, reading) for name, job in jobs.items()}
+    known = f"Jobs here: {_listed(jobs)}"
+    needs = {
+        name: _needs(name, (job or {}).get("needs") or [], jobs, known, reading) for name, job in jobs.items()
+    }
     for cycle in _cycles(needs):
         spot = _spot(("jobs", cycle[0], "needs"), reading)
         reading.refuse(
@@ -34,19 +41,32 @@ def check(document: Values, reading: Reading) -> None:
             f"these jobs wait for one another: {' → '.join(cycle)}",
             "Remove one of these needs.",
         )
+    counts = matrix_checks.check(jobs, reading)
+    plan_bytes = 0
     for name, job in jobs.items():
         if job:
             _check_ids(name, job, reading)
             _check_ports(name, job, reading)
-            _check_size(name, job, document.get("env") or {}, reading)
+            plan_bytes += counts[name] * _check_size(name, job, _shared_env(document), reading)
+    if plan_bytes > PLAN_LIMIT_BYTES:
+        message = (
+            f"scripts and variables of all jobs may have {PLAN_LIMIT_BYTES // 1024**2} MiB together; these "
+            f"have {plan_bytes // 1024**2 + 1}"
+        )
+        reading.refuse(_spot(("jobs",), reading), "too_large", message, "Keep long scripts in files.")
 
 
 def _spot(path: Path, reading: Reading) -> Spot:
     return Spot(path, reading.places[path])
 
 
-def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], reading: Reading) -> list[str]:
-    """Return the valid needs without duplicates. Record a problem for each of the others."""
+def _needs(
+    job: str, names: list[str | None], jobs: Mapping[str, object], known: str, reading: Reading
+) -> list[str]:
+    """Return the valid needs without duplicates. Record a problem for each of the others.
+
+    `known` is the hint for a job that does not exist.
+    """
     sound: list[str] = []
     for index, name in enumerate(names):
         item: Path = ("jobs", job, "needs", index)
@@ -62,15 +82,15 @@ def _needs(job: str, names: list[str | None], jobs: Mapping[str, object], readin
             message = f'there is no job "{quotable(name)}"' + (
                 f'. Did you mean "{quotable(meant)}"?' if meant else ""
             )
-            reading.refuse(spot, "unknown_job", message, f"Jobs here: {_listed(jobs)}")
+            reading.refuse(spot, "unknown_job", message, known)
         else:
             sound.append(name)
     return sound
 
 
 def _listed(jobs: Mapping[str, object]) -> str:
-    names = [quotable(name, 63) for name in jobs]
-    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    names = [quotable(name, 63) for name in islice(jobs, 20)]
+    return ", ".join(names) + (" …" if len(jobs) > 20 else "")
 
 
 def _cycles(needs: Mapping[str, list[str]]) -> Iterator[list[str]]:
@@ -124,11 +144,17 @@ def _check_ports(name: str, job: Values, reading: Reading) -> None:
             owners[port] = service
 
 
-def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) -> None:
+def _shared_env(document: Values) -> Values:
+    """Return the variables that all jobs have."""
+    return {**(document.get("env") or {}), **((document.get("defaults") or {}).get("env") or {})}
+
+
+def _check_size(name: str, job: Values, shared_env: Values, reading: Reading) -> int:
+    """Record a problem if the job is too large. Return its size in bytes."""
     steps = [step for step in job.get("steps") or [] if step]
     texts = [step.get("run") or "" for step in steps]
     services = [service for service in (job.get("services") or {}).values() if service]
-    for env in [pipeline_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
+    for env in [shared_env, job.get("env") or {}, *(part.get("env") or {} for part in [*steps, *services])]:
         texts += [*env, *(value or "" for value in env.values())]
     size_bytes = sum(len(text.encode()) for text in texts)
     if size_bytes > JOB_LIMIT_BYTES:
@@ -142,3 +168,4 @@ def _check_size(name: str, job: Values, pipeline_env: Values, reading: Reading) 
             message,
             "Keep long scripts in files of the repository.",
         )
+    return size_bytes

@@ -5,15 +5,15 @@ All runs of such a kind share one group. This is rarely intended: two releases w
 
 from collections.abc import Mapping
 
+from shared.expressions import Template, parse_template, render
 from shared.pipeline.model import Concurrency, Triggers
-from shared.pipeline.templates import always_empty
 
-_EVERY = frozenset({"type", "repository", "sha", "sender"})
+_EVERY = frozenset({"type", "repository", "sha", "sender", "ref", "trusted", "forced"})
 
 FIELDS: Mapping[str, frozenset[str]] = {
-    "branch": _EVERY | {"ref", "branch"},
-    "tag": _EVERY | {"ref", "tag"},
-    "pull_request": _EVERY | {"action", "branch", "base_branch", "pull_request"},
+    "branch": _EVERY | {"branch"},
+    "tag": _EVERY | {"tag"},
+    "pull_request": _EVERY | {"action", "head_branch", "base_branch", "pull_request", "title"},
 }
 """The fields of each kind of event that are never empty."""
 
@@ -25,8 +25,18 @@ def find(concurrency: Concurrency | None, triggers: Triggers) -> list[tuple[str,
     """
     if concurrency is None:
         return []
-    kinds = _kinds(triggers)
-    return [(text, kind) for kind in kinds for text in always_empty(concurrency.group, FIELDS[kind])]
+    return [(text, kind) for kind in _kinds(triggers) for text in _empty(concurrency.group, FIELDS[kind])]
+
+
+def _empty(group: str, fields: frozenset[str]) -> list[str]:
+    """Return the expressions of the group's name, as written, that are empty if only these fields are not."""
+    template = parse_template(group)
+    contexts = {"event": dict.fromkeys(fields, "x"), "inputs": {}}
+    return [
+        group[part.offset : part.offset + part.length]
+        for part in template.expressions
+        if not render(Template((part,)), contexts)
+    ]
 
 
 def _kinds(triggers: Triggers) -> list[str]:

@@ -12,8 +12,13 @@ from pydantic import BaseModel, ConfigDict
 PROBLEM_LIMIT = 100
 """The search for problems stops at this number. People read fewer."""
 
-_COMPARED_LIMIT = 40_000
-"""Limit for one document, in characters of known words that are compared. 10,000 take about 10 ms."""
+_COMPARED_LIMIT = 16_000
+"""Limit for one document, in pairs of a character of the unknown word and one of a known word.
+
+A larger document has _COMPARED_BY_CHARACTER more for each of its characters, so that the search takes time in
+proportion to the document.
+"""
+_COMPARED_BY_CHARACTER = 4
 
 Path = tuple[str | int, ...]
 
@@ -79,7 +84,10 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[PipelineProblem] = []
+        self.text_characters = 0
+        """The length of the document."""
         self._compared = 0
+        self._nearest: dict[tuple[str, ...], str | None] = {}
 
     def add(self, spot: Spot, code: str, message: str, hint: str | None = None) -> None:
         place = spot.place
@@ -108,11 +116,16 @@ class Problems:
     def nearest(self, word: str, known: Iterable[str]) -> str | None:
         """Return the known word that was probably meant, or None.
 
-        Return None for all words after one document has needed too many comparisons.
+        Return None for a new word if its comparisons are more than the document has left.
         """
-        words = list(known)
-        self._compared += sum(map(len, words))
-        return nearest(word, words) if self._compared <= _COMPARED_LIMIT else None
+        words = tuple(known)
+        if (word, *words) not in self._nearest:
+            cost = len(word) * sum(map(len, words))
+            limit = _COMPARED_LIMIT + _COMPARED_BY_CHARACTER * self.text_characters
+            is_affordable = self._compared + cost <= limit
+            self._compared += cost if is_affordable else 0
+            self._nearest[word, *words] = nearest(word, words) if is_affordable else None
+        return self._nearest[word, *words]
 
     def raise_if_any(self) -> None:
         if self.found:

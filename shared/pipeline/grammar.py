@@ -4,11 +4,14 @@
 refused by name, because they are not supported yet.
 """
 
+from dataclasses import replace
 from typing import get_args
 
-from shared.pipeline import globs, templates, values
+from shared.expressions import Phase
+from shared.pipeline import globs, values
+from shared.pipeline.compound_rules import List, Record, Switchable, Table
 from shared.pipeline.model import OnNew, PullRequestType
-from shared.pipeline.rules import Choice, Flag, Integer, List, Record, Switchable, Table, Text
+from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
 STEP_LIMIT = 100
@@ -20,7 +23,11 @@ CHECKOUT_DEPTH_LIMIT = 1_000_000
 TITLE_LIMIT = 200
 SERVICE_LIMIT = 20
 NODE_SELECTOR_LIMIT = 20
-INFRA_RETRY_LIMIT = 10
+RETRY_LIMIT = 10
+OUTPUT_LIMIT = 50
+AXIS_LIMIT = 10
+AXIS_VALUE_LIMIT = JOB_LIMIT
+PRIORITIES = range(-10, 10 + 1)
 GROUP_LIMIT = 100
 GROUP_NAME_LIMIT = 512
 IMAGE_LIMIT = 512
@@ -29,31 +36,51 @@ FOLDER_LIMIT = 1024
 ON_NEW: tuple[str, ...] = get_args(OnNew)
 PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
 
-_EVENT_IN_ENVIRONMENT = "Event data is in the environment: $TOWPATH_BRANCH, $TOWPATH_SHA, $TOWPATH_EVENT …"
+STATUS_FUNCTIONS = ("success", "failure", "always")
+"""The functions by which the `if` of a job decides about needs that did not succeed."""
+STATIC = frozenset({"matrix", "run", "job"})
+"""The contexts of scripts. Other values reach a script as variables, so that no text becomes a command."""
+OF_EVENT = frozenset({"event", "inputs"})
+"""The contexts of values that all jobs of a pipeline share."""
 
 _title = Text("a name on one line", values.title, limit=TITLE_LIMIT)
 _duration = Text("a duration such as 20m", values.duration_seconds, values.DURATION)
 _pause = Text("a duration of at most 1h such as 10s", values.pause_seconds, values.DURATION)
+_stop_grace = Text("a duration of at most 5m such as 30s", values.stop_grace_seconds, values.DURATION)
 _image = Text("an image such as python:3.12", values.image, values.IMAGE, IMAGE_LIMIT)
+_ENV_VALUE = Text("a variable's text", values.env_value, limit=values.ENV_VALUE_LIMIT_BYTES)
 _env = Table(
     "variables, each with its text",
     Text("a variable's name", values.env_name, values.ENV_NAME),
-    Text("a variable's text", values.env_value, limit=values.ENV_VALUE_LIMIT_BYTES),
+    _ENV_VALUE,
     ENV_LIMIT,
 )
+_resources = Record(
+    "an amount of cpu and memory",
+    {
+        "cpu": Text("an amount of CPU such as 500m", values.cpu_millis, values.CPU, phase=Phase.READY),
+        "memory": Text(
+            "an amount of memory such as 1Gi", values.memory_bytes, values.MEMORY, phase=Phase.READY
+        ),
+    },
+)
+
+
+def _later(text: Text, phase: Phase) -> Text:
+    """Return the rule for values with expressions that are evaluated in this phase."""
+    return replace(text, phase=phase)
+
+
+def _env_of(phase: Phase, only: frozenset[str] | None = None) -> Table:
+    return replace(_env, value=replace(_ENV_VALUE, phase=phase, only=only))
+
+
 _globs = List(
     "globs such as main or release/**",
     Text("a glob", globs.check_glob, limit=globs.PATTERN_LIMIT),
     PATTERN_COUNT_LIMIT,
     may_be_single=True,
     check=globs.check_globs,
-)
-_resources = Record(
-    "an amount of cpu and memory",
-    {
-        "cpu": Text("an amount of CPU such as 500m", values.cpu_millis, values.CPU),
-        "memory": Text("an amount of memory such as 1Gi", values.memory_bytes, values.MEMORY),
-    },
 )
 
 _push = Record(
@@ -101,7 +128,14 @@ _on = Record(
 _concurrency = Record(
     "a group of runs, with at least its name in `group`",
     {
-        "group": Text("a group's name", templates.template, limit=GROUP_NAME_LIMIT, takes_expressions=True),
+        "group": Text(
+            "a group's name",
+            values.group_name,
+            limit=GROUP_NAME_LIMIT,
+            phase=Phase.EVENT,
+            only=OF_EVENT,
+            is_template=True,
+        ),
         "limit": Integer("how many runs of the group may be under way", 1, GROUP_LIMIT),
         "on_new": Choice("what happens when another run comes", "bad_on_new", ON_NEW),
     },
@@ -119,23 +153,16 @@ _step = Record(
     "a step, with at least `run`",
     {
         "id": Text("a step's id", values.job_name, values.NAME),
-        "name": _title,
-        "run": Text(
-            "a script",
-            values.script,
-            limit=values.RUN_LIMIT_BYTES,
-            instead_of_expressions=_EVENT_IN_ENVIRONMENT,
-        ),
-        "env": _env,
-        "timeout": _duration,
-        "if": Text(
-            "a condition",
-            values.condition,
-            instead_of_expressions="Write success(), failure() or always(), without ${{ }}.",
-        ),
-        "allow_failure": Flag("true or false"),
+        "name": _later(_title, Phase.READY),
+        "run": Text("a script", values.script, limit=values.RUN_LIMIT_BYTES, phase=Phase.READY, only=STATIC),
+        "env": _env_of(Phase.STEP),
+        "timeout": _later(_duration, Phase.READY),
+        "if": Condition("a condition", Phase.STEP),
+        "allow_failure": Flag("true or false", Phase.READY),
         "shell": Choice("a shell", "bad_shell", ("sh", "bash")),
-        "working_directory": Text("a folder of the checkout", values.relative_folder, limit=FOLDER_LIMIT),
+        "working_directory": Text(
+            "a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT, phase=Phase.READY
+        ),
     },
     required=("run",),
     meant={
@@ -151,18 +178,22 @@ _checkout = Record(
     {
         "depth": Integer("a number of commits, 0 for all", 0, CHECKOUT_DEPTH_LIMIT),
         "tags": Flag("true or false"),
+        "path": Text("a folder of the workspace", values.relative_folder, limit=FOLDER_LIMIT),
+        "submodules": FlagOrWord("true, false or recursive", "recursive"),
+        "lfs": Flag("true or false"),
     },
-    later=("submodules", "lfs"),
     meant={
         "fetch-depth": "depth",
         "fetch-tags": "tags",
+        "folder": "path",
+        "working_directory": "path",
     },
 )
 _service = Record(
     "a service container, with at least `image`",
     {
-        "image": _image,
-        "env": _env,
+        "image": _later(_image, Phase.READY),
+        "env": _env_of(Phase.READY),
         "ready": Record(
             "the TCP port that takes connections once the service is ready",
             {"tcp": Integer("a TCP port", 1, 65535), "within": _pause},
@@ -183,8 +214,11 @@ _service = Record(
 )
 _retry = Record(
     "how often to try again",
-    {"infra": Integer("a number of new attempts", 0, INFRA_RETRY_LIMIT), "backoff": _pause},
-    later=("script",),
+    {
+        "infra": Integer("a number of new attempts", 0, RETRY_LIMIT),
+        "script": Integer("a number of new attempts", 0, RETRY_LIMIT),
+        "backoff": _pause,
+    },
     meant={"max": "infra", "limit": "infra", "attempts": "infra", "delay": "backoff", "wait": "backoff"},
 )
 _kubernetes = Record(
@@ -193,7 +227,7 @@ _kubernetes = Record(
         "node_selector": Table(
             "labels of a node, each with its value",
             Text("a label's key", values.label_key, values.LABEL_KEY),
-            Text("a label's value", values.label_value, values.LABEL_VALUE),
+            Text("a label's value", values.label_value, values.LABEL_VALUE, phase=Phase.READY),
             NODE_SELECTOR_LIMIT,
             1,
         )
@@ -201,14 +235,43 @@ _kubernetes = Record(
     least=1,
     meant={"nodeSelector": "node_selector"},
 )
+_AXIS_NAME = Text("the name of an axis", values.axis_name, values.AXIS_NAME)
+MATRIX_VALUE = Value("a text, number, true or false", phase=Phase.EVENT, only=OF_EVENT | {"env"})
+_combinations = List(
+    "combinations of values",
+    Table("values by the name of their axis", _AXIS_NAME, MATRIX_VALUE, AXIS_LIMIT, 1),
+    JOB_LIMIT,
+)
+_matrix = Record(
+    "the values for which the job runs, by the name of their axis",
+    {
+        "include": _combinations,
+        "exclude": _combinations,
+        "max_parallel": Integer("how many jobs of the matrix may run at once", 1, JOB_LIMIT),
+        "fail_fast": Flag("true or false"),
+    },
+    least=1,
+    meant={"max-parallel": "max_parallel", "fail-fast": "fail_fast"},
+    others=Table(
+        "axes",
+        _AXIS_NAME,
+        List("the values of an axis", MATRIX_VALUE, AXIS_VALUE_LIMIT),
+        AXIS_LIMIT,
+    ),
+)
 _job = Record(
     "a job, with at least `steps`",
     {
-        "image": _image,
+        "name": _later(_title, Phase.EVENT),
+        "image": _later(_image, Phase.READY),
         "needs": List("names of jobs", Text("the name of a job"), NEEDS_LIMIT, may_be_single=True),
+        "if": Condition("a condition", Phase.READY),
+        "allow_failure": Flag("true or false", Phase.READY),
+        "matrix": _matrix,
         "steps": List("a list of steps", _step, STEP_LIMIT),
-        "env": _env,
-        "timeout": _duration,
+        "env": _env_of(Phase.READY),
+        "timeout": _later(_duration, Phase.READY),
+        "stop_grace": _later(_stop_grace, Phase.READY),
         "checkout": Switchable("false, or how to check out", _checkout),
         "resources": _resources,
         "services": Table(
@@ -218,20 +281,23 @@ _job = Record(
             SERVICE_LIMIT,
         ),
         "retry": _retry,
-        "user": Choice("a user", "bad_user", ("root",)),
+        "outputs": Table(
+            "outputs by name",
+            Text("the name of an output", values.output_name, values.OUTPUT_NAME),
+            Text(
+                "the text of an output",
+                values.env_value,
+                limit=values.ENV_VALUE_LIMIT_BYTES,
+                phase=Phase.STEP,
+                is_template=True,
+            ),
+            OUTPUT_LIMIT,
+        ),
+        "user": Choice("a user", "bad_user", ("root",), Phase.READY),
         "kubernetes": _kubernetes,
     },
     required=("steps",),
-    later=(
-        "allow_failure",
-        "artifacts",
-        "cache",
-        "cluster",
-        "if",
-        "matrix",
-        "outputs",
-        "secrets",
-    ),
+    later=("artifacts", "cache", "cluster", "reports", "secrets"),
     meant={
         "runs-on": "image",
         "container": "image",
@@ -258,17 +324,30 @@ PIPELINE = Record(
             REPOSITORY_LIMIT,
             may_be_single=True,
         ),
+        "priority": Integer(
+            "a priority", PRIORITIES.start, PRIORITIES.stop - 1, phase=Phase.EVENT, only=OF_EVENT
+        ),
         "on": _on,
         "concurrency": _concurrency,
-        "env": _env,
+        "env": _env_of(Phase.EVENT, OF_EVENT),
         "timeout": _duration,
         "defaults": Record(
             "what jobs have that say nothing else",
-            {"image": _image, "timeout": _duration, "resources": _resources},
+            {
+                "image": _later(_image, Phase.READY),
+                "timeout": _later(_duration, Phase.READY),
+                "resources": _resources,
+                "env": _env_of(Phase.READY),
+                "checkout": Switchable("false, or how to check out", _checkout),
+                "retry": _retry,
+            },
         ),
         "jobs": Table("jobs by name", Text("a job's name", values.job_name, values.NAME), _job, JOB_LIMIT, 1),
     },
     required=("version", "repository", "on", "jobs"),
-    later=("priority",),
     meant={"run-name": "name", "repositories": "repository"},
+    free="x-",
 )
+
+JOB: Rule = _job
+"""The rule of one job, for values that are known only after a pipeline was saved."""

@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.pipeline import contexts
 from shared.pipeline.checks import check
+from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Place, Problems, Spot
 from shared.pipeline.grammar import PIPELINE
 from shared.pipeline.model import (
     DEFAULT_JOB_TIMEOUT_SECONDS,
     DEFAULT_RUN_TIMEOUT_SECONDS,
+    STEP_CONDITION_WORDS,
     Checkout,
     Concurrency,
     Job,
+    Matrix,
     Pipeline,
     PullRequestTrigger,
     PushTrigger,
@@ -22,10 +26,15 @@ from shared.pipeline.model import (
     Step,
     Triggers,
 )
-from shared.pipeline.rules import Reading
+from shared.pipeline.rules import Reading, Written
 from shared.pipeline.yaml import compose
 
 Values = Mapping[str, Any]
+
+_NOT_FILLED_IN = "echo 'The expressions of this script were not filled in.' >&2; exit 1"
+"""The script of a step until its expressions are filled in. A job that ran it would fail."""
+
+_WORDS = {f"{word}()": word for word in STEP_CONDITION_WORDS}
 
 
 def load(text: str | bytes) -> Pipeline:
@@ -39,23 +48,38 @@ def load(text: str | bytes) -> Pipeline:
     reading = Reading(problems)
     document = reading.read(compose(text, problems), PIPELINE, Spot((), Place(1, 1)))
     check(document or {}, reading)
+    contexts.check(document or {}, reading)
     problems.raise_if_any()
-    return _pipeline(document)
+    return _pipeline(document, reading)
 
 
-def _pipeline(values: Values) -> Pipeline:
-    jobs = tuple(_job(name, job, values.get("defaults", {})) for name, job in values["jobs"].items())
+def _pipeline(values: Values, reading: Reading) -> Pipeline:
+    defaults = values.get("defaults", {})
+    written = contexts.by_job(values, reading)
+    jobs = tuple(_job(name, job, defaults, written[name]) for name, job in values["jobs"].items())
     run_timeout_seconds = max(DEFAULT_RUN_TIMEOUT_SECONDS, *(job.timeout_seconds for job in jobs))
     return Pipeline(
         version=values["version"],
         name=values.get("name"),
         repositories=tuple(values["repository"]),
         on=_triggers(values["on"]),
+        priority=values.get("priority") or 0,
         concurrency=Concurrency(**values["concurrency"]) if "concurrency" in values else None,
-        env=values.get("env", {}),
+        env=_texts(values.get("env", {})),
         timeout_seconds=values.get("timeout", run_timeout_seconds),
         jobs=jobs,
+        templates=_templates(contexts.of_pipeline(reading)),
     )
+
+
+def _templates(written: Mapping[tuple[str | int, ...], Written]) -> dict[str, str]:
+    """Return the texts with expressions that the model does not have at their own places."""
+    return {".".join(map(str, path)): one.text for path, one in written.items() if not one.is_kept}
+
+
+def _texts(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the values without those that have expressions."""
+    return {name: text for name, text in values.items() if text is not None}
 
 
 def _triggers(values: Values) -> Triggers:
@@ -65,26 +89,48 @@ def _triggers(values: Values) -> Triggers:
     )
 
 
-def _job(name: str, values: Values, defaults: Values) -> Job:
+def _job(
+    name: str, values: Values, defaults: Values, written: Mapping[tuple[str | int, ...], Written]
+) -> Job:
     return Job(
-        name=name,
+        id=name,
+        key=name,
+        name=values.get("name") or name,
         image=values.get("image", defaults.get("image")),
         needs=values.get("needs", ()),
+        condition=values.get("if"),
+        allow_failure=values.get("allow_failure") or False,
+        matrix=_matrix(values["matrix"]) if "matrix" in values else None,
         steps=tuple(_step(step) for step in values["steps"]),
-        env=values.get("env", {}),
-        timeout_seconds=values.get("timeout", defaults.get("timeout", DEFAULT_JOB_TIMEOUT_SECONDS)),
-        checkout=_checkout(values.get("checkout", {})),
+        env=_texts({**defaults.get("env", {}), **values.get("env", {})}),
+        timeout_seconds=values.get("timeout", defaults.get("timeout")) or DEFAULT_JOB_TIMEOUT_SECONDS,
+        stop_grace_seconds=values.get("stop_grace"),
+        checkout=_checkout(values.get("checkout"), defaults.get("checkout", {})),
         resources=_resources({**defaults.get("resources", {}), **values.get("resources", {})}),
         services={name: _service(service) for name, service in values.get("services", {}).items()},
-        retry=_retry(values.get("retry", {})),
+        retry=_retry({**defaults.get("retry", {}), **values.get("retry", {})}),
+        outputs=values.get("outputs", {}),
         user=values.get("user"),
-        node_selector=values.get("kubernetes", {}).get("node_selector", {}),
+        node_selector=_texts(values.get("kubernetes", {}).get("node_selector", {})),
+        templates=_templates(written),
     )
 
 
-def _checkout(values: Values | bool) -> Checkout | None:
-    """Return the checkout, or None for `false`. A full history includes all tags unless `tags` is set."""
-    return None if isinstance(values, bool) else Checkout(**{"tags": values.get("depth") == 0, **values})
+def _matrix(values: Values) -> Matrix:
+    settings = {key: value for key, value in values.items() if key != OTHERS}
+    return Matrix(axes=values.get(OTHERS, {}), **settings)
+
+
+def _checkout(values: Values | bool | None, defaults: Values | bool) -> Checkout | None:
+    """Return the checkout, or None for `false`. A full history includes all tags unless `tags` is set.
+
+    The job's keys take precedence over the defaults. A job with a `checkout` ignores a default of `false`.
+    """
+    chosen = defaults if values is None else values
+    if isinstance(chosen, bool):
+        return None
+    merged = {**({} if isinstance(defaults, bool) else defaults), **chosen}
+    return Checkout(**{"tags": merged.get("depth") == 0, **merged})
 
 
 def _resources(values: Values) -> Resources:
@@ -94,8 +140,8 @@ def _resources(values: Values) -> Resources:
 def _service(values: Values) -> Service:
     ready = values.get("ready")
     return Service(
-        image=values["image"],
-        env=values.get("env", {}),
+        image=values["image"] or "",
+        env=_texts(values.get("env", {})),
         ready=None if ready is None else Ready(**_renamed(ready, {"within": "within_seconds"})),
     )
 
@@ -105,7 +151,13 @@ def _retry(values: Values) -> Retry:
 
 
 def _step(values: Values) -> Step:
-    return Step(**_renamed(values, {"timeout": "timeout_seconds", "if": "condition"}))
+    plain = {key: value for key, value in values.items() if value is not None and key not in ("if", "env")}
+    condition = values.get("if", "success()")
+    return Step(
+        **{"run": _NOT_FILLED_IN, **_renamed(plain, {"timeout": "timeout_seconds"})},
+        env=_texts(values.get("env", {})),
+        condition=_WORDS.get(condition, condition),
+    )
 
 
 def _renamed(values: Values, names: Mapping[str, str]) -> dict[str, Any]:

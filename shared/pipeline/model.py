@@ -4,11 +4,10 @@ Pipelines are stored as JSON and read back unchanged. Readers ignore unknown fie
 later have a default, so stored revisions stay readable.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
-from shared.pipeline.values import Condition
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
 """A job that hangs frees its slot within an hour."""
@@ -18,6 +17,10 @@ DEFAULT_RUN_TIMEOUT_SECONDS = 6 * 3600
 PullRequestType = Literal["opened", "synchronize", "reopened", "closed"]
 OnNew = Literal["queue", "cancel_older", "keep_latest_pending", "reject"]
 Shell = Literal["sh", "bash"]
+
+
+STEP_CONDITION_WORDS = frozenset({"success", "failure", "always", "cancelled"})
+"""The conditions of steps that are stored as a word: the status function of this name."""
 
 
 class _Model(BaseModel):
@@ -63,13 +66,18 @@ class Concurrency(_Model):
 
 
 class Checkout(_Model):
-    """The amount of history that is fetched. `depth` counts commits; 0 fetches the whole history.
+    """The history that is fetched, and its folder. `depth` counts commits; 0 fetches the whole history.
 
-    The depth starts at the commit that is built. `tags` fetches all tags too.
+    The depth starts at the commit that is built. `tags` fetches all tags too. `path` is a folder of the
+    workspace; None is the workspace itself. `submodules` fetches the submodules, or also theirs.
+    `lfs` fetches the files of git LFS.
     """
 
     depth: int = 1
     tags: bool = False
+    path: str | None = None
+    submodules: bool | Literal["recursive"] = False
+    lfs: bool = False
 
 
 class Resources(_Model):
@@ -101,17 +109,56 @@ class Service(_Model):
 
 
 class Retry(_Model):
-    """`infra` is the number of new attempts if the cluster, not user code, ended an attempt."""
+    """The number of new attempts that may follow an attempt that did not succeed.
+
+    `infra` counts attempts that the cluster ended, `script` those that failed by the job's own code.
+    """
 
     infra: int = 0
+    script: int = 0
     backoff_seconds: int = 10
+
+
+class MatrixValue(_Model):
+    """A scalar of a matrix as written. Its kind decides how expressions compare it: `3.10` equals `3.1`."""
+
+    text: str
+    kind: Literal["text", "integer", "float", "boolean"] = "text"
+
+
+def _from_pairs(stored: Any) -> Any:
+    return stored if isinstance(stored, Mapping) else dict(stored)
+
+
+V = TypeVar("V")
+Ordered = Annotated[
+    dict[str, V],
+    BeforeValidator(_from_pairs),
+    PlainSerializer(lambda values: list(values.items()), when_used="json"),
+]
+"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
+Combination = Ordered[MatrixValue]
+
+
+class Matrix(_Model):
+    """The values for which a job runs, once for each combination.
+
+    `fail_fast` stops the other jobs of the matrix when one fails. At most `max_parallel` of them run at once.
+    A job of a run has only these two; its values are in `Job.matrix_values`.
+    """
+
+    axes: Ordered[tuple[MatrixValue, ...]] = {}
+    include: tuple[Combination, ...] = ()
+    exclude: tuple[Combination, ...] = ()
+    fail_fast: bool = True
+    max_parallel: int | None = None
 
 
 class Step(_Model):
     """One command.
 
-    `condition` depends on the results of earlier steps. For it, a step with `allow_failure` never counts as
-    failed.
+    `condition` is an expression, or one of the words `success`, `failure`, `always` and `cancelled`, which
+    stand for the function of this name. For it, a step with `allow_failure` never counts as failed.
     """
 
     id: str | None = None
@@ -119,46 +166,76 @@ class Step(_Model):
     run: str
     env: dict[str, str] = {}
     timeout_seconds: int | None = None
-    condition: Condition = "success"
+    condition: str = "success"
     allow_failure: bool = False
     shell: Shell = "sh"
     working_directory: str | None = None
 
 
 class Job(_Model):
-    """A node of the graph.
+    """A job of a pipeline, or of a run.
 
-    `env` is the job's own; it takes precedence over the pipeline's. `image` None selects the executor's
-    default. `checkout` None gives an empty workspace. `services` are reached by their names. `user` None
-    selects a user without privileges. `user` and `node_selector` are requests: the executor's administrator
-    decides which are allowed.
+    `id` is its key in the document, `key` identifies it in a run, and `name` is its title. They differ for
+    the jobs of a matrix. `needs` has ids.
+
+    A field whose value has expressions has its default, and `templates` has the text by the field's path
+    below the job in the document, such as `image` or `steps.0.env.LEVEL`. `condition` is the job's `if`;
+    None is `success()`. `contexts` has what the expressions need that are evaluated after the run was
+    created.
+
+    `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
+    executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
+    `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
+    administrator decides which are allowed. `stop_grace_seconds` is the time between SIGTERM and SIGKILL;
+    None selects the executor's default.
     """
 
+    id: str = ""
+    key: str = ""
     name: str
     image: str | None = None
     needs: tuple[str, ...] = ()
+    condition: str | None = None
+    allow_failure: bool = False
+    matrix: Matrix | None = None
+    matrix_values: Combination = {}
     steps: tuple[Step, ...]
     env: dict[str, str] = {}
     timeout_seconds: int = DEFAULT_JOB_TIMEOUT_SECONDS
+    stop_grace_seconds: int | None = None
     checkout: Checkout | None = Checkout()
     resources: Resources = Resources()
     services: dict[str, Service] = {}
     retry: Retry = Retry()
+    outputs: dict[str, str] = {}
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
+    templates: dict[str, str] = {}
+    contexts: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_key(cls, values: Any) -> Any:
+        """Fill `id` and `key` of jobs that have none: they equal the name."""
+        if isinstance(values, dict) and "name" in values:
+            return {"id": values["name"], "key": values["name"], **values}
+        return values
 
 
 class Pipeline(_Model):
     """A pipeline. `jobs` are in the order of the document, and their needs have no cycle.
 
-    `timeout_seconds` is the timeout of the run.
+    `timeout_seconds` is the timeout of the run. `templates` is as for jobs, with paths such as `env.LEVEL`,
+    `priority` and `concurrency.group`.
     """
 
     version: int
     name: str | None = None
     repositories: tuple[str, ...]
     on: Triggers
+    priority: int = 0
     concurrency: Concurrency | None = None
     env: dict[str, str] = {}
     timeout_seconds: int = DEFAULT_RUN_TIMEOUT_SECONDS
     jobs: tuple[Job, ...]
+    templates: dict[str, str] = {}

@@ -7,17 +7,30 @@ position. This is unambiguous, because no value of a pipeline may be null.
 
 import re
 from collections.abc import Callable
-from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from collections.abc import Set as SetOf
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.expressions import (
+    ExpressionError,
+    ExpressionProblem,
+    Phase,
+    Template,
+    parse_condition,
+    parse_template,
+    to_text,
+)
+from shared.expressions import (
+    Node as ExpressionNode,
+)
 from shared.pipeline.errors import BadValue, Path, Place, Problems, Spot, quotable
+from shared.pipeline.model import MatrixValue
 from shared.pipeline.yaml import Mapping, Node, Scalar, Sequence, Unreadable
 
 JsonSchema = dict[str, Any]
 
-_EXPRESSION = re.compile(r"\$\{\{[^}\n]*(?:\}\})?")
+OPENING = "${{"
+"""The beginning of an expression."""
 
 
 class Rule(Protocol):
@@ -34,27 +47,58 @@ class Rule(Protocol):
     def schema(self) -> JsonSchema: ...
 
 
+@dataclass(frozen=True)
+class Written:
+    """A value with expressions, or an expression, as it stands in a document."""
+
+    text: str
+    parsed: Template | ExpressionNode
+    phase: Phase
+    place: Place
+    only: SetOf[str] | None = None
+    """The contexts that may be used. None allows all that the phase has."""
+    is_kept: bool = True
+    """True if the model has the text at the value's own place, and not among the templates."""
+
+
 class Reading:
-    """One pass over a document. It collects the problems, and the position of each key and item."""
+    """One pass over a document.
+
+    It collects the problems, the position of each key and item, and the values with expressions. These are
+    checked when the whole document has been read, because they name its parts.
+    """
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
         self.places: dict[Path, Place] = {}
+        self.written: dict[Path, Written] = {}
 
     def read(self, node: Node, rule: Rule, spot: Spot) -> Any:
         self.places[spot.path] = spot.place
         if isinstance(node, Unreadable):
             return None
-        takes_expressions = isinstance(rule, Text) and rule.takes_expressions
-        if (
-            isinstance(node, Scalar)
-            and not takes_expressions
-            and (expression := _EXPRESSION.search(node.text))
-        ):
-            hint = rule.instead_of_expressions if isinstance(rule, Text) else None
-            message = f"expressions such as {quotable(expression[0], 60)} are not supported yet"
-            return self.refuse(Spot(spot.path, node.place), "not_supported", message, hint)
+        if isinstance(node, Scalar) and OPENING in node.text and not isinstance(rule, Condition):
+            return self._template(node, rule, spot)
         return rule.read(node, spot, self)
+
+    def _template(self, node: Scalar, rule: Rule, spot: Spot) -> Any:
+        """Record a value with expressions. Return it if the model has it as text, otherwise None."""
+        phase = getattr(rule, "phase", None)
+        if len(node.text) > getattr(rule, "limit", len(node.text)):
+            return rule.read(node, spot, self)
+        if phase is None:
+            where = Spot(spot.path, node.place)
+            message = "expressions such as ${{ … }} can not be used here"
+            hint = "This value is read when the pipeline is saved. Write it out."
+            return self.refuse(where, "no_expression", message, hint)
+        try:
+            template = parse_template(node.text)
+        except ExpressionError as error:
+            return self.refuse_expression(Spot(spot.path, node.place), node.text, error)
+        kept = rule.kept(node.text) if isinstance(rule, Text | Value) else None
+        only = getattr(rule, "only", None)
+        self.written[spot.path] = Written(node.text, template, phase, node.place, only, kept is not None)
+        return kept
 
     def refuse(self, spot: Spot, code: str, message: str, hint: str | None = None) -> None:
         self.problems.add(spot, code, message, hint)
@@ -62,11 +106,25 @@ class Reading:
     def refuse_value(self, spot: Spot, error: BadValue) -> None:
         self.problems.add(spot, error.code, error.message, error.hint)
 
+    def refuse_expression(self, spot: Spot, text: str, error: ExpressionError | ExpressionProblem) -> None:
+        """Record a problem of an expression. Its position is that of the characters that it is about."""
+        place = place_in(spot.place, text, error.offset)
+        self.problems.add(Spot(spot.path, place), error.code, error.message, error.hint)
+
     def wrong_type(self, node: Node, rule: Rule, spot: Spot, hint: str | None = None) -> None:
         place = node.place if isinstance(node, Scalar) and node.text else spot.place
         self.problems.add(
             Spot(spot.path, place), "wrong_type", f"expected {rule.what}, found {_described(node)}", hint
         )
+
+
+def place_in(place: Place, text: str, offset: int) -> Place:
+    """Return the position of a character of a scalar.
+
+    It is exact for text on one line without quotes. For other forms it is the line, with the scalar's column.
+    """
+    lines = text.count("\n", 0, offset)
+    return Place(place.line + lines, place.column + (0 if "\n" in text else offset))
 
 
 def _described(node: Node) -> str:
@@ -85,6 +143,14 @@ def _described(node: Node) -> str:
             return "something unreadable"
 
 
+def _or_template(phase: Phase | None, schema: JsonSchema) -> JsonSchema:
+    """Return the schema of a value that may have expressions in its place, if it has a phase."""
+    if phase is None:
+        return schema
+    template = {"type": "string", "pattern": r"\$\{\{"}
+    return {"description": schema["description"], "anyOf": [schema, template]}
+
+
 @dataclass(frozen=True)
 class Text:
     """Any scalar except null, as written. For example, 3.10 is read as text and not as a number."""
@@ -94,9 +160,16 @@ class Text:
     pattern: str | None = None
     """The form that `parse` requires, for readers of the schema."""
     limit: int = 1024
-    instead_of_expressions: str | None = None
-    takes_expressions: bool = False
-    """True if `parse` reads expressions itself."""
+    phase: Phase | None = None
+    """When expressions in the value are evaluated. None: it takes none."""
+    only: SetOf[str] | None = None
+    """The contexts that expressions may use, if not all that the phase has."""
+    is_template: bool = False
+    """True if the model has the text with its expressions. Otherwise it goes to the templates."""
+
+    def kept(self, text: str) -> str | None:
+        """Return what the model has for a text with expressions."""
+        return text if self.is_template else None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":
@@ -111,12 +184,69 @@ class Text:
 
     def schema(self) -> JsonSchema:
         form = {"pattern": f"^(?:{self.pattern})$"} if self.pattern else {}
+        return _or_template(
+            self.phase,
+            {
+                "description": self.what,
+                "type": ["string", "number", "boolean"],
+                "maxLength": self.limit,
+                **form,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Value:
+    """A scalar except null, with its kind. It is the value of an expression's name."""
+
+    what: str
+    limit: int = 1024
+    phase: Phase | None = None
+    only: SetOf[str] | None = None
+
+    def kept(self, text: str) -> MatrixValue:
+        return MatrixValue(text=text)
+
+    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
+        if not isinstance(node, Scalar) or node.kind == "null":
+            return reading.wrong_type(node, self, spot)
+        if len(node.text) > self.limit:
+            return reading.refuse(
+                Spot(spot.path, node.place), "too_long", f"{self.what} may have {self.limit} characters"
+            )
+        return MatrixValue(text=node.text, kind=node.kind)
+
+    def schema(self) -> JsonSchema:
         return {
             "description": self.what,
             "type": ["string", "number", "boolean"],
             "maxLength": self.limit,
-            **form,
         }
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An expression whose result is used as true or false, with or without `${{ }}` around it."""
+
+    what: str
+    phase: Phase
+    limit: int = 8192
+
+    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
+        if not isinstance(node, Scalar) or node.kind == "null":
+            return reading.wrong_type(node, self, spot)
+        spot = Spot(spot.path, node.place)
+        if len(node.text) > self.limit:
+            return reading.refuse(spot, "too_long", f"{self.what} may have {self.limit} characters")
+        try:
+            expression = parse_condition(node.text)
+        except ExpressionError as error:
+            return reading.refuse_expression(spot, node.text, error)
+        reading.written[spot.path] = Written(node.text, expression, self.phase, node.place)
+        return to_text(expression)
+
+    def schema(self) -> JsonSchema:
+        return {"description": self.what, "type": ["string", "number", "boolean"], "maxLength": self.limit}
 
 
 @dataclass(frozen=True)
@@ -126,6 +256,7 @@ class Choice:
     what: str
     code: str
     words: tuple[str, ...]
+    phase: Phase | None = None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind == "null":
@@ -141,7 +272,7 @@ class Choice:
         )
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "enum": list(self.words)}
+        return _or_template(self.phase, {"description": self.what, "enum": list(self.words)})
 
 
 @dataclass(frozen=True)
@@ -149,6 +280,8 @@ class Integer:
     what: str
     least: int
     most: int
+    phase: Phase | None = None
+    only: SetOf[str] | None = None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if not isinstance(node, Scalar) or node.kind != "integer":
@@ -163,12 +296,14 @@ class Integer:
         )
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "type": "integer", "minimum": self.least, "maximum": self.most}
+        whole = {"description": self.what, "type": "integer", "minimum": self.least, "maximum": self.most}
+        return _or_template(self.phase, whole)
 
 
 @dataclass(frozen=True)
 class Flag:
     what: str
+    phase: Phase | None = None
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if isinstance(node, Scalar) and node.kind == "boolean":
@@ -176,169 +311,23 @@ class Flag:
         return reading.wrong_type(node, self, spot, "Write true or false, without quotes.")
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "type": "boolean"}
+        return _or_template(self.phase, {"description": self.what, "type": "boolean"})
 
 
 @dataclass(frozen=True)
-class List:
-    """A list of items of one kind, with at least one item."""
+class FlagOrWord:
+    """`true`, `false`, or a word for more than `true`."""
 
     what: str
-    item: Rule
-    most: int
-    may_be_single: bool = False
-    """True if a single item may be written instead of a list with one item."""
-    check: Callable[[SequenceOf[Any]], None] | None = None
-    """Raises BadValue for a list whose items are each valid but do not fit together."""
-
-    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
-        if not isinstance(node, Sequence):
-            if self.may_be_single and isinstance(node, Scalar) and node.kind != "null":
-                return self._checked([reading.read(node, self.item, spot)], spot, reading)
-            return reading.wrong_type(node, self, spot)
-        if not node.items:
-            return reading.refuse(
-                spot, "empty", "this list is empty", "Leave the key out, or name something."
-            )
-        if len(node.items) > self.most:
-            return reading.refuse(
-                spot, "too_many", f"{len(node.items)} items; at most {self.most} are allowed"
-            )
-        items = [
-            reading.read(item, self.item, Spot((*spot.path, index), item.place))
-            for index, item in enumerate(node.items)
-        ]
-        return self._checked(items, spot, reading)
-
-    def _checked(self, items: list[Any], spot: Spot, reading: Reading) -> Any:
-        try:
-            if self.check and None not in items:
-                self.check(items)
-        except BadValue as error:
-            return reading.refuse_value(spot, error)
-        return items
-
-    def schema(self) -> JsonSchema:
-        item = self.item.schema()
-        several = {"type": "array", "items": item, "minItems": 1, "maxItems": self.most}
-        return {"description": self.what, **({"anyOf": [item, several]} if self.may_be_single else several)}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A mapping from names of the user's choice to values of one kind."""
-
-    what: str
-    name: Text
-    value: Rule
-    most: int
-    least: int = 0
-
-    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
-        if not isinstance(node, Mapping):
-            return reading.wrong_type(node, self, spot)
-        if len(node.items) < self.least:
-            return reading.refuse(spot, "empty", f"expected {self.what}, found none")
-        if len(node.items) > self.most:
-            return reading.refuse(
-                spot, "too_many", f"{len(node.items)} entries; at most {self.most} are allowed"
-            )
-        return {key.text: self._entry(key, value, spot.path, reading) for key, value in node.items}
-
-    def _entry(self, key: Scalar, value: Node, path: Path, reading: Reading) -> Any:
-        spot = Spot((*path, key.text), key.place)
-        try:
-            self.name.parse(key.text)
-        except BadValue as error:
-            reading.refuse_value(spot, error)
-        return reading.read(value, self.value, spot)
-
-    def schema(self) -> JsonSchema:
-        names = {"pattern": f"^(?:{self.name.pattern})$"}
-        bounds = {"minProperties": self.least, "maxProperties": self.most}
-        return {
-            "description": self.what,
-            "type": "object",
-            "propertyNames": names,
-            "additionalProperties": self.value.schema(),
-            **bounds,
-        }
-
-
-@dataclass(frozen=True)
-class Record:
-    """A mapping whose keys the language defines."""
-
-    what: str
-    fields: MappingOf[str, Rule]
-    required: tuple[str, ...] = ()
-    least: int = 0
-    may_be_blank: bool = False
-    """True if `key:` without a value is a record without keys."""
-    later: tuple[str, ...] = ()
-    """Keys of the language that are not supported yet. They are refused by name and never ignored."""
-    meant: MappingOf[str, str] = field(default_factory=dict)
-    """Maps words of other systems to the keys of this language."""
-
-    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
-        if self.may_be_blank and isinstance(node, Scalar) and node.kind == "null":
-            return {}
-        if not isinstance(node, Mapping):
-            return reading.wrong_type(node, self, spot, f"Allowed here: {', '.join(sorted(self.fields))}")
-        if len(node.items) < self.least:
-            return reading.refuse(
-                spot,
-                "empty",
-                f"expected {self.what}, found none",
-                f"Allowed here: {', '.join(sorted(self.fields))}",
-            )
-        values: dict[str, Any] = {}
-        for key, value in node.items:
-            here = Spot((*spot.path, key.text), key.place)
-            if key.text in self.fields:
-                values[key.text] = reading.read(value, self.fields[key.text], here)
-            else:
-                self._refuse_key(key.text, here, reading)
-        for name in self.required:
-            if name not in values:
-                reading.refuse(spot, "missing_key", f'"{name}" is missing: {self.fields[name].what}')
-        return values
-
-    def _refuse_key(self, key: str, spot: Spot, reading: Reading) -> None:
-        if key in self.later:
-            return reading.refuse(spot, "not_supported", f'"{key}" is not supported yet')
-        message = "unknown key"
-        if meant := self.meant.get(key) or reading.problems.nearest(key, [*self.fields, *self.later]):
-            message += f'. Did you mean "{meant}"?' + (
-                " It is not supported yet." if meant in self.later else ""
-            )
-        return reading.refuse(spot, "unknown_key", message, f"Allowed here: {', '.join(sorted(self.fields))}")
-
-    def schema(self) -> JsonSchema:
-        fields = {name: rule.schema() for name, rule in self.fields.items()}
-        kind: str | list[str] = ["object", "null"] if self.may_be_blank else "object"
-        keys = {
-            "properties": fields,
-            "required": list(self.required),
-            "minProperties": self.least,
-            "additionalProperties": False,
-        }
-        return {"description": self.what, "type": kind, **keys}
-
-
-@dataclass(frozen=True)
-class Switchable:
-    """A record that can be replaced by `true` (use the defaults) or `false` (switch it off)."""
-
-    what: str
-    record: Record
+    word: str
 
     def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
         if isinstance(node, Scalar) and node.kind == "boolean":
-            return {} if node.text.lower() == "true" else False
-        if not isinstance(node, Mapping):
-            return reading.wrong_type(node, self, spot)
-        return self.record.read(node, spot, reading)
+            return node.text.lower() == "true"
+        if isinstance(node, Scalar) and node.text == self.word:
+            return self.word
+        hint = f"Write true, false or {self.word}, the first two without quotes."
+        return reading.wrong_type(node, self, spot, hint)
 
     def schema(self) -> JsonSchema:
-        return {"description": self.what, "anyOf": [{"type": "boolean"}, self.record.schema()]}
+        return {"description": self.what, "anyOf": [{"type": "boolean"}, {"const": self.word}]}

@@ -5,9 +5,8 @@ Each function returns the parsed value or raises BadValue. The published JSON Sc
 
 import re
 from decimal import ROUND_CEILING, Decimal
-from typing import Literal
 
-from shared.pipeline.errors import BadValue, nearest, quotable
+from shared.pipeline.errors import BadValue, quotable
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 """The name of a job or the id of a step. It is used in paths, labels and (later) expressions."""
@@ -17,6 +16,8 @@ SERVICE_NAME = r"[a-z](?:[a-z0-9-]{0,53}[a-z0-9])?"
 With the prefix `service-` it is the name of a container, which may have 63 characters.
 """
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
+OUTPUT_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,127}"
 DURATION = r"[0-9]{1,7}[smhd]"
 CPU = r"[0-9]{1,6}m|[0-9]{1,3}(?:\.[0-9]{1,3})?"
 MEMORY = r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:[KMGT]i|[kMGT])?"
@@ -42,6 +43,8 @@ PAUSE_LIMIT_SECONDS = 3600
 CPU_MILLIS = range(10, 256_000 + 1)
 MEMORY_BYTES = range(16 * 1024**2, 4 * 1024**4 + 1)
 """No container starts with less than 16 MiB, and no node has more than 4 TiB."""
+STOP_GRACE_LIMIT_SECONDS = 300
+"""A stopped job keeps its slot and its place in a group until it has ended."""
 RUN_LIMIT_BYTES = 64 * 1024
 ENV_VALUE_LIMIT_BYTES = 32 * 1024
 """Linux allows 128 KiB for one variable."""
@@ -52,8 +55,6 @@ RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 
 RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
 """Names of the containers that an attempt may have, and `localhost`, which is the pod itself."""
-
-Condition = Literal["success", "failure", "always"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {
@@ -67,7 +68,6 @@ _BYTES = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
-_CONDITIONS: dict[str, Condition] = {"success()": "success", "failure()": "failure", "always()": "always"}
 
 
 def duration_seconds(text: str) -> int:
@@ -93,6 +93,13 @@ def pause_seconds(text: str) -> int:
     seconds = duration_seconds(text)
     if seconds > PAUSE_LIMIT_SECONDS:
         raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 1h.")
+    return seconds
+
+
+def stop_grace_seconds(text: str) -> int:
+    seconds = duration_seconds(text)
+    if seconds > STOP_GRACE_LIMIT_SECONDS:
+        raise BadValue("bad_duration", f"{text} is out of bounds", "From 1s to 5m.")
     return seconds
 
 
@@ -128,13 +135,7 @@ def _memory_advice(text: str) -> str:
 
 
 def job_name(text: str) -> str:
-    if not re.fullmatch(NAME, text):
-        raise BadValue(
-            "bad_name",
-            f'"{quotable(text)}" is not a name',
-            'A letter or "_", then letters, digits, "_" and "-", at most 63 characters.',
-        )
-    return text
+    return _name(text, NAME, "a name", 63)
 
 
 def service_name(text: str) -> str:
@@ -195,6 +196,30 @@ def env_name(text: str) -> str:
     return text
 
 
+def axis_name(text: str) -> str:
+    return _name(text, AXIS_NAME, "the name of an axis", 63)
+
+
+def output_name(text: str) -> str:
+    return _name(text, OUTPUT_NAME, "the name of an output", 128)
+
+
+def _name(text: str, form: str, what: str, longest: int) -> str:
+    if not re.fullmatch(form, text):
+        raise BadValue(
+            "bad_name",
+            f'"{quotable(text)}" is not {what}',
+            f'A letter or "_", then letters, digits, "_" and "-", at most {longest} characters.',
+        )
+    return text
+
+
+def group_name(text: str) -> str:
+    if not text.strip() or "\n" in text:
+        raise BadValue("bad_group", "a group's name is one line and not blank")
+    return text
+
+
 def env_value(text: str) -> str:
     return _limited(text, ENV_VALUE_LIMIT_BYTES, "a variable")
 
@@ -247,21 +272,10 @@ def image(text: str) -> str:
 def relative_folder(text: str) -> str:
     if text.startswith(("/", "~")):
         raise BadValue(
-            "bad_path", "the folder is given from the top of the checkout", "Write web/app, not /web/app."
+            "bad_path", "the folder is given from the top of the workspace", "Write web/app, not /web/app."
         )
     if ".." in text.split("/"):
-        raise BadValue("bad_path", '".." would leave the checkout')
+        raise BadValue("bad_path", '".." would leave the workspace')
     if not text.strip() or "\n" in text:
         raise BadValue("bad_path", "a folder is one line and not blank")
     return text
-
-
-def condition(text: str) -> Condition:
-    if found := _CONDITIONS.get(text.strip()):
-        return found
-    allowed = f"Allowed here: {', '.join(_CONDITIONS)}"
-    if meant := nearest(text.strip(), _CONDITIONS):
-        raise BadValue(
-            "bad_condition", f'"{quotable(text)}" is not a condition. Did you mean "{meant}"?', allowed
-        )
-    raise BadValue("not_supported", "conditions with expressions are not supported yet", allowed)

@@ -66,6 +66,10 @@ class Scalar(NamedTuple):
     size: int = 1
     height: int = 1
 
+    @property
+    def characters(self) -> int:
+        return len(self.text)
+
 
 class Sequence(NamedTuple):
     place: Place
@@ -73,6 +77,8 @@ class Sequence(NamedTuple):
     size: int
     """The number of nodes in it, with aliases counted in full."""
     height: int
+    characters: int
+    """The number of characters in its scalars, with aliases counted in full."""
 
 
 class Mapping(NamedTuple):
@@ -80,6 +86,7 @@ class Mapping(NamedTuple):
     items: "tuple[tuple[Scalar, Node], ...]"
     size: int
     height: int
+    characters: int
 
 
 class Unreadable(NamedTuple):
@@ -88,6 +95,7 @@ class Unreadable(NamedTuple):
     place: Place
     size: int = 1
     height: int = 1
+    characters: int = 0
 
 
 Node = Scalar | Sequence | Mapping | Unreadable
@@ -100,6 +108,7 @@ def compose(source: str | bytes, problems: Problems) -> Node:
     PipelineInvalid if the rest cannot be read.
     """
     text = _decoded(source, problems)
+    problems.text_characters = len(text)
     if directive := _DIRECTIVE.search(text):
         raise problems.stop(
             _place_at(text, directive.start()),
@@ -160,10 +169,11 @@ def _syntax_error(error: YAMLError, problems: Problems) -> Exception:
     return problems.stop(place, "yaml_syntax", f"this is not YAML: {message}", advice)
 
 
-def _kind(event: Any) -> Kind:
-    if not event.implicit[0] or (event.value and event.value[0] not in _MAY_BE_NO_TEXT):
+def kind_of(text: str) -> Kind:
+    """Return the kind of a plain scalar, by the core schema."""
+    if text and text[0] not in _MAY_BE_NO_TEXT:
         return "text"
-    found = _CORE_SCHEMA.fullmatch(event.value)
+    found = _CORE_SCHEMA.fullmatch(text)
     return cast("Kind", found.lastgroup) if found else "text"
 
 
@@ -232,7 +242,7 @@ class _Builder:
                 hint,
             )
             return Unreadable(place)
-        self._count(node.size, _characters(node), place)
+        self._count(node.size, node.characters, place)
         if depth + node.height - 1 > DEPTH_LIMIT:
             raise self._problems.stop(
                 place, "too_deep", f"nested deeper than {DEPTH_LIMIT} levels with this alias"
@@ -247,7 +257,7 @@ class _Builder:
                 "the character U+0000 is not allowed, not even as an escape",
             )
             return Unreadable(place)
-        return Scalar(place, event.value, _kind(event))
+        return Scalar(place, event.value, kind_of(event.value) if event.implicit[0] else "text")
 
     def _sequence(self, place: Place, path: Path, depth: int) -> Sequence:
         items: list[Node] = []
@@ -258,20 +268,22 @@ class _Builder:
             tuple(items),
             1 + sum(item.size for item in items),
             1 + max((item.height for item in items), default=0),
+            sum(item.characters for item in items),
         )
 
     def _mapping(self, place: Place, path: Path, depth: int) -> Mapping:
         items: dict[str, tuple[Scalar, Node]] = {}
-        size, height = 1, 0
+        size, height, characters = 1, 0, 0
         while not isinstance(event := self._next(), events.MappingEndEvent):
             key = self._node(event, path, depth + 1)
             value = self._node(
                 self._next(), (*path, key.text) if isinstance(key, Scalar) else path, depth + 1
             )
             size, height = size + key.size + value.size, max(height, key.height, value.height)
+            characters += key.characters + value.characters
             if usable := self._usable_key(key, event, path, items):
                 items[usable.text] = (usable, value)
-        return Mapping(place, tuple(items.values()), size, 1 + height)
+        return Mapping(place, tuple(items.values()), size, 1 + height, characters)
 
     def _usable_key(
         self, key: Node, event: Any, path: Path, items: dict[str, tuple[Scalar, Node]]
@@ -318,16 +330,3 @@ class _Builder:
 
 def _place(event: Any) -> Place:
     return Place(event.start_mark.line + 1, event.start_mark.column + 1)
-
-
-def _characters(node: Node) -> int:
-    """Return the number of characters in the node's scalars."""
-    match node:
-        case Scalar():
-            return len(node.text)
-        case Sequence():
-            return sum(_characters(item) for item in node.items)
-        case Mapping():
-            return sum(len(key.text) + _characters(value) for key, value in node.items)
-        case Unreadable():
-            return 0

@@ -203,6 +203,62 @@ MUTANTS = (
         "tests/integration/logsink/test_leases.py::test_killed_at_any_moment_the_log_is_exact",
         "tests/integration/logsink/test_storing.py::test_lines_are_stored_while_the_container_runs",
     ),
+    Mutant(
+        "fail_fast of a matrix",
+        (
+            Change(
+                "services/scheduler/engine.py",
+                "return next((one for one in siblings if one.result in (Status.FAILED, Status.ERROR)), None)",
+                "return None",
+            ),
+        ),
+        "tests/unit/services/scheduler/test_conditions.py::test_a_matrix_is_stopped_only_by_the_last_attempt",
+        "tests/unit/services/scheduler/test_conditions.py"
+        "::test_a_job_between_two_attempts_keeps_its_place_in_the_matrix",
+    ),
+    Mutant(
+        "max_parallel of a matrix",
+        (
+            Change(
+                "services/scheduler/engine.py",
+                "return WaitingFor.MAX_PARALLEL",
+                "return WaitingFor.SLOT",
+            ),
+        ),
+        "tests/unit/services/scheduler/test_conditions.py"
+        "::test_a_job_between_two_attempts_keeps_its_place_in_the_matrix",
+        "tests/unit/services/scheduler/test_conditions.py::test_a_matrix_is_stopped_only_by_the_last_attempt",
+    ),
+    Mutant(
+        "the phases of contexts",
+        (
+            Change(
+                "shared/pipeline/contexts.py",
+                'Phase.EVENT: frozenset({"event", "inputs", "matrix", "env"})',
+                'Phase.EVENT: frozenset({"event", "inputs", "matrix", "env", "needs"})',
+            ),
+            Change(
+                "shared/expressions/phases.py",
+                '"needs": Phase.READY',
+                '"needs": Phase.EVENT',
+            ),
+        ),
+        "tests/unit/shared/pipeline/test_expansion.py::test_a_title_that_is_made_with_the_run_names_no_need",
+        "tests/unit/shared/pipeline/test_expansion.py::test_a_need_of_a_matrix_is_all_of_its_jobs",
+    ),
+    Mutant(
+        "the phase in which a definition becomes final",
+        (
+            Change(
+                "shared/pipeline/expansion.py",
+                'return any(_names(text, "needs") for text in texts)',
+                "return not texts",
+            ),
+        ),
+        "tests/unit/shared/pipeline/test_expansion.py"
+        "::test_a_value_that_names_a_need_is_made_when_the_need_has_ended",
+        "tests/unit/shared/pipeline/test_expansion.py::test_outputs_have_the_variables_of_the_job",
+    ),
 )
 
 

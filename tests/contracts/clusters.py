@@ -162,6 +162,15 @@ class Origin:
         self._git("commit", "--quiet", "-m", message)
         return self._git("rev-parse", "HEAD")
 
+    def link(self, modules: str, **links: str) -> str:
+        """Commit this `.gitmodules`, and a submodule of each of these paths at its commit."""
+        (self.folder / ".gitmodules").write_text(modules)
+        self._git("add", ".gitmodules")
+        for path, sha in links.items():
+            self._git("update-index", "--add", "--cacheinfo", f"160000,{sha},{path}")
+        self._git("commit", "--quiet", "-m", "submodules")
+        return self._git("rev-parse", "HEAD")
+
     def _git(self, *arguments: str) -> str:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
         author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]

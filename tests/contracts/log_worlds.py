@@ -33,6 +33,8 @@ from tests.harness.waiting import until
 BOUNDS = Bounds(most_follows=10, watch_seconds=60)
 POD_LOGS = Path("/var/log/pods")
 ROTATED_BYTES = 10 << 20
+NOTED = "\ndriver\n1 12 s0\nover"
+"""The termination file of a driver whose one step has ended."""
 
 
 class Container(Protocol):
@@ -43,7 +45,9 @@ class Container(Protocol):
 
     async def prints(self, text: bytes) -> None: ...
 
-    async def ends(self) -> None: ...
+    async def ends(self, noted: str = NOTED) -> None:
+        """End the container. `noted` is its termination file; a real one has always the same."""
+        ...
 
     async def vanishes(self) -> None:
         """Remove the container with all that it printed, without a record of its end."""
@@ -77,8 +81,8 @@ class InDirectory:
     async def prints(self, text: bytes) -> None:
         self._pod.write(text)
 
-    async def ends(self) -> None:
-        self._pod.end()
+    async def ends(self, noted: str = NOTED) -> None:
+        self._pod.end_all(noted)
 
     async def vanishes(self) -> None:
         self._pod.remove()
@@ -94,8 +98,8 @@ class Imitated:
     async def prints(self, text: bytes) -> None:
         await self._container.prints(text)
 
-    async def ends(self) -> None:
-        await self._container.end()
+    async def ends(self, noted: str = NOTED) -> None:
+        await self._container.end(noted)
 
     async def vanishes(self) -> None:
         await self._api.remove("pod-1")
@@ -131,7 +135,8 @@ class Real:
         self._writer.write(text)
         await self._writer.drain()
 
-    async def ends(self) -> None:
+    async def ends(self, noted: str = NOTED) -> None:
+        assert noted == NOTED
         self._writer.close()
         await self._writer.wait_closed()
 
@@ -178,7 +183,8 @@ async def real_pod(api: KubernetesApi) -> AsyncIterator[tuple[Real, PodName]]:
     server = await asyncio.start_server(lambda _, writer: heard.put_nowait(writer), host, 0)
     port = server.sockets[0].getsockname()[1]
     async with server, namespace(api) as name:
-        made = await api.post(f"/api/v1/namespaces/{name}/pods", pod_manifest(["nc", host, str(port)]))
+        script = f"nc {host} {port}; printf '%s' '{NOTED}' > /dev/termination-log"
+        made = await api.post(f"/api/v1/namespaces/{name}/pods", pod_manifest(["sh", "-c", script]))
         async with asyncio.timeout(60):
             writer = await heard.get()
         pod = PodName(name, made["metadata"]["name"], made["metadata"]["uid"])

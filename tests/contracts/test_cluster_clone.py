@@ -76,6 +76,25 @@ async def test_a05_all_tags_and_the_history(ground: Ground, cluster: Backend, or
     assert (end.exit_code, log.split()) == (0, [f"v1.0-1-g{origin.second[:7]}", "2"])
 
 
+async def test_the_repository_is_cloned_into_a_folder_of_the_workspace(
+    ground: Ground, cluster: Backend, origin: Origin
+) -> None:
+    clone = replace(origin.clone(origin.second), folder="web/app")
+    script = "ls -a | tail -n +3; cd web/app; git rev-parse HEAD; git status --short; touch ../mine; ls"
+    end, log = await run(ground, cluster, order(ground, origin, script, clone))
+    assert (end.clone_failure, end.exit_code) == (None, 0)
+    assert log.split() == ["web", origin.second, "first", "second"]
+
+
+async def test_a_folder_that_cannot_be_made_fails_the_clone(
+    ground: Ground, cluster: Backend, origin: Origin
+) -> None:
+    clone = replace(origin.clone(origin.second), folder="x" * 300)
+    end, _ = await run(ground, cluster, order(ground, origin, "echo ran", clone))
+    assert (end.exit_code, end.fault) == (None, None)
+    assert "File name too long" in (end.clone_failure or "")
+
+
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])
 async def test_a_clone_that_fails_says_what_git_said(
     ground: Ground, cluster: Backend, origin: Origin, sha: str

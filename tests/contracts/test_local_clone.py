@@ -19,8 +19,9 @@ async def test_exactly_the_commit_is_built(local_cluster: LocalBackend, origin: 
     assert log_of(made).split() == [origin.second, "1", "first", "second"]
     assert made.containers == ("clone", "job")
     assert log_of(made, container="clone")
-    for container in made.containers:
-        assert (Path(made.log_location) / "ended" / container).exists()
+    pod = Path(made.log_location)
+    assert (pod / "ended" / "clone").exists()
+    assert (pod / "status.json").exists()
 
 
 @pytest.mark.parametrize("sha", ["f" * 40, "--upload-pack=touch x", "main"])

@@ -198,6 +198,9 @@ async def test_nothing_runs_on_when_the_log_can_not_be_written(local_cluster: Lo
     assert phase is Phase.ENDED
     assert end.fault is not None
     assert marked(made.pods[0].uid) == []
+    log_end = PodDirectory(Path(made.log_location)).known_end("job")
+    assert log_end
+    assert log_end.gap
 
 
 async def test_a_job_can_not_claim_an_end_that_it_did_not_have(

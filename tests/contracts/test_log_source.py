@@ -125,6 +125,22 @@ async def test_the_end_comes_with_the_evidence_and_after_the_last_line(world: Wo
     assert (text_of(readings), gaps_of(readings), source.has_ended()) == (b"two\nno line feed", [], True)
 
 
+async def test_the_end_names_the_last_step_that_the_driver_noted(world: World) -> None:
+    await world.container.prints(b"one\n")
+    await world.container.ends()
+    end = (await read_to_the_end(world.source()))[-1].end
+    assert end
+    assert end.ended_step == 1
+
+
+async def test_a_line_without_a_line_feed_comes_with_the_end(world: World) -> None:
+    await world.container.prints(b"one\ntwo")
+    await world.container.ends()
+    *before, last = await read_to_the_end(world.source())
+    assert [reading for reading in before if b"two" in reading.lines.text] == []
+    assert last.lines.text.endswith(b"two")
+
+
 async def test_a_container_that_printed_nothing_ends_too(world: World) -> None:
     await world.container.ends()
     readings = await read_to_the_end(world.source())

@@ -79,6 +79,7 @@ def with_last_steps(script: str, limit: int = 60) -> AttemptSpec:
     last = (
         Step(run=script),
         Step(run="echo never", condition="failure"),
+        Step(run="echo cancelled", condition="cancelled"),
         Step(run="echo last; sleep 0.5; echo words", condition="always"),
     )
     wanted = spec(limit=limit)
@@ -92,11 +93,36 @@ async def test_a09_steps_with_always_run_after_a_stop(ground: Ground) -> None:
         await cluster.stop(made.name, made.pods[0].uid)
         _, end = await end_of(cluster, made)
         log = [line for line in (await ground.log_of(made)).splitlines() if line != "Terminated"]
-    assert (end.stopped, log) == (True, ["begun", "last", "words"])
+    assert (end.stopped, log) == (True, ["begun", "cancelled", "last", "words"])
 
 
 async def test_a09_steps_with_always_run_after_the_jobs_time(ground: Ground) -> None:
     async with unhurried(ground) as cluster:
         end, log = await run(ground, cluster, with_last_steps("echo begun; sleep 600", limit=1))
     lines = [line for line in log.splitlines() if line != "Terminated"]
-    assert (end.time_limit, lines) == ("job", ["begun", "last", "words"])
+    assert (end.time_limit, lines) == ("job", ["begun", "cancelled", "last", "words"])
+
+
+async def test_rule_8_a_malformed_output_fails_its_step(ground: Ground, cluster: Backend) -> None:
+    end, log = await run(
+        ground,
+        cluster,
+        steps("echo A=1 >> $TOWPATH_OUTPUT; cat $TOWPATH_OUTPUT", "echo A >> $TOWPATH_OUTPUT", "echo never"),
+    )
+    assert (end.exit_code, log) == (1, "A=1\ntowpath: TOWPATH_OUTPUT: neither KEY=value nor KEY<<WORD: A\n")
+
+
+async def test_rule_8_a_job_has_its_own_time_after_a_stop(ground: Ground, cluster: Backend) -> None:
+    """The cluster's own grace period is shorter than the last step."""
+    seconds = ground.grace_seconds + 1
+    last = Step(run=f"echo last; sleep {seconds}; echo words", condition="cancelled")
+    wanted = spec()
+    job = wanted.job.model_copy(
+        update={"steps": (Step(run="echo begun; sleep 600"), last), "stop_grace_seconds": 60}
+    )
+    made = await begin(cluster, replace(wanted, job=job))
+    await said(ground, made, "begun")
+    await cluster.stop(made.name, made.pods[0].uid)
+    _, end = await end_of(cluster, made)
+    log = [line for line in (await ground.log_of(made)).splitlines() if line != "Terminated"]
+    assert (end.stopped, log) == (True, ["begun", "last", "words"])

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from shared.pipeline.schema import json_schema
 from tests.harness.coverage import covers
 from tests.harness.installation import Towpath
 
@@ -69,6 +70,16 @@ async def test_the_page_of_the_api_loads_nothing_from_elsewhere(towpath: Towpath
         }, address
 
 
+@covers("GET /schema/pipeline.json 200 304")
+async def test_an_editor_gets_the_schema_of_pipelines_without_a_token(towpath: Towpath) -> None:
+    nobody = towpath.admin.as_(None)
+    answer = (await nobody.get("/schema/pipeline.json")).expect(200)
+    assert answer.headers["content-type"] == "application/schema+json"
+    assert answer.json == json_schema()
+    same = {"If-None-Match": answer.headers["etag"]}
+    assert (await nobody.get("/schema/pipeline.json", headers=same)).expect(304).raw == b""
+
+
 async def test_the_document_describes_this_api(towpath: Towpath) -> None:
     answer = (await towpath.admin.as_(None).get("/openapi.json")).expect(200)
     assert answer.headers["content-type"] == "application/json"
@@ -97,7 +108,17 @@ async def test_what_is_not_there_is_a_problem(towpath: Towpath, path: str) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/runs", "/pipelines", "/runs/1", "/healthz", "/docs", "/openapi.json", "/webhooks/github"]
+    "path",
+    [
+        "/runs",
+        "/pipelines",
+        "/runs/1",
+        "/healthz",
+        "/docs",
+        "/schema/pipeline.json",
+        "/openapi.json",
+        "/webhooks/github",
+    ],
 )
 async def test_a_method_that_a_path_does_not_have_is_named_with_those_it_has(
     towpath: Towpath, path: str
@@ -111,7 +132,7 @@ async def test_a_method_that_a_path_does_not_have_is_named_with_those_it_has(
 
 
 async def test_head_answers_as_get_without_a_body(towpath: Towpath) -> None:
-    for path in ("/users/me", "/runs", "/docs", "/openapi.json", "/healthz"):
+    for path in ("/users/me", "/runs", "/docs", "/schema/pipeline.json", "/openapi.json", "/healthz"):
         get, head = await towpath.admin.get(path), await towpath.admin.request("HEAD", path)
         assert (head.status, head.raw) == (200, b"")
         assert head.headers["content-type"] == get.headers["content-type"]

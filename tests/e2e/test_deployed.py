@@ -188,7 +188,7 @@ async def test_a_job_finds_no_credential_and_its_pod_is_restricted(ours: Deploye
         ("executor", "list", "secrets", False),
         ("executor", "create", "pods", False),
         ("executor", "create", "pods/exec", False),
-        ("executor", "get", "pods/log", False),
+        ("executor", "get", "pods/log", True),
         ("logsink", "get", "pods/log", True),
         ("logsink", "get", "secrets", False),
         ("logsink", "delete", "pods", False),

@@ -93,6 +93,24 @@ async def test_f05_webhooks_sent_while_postgres_is_away_become_one_run_each(brea
     await breakable.every_accepted_delivery_ran_once()
 
 
+async def test_a_webhook_that_took_the_fallback_queue_keeps_its_trace(breakable: Breakable) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    await asyncio.to_thread(breakable.postgres.stop)
+    payload = push(breakable.repository)
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    answer = (await breakable.towpath.deliver(payload, headers=headers)).expect(202)
+    breakable.accepted.append(payload["after"])
+    await asyncio.to_thread(breakable.postgres.start)
+
+    await breakable.every_accepted_delivery_ran_once()
+    path = f"/deliveries/{answer.json['delivery_id']}"
+    delivery = (await breakable.towpath.admin.get(path)).expect(200).json
+    assert (delivery["via_inlet"], delivery["trace_id"]) == (True, trace_id)
+    [run] = await breakable.towpath.runs(breakable.pipeline)
+    shown = (await breakable.towpath.admin.get(f"/runs/{run['id']}")).expect(200).json
+    assert shown["trace_id"] == trace_id
+
+
 async def test_webhooks_sent_while_postgres_is_killed_and_recovers_become_one_run_each(
     breakable: Breakable,
 ) -> None:

@@ -73,12 +73,18 @@ class FakeContainer:
         self.skips += missed
         await self.wake()
 
-    async def end(self, *, reported: bool = True) -> None:
+    async def end(self, message: str = "", *, reported: bool = True) -> None:
+        """End the container. `message` is its termination message."""
         if self._unended:
             self.records.append((stamp_now(), self._unended))
             self._unended = b""
         self.state = {
-            "terminated": {"exitCode": 0, "containerID": "containerd://c", **self.state.get("running", {})}
+            "terminated": {
+                "exitCode": 0,
+                "containerID": "containerd://c",
+                "message": message,
+                **self.state.get("running", {}),
+            }
         }
         await self.wake()
         if reported:

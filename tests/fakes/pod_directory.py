@@ -103,9 +103,10 @@ class FakePod:
     def end(self, container: str = "job") -> None:
         (self.path / "ended" / container).touch()
 
-    def end_all(self) -> None:
+    def end_all(self, termination: str = "", *, fault: str | None = None) -> None:
+        """End the pod. `termination` is the driver's file; `fault` is an error of the supervisor."""
         temporary = self.path / ".status.json"
-        temporary.write_bytes(b"{}")
+        temporary.write_bytes(orjson.dumps({"termination": termination, "fault": fault}))
         temporary.rename(self.path / "status.json")
 
     def lose_supervisor(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,11 +146,14 @@ class Towpath:
         event: str = "push",
         delivery_id: str | None = None,
         secret: str = GITHUB_SECRET,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a signed GitHub webhook."""
+        """Send a signed GitHub webhook, with these headers too."""
         body = payload if isinstance(payload, bytes) else to_bytes(payload)
-        headers = signed_headers(secret, body, event=event, delivery_id=delivery_id)
-        return await self.admin.as_(None).request("POST", "/webhooks/github", raw=body, headers=headers)
+        signed = signed_headers(secret, body, event=event, delivery_id=delivery_id)
+        return await self.admin.as_(None).request(
+            "POST", "/webhooks/github", raw=body, headers={**signed, **(headers or {})}
+        )
 
     async def deliver_push(self, repository: FakeRepository, **fields: Any) -> str:
         """Send a push that must be accepted, and return its delivery id."""

@@ -22,6 +22,7 @@ from services.executor.kubernetes.manifest import PodSettings
 from services.executor.kubernetes.names import GATE
 from services.executor.kubernetes.object_cache import Held, ObjectCache
 from services.executor.kubernetes.objects import ENDED_BECAUSE, JobSeen, PodSeen, job_seen, pod_seen
+from services.executor.kubernetes.outputs import OutputsReader
 from services.executor.kubernetes.pod_startup import has_begun
 from services.executor.kubernetes.pod_status import (
     STOPPED_DEADLINE_SECONDS,
@@ -83,9 +84,9 @@ class KubernetesBackend:
         self._api = api
         self._place = place
         self._log_scheme = options.log_scheme
-        self._ending_seconds = settings.whole_grace_seconds + _STOP_SECONDS
         self._node_lost_seconds = settings.node_lost_seconds
         self._maker = Maker(api, place, settings)
+        self._reader = OutputsReader(api, place.pods, settings.node_lost_seconds)
         self._jobs: ObjectCache[JobSeen] = ObjectCache(lambda _: None, time.monotonic)
         self._pods: ObjectCache[PodSeen] = ObjectCache(stage, time.monotonic)
         jobs = Kind("jobs", place.jobs, place.selector, lambda one: job_seen(one, place.installation))
@@ -129,7 +130,8 @@ class KubernetesBackend:
         }
         if alone:
             shown |= await self._read(alone)
-        return shown
+        completed = await asyncio.gather(*map(self._with_outputs, shown.values()))
+        return {observation.name: observation for observation in completed}
 
     async def known(self, names: Collection[str]) -> dict[str, Observation]:
         shown = {}
@@ -174,7 +176,7 @@ class KubernetesBackend:
         if pod is None or pod.is_over or pod.job.terminated is not None:
             return
         ending = self._endings.setdefault(pod_uid, _Ending(time.monotonic()))
-        if not pod.node or time.monotonic() - ending.asked_at > self._ending_seconds:
+        if not pod.node or _is_overdue(pod, ending):
             ending.stopped = True
             await self._delete(pod)
         elif pod.active_deadline_seconds != STOPPED_DEADLINE_SECONDS:
@@ -208,7 +210,7 @@ class KubernetesBackend:
             await self._change(
                 pod, {"metadata": metadata, "spec": {"activeDeadlineSeconds": STOPPED_DEADLINE_SECONDS}}
             )
-        elif not pod.node or pod.unreachable or time.monotonic() - ending.asked_at > self._ending_seconds:
+        elif not pod.node or pod.unreachable or _is_overdue(pod, ending):
             ending.abandoned = cause
             if not await self._delete(pod, {"resourceVersion": pod.version}):
                 ending.abandoned = None
@@ -317,6 +319,22 @@ class KubernetesBackend:
             refusal=weighed if isinstance(weighed, str) else None,
         )
 
+    async def _with_outputs(self, observation: Observation) -> Observation:
+        """Add the outputs that ended pods have printed."""
+        pods = await asyncio.gather(
+            *(self._complete(pod, observation.attempt_id) for pod in observation.pods)
+        )
+        return replace(observation, pods=tuple(pods))
+
+    async def _complete(self, pod: Pod, attempt: int) -> Pod:
+        if pod.end is None or pod.end.outputs is not None:
+            return pod
+        held = next((held for held in self._pods.of(attempt) if held.seen.uid == pod.uid), None)
+        completed = await self._reader.complete(pod, 0.0 if held is None else time.monotonic() - held.since)
+        if held is not None and held.end is not None and completed.end is not None:
+            held.end = replace(held.end, end=completed.end)  # the log is read once
+        return completed
+
     def _weighed(self, held: Held[PodSeen]) -> Pod:
         if held.end is not None:
             return replace(held.end, lingers=lingers(held.seen, held.gone_at is not None))
@@ -408,3 +426,8 @@ class KubernetesBackend:
                 self._seconds.add(pod.uid)
                 _second_pods.inc()
                 _log.warning("second_pod_left_gated", attempt_id=pod.attempt_id, pod=pod.name)
+
+
+def _is_overdue(pod: PodSeen, ending: _Ending) -> bool:
+    """Return whether the pod should have ended by now, because it was asked to."""
+    return time.monotonic() - ending.asked_at > pod.stop_grace_seconds + _STOP_SECONDS

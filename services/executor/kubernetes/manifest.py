@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from services.executor import step_driver
+from services.executor import step_driver, step_outputs
 from services.executor.backend import AttemptSpec, Refused
 from services.executor.checkout import Commit
 from services.executor.clone_order import Order
 from services.executor.kubernetes import names
 from shared import step_markers
-from shared.pipeline.model import Resources, Service
+from shared.pipeline.model import Job, Resources, Service
 
 SECRET_LIMIT_BYTES = 900 << 10
 """Maximum size of the Secret's data. An API server and its etcd accept somewhat more."""
@@ -34,6 +34,8 @@ _DRIVER_FOLDER, _CLONE_FOLDER = "/towpath-driver", "/towpath-clone"
 # SIGTERM to all processes. `kill -1` does not include process 1, which is the driver.
 _STOP = "kill -TERM 1; kill -TERM -1"
 _CLONE_MEMORY_BYTES = 256 << 20  # the minimum, for Python, git, and git's index of the fetched objects
+_ASKED = "/tmp/asked"  # noqa: S108 - in a container of its own
+_OUTPUTS_RESOURCES = {"cpu": "100m", "memory": str(64 << 20), "ephemeral-storage": str(32 << 20)}
 _NODE_TROUBLES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 Manifest = dict[str, Any]
@@ -46,7 +48,7 @@ class PodSettings:
     installation: str
     namespace: str
     towpath_image: str
-    """The image of the container `clone`."""
+    """The image of the containers `clone` and `outputs`."""
     default_image: str
     """The image of jobs without `image`."""
     cpu_millis: int
@@ -69,6 +71,10 @@ class PodSettings:
     @property
     def whole_grace_seconds(self) -> int:
         return max(1, math.ceil(self.grace_seconds))
+
+    def stop_grace_seconds(self, job: Job) -> int:
+        """Return the time between SIGTERM and SIGKILL for this job."""
+        return job.stop_grace_seconds or self.whole_grace_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
         "schedulingGates": [{"name": names.GATE}],
         "restartPolicy": "Never",
         "activeDeadlineSeconds": _deadline(spec, settings),
-        "terminationGracePeriodSeconds": settings.whole_grace_seconds,
+        "terminationGracePeriodSeconds": settings.stop_grace_seconds(spec.job),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": _pod_security(spec),
@@ -168,8 +174,11 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
             }
             for key in _NODE_TROUBLES
         ],
-        "initContainers": init
-        + [_service_container(name, service, settings) for name, service in services.items()],
+        "initContainers": [
+            *init,
+            *(_service_container(name, service, settings) for name, service in services.items()),
+            *([_outputs_container(spec, settings)] if spec.job.outputs else []),
+        ],
         "containers": [_job_container(spec, settings)],
         "volumes": _volumes(spec),
     }
@@ -186,7 +195,7 @@ def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
         settings.image_pull_seconds
         + settings.start_seconds
         + spec.job.timeout_seconds
-        + 2 * settings.whole_grace_seconds
+        + 2 * settings.stop_grace_seconds(spec.job)
     )
 
 
@@ -238,6 +247,29 @@ def _service_container(name: str, service: Service, settings: PodSettings) -> Ma
         probe = {"tcpSocket": {"port": service.ready.tcp}, "periodSeconds": 1, "timeoutSeconds": 1}
         container["startupProbe"] = {**probe, "failureThreshold": max(1, service.ready.within_seconds)}
     return container
+
+
+def _outputs_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
+    """Build the native sidecar that prints the outputs of the job's steps when the job has ended.
+
+    It is the last one, because sidecars are ended in reverse order, one after another.
+    """
+    stop = {"exec": {"command": ["/bin/sh", "-c", f": > {_ASKED}"]}}
+    return {
+        **_container(names.OUTPUTS_CONTAINER, settings.towpath_image),
+        "restartPolicy": "Always",
+        "command": [
+            "python",
+            "-m",
+            "services.executor.outputs_container",
+            f"{_STATE}/{step_outputs.FILE}",
+            _ASKED,
+        ],
+        "lifecycle": {"preStop": stop},
+        "resources": {"requests": _OUTPUTS_RESOURCES, "limits": dict(_OUTPUTS_RESOURCES)},
+        "securityContext": _security(root=spec.job.user == "root"),
+        "volumeMounts": [{"name": "towpath", "mountPath": _FOLDER, "readOnly": True}],
+    }
 
 
 def _container(name: str, image: str) -> Manifest:
@@ -337,12 +369,10 @@ def _data(spec: AttemptSpec, settings: PodSettings) -> Mapping[str, bytes]:
 def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
     paths = step_driver.DriverPaths(_WORKSPACE, _STATE)
     alone = step_driver.Unsupervised(
-        _STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.whole_grace_seconds
+        _STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.stop_grace_seconds(spec.job)
     )
     environment = {**spec.environment, "HOME": _HOME}
-    return step_driver.render(
-        spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment, alone
-    )
+    return step_driver.render(spec.job, paths, step_markers.nonce(spec.creation_token), environment, alone)
 
 
 def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
@@ -357,5 +387,9 @@ def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:
         token=wanted.token,
         protocols=settings.clone_protocols,
         tags=wanted.tags,
+        submodules=wanted.submodules,
+        shares_token=wanted.shares_token,
+        lfs=wanted.lfs,
+        folder=wanted.folder,
     )
     return Order(commit, _WORKSPACE, _STARTED, _TERMINATION, settings.clone_seconds).encode()

@@ -26,6 +26,7 @@ GATE = "towpath.dev/claim"
 
 JOB_CONTAINER = "job"
 CLONE_CONTAINER = "clone"
+OUTPUTS_CONTAINER = "outputs"
 SERVICE_PREFIX = "service-"
 
 Object = Mapping[str, Any]

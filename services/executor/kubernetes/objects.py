@@ -66,6 +66,8 @@ class PodSeen:
     reason: str = ""
     message: str = ""
     active_deadline_seconds: int | None = None
+    stop_grace_seconds: int = 0
+    """The time between SIGTERM and SIGKILL of its processes."""
     ended_because: str = ""
     deleted_at: datetime | None = None
     """Its deletionTimestamp: when its deletion was requested, plus the grace period."""
@@ -87,7 +89,13 @@ class PodSeen:
     @property
     def containers(self) -> tuple[str, ...]:
         """The containers whose logs are kept, in order."""
-        return (*(container.name for container in self.init), self.job.name)
+        kept = (container.name for container in self.init if container.name != names.OUTPUTS_CONTAINER)
+        return (*kept, self.job.name)
+
+    @property
+    def outputs(self) -> Container | None:
+        """The container that prints the outputs of the job's steps, if the job has `outputs`."""
+        return next((one for one in self.init if one.name == names.OUTPUTS_CONTAINER), None)
 
     @property
     def is_over(self) -> bool:
@@ -146,6 +154,7 @@ def pod_seen(pod: Object, installation: str) -> PodSeen | None:
         reason=status.get("reason") or "",
         message=(status.get("message") or "")[:_LONGEST_MESSAGE],
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
+        stop_grace_seconds=spec.get("terminationGracePeriodSeconds") or 0,
         ended_because=(metadata.get("annotations") or {}).get(ENDED_BECAUSE, ""),
         deleted_at=_deleted_at(metadata),
         grace_seconds=metadata.get("deletionGracePeriodSeconds") or 0,

@@ -69,7 +69,7 @@ def waiting_of(seen: PodSeen, current: Container, seconds: float) -> Waiting | N
         words = seen.unschedulable or "No node was chosen for the pod."
     elif what is WaitingFor.IMAGE:
         words = current.message or f"The image {current.image} is being pulled."
-    elif current.running_since is not None:
+    elif current.running_since is not None and current.name.startswith(SERVICE_PREFIX):
         words = f'The service "{_service(current)}" is not ready.'
     else:
         words = current.message or current.waiting or "The pod is being set up on its node."
@@ -105,7 +105,7 @@ def service_trouble(seen: PodSeen) -> Cause | None:
     """Return the cause if a service ended, or never became ready, before the job started."""
     for service in seen.init:
         ended = service.terminated or service.ended_before
-        if service.sidecar and ended is not None and not service.started:
+        if service.name.startswith(SERVICE_PREFIX) and ended is not None and not service.started:
             return service_failure(service, ended, "before it was ready")
     return None
 

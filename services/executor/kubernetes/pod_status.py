@@ -29,6 +29,8 @@ from shared.statuses import Reason
 
 SETTLING_SECONDS = 5.0
 """Time for which the pod's final status is awaited after the end of its container."""
+OUTPUTS_SECONDS = 30.0
+"""Time for which the end of the container `outputs` is awaited after the end of the job's container."""
 SILENT_SECONDS = 30.0
 """Time after the grace period by which a working kubelet has killed a deleted pod."""
 _FIRST_SECONDS = 10.0
@@ -83,7 +85,9 @@ def pod_of(seen: PodSeen, context: PodContext) -> Pod:
     """Return the pod in the terms of the cluster interface."""
     end = _end(seen, context)
     if end is not None:
-        return Pod(uid=seen.uid, phase=Phase.ENDED, end=end, lingers=lingers(seen, context.gone))
+        return Pod(
+            uid=seen.uid, name=seen.name, phase=Phase.ENDED, end=end, lingers=lingers(seen, context.gone)
+        )
     if seen.gated:
         return Pod(uid=seen.uid, phase=Phase.GATED)
     if has_begun(seen):
@@ -145,7 +149,7 @@ def recheck_seconds(seen: PodSeen) -> float | None:
     """Return after how many seconds in its stage the same object may mean more; None: it will not."""
     match stage(seen):
         case ("ended",) if not seen.is_over:
-            return SETTLING_SECONDS
+            return OUTPUTS_SECONDS if _has_outputs_to_come(seen, PodContext()) else SETTLING_SECONDS
         case ("deleted",):
             return seen.grace_seconds + SILENT_SECONDS
         case ("waiting", *_, "trouble"):
@@ -162,11 +166,19 @@ def _end(seen: PodSeen, context: PodContext) -> PodEnd | None:
     ended = seen.job.terminated
     if ended is not None and ended.started_at is None:
         ended = None  # this is how the kubelet reports a container that it never started
+    if ended is not None and _has_outputs_to_come(seen, context):
+        return None
     if ended is not None and _speaks_for_itself(seen, ended):
         return _of_exit(seen, ended)
     if not _is_final(seen, ended, context):
         return None
     return _weighed(seen, ended, context)
+
+
+def _has_outputs_to_come(seen: PodSeen, context: PodContext) -> bool:
+    """Return whether the container `outputs` may still print, after the job's container has ended."""
+    is_over = context.gone or seen.is_over or context.seconds >= OUTPUTS_SECONDS
+    return not is_over and seen.outputs is not None and seen.outputs.terminated is None
 
 
 def _weighed(seen: PodSeen, ended: Terminated | None, context: PodContext) -> PodEnd:
@@ -227,6 +239,7 @@ def _of_exit(seen: PodSeen, ended: Terminated) -> PodEnd:
         time_limit="job" if cause is None and job_timed_out(ended.exit_code, ended.message) else None,
         cause=cause,
         termination=ended.message,
+        outputs={} if seen.outputs is None else None,
     )
 
 

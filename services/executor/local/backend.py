@@ -314,14 +314,13 @@ class LocalBackend:
             uid=uid,
             attempt_id=spec.attempt_id,
             creation_token=spec.creation_token,
-            driver=step_driver.render(
-                spec.job.steps, paths, step_markers.nonce(spec.creation_token), environment
-            ),
+            driver=step_driver.render(spec.job, paths, step_markers.nonce(spec.creation_token), environment),
             clone=None if spec.clone is None else self._clone_order(spec.clone, files),
             runner=self._isolation.sandbox.job(files.job, files.workspace),
             job_seconds=spec.job.timeout_seconds,
             run_seconds=spec.run_seconds_left,
-            grace_seconds=self._limits.grace_seconds,
+            has_outputs=bool(spec.job.outputs),
+            grace_seconds=spec.job.stop_grace_seconds or self._limits.grace_seconds,
             gate_seconds=self._limits.gate_seconds,
             memory_bytes=spec.job.resources.memory_bytes,
             processes=None if self._isolation.sandbox.job_user is None else self._limits.processes,
@@ -340,6 +339,10 @@ class LocalBackend:
             token=clone.token,
             protocols=self._limits.clone_protocols,
             tags=clone.tags,
+            submodules=clone.submodules,
+            shares_token=clone.shares_token,
+            lfs=clone.lfs,
+            folder=clone.folder,
             seconds=self._limits.clone_seconds,
             runner=self._isolation.sandbox.clone(
                 files.workspace, [files.git, *(path for path in source if path.exists())]
@@ -412,6 +415,8 @@ def _end(status: Status) -> PodEnd:
         cause=OUT_OF_MEMORY if status.out_of_memory and status.exit_code != 0 else None,
         fault=status.fault,
         termination=status.termination,
+        outputs={} if status.outputs is None else status.outputs.outputs,
+        outputs_problem=None if status.outputs is None else status.outputs.problem,
     )
 
 

@@ -22,8 +22,11 @@ def clone(
     limits = replace(limits, deadline=min(limits.deadline, time.monotonic() + order.seconds))
     log = CriLog(os.open(files.log("clone"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
     try:
-        checkout = Checkout(order, _Git(order, files, uid, limits, signal_pipe), log.write)
-        make_repository(files.workspace, order)
+        checkout = Checkout(order, _Git(order, files, uid, limits, signal_pipe), log.write, files.workspace)
+        try:
+            make_repository(files.workspace, order)
+        except OSError as error:
+            return CloneStatus(1, f"The clone can't be made: {error}.", stopped=False, timed_out=False)
         if order.runner.owner is not None:
             give_away(files.workspace, order.runner.owner)
         checkout.run()

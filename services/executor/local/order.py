@@ -49,6 +49,8 @@ class Order:
     """Memory that the job's processes may use together."""
     processes: int | None = None
     """Number of processes and threads that the job's user may have, in all of its pods."""
+    has_outputs: bool = False
+    """True if the outputs of the job's steps are needed."""
     own_network: bool = False
     """True if user code runs in the fork server's network namespace for jobs. The clone never does."""
     warnings: tuple[str, ...] = ()

@@ -11,8 +11,8 @@ an incomplete pod. Every file in it that may be read while it is written is also
 - `stop`: exists if the pod has been asked to end
 - `started`: exists if user code may have started
 - `log/<container>.log`: the log of a container
-- `ended/<container>`: exists if this log is complete
-- `status.json`: how the pod ended
+- `ended/<container>`: exists if this log is complete before the pod has ended
+- `status.json`: how the pod ended; shows that all logs have ended, and are complete if it names no fault
 - `job`: the only folder that the job sees, with its own `workspace`, `home` and `state`
 - `git`: settings of the clone
 """
@@ -23,6 +23,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from services.executor.step_outputs import Collected
 
 STAGED = ".staged-"
 """Prefix of folders that are not pods: they are being made or removed."""
@@ -128,6 +130,8 @@ class Status:
     finished_at: float | None = None
     clone: CloneStatus | None = None
     termination: str = ""
+    outputs: Collected | None = None
+    """None if the job has no `outputs`, or has not run."""
     fault: str | None = None
 
 
@@ -149,8 +153,10 @@ def read_status(files: PodFiles) -> Status | None:
     values = _read_json(files.status)
     if values is None:
         return None
-    clone = values["clone"]
-    return Status(**{**values, "clone": None if clone is None else CloneStatus(**clone)})
+    clone, outputs = values["clone"], values.get("outputs")
+    values["clone"] = None if clone is None else CloneStatus(**clone)
+    values["outputs"] = None if outputs is None else Collected.of(outputs)
+    return Status(**values)
 
 
 def read_warnings(files: PodFiles) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from services.executor.local.processes import (
     settle_mounts,
 )
 from services.executor.local.signal_pipe import SignalPipe
+from services.executor.step_outputs import FILE, collect
 from services.executor.trees import give_away
 
 ALREADY_STARTED_CODE = 97
@@ -94,9 +95,7 @@ def _wait_at_the_gate(
 
 
 def _end(files: PodFiles, status: Status) -> None:
-    for container in ("clone", "job"):
-        if files.log(container).exists():
-            files.ended(container).touch()
+    """Record the end of the pod. This also shows that all of its logs have ended."""
     write_whole(files.status, json.dumps(asdict(status)))
 
 
@@ -162,6 +161,7 @@ class _Pod:
             started_at=started_at,
             finished_at=time.time(),
             termination=_read_termination(self.files.state / "termination"),
+            outputs=collect(self.files.state / FILE) if self.order.has_outputs else None,
         )
 
     def _command(self) -> Command:

@@ -14,6 +14,7 @@ from services.gateway.people import Scope
 from services.gateway.webhooks.acceptance import Refused, Unavailable
 from services.gateway.webhooks.deliveries import from_message
 from shared.messaging.messages import DeliveryKept, decode
+from shared.tracing import traced
 
 _CAUSES = {
     "rejected": "Its handler says that nothing will ever make it right: it cannot be read, or what it "
@@ -110,7 +111,8 @@ async def replay(call: Call[NoBody, NoFilters]) -> web.Response:
     async with call.gateway.store.transaction() as work:
         if await work.mark_replayed(call.id, call.caller.user_id):
             if not isinstance(message, DeliveryKept):
-                work.send(message)
+                with traced():  # unchanged: if it dies again, its bytes tell that it is the same letter
+                    work.send(message)
             await work.audit(call.caller.user_id, "dead_letter.replayed", f"dead_letter:{call.id}")
         return json_answer(_shown(await _letter(work, call.id)))
 

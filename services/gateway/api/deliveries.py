@@ -6,9 +6,10 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.http.answers import Page, PageFilters, View, json_answer, paged
-from services.gateway.http.fields import Filters, Instant, Text
+from services.gateway.http.fields import TRACE_ID, Filters, Instant, Text
 from services.gateway.http.problems import not_found
 from services.gateway.http.routing import Answer, Call, NoBody, Route
+from shared.tracing import trace_id_of
 
 Source = Literal["github", "gitea"]
 Outcome = Literal["event", "ignored", "unknown_repository", "repository_mismatch", "other_hook", "failed"]
@@ -43,6 +44,7 @@ class Delivery(DeliverySummary):
     headers: dict[str, str]
     body_sha256: str
     is_body_kept: bool
+    trace_id: str | None = Field(description=TRACE_ID)
 
 
 async def listed(call: Call[NoBody, DeliveryFilters]) -> web.Response:
@@ -61,7 +63,7 @@ async def show(call: Call[NoBody, DeliveryChoice]) -> web.Response:
         row = await work.delivery(call.caller, call.path["delivery_id"], call.query.source)
     if row is None:
         raise not_found()
-    return json_answer(Delivery.of(row))
+    return json_answer(Delivery.of(row, trace_id=trace_id_of(row["traceparent"])))
 
 
 ROUTES = (

@@ -29,7 +29,9 @@ _TEXT_HEADERS = {
 }
 
 
-_JOB = "Of this job alone: the bytes of one stream as they are. Absent: all streams, with headings."
+_JOB = (
+    "Of this job alone, by its key: the bytes of one stream as they are. Absent: all streams, with headings."
+)
 
 
 class LogFilters(Filters):
@@ -87,7 +89,7 @@ async def _one(work: Any, call: Call[NoBody, LogFilters], streams: list[Any]) ->
     Raises Problem 404 if there is no such job, or no such attempt of it.
     """
     query = call.query
-    job_ids = {row["id"] for row in await work.jobs(call.id) if row["name"] == query.job}
+    job_ids = {row["id"] for row in await work.jobs(call.id) if row["key"] == query.job}
     attempts = {row["number"] for row in await work.attempts(call.id) if row["job_id"] in job_ids}
     if not job_ids or (query.attempt is not None and query.attempt not in attempts):
         raise not_found()

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.clone_urls import address_of, clone_url_fault
 from services.gateway.gateway import Gateway
 from services.gateway.http.answers import (
     Page,
@@ -26,6 +25,7 @@ from services.gateway.http.problems import Problem, conflict, forbidden, invalid
 from services.gateway.http.routing import ETAG, IF_MATCH, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
 from services.gateway.store.repositories import AlreadyRegistered, NewRepository, RepositoryChange
+from shared.clone_urls import address_of, clone_url_fault
 
 Forge = Literal["github", "gitea"]
 FullName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$")]

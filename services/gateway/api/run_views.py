@@ -1,15 +1,18 @@
 """The models of runs in the API, built from rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlencode
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from services.gateway.http.answers import View
-from services.gateway.http.fields import Instant
-from shared.pipeline.model import OnNew
+from services.gateway.http.fields import TRACE_ID, Instant
+from shared.pipeline.model import Combination, OnNew
 from shared.statuses import AttemptStatus, Reason, Status, WaitingFor
+from shared.tracing import trace_id_of
+
+_COMBINATION: TypeAdapter[Combination] = TypeAdapter(Combination)
 
 EventKind = Literal["push", "tag", "pull_request", "schedule", "manual"]
 
@@ -92,9 +95,26 @@ def _steps(stored: Any) -> list[Step]:
 
 class Job(View):
     id: int
-    name: str
+    key: str = Field(
+        description="Identifies it in the run: its name in the pipeline, with the values of its matrix: "
+        "`test (3.12)`."
+    )
+    name: str = Field(description="Its title. The key, if the pipeline gives it no other.")
+    matrix: dict[str, str] = Field(
+        description="The values of its matrix as written, by their names. Empty for a job without a matrix."
+    )
     position: int
-    needs: list[str]
+    needs: list[str] = Field(description="The keys of the jobs that it needs: of a matrix all its jobs.")
+    condition: str | None = Field(
+        description="How its `if` was decided: `if: … → false because needs.test.result = 'failed'`. null: "
+        "it has none, or it is not decided yet."
+    )
+    allow_failure: bool = Field(
+        description="If it fails, the run and the jobs that need it go on as after a success. If this is an "
+        "expression that names needed jobs, it is false until they have ended."
+    )
+    flaky: bool = Field(description="It succeeded only after its own code had failed in an earlier attempt.")
+    outputs: dict[str, str] = Field(description="Those that the pipeline declares, of its last attempt.")
     status: Status
     reason: Reason | None
     waiting_for: WaitingFor | None = Field(description="On the cluster too: for room, a node or an image.")
@@ -116,6 +136,18 @@ class Job(View):
     finished_at: Instant | None
     attempts: list[Attempt]
 
+    @classmethod
+    def of_run(cls, row: Mapping[str, Any], run_id: int, attempts: Sequence[Mapping[str, Any]]) -> Self:
+        """Create the model of a job. `attempts` are the rows of its attempts."""
+        shown = [Attempt.of_job(attempt, run_id, row["key"]) for attempt in attempts]
+        return cls.of(row, matrix=_matrix(row["matrix_values"]), attempts=shown)
+
+
+def _matrix(stored: Any) -> dict[str, str]:
+    """Return the values of a matrix as text, in the document's order. A job without a matrix stores none."""
+    values: Combination = _COMBINATION.validate_python(stored or {})
+    return {name: value.text for name, value in values.items()}
+
 
 class Transition(View):
     """A status change of the run or of one of its jobs."""
@@ -126,7 +158,7 @@ class Transition(View):
     reason: Reason | None
     cause: str = Field(
         description="What moved it, with its id: event, command, attempt, run (a newer one of its group); "
-        "or deadline, group."
+        "or deadline, group, fail_fast."
     )
     at: Instant
 
@@ -155,8 +187,35 @@ class Concurrency(View):
     )
 
 
+class LogGap(View):
+    """A place in a log where lines may be missing."""
+
+    job: str
+    attempt: int
+    container: str
+    line: int = Field(description="The line of the log that is the gap marker.")
+    reason: str
+
+
+MOST_LOG_GAPS = 200
+
+
+class LogState(NamedTuple):
+    """The state of all logs of a run. `gaps` are rows."""
+
+    complete: bool
+    gaps: Sequence[Any]
+
+
 class Run(RunSummary):
-    log_complete: bool = Field(description="The run is over and every log of it stored to its end.")
+    log_complete: bool = Field(
+        description="The run is over and every log of it stored to its end. `log_gaps` says where lines may "
+        "be missing nevertheless."
+    )
+    log_gaps: list[LogGap] = Field(
+        description=f"The places where lines may be missing; at most {MOST_LOG_GAPS}."
+    )
+    trace_id: str | None = Field(description=TRACE_ID)
     provenance: Provenance
     concurrency: Concurrency | None
     jobs: list[Job]
@@ -164,25 +223,20 @@ class Run(RunSummary):
 
 
 def run_view(
-    row: Mapping[str, Any], log_complete: bool, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
+    row: Mapping[str, Any], logs: LogState, parts: tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 ) -> Run:
     """Build the model of a run. `parts` are the rows of its jobs, attempts and transitions."""
     jobs, attempts, transitions = parts
     run_id = row["id"]
     shown = [
-        Job.of(
-            job,
-            attempts=[
-                Attempt.of_job(attempt, run_id, job["name"])
-                for attempt in attempts
-                if attempt["job_id"] == job["id"]
-            ],
-        )
+        Job.of_run(job, run_id, [attempt for attempt in attempts if attempt["job_id"] == job["id"]])
         for job in jobs
     ]
     return Run.of(
         row,
-        log_complete=log_complete,
+        log_complete=logs.complete,
+        log_gaps=[LogGap.of(gap) for gap in logs.gaps],
+        trace_id=trace_id_of(row["traceparent"]),
         provenance=Provenance.of(row, sender=row["sender_login"]),
         concurrency=_concurrency(row),
         jobs=shown,

@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.api.commands import Command
-from services.gateway.api.run_views import EventKind, Run, RunSummary, run_view
+from services.gateway.api.run_views import MOST_LOG_GAPS, EventKind, LogState, Run, RunSummary, run_view
 from services.gateway.http.answers import Page, PageFilters, json_answer, paged
 from services.gateway.http.fields import Moment, QueryId, Shape, Text
 from services.gateway.http.problems import Problem, conflict, forbidden, invalid, not_found
@@ -82,7 +82,8 @@ async def _shown(work: Any, call: Call[Any, Any], run_id: int) -> Run:
     parts = (await work.jobs(run_id), await work.attempts(run_id), await work.transitions(run_id))
     state = await work.log_state(run_id)
     log_complete = state is not None and state["is_sealed"] and Status(state["status"]) in TERMINAL
-    return run_view(row, log_complete, parts)
+    logs = LogState(log_complete, await work.log_gaps(run_id, MOST_LOG_GAPS))
+    return run_view(row, logs, parts)
 
 
 async def retry(call: Call[Retry, NoFilters]) -> web.Response:

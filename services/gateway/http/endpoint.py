@@ -22,6 +22,7 @@ from services.gateway.webhooks.body_memory import Share
 from services.gateway.webhooks.intake import BodyLimits, check_encoding, check_single, read_body
 from shared.errors import Transient
 from shared.seldom import Seldom
+from shared.tracing import continued, traced
 
 _log = structlog.get_logger()
 _failed = Seldom("request_failed")
@@ -38,9 +39,13 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def endpoint(route: Route, gateway: Gateway) -> Handle:
-    """Return the aiohttp handler of a route."""
+    """Return the aiohttp handler of a route. A request continues the trace of its client or begins one."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        with traced(continued(request.headers.getall("traceparent", ()))):
+            return await answer(request)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
         started = time.perf_counter()
         try:
             with gateway.memory.share(request.remote or "") as share:

@@ -1,4 +1,4 @@
-"""ETag and If-Match (RFC 9110, 13.1.1)."""
+"""ETag, If-Match and If-None-Match (RFC 9110, 13.1)."""
 
 
 def etag_of(version: int) -> str:
@@ -14,3 +14,14 @@ def allows(if_match: str | None, version: int) -> bool:
         return True
     wanted = [part.strip() for part in if_match.split(",")]
     return wanted == ["*"] or etag_of(version) in wanted
+
+
+def has_current(if_none_match: str | None, etag: str) -> bool:
+    """Return True if a client with this If-None-Match header already has the version with this ETag.
+
+    A weak tag counts as its strong form.
+    """
+    if if_none_match is None:
+        return False
+    known = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return known == ["*"] or etag in known

@@ -15,6 +15,11 @@ from pydantic import (
 )
 
 BIGGEST_ID = 2**63 - 1
+TRACE_ID = (
+    "The trace (W3C) of the request that caused it, 32 hexadecimal digits. The services' log lines about "
+    "this work have the same `trace_id`. null: an earlier release stored it."
+)
+"""The description of the field `trace_id`."""
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
 _DIGITS = re.compile(r"-?\d{1,19}", re.ASCII)

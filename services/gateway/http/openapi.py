@@ -21,6 +21,8 @@ _EVENT = {
     "properties": {"id": _TEXT, "event": {"enum": ["lines", "step", "status", "end"]}, "data": _TEXT},
 }
 """The schema of one event of a text/event-stream."""
+_UNMODELLED = {"text/event-stream": _EVENT, "application/schema+json": {"type": "object"}}
+"""The schemas of bodies that no model describes, by content type. The others are text."""
 _REF = "#/components/schemas/{model}"
 
 Schema = dict[str, Any]
@@ -127,9 +129,7 @@ def _answer(answer: Answer, schemas: _Schemas) -> Schema:
     if answer.model is not None:
         shown["content"] = {answer.content_type: {"schema": schemas.output(answer.model)}}
     elif answer.content_type != "application/json":
-        shown["content"] = {
-            answer.content_type: {"schema": _EVENT if answer.content_type == "text/event-stream" else _TEXT}
-        }
+        shown["content"] = {answer.content_type: {"schema": _UNMODELLED.get(answer.content_type, _TEXT)}}
     if answer.headers:
         shown["headers"] = {
             name: {"description": text, "schema": _TEXT} for name, text in answer.headers.items()

@@ -13,6 +13,7 @@ from services.gateway.webhooks.group_commit import Kept, Refused
 from shared.database.store import Work
 from shared.errors import Transient
 from shared.messaging.messages import DeliveryAccepted, Message, encode
+from shared.tracing import common
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class DeliveriesWork(Work):
         This is a single statement, so it needs no transaction around it. The caller passes the deliveries
         sorted. Raises Refused if a row violates a constraint of the table.
         """
-        message = DeliveryAccepted(delivery_ids=())
+        trace = common(delivery.traceparent for delivery in deliveries)
+        message = DeliveryAccepted(delivery_ids=(), traceparent=trace)
         try:
             rows = await self._rows("insert_deliveries", *_columns(deliveries), encode(message).decode())
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
@@ -92,12 +94,14 @@ class DeliveriesWork(Work):
 
         Returns its outbox row with the message.
         """
-        message = DeliveryAccepted(delivery_ids=())
+        trace = common(delivery.traceparent for delivery in again.values())
+        message = DeliveryAccepted(delivery_ids=(), traceparent=trace)
         ids = sorted(again)
         columns = [
             [orjson.dumps(dict(again[one].headers)).decode() for one in ids],
             [again[one].body for one in ids],
             [again[one].hook_key for one in ids],
+            [again[one].traceparent for one in ids],
         ]
         rows = await self._rows("mark_redelivered", ids, *columns, encode(message).decode())
         if not rows:
@@ -150,4 +154,5 @@ def _columns(deliveries: Sequence[Delivery]) -> list[list[Any]]:
         [delivery.hook_key for delivery in deliveries],
         [delivery.received_at for delivery in deliveries],
         [delivery.via_inlet for delivery in deliveries],
+        [delivery.traceparent for delivery in deliveries],
     ]

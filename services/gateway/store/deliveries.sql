@@ -1,22 +1,22 @@
 -- name: insert_deliveries
 -- Store deliveries that are not known yet, and one message that names them all, in one statement: one
--- transaction, one journey to the server. One array a column: $1 source … $10 via_inlet; $11 the message with
--- its ids still missing. The answer names the new deliveries.
+-- transaction, one journey to the server. One array a column: $1 source … $11 traceparent; $12 the message
+-- with its ids still missing. The answer names the new deliveries.
 WITH new AS (
   INSERT INTO deliveries (source, delivery_id, event_type, headers, body, body_sha256, body_bytes, hook_key,
-         received_at, via_inlet)
+         received_at, via_inlet, traceparent)
   SELECT source, delivery_id, event_type, headers::jsonb, body, body_sha256, body_bytes, hook_key,
-    received_at, via_inlet
+    received_at, via_inlet, traceparent
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::integer[],
-           $8::text[], $9::timestamptz[], $10::boolean[])
+           $8::text[], $9::timestamptz[], $10::boolean[], $11::text[])
          AS given (source, delivery_id, event_type, headers, body, body_sha256, body_bytes, hook_key,
-                received_at, via_inlet)
+                received_at, via_inlet, traceparent)
   ON CONFLICT DO NOTHING
   RETURNING id, source, delivery_id),
 message AS (
   INSERT INTO outbox (owner, type, message, claimed_until)
   SELECT 'gateway', 'delivery.accepted',
-    convert_to(jsonb_set($11::text::jsonb, '{delivery_ids}', jsonb_agg(new.id))::text, 'UTF8'),
+    convert_to(jsonb_set($12::text::jsonb, '{delivery_ids}', jsonb_agg(new.id))::text, 'UTF8'),
       now() + interval '5 seconds'
     FROM new HAVING count(*) > 0
   RETURNING id)
@@ -45,11 +45,12 @@ SELECT new.ordinal, first.delivery_id, first.id,
 -- name: mark_redelivered
 -- Mark deliveries that came again and were about no registered repository, and name them in one message, in
 -- one statement. The hook that delivered last is the one that counts. One that is marked already stays as it
--- is. $1 ids in order, $2 headers, $3 bodies, $4 hook keys (columns of one table), $5 the message with its
--- ids still missing.
+-- is. $1 ids in order, $2 headers, $3 bodies, $4 hook keys, $5 traces (columns of one table), $6 the message
+-- with its ids still missing.
 WITH again AS MATERIALIZED (
-  SELECT d.id, given.headers, given.body, given.hook_key
-    FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[]) AS given (id, headers, body, hook_key)
+  SELECT d.id, given.headers, given.body, given.hook_key, given.traceparent
+    FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[])
+         AS given (id, headers, body, hook_key, traceparent)
     JOIN deliveries d ON d.id = given.id
     JOIN delivery_outcomes o ON o.delivery_id = d.id
    WHERE o.outcome IN ('unknown_repository', 'repository_mismatch')
@@ -58,13 +59,14 @@ WITH again AS MATERIALIZED (
      FOR NO KEY UPDATE OF d),
 marked AS (
   UPDATE deliveries d
-     SET redelivered_at = now(), headers = again.headers::jsonb, body = again.body, hook_key = again.hook_key
+     SET redelivered_at = now(), headers = again.headers::jsonb, body = again.body, hook_key = again.hook_key,
+         traceparent = again.traceparent
     FROM again WHERE d.id = again.id
   RETURNING d.id),
 message AS (
   INSERT INTO outbox (owner, type, message, claimed_until)
   SELECT 'gateway', 'delivery.accepted',
-    convert_to(jsonb_set($5::text::jsonb, '{delivery_ids}', jsonb_agg(id))::text, 'UTF8'),
+    convert_to(jsonb_set($6::text::jsonb, '{delivery_ids}', jsonb_agg(id))::text, 'UTF8'),
          now() + interval '5 seconds'
     FROM marked HAVING count(*) > 0
   RETURNING id)
@@ -85,7 +87,7 @@ SELECT d.id, d.source, d.delivery_id, d.event_type, d.received_at, d.via_inlet, 
 -- A delivery by the forge's id, where the user may see it. $1 user, $2 administrator, $3 delivery id, $4
 -- source.
 SELECT d.id, d.source, d.delivery_id, d.event_type, d.received_at, d.via_inlet, d.body_bytes, d.headers,
-  encode(d.body_sha256, 'hex') AS body_sha256,
+  encode(d.body_sha256, 'hex') AS body_sha256, d.traceparent,
        d.body IS NOT NULL AS is_body_kept, o.outcome, o.reason, o.event_id, o.repository_id, o.decided_at
   FROM deliveries d LEFT JOIN delivery_outcomes o ON o.delivery_id = d.id
  WHERE d.delivery_id = $3 AND ($4::text IS NULL OR d.source = $4)

@@ -15,6 +15,10 @@ class LogsWork(Work):
         """Return `status`, `reason` and `is_sealed` of the run's logs."""
         return await self._row("run_log_state", run_id)
 
+    async def log_gaps(self, run_id: int, limit: int) -> list[asyncpg.Record]:
+        """Return `job`, `attempt`, `container`, `line` and `reason` of each gap marker in the run's logs."""
+        return await self._rows("run_log_gaps", run_id, limit)
+
     async def segments(self, stream_id: int, line: int, limit: int) -> list[asyncpg.Record]:
         """Return segments of a stream, beginning with the one that contains the line.
 

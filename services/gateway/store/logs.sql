@@ -1,6 +1,6 @@
 -- name: run_streams
 -- The log streams of a run in the order of its jobs. $1 run.
-SELECT s.id, j.name AS job, a.number AS attempt, s.container, s.next_line, s.stored_bytes,
+SELECT s.id, coalesce(j.key, j.name) AS job, a.number AS attempt, s.container, s.next_line, s.stored_bytes,
   s.sealed_at IS NOT NULL AS is_sealed, a.creation_token
   FROM log_streams s JOIN attempts a ON a.id = s.attempt_id JOIN jobs j ON j.id = a.job_id
  WHERE s.run_id = $1
@@ -15,6 +15,15 @@ SELECT r.status, r.reason,
                            (SELECT count(*) FROM log_streams s WHERE s.attempt_id = a.id
                                   AND s.sealed_at IS NOT NULL))) AS is_sealed
   FROM pipeline_runs r WHERE r.id = $1;
+
+-- name: run_log_gaps
+-- The places in the logs of a run where lines may be missing, in the order of its jobs. $1 run, $2 how many.
+SELECT coalesce(j.key, j.name) AS job, a.number AS attempt, s.container, gap.line, gap.reason
+  FROM log_streams s JOIN attempts a ON a.id = s.attempt_id JOIN jobs j ON j.id = a.job_id,
+       jsonb_to_recordset(s.gaps) AS gap (line bigint, reason text)
+ WHERE s.run_id = $1
+ ORDER BY j.position, j.id, a.number, array_position(a.containers, s.container), s.id, gap.line
+ LIMIT $2;
 
 -- name: segments_from
 -- Segments of a stream, beginning with the one that holds a line. $1 stream, $2 line, $3 how many.

@@ -9,6 +9,7 @@ import asyncpg
 from services.gateway.people import Caller
 from shared.database.store import Work
 from shared.messaging.messages import CommandRequested
+from shared.tracing import current
 
 
 class RunFilters(NamedTuple):
@@ -55,9 +56,12 @@ class RunsWork(Work):
     async def insert_command(
         self, kind: str, run_id: int, arguments: Mapping[str, Any], user_id: int, key: str | None
     ) -> int | None:
-        """Add a command and its message. Return None if the user has used the idempotency key before."""
+        """Add a command and its message, with the trace of the current unit of work.
+
+        Return None if the user has used the idempotency key before.
+        """
         command_id: int | None = await self._value(
-            "insert_command", kind, run_id, dict(arguments), user_id, key
+            "insert_command", kind, run_id, dict(arguments), user_id, key, current()
         )
         if command_id is not None:
             self.send(CommandRequested(command_ids=(command_id,)))

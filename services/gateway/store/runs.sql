@@ -57,7 +57,7 @@ SELECT :run_columns FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r :wi
 -- name: one_run
 -- A run where the user may see it, with its provenance. $1 run, $2 user, $3 administrator. may_command:
 -- owner, maintainer or administrator.
-SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at,
+SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at, r.traceparent,
        e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
        $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command
   FROM pipeline_runs r
@@ -70,9 +70,13 @@ SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group
 -- name: run_jobs
 -- The jobs of a run in the order of the document. place: how many jobs stand before it in the queue, or runs
 -- in that of its group, 1,000 at most. An admitted job waits for what its attempt waits for; one whose pause
--- before another attempt is over waits for a slot. $1 run.
-SELECT j.id, j.name, j.position, j.needs, j.status, j.reason, j.cluster, j.carried_from, j.created_at,
-  j.ready_at, j.admitted_at,
+-- before another attempt is over waits for a slot. Jobs of the release before have no key: it is their name.
+-- $1 run.
+SELECT j.id, coalesce(j.key, j.name) AS key, j.name, j.position, j.needs, j.status, j.reason, j.cluster,
+  j.carried_from, j.created_at, j.ready_at, j.admitted_at, j.condition, j.outputs,
+       j.definition -> 'matrix_values' AS matrix_values,
+       coalesce((j.definition ->> 'allow_failure')::boolean, false) AS allow_failure,
+       j.status = 'success' AND j.script_retries > 0 AS flaky,
        j.cancel_requested_at, j.started_at, j.finished_at,
        CASE WHEN a.id IS NOT NULL THEN a.waiting_for WHEN j.waiting_for = 'retry_backoff'
          AND j.retry_at <= now() THEN 'slot' ELSE j.waiting_for END AS waiting_for,
@@ -108,8 +112,10 @@ SELECT id, job_id, from_status, to_status, reason, cause, at FROM transitions WH
   ORDER BY id LIMIT 5000;
 
 -- name: insert_command
--- A user's wish. $1 kind, $2 run, $3 arguments, $4 user, $5 idempotency key. No row: the key was used.
-INSERT INTO commands (kind, run_id, arguments, requested_by, idempotency_key) VALUES ($1, $2, $3, $4, $5)
+-- A user's wish. $1 kind, $2 run, $3 arguments, $4 user, $5 idempotency key, $6 trace. No row: the key was
+-- used.
+INSERT INTO commands (kind, run_id, arguments, requested_by, idempotency_key, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6)
   ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: command_by_key

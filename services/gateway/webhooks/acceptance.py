@@ -71,8 +71,7 @@ class Acceptance:
                 _accepted.labels(delivery.source, "refused").inc()
                 raise
             else:
-                _accepted.labels(delivery.source, "duplicate" if kept.is_duplicate else "accepted").inc()
-                return kept
+                return self._answered(delivery, kept, "duplicate" if kept.is_duplicate else "accepted")
         return await self._keep_in_inlet(delivery)
 
     async def _keep_in_inlet(self, delivery: Delivery) -> Kept:
@@ -87,8 +86,15 @@ class Acceptance:
             )
             _accepted.labels(delivery.source, "unavailable").inc()
             raise Unavailable from error
-        _accepted.labels(delivery.source, "inlet").inc()
-        return Kept(delivery.delivery_id, is_duplicate=False)
+        return self._answered(delivery, Kept(delivery.delivery_id, is_duplicate=False), "inlet")
+
+    @staticmethod
+    def _answered(delivery: Delivery, kept: Kept, outcome: str) -> Kept:
+        _accepted.labels(delivery.source, outcome).inc()
+        _log.debug(
+            "delivery_accepted", source=delivery.source, delivery_id=delivery.delivery_id, outcome=outcome
+        )
+        return kept
 
     async def run(self) -> None:
         """Probe Postgres while the circuit is open, so that no webhook has to wait for the attempt."""

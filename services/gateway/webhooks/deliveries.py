@@ -30,6 +30,8 @@ class Delivery:
     body_bytes: int
     hook_key: str | None
     received_at: datetime
+    traceparent: str | None = None
+    """The trace that begins with this POST (`shared.tracing`); None if an earlier release accepted it."""
     via_inlet: bool = False
 
 
@@ -43,6 +45,7 @@ class Envelope:
     headers: Mapping[str, str]
     hook_key: str | None
     received_at: datetime
+    traceparent: str | None = None
 
 
 def sealed(envelope: Envelope, raw: bytes) -> Delivery:
@@ -62,6 +65,7 @@ def sealed(envelope: Envelope, raw: bytes) -> Delivery:
         body_bytes=len(raw),
         hook_key=envelope.hook_key,
         received_at=envelope.received_at,
+        traceparent=envelope.traceparent,
     )
 
 
@@ -76,6 +80,7 @@ def to_message(delivery: Delivery) -> DeliveryKept:
         body_bytes=delivery.body_bytes,
         hook_key=delivery.hook_key,
         received_at=delivery.received_at,
+        traceparent=delivery.traceparent,
     )
 
 
@@ -90,5 +95,6 @@ def from_message(message: DeliveryKept) -> Delivery:
         body_bytes=message.body_bytes,
         hook_key=message.hook_key,
         received_at=message.received_at,
+        traceparent=message.traceparent,
         via_inlet=True,
     )

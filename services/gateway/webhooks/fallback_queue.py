@@ -30,6 +30,7 @@ from shared.messaging import topology
 from shared.messaging.bus import Bus
 from shared.messaging.messages import DeliveryKept, decode, encode
 from shared.messaging.raw_consumer import Arrived
+from shared.tracing import common, fields
 
 _log = structlog.get_logger()
 
@@ -106,7 +107,8 @@ async def _store(record: Record, messages: Sequence[DeliveryKept]) -> None:
     crashpoint("gateway.inlet_taken_not_stored")
     kept = await record.keep(deliveries)
     crashpoint("gateway.inlet_stored_not_acked")
-    _log.info("inlet_stored", count=len(kept), duplicates=sum(one.is_duplicate for one in kept))
+    trace = fields(common(delivery.traceparent for delivery in deliveries))
+    _log.info("inlet_stored", count=len(kept), duplicates=sum(one.is_duplicate for one in kept), **trace)
 
 
 def _read(body: bytes) -> DeliveryKept | None:

@@ -6,7 +6,8 @@ own secret is valid.
 
 1. `_accept` checks the headers, reads the body and verifies its signature.
 2. Under a hook key, a body that names another repository is refused with 403.
-3. A ping is answered with 200. Other deliveries are compressed and passed to `Acceptance`.
+3. A ping is answered with 200. Other deliveries get a trace, or continue that of the request, are compressed,
+   and are passed to `Acceptance`.
 4. The answer is 202 after the delivery is durable, or 200 if it is a duplicate.
 
 Failures:
@@ -25,6 +26,7 @@ from typing import ParamSpec, TypeVar
 
 import orjson
 from aiohttp import web
+from multidict import CIMultiDictProxy
 from prometheus_client import Counter
 
 from services.gateway.http.problems import Problem, unavailable
@@ -44,6 +46,7 @@ from services.gateway.webhooks.intake import (
 from services.gateway.webhooks.payloads import payload_bytes, speaks_for_another
 from services.gateway.webhooks.signatures import claimed_signature, is_signed
 from shared import forms
+from shared.tracing import continued, traced
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -171,7 +174,8 @@ class Webhooks:
 
     async def _keep(self, delivery: Delivery) -> web.Response:
         try:
-            kept = await self._acceptance.accept(delivery)
+            with traced(delivery.traceparent):
+                kept = await self._acceptance.accept(delivery)
         except Unavailable as error:
             raise unavailable(
                 "Neither the record nor the inlet took it. Nothing was stored; try again."
@@ -198,7 +202,7 @@ async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.k
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
-def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) -> Envelope:
+def _envelope(headers: CIMultiDictProxy[str], forge: Forge, hook_key: str | None) -> Envelope:
     return Envelope(
         source=forge.name,
         delivery_id=_needed(headers, forge.delivery),
@@ -208,6 +212,7 @@ def _envelope(headers: Mapping[str, str], forge: Forge, hook_key: str | None) ->
         },
         hook_key=hook_key,
         received_at=datetime.now(UTC),
+        traceparent=continued(headers.getall("traceparent", ())),
     )
 
 

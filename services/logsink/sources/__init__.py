@@ -15,11 +15,19 @@ class End:
 
     gap: str | None = None
     """Reason why the log may be incomplete, or None if it is complete."""
+    ended_step: int | None = None
+    """The last step of a job that has ended, as its driver noted outside the log.
+
+    Its end marker must be in the log.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Result of one `read`: a gap, then lines, then the end. Each may be missing."""
+    """Result of one `read`: a gap, then lines, then the end. Each may be missing.
+
+    A line without a line feed comes together with the end.
+    """
 
     lines: Lines = NO_LINES
     cursor: Cursor | None = None

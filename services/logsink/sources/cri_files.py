@@ -124,7 +124,9 @@ class CriFileSource:
 
     def _read(self) -> Reading:
         # checked before reading, so that the last read returns all lines
-        end = self._end or (End() if self._pod.says_ended(self._container) else None)
+        if self._end is None and self._pod.says_ended(self._container):
+            self._end = self._pod.known_end(self._container)
+        end = self._end
         if self._file is None:
             self._open()
         data = self._file.read(CHUNK_BYTES) if self._file else b""

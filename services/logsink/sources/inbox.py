@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from services.logsink.lines import Lines
+from services.logsink.lines import NO_LINES, Lines
 from services.logsink.sources import Cursor, End, Reading, SourceAway
 
 READING_BYTES = 1 << 20
@@ -64,6 +64,7 @@ class Inbox:
         self._changed = changed
         self._items: deque[_Item] = deque()
         self._failure: str | None = None
+        self._rest = NO_LINES
         self.held_bytes = 0
         self.end: End | None = None
 
@@ -76,8 +77,9 @@ class Inbox:
         self._failure = None
         self._changed.set()
 
-    def put_end(self, end: End) -> None:
-        self.end = end
+    def put_end(self, end: End, rest: Lines = NO_LINES) -> None:
+        """Adds the end, with the line without a line feed before it."""
+        self.end, self._rest = end, rest
         self._changed.set()
 
     def put_failure(self, why: str) -> None:
@@ -89,7 +91,7 @@ class Inbox:
         """Returns the lines that are here, at most about 1 MiB, and does not wait. Raises SourceAway."""
         if not self._items:
             if self.end:
-                return Reading(end=self.end)
+                return Reading(self._rest, end=self.end)
             if self._failure:
                 why, self._failure = self._failure, None
                 raise SourceAway(why)

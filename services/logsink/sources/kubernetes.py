@@ -169,9 +169,7 @@ class KubernetesSource:
         """Reads one answer of the API, or puts the end into the inbox."""
         where = await self._where()
         if where is None:
-            if self._unended.text:
-                await self._inbox.put(self._unended.ended(), None)
-            self._inbox.put_end(End("the pod is gone"))
+            self._inbox.put_end(End("the pod is gone"), self._unended.ended())
         elif where is Where.NEVER:
             self._inbox.put_end(End(self._gap))
         else:
@@ -263,9 +261,9 @@ class KubernetesSource:
             if not is_new and (not rest.text or rest == before):
                 break
             before = rest
-        if rest.text:
-            await self._inbox.put(rest.ended() if self._gap else rest, None)
-        self._inbox.put_end(End(self._gap))
+        state = self._state()
+        end = End(self._gap, state.ended_step if state else None)
+        self._inbox.put_end(end, rest.ended() if self._gap else rest)
 
     async def _read_earlier_starts(self) -> None:
         """Reads the rest of the previous log of a service container that was started again."""

@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from services.executor.local.pod_files import PodFiles, read_identity
@@ -131,6 +132,35 @@ async def test_a_clone_that_fails_is_an_error_with_gits_words(world: World, exec
     assert attempt["message"].startswith("fatal: '/nowhere'")
 
 
+async def test_rule_3_outputs_of_steps_are_stored_with_the_verdict(world: World, executor: Local) -> None:
+    steps = (
+        Step(id="a", run="printf 'x=1\\n' >> $TOWPATH_OUTPUT"),
+        Step(id="b", run="printf 'y<<E\\n\"é\\n\\\\\\nE\\n' >> $TOWPATH_OUTPUT"),
+    )
+    outputs = {"x": "${{ steps.a.outputs.x }}${{ steps.b.outputs.y }}"}
+    with_outputs = await world.job(steps=steps, outputs=outputs)
+    without = await world.job(steps=steps)
+    too_large = await world.job(
+        steps=(Step(id="a", run="printf 'x=%070000d\\n' 0 >> $TOWPATH_OUTPUT"),), outputs=outputs
+    )
+    await executor.consumers.on_messages([ready(with_outputs), ready(without), ready(too_large)])
+    attempt = await world.finished(executor, with_outputs)
+    assert attempt["outcome"] == "success"
+    stored = attempt["outputs"]
+    assert (stored if isinstance(stored, dict) else orjson.loads(stored)) == {
+        "a": {"x": "1"},
+        "b": {"y": '"é\n\\'},
+    }
+    attempt = await world.finished(executor, without)
+    assert (attempt["outcome"], attempt["outputs"] in ({}, "{}")) == ("success", True)
+    attempt = await world.finished(executor, too_large)
+    assert (attempt["outcome"], attempt["reason"], attempt["message"]) == (
+        "failed",
+        "script_failed",
+        "The outputs of the job's steps are larger than 64 KiB together.",
+    )
+
+
 async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Local) -> None:
     wanted = await world.job("sleep 600", timeout_seconds=1)
     await executor.consumers.on_messages([ready(wanted)])
@@ -140,6 +170,19 @@ async def test_a_job_over_its_limit_has_timed_out(world: World, executor: Local)
         "timed_out",
         "The job ran longer than its limit of 1s.",
     )
+
+
+@pytest.mark.parametrize(("stop_grace", "overdue"), [(None, True), (300, False)])
+async def test_rule_8_a_job_with_its_own_time_after_a_stop_is_overdue_later(
+    world: World, stop_grace: int | None, overdue: bool
+) -> None:
+    wanted = await world.job(timeout_seconds=60, stop_grace_seconds=stop_grace)
+    await world.inserted(wanted)
+    await world.sql.execute(
+        "UPDATE attempts SET status = 'claimed', pod_uid = 'p', claimed_at = now() - interval '100 s'"
+    )
+    async with world.store.reading() as work:
+        assert bool(await work.overdue_runs("local", 10)) is overdue
 
 
 async def test_a_run_whose_time_is_over_starts_nothing(world: World, executor: Local) -> None:
@@ -255,9 +298,9 @@ async def test_an_executor_that_died_after_the_claim_is_replaced(world: World, e
     spec = await world.inserted(wanted)
     made = await executor.cluster.create(spec)
     async with world.store.transaction() as work:
-        assert await work.claim([made]) == [made.attempt_id]
-        assert await work.claim([replace(made, pods=(replace(made.pods[0], uid="another"),))]) == []
-        assert await work.claim([made]) == [made.attempt_id]
+        assert list(await work.claim([made])) == [made.attempt_id]
+        assert list(await work.claim([replace(made, pods=(replace(made.pods[0], uid="another"),))])) == []
+        assert list(await work.claim([made])) == [made.attempt_id]
     assert await executor.checks.claimed_attempts() == 1
     assert (await world.finished(executor, wanted))["outcome"] == "success"
     assert lines(world) == ["x"]
@@ -304,10 +347,10 @@ async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(
     async with world.store.transaction() as work:
         assert (
             await work.finish([Judged(attempt["id"], "another pod", failed), Judged(10**9, None, failed)])
-            == []
+            == {}
         )
-        assert await work.finish([Judged(attempt["id"], None, failed)]) == []
-        assert await work.finish([Judged(attempt["id"], attempt["pod_uid"], failed)]) == [attempt["id"]]
+        assert list(await work.finish([Judged(attempt["id"], None, failed)])) == []
+        assert list(await work.finish([Judged(attempt["id"], attempt["pod_uid"], failed)])) == [attempt["id"]]
         assert (
             await work.finish(
                 [
@@ -318,7 +361,7 @@ async def test_a_verdict_is_final_and_belongs_to_the_pod_that_was_judged(
                     )
                 ]
             )
-            == []
+            == {}
         )
     assert (await world.attempt(wanted))["message"] == "no NUL"
 

@@ -114,6 +114,11 @@ class History:
             )
         return next_line
 
+    async def gaps(self, stream_id: int, lines: list[int]) -> None:
+        """Say that these lines of the stream are gap markers."""
+        gaps = [{"line": line, "reason": "why"} for line in lines]
+        await self.connection.execute("UPDATE log_streams SET gaps = $2 WHERE id = $1", stream_id, gaps)
+
     async def seal(self, stream_id: int) -> None:
         await self.connection.execute("UPDATE log_streams SET sealed_at = now() WHERE id = $1", stream_id)
 

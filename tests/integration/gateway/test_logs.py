@@ -152,6 +152,23 @@ async def test_the_whole_log_stands_under_headings_in_the_order_of_the_jobs(prin
     assert clone == "==> a-later-one, attempt 1, clone <==\ncloned\n"
 
 
+async def test_logs_name_a_job_by_its_key_and_not_by_its_title(printing: Printing) -> None:
+    """Jobs of a matrix may all have the same title."""
+    for position, key in enumerate(("test (3.11)", "test (3.12)"), start=1):
+        job_id = await printing.history.job(printing.run_id, "Tests", position, key=key)
+        stream = await printing.history.stream(await printing.history.attempt(job_id), "job")
+        await printing.history.write(stream, f"of {key}\n".encode())
+        await printing.history.gaps(stream, [1])
+    assert (await printing.owner.get(f"{printing.path}?job=test+(3.12)")).expect(
+        200
+    ).raw == b"of test (3.12)\n"
+    (await printing.owner.get(f"{printing.path}?job=Tests")).expect(404)
+    whole = (await printing.owner.get(printing.path)).expect(200).raw.decode()
+    assert "==> test (3.11), attempt 1, job <==\nof test (3.11)\n" in whole
+    run = (await printing.owner.get(f"/runs/{printing.run_id}")).expect(200).json
+    assert [gap["job"] for gap in run["log_gaps"]] == ["test (3.11)", "test (3.12)"]
+
+
 async def test_without_an_attempt_the_newest_is_meant(printing: Printing) -> None:
     await printing.print(b"first try\n")
     again = await printing.history.attempt(printing.job_id, 2)

@@ -88,6 +88,74 @@ async def test_a_run_is_shown_with_all_that_belongs_to_it(story: Story) -> None:
     assert [change["to_status"] for change in run["transitions"]] == ["pending"]
 
 
+MATRIX = {
+    "matrix_values": [
+        ["python", {"text": "3.10", "kind": "float"}],
+        ["os", {"text": "linux", "kind": "text"}],
+    ],
+    "allow_failure": True,
+}
+
+
+async def test_a_job_of_a_matrix_is_shown_with_its_key_and_values(story: Story) -> None:
+    run_id = await story.run(status="running")
+    job_id = await story.history.job(
+        run_id, "Tests", 0, key="test (3.10, linux)", definition=MATRIX, status="success", script_retries=1
+    )
+    await story.history.attempt(job_id)
+    sentence = "if: needs.test.result == 'success' → false because needs.test.result = 'failed'"
+    await story.history.job(
+        run_id,
+        "deploy",
+        1,
+        key="deploy",
+        needs=["test (3.10, linux)"],
+        condition=sentence,
+        outputs={"digest": "sha256:1"},
+        infra_retries=1,
+        status="success",
+    )
+
+    test, deploy = (await story.owner.get(f"/runs/{run_id}")).expect(200).json["jobs"]
+
+    assert (test["key"], test["name"]) == ("test (3.10, linux)", "Tests")
+    assert list(test["matrix"].items()) == [("python", "3.10"), ("os", "linux")]
+    assert (test["allow_failure"], test["flaky"], test["condition"]) == (True, True, None)
+    logs = f"/runs/{run_id}/logs?job=test+%283.10%2C+linux%29&attempt=1&container=job"
+    assert test["attempts"][0]["logs"] == logs
+    (await story.owner.get(logs)).expect(200)
+    assert (deploy["matrix"], deploy["allow_failure"], deploy["flaky"]) == ({}, False, False)
+    assert (deploy["condition"], deploy["outputs"]) == (sentence, {"digest": "sha256:1"})
+    assert deploy["needs"] == [test["key"]]
+
+
+async def test_a_job_that_did_not_succeed_after_a_script_retry_is_not_flaky(story: Story) -> None:
+    run_id = await story.run()
+    for position, status in enumerate(("pending", "running", "failed", "cancelled")):
+        await story.history.job(run_id, status, position, status=status, script_retries=1)
+    jobs = (await story.owner.get(f"/runs/{run_id}")).expect(200).json["jobs"]
+    assert [job["flaky"] for job in jobs] == [False] * 4
+
+
+async def test_a_job_of_the_release_before_is_shown_with_its_name_as_key(story: Story) -> None:
+    """That release stores no key, and nothing about matrices, conditions and outputs."""
+    run_id = await story.run()
+    job_id = await story.history.job(run_id, "test", 0, status="success")
+    await story.history.attempt(job_id)
+    (job,) = (await story.owner.get(f"/runs/{run_id}")).expect(200).json["jobs"]
+    new = ("key", "name", "matrix", "condition", "allow_failure", "flaky", "outputs")
+    assert {name: job[name] for name in new} == {
+        "key": "test",
+        "name": "test",
+        "matrix": {},
+        "condition": None,
+        "allow_failure": False,
+        "flaky": False,
+        "outputs": {},
+    }
+    (await story.owner.get(job["attempts"][0]["logs"])).expect(200)
+
+
 async def test_x12_a_run_shows_the_warnings_of_its_attempts(story: Story) -> None:
     run_id = await story.run(status="running")
     job_id = await story.history.job(run_id, "test", 0, status="running")
@@ -110,6 +178,21 @@ async def test_a_log_is_complete_when_the_run_is_over_and_every_container_sealed
     assert not await is_complete()
     await story.history.stream(attempt_id, "job", sealed=True)
     assert await is_complete()
+
+
+async def test_a_run_lists_the_gaps_in_its_logs_in_the_order_of_its_jobs(story: Story) -> None:
+    run_id = await story.run()
+    deploy, test = [await story.history.job(run_id, name, at) for at, name in ((1, "deploy"), (0, "test"))]
+    for job_id, container, lines in ((deploy, "job", [7]), (test, "job", [995, 3]), (test, "clone", [])):
+        attempt_id = await story.history.connection.fetchval(
+            "SELECT id FROM attempts WHERE job_id = $1", job_id
+        ) or await story.history.attempt(job_id)
+        await story.history.gaps(await story.history.stream(attempt_id, container), lines)
+    run = (await story.owner.get(f"/runs/{run_id}")).expect(200).json
+    assert run["log_gaps"] == [
+        {"job": job, "attempt": 1, "container": "job", "line": line, "reason": "why"}
+        for job, line in (("test", 3), ("test", 995), ("deploy", 7))
+    ]
 
 
 async def test_a_waiting_job_knows_its_place(story: Story) -> None:

@@ -14,6 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from services.logsink.locations import API_SCHEME, NODE_SCHEME, PodName
+from services.logsink.step_ends import END_NOT_KEPT
+from shared import step_markers
 from shared.kubernetes.client import KubernetesApi
 from shared.messaging.bus import open_bus
 from shared.messaging.messages import ContainerStarted
@@ -248,6 +250,22 @@ async def test_a_short_or_silent_container_is_sealed_and_exact(way: Way, script:
         attempt_id = await way.runs(script)
         stream = await way.record.sealed(attempt_id, within=30)
     assert (await way.text(attempt_id), stream["gaps"]) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("marker", "gaps"), [("", [END_NOT_KEPT]), ("::towpath-{}::end 1 0 s\\n", [])], ids=["cut", "whole"]
+)
+async def test_a19_an_end_that_a_real_cluster_did_not_keep_is_a_gap(
+    way: Way, marker: str, gaps: list[str]
+) -> None:
+    """The container notes that its step has ended, as the step driver does, with or without the marker."""
+    printed = marker.format(step_markers.nonce("t"))
+    note = "printf '\\ndriver\\n1 12 s0\\nover' > /dev/termination-log"
+    async with way.reading():
+        attempt_id = await way.runs(f"printf 'line 993\\nline 99{printed}'; {note}")
+        stream = await way.record.sealed(attempt_id, within=30)
+    assert [gap["reason"] for gap in stream["gaps"]] == gaps
+    assert (await way.text(attempt_id)).startswith(b"line 993\nline 99" + (b"\n" + GAP if gaps else b"::"))
 
 
 async def test_a_container_whose_image_is_never_there_is_sealed_by_its_verdict(way: Way) -> None:

@@ -79,7 +79,7 @@ async def test_what_needs_a_failed_job_is_skipped_down_the_chain(world: World) -
         "second": ("skipped", "dependency_failed"),
         "third": ("skipped", "dependency_failed"),
     }
-    assert jobs["third"]["message"] == "It needs `second`, which did not end well."
+    assert jobs["third"]["message"] == "It needs `second`, which was skipped."
     run = await world.only_run()
     assert (run["status"], run["reason"]) == ("failed", "script_failed")
     causes = await world.rows(

@@ -84,13 +84,23 @@ async def test_a_command_for_a_run_that_cannot_be_read_is_refused_and_others_are
     } == {bad, good}
 
 
-async def test_a_retry_of_what_failed_runs_a_job_again_whose_definition_cannot_be_read(world: World) -> None:
+async def test_a_retry_of_what_failed_runs_a_job_again_whose_revision_cannot_be_read(world: World) -> None:
     first, second = await two_runs(world)
     await world.run_job(second)
     await world.run_job(first, "failed", "script_failed")
-    await world.sql.execute("UPDATE jobs SET definition = '{}', status = 'success' WHERE id = $1", first)
+    await world.sql.execute("UPDATE jobs SET status = 'success' WHERE id = $1", first)
+    await world.sql.execute(
+        """INSERT INTO pipeline_revisions (pipeline_config_id, number, yaml_config, model, created_by)
+           SELECT pipeline_config_id, number + 1, yaml_config, '{}', created_by FROM pipeline_revisions"""
+    )
+    await world.sql.execute(
+        """UPDATE pipeline_runs r SET revision_id = v.id FROM pipeline_revisions v
+            WHERE v.pipeline_config_id = r.pipeline_config_id AND v.model = '{}'
+              AND r.id = (SELECT run_id FROM jobs WHERE id = $1)""",
+        first,
+    )
     run_id = await world.value("SELECT run_id FROM jobs WHERE id = $1", first)
-    command = await world.command("retry", run_id, only="failed")
+    command = await world.command("retry", run_id, only="failed", latest=True)
     await world.apply(command)
     assert await world.effect(command) == ("applied", "run_created")
     assert (

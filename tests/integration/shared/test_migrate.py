@@ -4,6 +4,7 @@ An edited migration is refused, and every query fits the schema.
 """
 
 import asyncio
+import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -17,10 +18,14 @@ from devstack.databases import create_database, drop_database, with_database
 from shared.database import migrate as module
 from shared.database.migrate import MigrationRefused, migrate, migrations, until_migrated
 from shared.database.store import Database, Queries, open_database
+from shared.errors import Transient
 from shared.settings import DatabaseSettings
+from shared.statuses import AttemptStatus
 
 pytestmark = pytest.mark.containers
 
+WITH_RUNNING = next(m.version for m in migrations() if m.name.endswith("_attempts_without_running")) - 1
+"""The last schema in which attempts could have the status `running`."""
 ROOT = Path(__file__).parents[3]
 QUERY_FILES = sorted([*(ROOT / "shared").rglob("queries.sql"), *(ROOT / "services").rglob("*.sql")])
 
@@ -100,6 +105,73 @@ async def test_a_service_waits_for_its_schema(empty_database_url: str, database:
         assert not done
         await migrate(empty_database_url)
         await asyncio.wait_for(waiting, 10)
+
+
+@pytest.fixture
+async def earlier_database_url(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a database that an earlier release has migrated and that has attempts."""
+    ours = migrations()
+    monkeypatch.setattr(module, "migrations", lambda: ours[:WITH_RUNNING])
+    await migrate(empty_database_url)
+    monkeypatch.setattr(module, "migrations", lambda: ours)
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await connection.execute(
+            """SET session_replication_role = replica;  -- no foreign keys: the jobs are not inserted
+            INSERT INTO attempts (job_id, number, status, cluster, creation_token)
+            SELECT place, 1, status, 'local', '' FROM unnest('{creating,created,claimed,finished}'
+                   ::attempt_status[]) WITH ORDINALITY AS every (status, place);
+            INSERT INTO attempt_transitions (attempt_id, from_status, to_status)
+            VALUES (1, NULL, 'creating'), (4, 'claimed', 'finished')"""
+        )
+    finally:
+        await connection.close()
+    return empty_database_url
+
+
+async def test_attempts_of_an_earlier_release_keep_their_statuses(earlier_database_url: str) -> None:
+    statuses = "SELECT job_id, status::text FROM attempts ORDER BY job_id"
+    moves = "SELECT from_status::text, to_status::text FROM attempt_transitions ORDER BY id"
+    before = [await rows(earlier_database_url, query) for query in (statuses, moves)]
+    indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'attempt%' ORDER BY 1"
+    indexed = await rows(earlier_database_url, indexes)
+    await migrate(earlier_database_url)
+    assert [await rows(earlier_database_url, query) for query in (statuses, moves)] == before
+    assert await rows(earlier_database_url, indexes) == indexed
+    types = "SELECT enumlabel FROM pg_enum JOIN pg_type t ON t.oid = enumtypid WHERE typname LIKE 'attempt%'"
+    assert {label for (label,) in await rows(earlier_database_url, types)} == set(AttemptStatus)
+    await rows(
+        earlier_database_url,
+        "INSERT INTO attempts (job_id, number, cluster, creation_token)"
+        " SELECT job_id, 2, 'local', '' FROM attempts WHERE false",
+    )
+
+
+async def test_an_attempt_that_runs_stops_the_migration(earlier_database_url: str) -> None:
+    connection = await asyncpg.connect(earlier_database_url)
+    try:
+        await connection.execute("UPDATE attempts SET status = 'running' WHERE status = 'claimed'")
+    finally:
+        await connection.close()
+    with pytest.raises(asyncpg.InvalidTextRepresentationError, match="running"):
+        await migrate(earlier_database_url)
+    assert len(await rows(earlier_database_url, "SELECT version FROM schema_migrations")) == WITH_RUNNING
+
+
+async def test_a_service_continues_on_connections_from_before_a_migration(earlier_database_url: str) -> None:
+    statement = "SELECT id, status, 'claimed'::attempt_status FROM attempts WHERE status <> 'finished'"
+    settings = DatabaseSettings(database_url=SecretStr(earlier_database_url), database_pool_size=1)
+    async with open_database(settings) as database:
+
+        async def unfinished() -> int:
+            async with database.transaction() as connection:
+                return len(await connection.fetch(statement))
+
+        assert await unfinished() == 3
+        await migrate(earlier_database_url)
+        with contextlib.suppress(Transient):  # a handler is then called again
+            await unfinished()
+        assert await unfinished() == 3
 
 
 def queries_of(path: Path) -> Queries:

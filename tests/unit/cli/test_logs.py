@@ -12,7 +12,8 @@ from tests.unit.cli.conftest import Towpath
 from tests.unit.cli.fake_api import FakeApi, Told, problem, sse
 
 STREAM = "/runs/7/logs/stream"
-OVER = {"id": 7, "status": "failed", "reason": "script_failed", "log_complete": True}
+JOBS = [{"key": key, "name": key} for key in ("test", "lint", "unit (3.10)", "unit (3.11)")]
+OVER = {"id": 7, "status": "failed", "reason": "script_failed", "log_complete": True, "jobs": JOBS}
 STEP = sse(
     "2:1",
     "step",
@@ -113,7 +114,26 @@ def test_a_lost_connection_is_gone_on_with_behind_the_last_event(api: FakeApi, t
     assert [asked.headers.get("last-event-id") for asked in api.asked] == [None, "1:2", "1:2", "1:3"]
 
 
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+@pytest.mark.parametrize(
+    ("job", "jobs"),
+    [
+        ("tests", '"test", "lint", "unit (3.10)", "unit (3.11)"'),
+        ("unit", '"unit (3.10)", "unit (3.11)"'),
+    ],
+)
+def test_the_error_for_an_unknown_job_lists_those_of_the_run(
+    api: FakeApi, towpath: Towpath, job: str, jobs: str, follow: tuple[str, ...]
+) -> None:
+    api.answer("GET", "/runs/7", Told(body=OVER))
+    result = towpath("runs", "logs", "7", "--job", job, *follow)
+    assert (result.exit_code, result.out) == (1, "")
+    assert f'run 7 has no job "{job}"' in result.err
+    assert f"it has {jobs}" in result.err
+
+
 def test_only_the_job_asked_for_is_printed(api: FakeApi, towpath: Towpath) -> None:
+    api.answer("GET", "/runs/7", Told(body=OVER))
     api.answer(
         "GET", STREAM, Told(body=lines("1:2", "no") + STEP + lines("2:2", "yes", job="lint") + end("success"))
     )

@@ -12,6 +12,7 @@ EXECUTOR = {
     "pods": {"get", "list", "watch", "patch", "delete"},
     "secrets": {"create", "get", "delete"},
     "events": {"list"},
+    "pods/log": {"get"},
 }
 LOGSINK = {"pods": {"get", "list", "watch"}, "pods/log": {"get"}}
 

@@ -22,7 +22,7 @@ from shared.statuses import (
     WaitingFor,
 )
 
-SCHEMA = Path(__file__).parents[3] / "shared/database/sql/0001_initial.sql"
+SCHEMA = Path(__file__).parents[3] / "shared/database/sql"
 
 
 def test_the_terminal_statuses_are_the_five_ends() -> None:
@@ -61,10 +61,8 @@ def test_what_started_is_never_skipped() -> None:
     assert Status.SKIPPED not in MOVES[Status.RUNNING]
 
 
-def test_an_attempt_runs_only_after_its_claim() -> None:
-    assert {before for before, onward in ATTEMPT_MOVES.items() if AttemptStatus.RUNNING in onward} == {
-        AttemptStatus.CLAIMED
-    }
+def test_a_claimed_attempt_only_finishes() -> None:
+    assert ATTEMPT_MOVES[AttemptStatus.CLAIMED] == {AttemptStatus.FINISHED}
 
 
 def test_every_reason_belongs_to_exactly_one_status() -> None:
@@ -87,8 +85,9 @@ def test_only_ends_have_reasons_and_success_has_none() -> None:
     ],
 )
 def test_the_schema_has_the_same_words_in_the_same_order(name: str, words: type[StrEnum]) -> None:
-    found = re.search(
-        rf"CREATE TYPE {name} AS ENUM \((.*?)\);", SCHEMA.read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert found
-    assert re.findall(r"'(\w+)'", found[1]) == [word.value for word in words]
+    applied = "".join(path.read_text(encoding="utf-8") for path in sorted(SCHEMA.glob("*.sql")))
+    found = re.findall(rf"CREATE TYPE {name} AS ENUM \((.*?)\);", applied, re.DOTALL)
+    stored = re.findall(r"'(\w+)'", found[-1])
+    for word, before in re.findall(rf"ALTER TYPE {name} ADD VALUE '(\w+)' AFTER '(\w+)'", applied):
+        stored.insert(stored.index(before) + 1, word)
+    assert stored == [word.value for word in words]

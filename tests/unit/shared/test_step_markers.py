@@ -52,6 +52,24 @@ def test_the_nonce_does_not_show_the_token() -> None:
     assert len(NONCE) == 16
 
 
+@pytest.mark.parametrize(
+    ("termination", "step"),
+    [
+        ("", None),
+        ("\ndriver\nover", None),
+        ("\ndriver\n1 ", None),
+        ("\ndriver\n1 12 s0\nover", 1),
+        ("\ndriver\n1 12 s0\n3 40 f1\nover\nlimit", 3),
+        ("\ndriver\n1 - s0\n2 ", 1),
+        ("\ndriver\n9999 1 s0\n1 12 s0\n2 13 t124\nover", 2),
+        ("\ndriver\n1 text of a script 12 s0\nover", None),
+        ("The clone was stopped.", None),
+    ],
+)
+def test_the_last_step_that_ended_is_in_the_drivers_file(termination: str, step: int | None) -> None:
+    assert step_markers.last_ended(termination) == step
+
+
 @given(st.text())
 def test_a_name_takes_one_line(name: str) -> None:
     line = step_markers.begin(NONCE, 1, name)

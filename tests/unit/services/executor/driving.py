@@ -5,13 +5,15 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from services.executor.step_driver import DriverPaths, Unsupervised, render
 from services.executor.step_facts import Interruption, step_facts
+from services.executor.step_outputs import FILE, collect
 from shared import step_markers
-from shared.pipeline.model import Step
+from shared.pipeline.model import Job, Step
 
 NONCE = "0123456789abcdef"
 SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
@@ -24,6 +26,7 @@ class Ran:
         self.output = step_markers.strip(self.raw, NONCE).decode("utf-8", "surrogateescape")
         notes = folder / "termination"
         self.termination = (notes if notes.exists() else folder / "state" / "termination").read_text()
+        self.outputs = collect(folder / "state" / FILE)
         self.facts = step_facts(self.termination, steps, None, Interruption("failed", None))
 
     @property
@@ -31,7 +34,13 @@ class Ran:
         return [fact.outcome for fact in self.facts]
 
 
-def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str] | None = None) -> Ran:
+def run(
+    *steps: Step,
+    shell: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    templates: dict[str, str] | None = None,
+    outputs: dict[str, str] | None = None,
+) -> Ran:
     """Run the driver as a supervisor does.
 
     Its environment is prepared, and the driver is passed as a descriptor.
@@ -44,7 +53,10 @@ def run(*steps: Step, shell: list[str] | None = None, environment: dict[str, str
         os.write(
             memory,
             render(
-                steps, paths_in(folder), NONCE, {"PATH": os.environ["PATH"], **(environment or {})}
+                job_of(steps, templates, outputs),
+                paths_in(folder),
+                NONCE,
+                {"PATH": os.environ["PATH"], **(environment or {})},
             ).encode(),
         )
         command = [
@@ -72,7 +84,7 @@ def run_alone(
     )
     (folder / "driver").write_bytes(
         render(
-            steps, paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone
+            job_of(steps), paths_in(folder), NONCE, {"HOME": str(folder / "home"), "VALUE": "job's"}, alone
         ).encode()
     )
     (folder / "termination").write_bytes(b"")
@@ -80,6 +92,12 @@ def run_alone(
         [*shell, str(folder / "driver")], folder, {"PATH": os.environ["PATH"]} if image is None else image
     )
     return Ran(code, folder, list(steps))
+
+
+def job_of(
+    steps: Sequence[Step], templates: dict[str, str] | None = None, outputs: dict[str, str] | None = None
+) -> Job:
+    return Job(name="job", steps=tuple(steps), templates=templates or {}, outputs=outputs or {})
 
 
 def paths_in(folder: Path) -> DriverPaths:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from services.executor.checkout import Checkout, Commit, GaveUp, Sink
 SHA, MERGE = "a" * 40, "b" * 40
 COMMIT = Commit("https://forge.example/octo/web.git", SHA, "refs/heads/main", None, 1, "t0ps3cret", "https")
 TEXT = st.text(max_size=20)
+WORKSPACE = Path("/nowhere")
 
 
 class Git:
@@ -32,7 +34,7 @@ class Git:
 
 
 def built(commit: Commit, git: Git) -> str:
-    Checkout(commit, git, lambda _: None).run()
+    Checkout(commit, git, lambda _: None, WORKSPACE).run()
     assert git.asked[-1][:-1] == ["checkout", "--quiet", "--force", "--detach"]
     return git.asked[-1][-1]
 
@@ -117,7 +119,7 @@ def test_a05_all_tags_come_with_the_commit(commit: Commit, depth: int) -> None:
 
 def test_another_failure_is_final() -> None:
     git = Git({SHA: (128, b"remote: go away\nfatal: could not read Username\nadvice\n")})
-    checkout = Checkout(COMMIT, git, lambda _: None)
+    checkout = Checkout(COMMIT, git, lambda _: None, WORKSPACE)
     with pytest.raises(GaveUp):
         checkout.run()
     assert len(git.asked) == 1
@@ -131,6 +133,41 @@ def test_the_token_goes_to_fetches_from_its_server_alone() -> None:
     assert (told, [asked[0] for asked in git.asked]) == ([True, False], ["fetch", "checkout"])
     assert "t0ps3cret" not in repr(COMMIT)
     assert all("t0ps3cret" not in argument for asked in git.asked for argument in asked)
+
+
+LFS = replace(COMMIT, lfs=True)
+
+
+def test_files_of_lfs_are_fetched_from_the_clone_url_with_the_token_in_one_command() -> None:
+    git = Git()
+    Checkout(LFS, git, lambda _: None, WORKSPACE).run()
+    assert [asked[:2] for asked in git.asked if asked[0] == "lfs"] == [
+        ["lfs", "version"],
+        ["lfs", "install"],
+        ["lfs", "fetch"],
+        ["lfs", "checkout"],
+    ]
+    for asked, variables in zip(git.asked, git.variables, strict=True):
+        told = "http.https://forge.example/.extraHeader" in variables.values()
+        assert told == ("fetch" in asked[:2])
+        if asked[0] == "lfs":
+            assert f"{COMMIT.url}/info/lfs" in variables.values()
+
+
+def test_where_git_lfs_is_missing_the_clone_fails_before_it_fetches() -> None:
+    git = Git({"version": (1, b"git: 'lfs' is not a git command. See 'git --help'.\n")})
+    checkout = Checkout(LFS, git, lambda _: None, WORKSPACE)
+    with pytest.raises(GaveUp):
+        checkout.run()
+    assert len(git.asked) == 1
+    assert "needs the program git-lfs, which is not installed" in checkout.complaint
+
+
+def test_lfs_needs_a_clone_url_over_http() -> None:
+    checkout = Checkout(replace(LFS, url="file:///srv/web.git"), Git(), lambda _: None, WORKSPACE)
+    with pytest.raises(GaveUp):
+        checkout.run()
+    assert "needs a clone URL that begins with https://" in checkout.complaint
 
 
 REFS = st.none() | TEXT | TEXT.map("refs/tags/{}".format)
@@ -151,7 +188,7 @@ COMMITS = st.builds(
 def test_hostile_text_is_never_an_option(commit: Commit) -> None:
     git = Git({commit.sha: (128, b"not our ref")})
     with pytest.raises(GaveUp):
-        Checkout(commit, git, lambda _: None).run()
+        Checkout(commit, git, lambda _: None, WORKSPACE).run()
     for asked in git.asked:
         if asked[0] == "fetch":
             options, end, url, revision = asked[1:-3], *asked[-3:]

@@ -119,6 +119,23 @@ def test_a_failure_is_left_as_a_sentence(
     assert failure in said
 
 
+@pytest.mark.parametrize("folder", ["web/app", "-x", "a b", "."])
+def test_the_repository_comes_into_the_folder_of_the_order(
+    order: Order, origin: Origin, tmp_path: Path, folder: str
+) -> None:
+    order = replace(order, commit=replace(order.commit, folder=folder))
+    assert run(order, tmp_path)[0] == 0
+    repository = Path(order.workspace) / folder
+    assert sorted(path.name for path in repository.iterdir()) == [".git", "first", "second"]
+    assert head(replace(order, workspace=str(repository))) == origin.second
+
+
+def test_a_folder_that_cannot_be_made_is_a_failure(order: Order, tmp_path: Path) -> None:
+    code, said = run(replace(order, commit=replace(order.commit, folder="x" * 300)), tmp_path)
+    assert (code, "File name too long" in said) == (1, True)
+    assert "The clone can't be made" in Path(order.termination).read_text()
+
+
 def test_another_try_begins_with_an_empty_workspace(order: Order, origin: Origin, tmp_path: Path) -> None:
     assert run(replace(order, commit=replace(order.commit, sha=origin.first)), tmp_path)[0] == 0
     (Path(order.workspace) / "left").touch()

@@ -64,6 +64,21 @@ def test_a_pull_request_is_cloned_with_its_merge_and_its_own_ref() -> None:
     assert (clone.ref, clone.merge_sha) == ("refs/pull/12/head", MERGE)
 
 
+def test_a_checkout_with_a_path_is_cloned_into_that_folder() -> None:
+    job = CANDIDATE.job.model_copy(update={"checkout": Checkout(path="web/app")})
+    clone = planned(job=job).clone
+    assert clone is not None
+    assert clone.folder == "web/app"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_submodules_share_the_token_only_in_trusted_runs(trusted: bool) -> None:
+    job = CANDIDATE.job.model_copy(update={"checkout": Checkout(submodules="recursive")})
+    clone = planned(job=job, event=replace(CANDIDATE.event, trusted=trusted)).clone
+    assert clone is not None
+    assert (clone.submodules, clone.shares_token) == ("recursive", trusted)
+
+
 def test_a_job_without_checkout_clones_nothing_and_opens_no_token() -> None:
     assert (
         planned(job=CANDIDATE.job.model_copy(update={"checkout": None}), clone_token=b"sealed").clone is None
@@ -102,3 +117,18 @@ def test_what_can_not_begin_has_its_verdict_at_once(changes: dict[str, Any], rea
     answer = plan(replace(CANDIDATE, **changes), "abcdefgh", refuse)
     assert isinstance(answer, Verdict)
     assert answer.reason is reason
+
+
+def test_scripts_get_the_run_and_the_job_and_the_values_of_templates_are_not_read_again() -> None:
+    job = CANDIDATE.job.model_copy(
+        update={
+            "key": "test (${{ x }})",
+            "templates": {
+                "steps.0.run": "echo ${{ run.number }} ${{ job.attempt }} '${{ job.key }}'",
+                "steps.0.env.run": "${{ steps.a.outputs.b }}",
+            },
+        }
+    )
+    made = planned(job=job).job
+    assert made.steps[0].run == "echo 3 1 'test (${{ x }})'"
+    assert made.templates == {"steps.0.env.run": "${{ steps.a.outputs.b }}"}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.executor.backend import Cause, Observation, Phase, Pod, PodEnd, Waiting
+from services.executor.step_outputs import OutputsProblem
 from services.executor.verdict import (
     Claimed,
     StartLimits,
@@ -56,6 +57,30 @@ def ended(end: PodEnd) -> Observation:
         (ended(PodEnd(fault="Traceback\nOSError: disk full")), Status.ERROR, Reason.PLATFORM, "disk full"),
         (ended(PodEnd(exit_code=0, termination=RAN)), Status.SUCCESS, None, None),
         (ended(PodEnd(exit_code=0, termination="")), Status.SUCCESS, None, None),
+        (
+            ended(PodEnd(exit_code=0, outputs_problem=OutputsProblem.TOO_LARGE)),
+            Status.FAILED,
+            Reason.SCRIPT_FAILED,
+            "larger than 64 KiB",
+        ),
+        (
+            ended(PodEnd(exit_code=0, outputs_problem=OutputsProblem.CHANGED)),
+            Status.FAILED,
+            Reason.SCRIPT_FAILED,
+            "changed the file",
+        ),
+        (
+            ended(PodEnd(exit_code=0, outputs_problem=OutputsProblem.LOST)),
+            Status.ERROR,
+            Reason.LOST,
+            "outputs",
+        ),
+        (
+            ended(PodEnd(exit_code=3, termination=RAN, outputs_problem=OutputsProblem.TOO_LARGE)),
+            Status.FAILED,
+            Reason.SCRIPT_FAILED,
+            "exit code 3",
+        ),
         (
             ended(PodEnd(exit_code=143, time_limit="job", termination=RAN)),
             Status.FAILED,
@@ -209,6 +234,19 @@ def test_each_wait_for_the_start_has_its_own_limit(
     cause = too_slow(waiting, seconds, LIMITS)
     assert (cause and cause.reason) is reason
     assert cause is None or waiting.message in cause.message
+
+
+def test_rule_3_a_verdict_has_the_outputs_of_the_jobs_own_steps() -> None:
+    job = JOB.model_copy(update={"steps": (Step(id="a", run=":"),)})
+    end = PodEnd(exit_code=0, outputs={"a": {"x": "1"}, "another": {"x": "2"}})
+    reached = verdict(ended(end), replace(CLAIMED, job=job))
+    assert reached is not None
+    assert reached.outputs == {"a": {"x": "1"}}
+
+
+def test_rule_8_a_pod_of_a_job_with_its_own_time_after_a_stop_may_run_longer() -> None:
+    job = CLAIMED.job.model_copy(update={"stop_grace_seconds": 300})
+    assert LIMITS.pod_seconds(job) - LIMITS.pod_seconds(CLAIMED.job) == 4 * (300 - 10)
 
 
 def test_a_job_without_a_start_says_what_it_waited_for() -> None:

@@ -16,7 +16,9 @@ AT = datetime(2026, 11, 20, 10, 0, 0, 123456, tzinfo=UTC)
 
 @given(st.binary(max_size=3000), st.none() | st.just("key"))
 def test_a_delivery_goes_through_the_inlet_unchanged(raw: bytes, hook_key: str | None) -> None:
-    delivery = sealed(Envelope("github", "d-1", "push", {"x-github-event": "push"}, hook_key, AT), raw)
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    envelope = Envelope("github", "d-1", "push", {"x-github-event": "push"}, hook_key, AT, trace)
+    delivery = sealed(envelope, raw)
     message = decode(encode(to_message(delivery)))
     assert message is not None
     assert message.type == "delivery.kept"

@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def stream(number: int, epoch: int = 1) -> Stream:
-    return Stream(number, epoch, number, "job", 1, "/x", "local", 1, 1, None, None, None, Position())
+    return Stream(number, epoch, number, "job", 1, "/x", "local", "t", 1, 1, None, None, None, Position())
 
 
 def append(number: int, seq: int = 0, size: int = 10, epoch: int = 1, **more: object) -> Append:

@@ -34,6 +34,30 @@ def test_a_pod_that_ended_ends_all(fake: FakePod) -> None:
     assert known_end(fake, "clone") == known_end(fake, "job") == End()
 
 
+def test_a_pod_that_ended_names_the_last_step_that_its_driver_noted(fake: FakePod) -> None:
+    fake.end_all("\ndriver\n1 12 s0\n2 20 f1\nover")
+    assert known_end(fake) == End(ended_step=2)
+
+
+@pytest.mark.parametrize("status", [b"", b'{"termination": "'])
+def test_a_crash_of_the_machine_that_left_half_a_status_is_an_end_without_proof(
+    fake: FakePod, status: bytes
+) -> None:
+    fake.end("clone")
+    (fake.path / "status.json").write_bytes(status)
+    assert known_end(fake, "clone") == End()
+    assert known_end(fake) == End("the machine crashed while the pod was there")
+
+
+def test_a_supervisor_that_failed_proves_only_what_had_ended_before(fake: FakePod) -> None:
+    fake.end("clone")
+    fake.end_all(fault="OSError: [Errno 28] No space left on device")
+    assert known_end(fake, "clone") == End()
+    failed = known_end(fake)
+    assert failed
+    assert failed.gap == "the pod's supervisor failed before it had stored all output"
+
+
 def test_a_lost_supervisor_and_a_directory_that_is_gone_prove_no_completeness(fake: FakePod) -> None:
     fake.lose_supervisor()
     lost = known_end(fake)

@@ -67,6 +67,22 @@ def test_where_a_container_is(there: dict[str, Any], is_over: bool, where: Where
     assert pod_state(there).where("job", attempt_is_over=is_over) is where
 
 
+@pytest.mark.parametrize(
+    ("state", "message", "step"),
+    [
+        ("terminated", "\ndriver\n1 12 s0\n2 ", 1),
+        ("terminated", "\ndriver\n1 ", None),
+        ("terminated", None, None),
+        ("running", "\ndriver\n1 12 s0", None),
+    ],
+)
+def test_a_terminated_container_names_the_last_step_that_its_driver_noted(
+    state: str, message: str | None, step: int | None
+) -> None:
+    facts = {"message": message} if message else {}
+    assert pod_state(pod({state: facts})).containers["job"].ended_step == step
+
+
 def test_init_containers_are_containers() -> None:
     there = {
         "metadata": {"uid": "u"},

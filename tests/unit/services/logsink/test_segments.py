@@ -81,8 +81,10 @@ def test_a_writer_goes_on_where_another_stopped() -> None:
     first = Writer(Position(), NOW)
     stored = first.add(lines(b"a\n" * 100_000))
     second = Writer(first.position, NOW)
-    second.resume((segment.data, segment.raw_bytes) for segment in stored[:2])
-    second.resume((segment.data, segment.raw_bytes) for segment in stored[2:])
+    seen: list[bytes] = []
+    second.resume(((segment.data, segment.raw_bytes) for segment in stored[:2]), seen.append)
+    second.resume(((segment.data, segment.raw_bytes) for segment in stored[2:]), seen.append)
+    assert b"".join(seen) == b"".join(unpack(segment.data, segment.raw_bytes) for segment in stored)
     for writer in (first, second):
         writer.add(lines(b"b\n"))
     assert second.sha256() == first.sha256()

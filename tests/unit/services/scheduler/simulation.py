@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from services.scheduler.engine import INFRA, AttemptState, JobState, RunState, fold, stop
-from shared.pipeline.model import Retry
+from services.scheduler.engine import INFRA, SCRIPT, fold, stop
+from services.scheduler.states import AttemptState, JobState, RunState
+from shared.pipeline.model import Job, Matrix, MatrixValue, Retry
 from shared.statuses import MOVES, TERMINAL, Reason, Status
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,6 +22,17 @@ OUTCOMES = (
     (Status.FAILED, Reason.SCRIPT_FAILED),
     (Status.ERROR, Reason.NODE_LOST),
     (Status.ERROR, Reason.LOST),
+)
+
+CONDITIONS = (
+    None,
+    None,
+    "success()",
+    "failure()",
+    "always()",
+    "!failure()",
+    "matrix.x != '1'",
+    "always() && matrix.x != '1'",
 )
 
 Attempt = tuple[str, int]
@@ -43,16 +55,47 @@ class Simulation:
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)  # noqa: S311 - to be repeated
         self.now = EPOCH
-        names = [f"job-{number}" for number in range(self.chance.randint(1, 6))]
-        jobs = []
-        for number, name in enumerate(names):
-            needs = tuple(self.chance.sample(names[:number], self.chance.randint(0, min(number, 2))))
-            jobs.append(
-                JobState(
-                    name=name, needs=needs, retry=Retry(infra=self.chance.randint(0, 2), backoff_seconds=5)
-                )
+        self.is_stopped = False
+        ids = [f"job-{number}" for number in range(self.chance.randint(1, 6))]
+        jobs: dict[str, list[JobState]] = {}
+        for number, job_id in enumerate(ids):
+            wanted = self.chance.sample(ids[:number], self.chance.randint(0, min(number, 2)))
+            needs = tuple(need.key for of_job in wanted for need in jobs[of_job])
+            jobs[job_id] = self._jobs(job_id, needs)
+        self.run = fold(RunState(jobs=tuple(job for some in jobs.values() for job in some)), {}, self.now)
+
+    def _jobs(self, job_id: str, needs: tuple[str, ...]) -> list[JobState]:
+        """Return a plain job, one with rules, or those of a matrix."""
+        retry = Retry(infra=self.chance.randint(0, 2), script=self.chance.randint(0, 2), backoff_seconds=5)
+        if self.chance.random() < 0.3:
+            return [JobState(key=job_id, needs=needs, retry=retry)]
+        matrix = None
+        keys = [job_id]
+        if self.chance.random() < 0.6:
+            limit = self.chance.choice([None, 1, 2])
+            matrix = Matrix(fail_fast=self.chance.random() < 0.6, max_parallel=limit)
+            keys = [f"{job_id} ({value})" for value in range(self.chance.randint(1, 4))]
+        condition = self.chance.choice(CONDITIONS)
+        allow_failure = self.chance.random() < 0.2
+        return [
+            JobState(
+                key=key,
+                needs=needs,
+                retry=retry,
+                job=Job(
+                    id=job_id,
+                    key=key,
+                    name=key,
+                    steps=(),
+                    matrix=matrix,
+                    matrix_values={} if matrix is None else {"x": MatrixValue(text=str(value))},
+                    condition=condition,
+                    allow_failure=allow_failure,
+                    contexts={} if condition is None else {"event": {}, "inputs": {}, "env": {}},
+                ),
             )
-        self.run = fold(RunState(jobs=tuple(jobs)), {}, self.now)
+            for value, key in enumerate(keys)
+        ]
 
     def play(self, steps: int = 150) -> None:
         """Take random steps.
@@ -111,20 +154,21 @@ class Simulation:
                 and self.in_slots() < self.slots
             ):
                 self._change(replace(job, admitted=True, waiting_for=None))
-                self.messages.append(("ready", (job.name, job.attempt)))
+                self.messages.append(("ready", (job.key, job.attempt)))
 
     def _reconcile_scheduler(self) -> None:
         wanted = {
-            job.name: self.attempts[job.name, job.attempt]
+            job.key: self.attempts[job.key, job.attempt]
             for job in self.run.jobs
-            if (job.name, job.attempt) in self.attempts
+            if (job.key, job.attempt) in self.attempts
         }
         self.run = fold(self.run, wanted, self.now)
 
     def _stop(self) -> None:
+        self.is_stopped = True
         self.run = stop(self.run, Reason.CANCELLED_BY_USER, "command:1", self.now)
         self.messages += [
-            ("stop", (job.name, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None
+            ("stop", (job.key, job.attempt)) for job in self.run.jobs if job.cancel_reason is not None
         ]
 
     def in_slots(self) -> int:
@@ -132,11 +176,11 @@ class Simulation:
 
     def _change(self, job: JobState) -> None:
         self.run = replace(
-            self.run, jobs=tuple(job if job.name == known.name else known for known in self.run.jobs)
+            self.run, jobs=tuple(job if job.key == known.key else known for known in self.run.jobs)
         )
 
     def _job(self, name: str) -> JobState:
-        return next(job for job in self.run.jobs if job.name == name)
+        return next(job for job in self.run.jobs if job.key == name)
 
     # ------------------------------------------------ the executors
 
@@ -186,7 +230,7 @@ class Simulation:
     def _reconcile_executor(self) -> None:
         for job in self.run.jobs:
             if job.admitted and job.slot_freed_at is None:
-                self._start((job.name, job.attempt))
+                self._start((job.key, job.attempt))
 
     # ------------------------------------------------ the broker and the clock
 
@@ -228,11 +272,49 @@ class Simulation:
             ]
             assert len(live) <= 1, f"{seed}: attempts {live} of {name} live at once"
         assert (self.run.status in TERMINAL) == all(job.is_over for job in self.run.jobs), seed
+        for was, job in zip(before.jobs, self.run.jobs, strict=True):
+            self._check_rules(was, job, seed)
+        self._check_matrices(seed)
 
-    def expected_retries(self, name: str) -> bool:
-        """Return whether each attempt but the last was lost by the cluster.
+    def _check_rules(self, was: JobState, job: JobState, seed: str) -> None:
+        assert not (self.is_stopped and job.admitted and not was.admitted), f"{seed}: {job} after the stop"
+        assert not (self.is_stopped and not job.is_over and not job.admitted), f"{seed}: {job} may start"
+        if job.status is Status.SKIPPED:
+            assert job.message, f"{seed}: {job}"
+            assert job.reason is not None, f"{seed}: {job}"
+            assert not any(name == job.key for name, _ in self.attempts), f"{seed}: {job}"
+        assert job.attempt - 1 == job.infra_retries + job.script_retries, f"{seed}: {job}"
+        assert job.infra_retries <= job.retry.infra, f"{seed}: {job}"
+        assert job.script_retries <= job.retry.script, f"{seed}: {job}"
 
-        Only then may another one follow.
-        """
-        rows = [row for (job, _), row in sorted(self.attempts.items()) if job == name]
-        return all(row.reason in INFRA for row in rows[:-1])
+    def _check_matrices(self, seed: str) -> None:
+        """Check the two rules of each matrix against what its jobs do."""
+        matrices: dict[str, list[JobState]] = {}
+        for job in self.run.jobs:
+            if job.job is not None and job.job.matrix is not None:
+                matrices.setdefault(job.job.id, []).append(job)
+        for jobs in matrices.values():
+            matrix = jobs[0].job.matrix if jobs[0].job is not None else None
+            assert matrix is not None
+            if matrix.max_parallel is not None:
+                under_way = [job.key for job in jobs if job.ready_at is not None and not job.is_over]
+                started = {
+                    name
+                    for (name, _), row in self.attempts.items()
+                    if row.claimed_at is not None and not self._job(name).is_over
+                }
+                assert len(under_way) <= matrix.max_parallel, f"{seed}: {under_way}"
+                assert len(started & {job.key for job in jobs}) <= matrix.max_parallel, f"{seed}: {started}"
+            failed = [job for job in jobs if job.result in (Status.FAILED, Status.ERROR)]
+            left = [job for job in jobs if not job.is_over and job.cancel_reason is None]
+            assert not (matrix.fail_fast and failed and left), f"{seed}: {failed} but {left}"
+            stopped = [job for job in jobs if Reason.FAIL_FAST in (job.reason, job.cancel_reason)]
+            assert not stopped or (matrix.fail_fast and failed), f"{seed}: {stopped}"
+            assert all(job.is_over for job in failed), seed
+
+    def expected_retries(self, key: str) -> bool:
+        """Return whether the job's retries allowed another attempt after each attempt but the last."""
+        reasons = [row.reason for (name, _), row in sorted(self.attempts.items()) if name == key][:-1]
+        retry = self._job(key).retry
+        infra, script = (sum(reason in some for reason in reasons) for some in (INFRA, SCRIPT))
+        return infra + script == len(reasons) and infra <= retry.infra and script <= retry.script

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.scheduler.engine import INFRA, WORST_FIRST, AttemptState, JobState, RunState, fold, stop
+from services.scheduler.engine import INFRA, fold, stop
+from services.scheduler.states import AttemptState, JobState, RunState
 from shared.pipeline.model import Retry
-from shared.statuses import MOVES, REASONS_OF, TERMINAL, Reason, Status, WaitingFor
+from shared.statuses import MOVES, REASONS_OF, TERMINAL, WORST_FIRST, Reason, Status, WaitingFor
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)
@@ -32,17 +33,17 @@ LOSSES = [(Status.ERROR, reason) for reason in sorted(INFRA)]
 def run_of(graph: Mapping[str, tuple[str, ...]]) -> RunState:
     """Return a run that was just planned."""
     return fold(
-        RunState(jobs=tuple(JobState(name=name, needs=needs) for name, needs in graph.items())), {}, NOW
+        RunState(jobs=tuple(JobState(key=name, needs=needs) for name, needs in graph.items())), {}, NOW
     )
 
 
 def job(run: RunState, name: str) -> JobState:
-    return next(one for one in run.jobs if one.name == name)
+    return next(one for one in run.jobs if one.key == name)
 
 
 def changed(run: RunState, name: str, **values: object) -> RunState:
     changes: Any = values
-    return replace(run, jobs=tuple(replace(one, **changes) if one.name == name else one for one in run.jobs))
+    return replace(run, jobs=tuple(replace(one, **changes) if one.key == name else one for one in run.jobs))
 
 
 def admitted(run: RunState, *names: str) -> RunState:
@@ -303,7 +304,7 @@ def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
 def test_a_graph_without_failures_runs_to_success(graph: dict[str, tuple[str, ...]]) -> None:
     run, attempts = run_of(graph), dict[str, AttemptState]()
     for _ in graph:
-        ready = [one.name for one in run.jobs if one.ready_at is not None and not one.is_over]
+        ready = [one.key for one in run.jobs if one.ready_at is not None and not one.is_over]
         attempts |= {name: ended() for name in ready}
         run = fold(admitted(run, *ready), attempts, LATER)
     assert run.status is Status.SUCCESS
@@ -327,9 +328,9 @@ class Runs(RuleBasedStateMachine):
     def recorded(self) -> dict[str, AttemptState]:
         """Return the recorded state of each job's current attempt."""
         return {
-            one.name: self.attempts[one.name, one.attempt]
+            one.key: self.attempts[one.key, one.attempt]
             for one in self.run.jobs
-            if (one.name, one.attempt) in self.attempts
+            if (one.key, one.attempt) in self.attempts
         }
 
     def move(self, after: RunState) -> None:
@@ -338,7 +339,7 @@ class Runs(RuleBasedStateMachine):
             if before.is_over:
                 assert one == before
             if one.attempt != before.attempt:
-                assert (one.attempt, self.attempts[one.name, before.attempt].reason in INFRA) == (
+                assert (one.attempt, self.attempts[one.key, before.attempt].reason in INFRA) == (
                     before.attempt + 1,
                     True,
                 )
@@ -349,7 +350,7 @@ class Runs(RuleBasedStateMachine):
         self.now += timedelta(seconds=1)
 
     def admitted_jobs(self) -> list[str]:
-        return [one.name for one in self.run.jobs if one.admitted]
+        return [one.key for one in self.run.jobs if one.admitted]
 
     def wanted(self, name: str) -> tuple[str, int]:
         return name, job(self.run, name).attempt
@@ -361,7 +362,7 @@ class Runs(RuleBasedStateMachine):
     @rule(data=st.data())
     def admit(self, data: st.DataObject) -> None:
         ready = [
-            one.name
+            one.key
             for one in self.run.jobs
             if one.ready_at is not None and not one.admitted and not one.is_over
         ]
@@ -427,7 +428,7 @@ class Runs(RuleBasedStateMachine):
     def teardown(self) -> None:
         """End every admitted attempt, retries included, and check that the run is over."""
         for _ in range(sum(1 + one.retry.infra for one in self.run.jobs)):
-            ready = [one.name for one in self.run.jobs if one.ready_at is not None and not one.is_over]
+            ready = [one.key for one in self.run.jobs if one.ready_at is not None and not one.is_over]
             self.run = admitted(self.run, *ready)
             for name in ready:
                 self.record_end(name, ended())

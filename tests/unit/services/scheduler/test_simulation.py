@@ -5,8 +5,7 @@ The run always ends with the correct verdict, and starts nothing twice.
 
 import pytest
 
-from services.scheduler.engine import WORST_FIRST
-from shared.statuses import Status
+from shared.statuses import WORST_FIRST, Reason, Status
 from tests.unit.services.scheduler.simulation import Simulation
 
 BATCH = 250
@@ -14,19 +13,23 @@ BATCH = 250
 
 @pytest.mark.parametrize("batch", range(4))
 def test_a_run_ends_as_its_attempts_did(batch: int) -> None:
-    ends = set()
+    ends, reasons, script_retries = set(), set(), 0
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         simulation = Simulation(seed)
         simulation.play()
         run = simulation.run
         ends.add(run.status)
-        assert run.status is min((job.status for job in run.jobs), key=WORST_FIRST.index)
+        assert run.status is min((job.result for job in run.jobs), key=WORST_FIRST.index)
+        reasons |= {job.reason for job in run.jobs}
+        script_retries += sum(job.script_retries for job in run.jobs)
         for job in run.jobs:
-            last = simulation.attempts.get((job.name, job.attempt))
+            last = simulation.attempts.get((job.key, job.attempt))
             if last is not None and last.outcome is not None and job.status is not Status.CANCELLED:
                 assert job.status is last.outcome, f"seed {seed}: {job} {last}"
-            assert simulation.expected_retries(job.name), f"seed {seed}"
+            assert simulation.expected_retries(job.key), f"seed {seed}"
     assert len(ends) >= 3
+    assert reasons >= {Reason.FAIL_FAST, Reason.CONDITION_FALSE, Reason.DEPENDENCY_FAILED}
+    assert script_retries > 0
 
 
 def test_a_seed_repeats_its_schedule() -> None:

@@ -88,9 +88,14 @@ _step = st.fixed_dictionaries(
     {"run": _line | st.lists(_line, min_size=1, max_size=3).map("\n".join)},
     optional={
         "name": _line,
-        "env": _env,
-        "timeout": _duration,
-        "if": st.sampled_from(["success()", "failure()", "always()"]),
+        "env": _env
+        | st.fixed_dictionaries(
+            {"A": st.sampled_from(["${{ event.title }} ${{ env.B }}", "${{ event.title || env.C }}"])}
+        ),
+        "timeout": _duration | st.just("${{ event.tag || '5m' }}"),
+        "if": st.sampled_from(
+            ["success()", "failure()", "always()", "failure() && event.title == env.A", "'x' == event.ref"]
+        ),
         "allow_failure": st.booleans(),
         "shell": st.sampled_from(["sh", "bash"]),
         "working_directory": st.sampled_from(["web", "a/b", "."]),
@@ -109,18 +114,51 @@ _services: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
 _labels = st.dictionaries(
     st.sampled_from(["arch", "kubernetes.io/arch"]), st.sampled_from(["arm64", "", True, 3]), min_size=1
 )
+_checkout: st.SearchStrategy[Any] = st.booleans() | st.fixed_dictionaries(
+    {},
+    optional={
+        "depth": st.integers(0, 50),
+        "tags": st.booleans(),
+        "lfs": st.booleans(),
+        "path": st.sampled_from([".", "web/app"]),
+        "submodules": st.booleans() | st.just("recursive"),
+    },
+)
+_retry = st.fixed_dictionaries(
+    {},
+    optional={
+        "infra": st.integers(0, 10),
+        "script": st.integers(0, 10),
+        "backoff": st.sampled_from(["1s", "1h"]),
+    },
+)
+_scalar = st.sampled_from([3.5, "3.10", 3, True, "a b", "é\u202e", "z" * 120, "${{ event.branch }}"])
+_entry = st.fixed_dictionaries({"z": st.sampled_from(["z1", "z2"])}, optional={"x": _scalar})
+_matrix: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"x": st.lists(_scalar, min_size=1, max_size=3, unique_by=str)},
+    optional={
+        "y": st.lists(_scalar, min_size=1, max_size=2, unique_by=str),
+        "include": st.lists(_entry, min_size=1, max_size=2, unique_by=str),
+        "max_parallel": st.integers(1, 3),
+        "fail_fast": st.booleans(),
+    },
+)
 _job = st.fixed_dictionaries(
     {"steps": st.lists(_step, min_size=1, max_size=3)},
     optional={
-        "image": _image,
-        "env": _env,
-        "timeout": _duration,
-        "checkout": st.booleans() | st.just({"depth": 50, "tags": True}) | st.just({}),
+        "image": _image | st.just("python:${{ event.tag || event.branch }}"),
+        "name": st.just("on ${{ event.branch }}"),
+        "matrix": _matrix,
+        "if": st.sampled_from(["always()", "event.branch == 'main'", "success() && event.tag"]),
+        "allow_failure": st.booleans() | st.just("${{ event.branch == 'main' }}"),
+        "outputs": st.just({"o": "${{ event.title }}", "p": "fixed"}),
+        "env": _env | st.just({"B": "${{ event.message }}", "C": "${{ event.branch }}"}),
+        "timeout": _duration | st.just("${{ event.title }}"),
+        "checkout": _checkout,
+        "stop_grace": st.sampled_from(["1s", "5m"]),
         "resources": _resources,
         "services": _services,
-        "retry": st.fixed_dictionaries(
-            {}, optional={"infra": st.integers(0, 10), "backoff": st.sampled_from(["1s", "1h"])}
-        ),
+        "retry": _retry,
         "user": st.just("root"),
         "kubernetes": st.fixed_dictionaries({"node_selector": _labels}),
     },
@@ -132,6 +170,12 @@ _group = st.fixed_dictionaries(
         "on_new": st.sampled_from(["queue", "cancel_older", "keep_latest_pending", "reject"]),
     },
 )
+_free: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | _line | st.just("${{ x"),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(_name, values, max_size=3),
+    max_leaves=6,
+)
+"""The values of keys that nobody reads."""
 _repository = st.sampled_from(["octo/web", "octo/*", "Octo/web-?"])
 
 
@@ -144,13 +188,24 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         needs = draw(st.lists(st.sampled_from(names[:index]), unique=True, max_size=3))
         if needs:
             jobs[name]["needs"] = needs
+            if draw(st.booleans()):
+                jobs[name]["env"] = {"RESULT": f"${{{{ needs.{needs[0]}.result }}}} ${{{{ event.title }}}}"}
     optional = {
         "name": _line,
+        "x-anything": _free,
         "concurrency": _group,
         "env": _env,
         "timeout": _duration,
         "defaults": st.fixed_dictionaries(
-            {}, optional={"image": _image, "timeout": _duration, "resources": _resources}
+            {},
+            optional={
+                "image": _image,
+                "timeout": _duration,
+                "resources": _resources,
+                "env": _env,
+                "checkout": _checkout,
+                "retry": _retry,
+            },
         ),
     }
     required = {

@@ -2,12 +2,12 @@
 
 import pytest
 
-from shared.events import Event, EventKind, fields
+from shared.events import Event, EventKind, context
+from shared.expressions import parse_template, render
 from shared.pipeline import empty_groups
 from shared.pipeline.load import load
-from shared.pipeline.templates import filled
 
-DOCUMENTED = "${{ event.repository }}:${{ event.pull_request || event.ref }}"
+DOCUMENTED = "${{ event.ref }}"
 SHA = "a" * 40
 EVENTS = {
     "branch": Event(
@@ -36,6 +36,7 @@ EVENTS = {
         branch="topic",
         base_branch="main",
         pull_request=12,
+        title="Add a door",
         sha=SHA,
         sender_login="ada",
     ),
@@ -61,7 +62,7 @@ def found(group: str, on: str) -> list[tuple[str, str]]:
         ("${{event.branch}}", "push: { tags: ['v*'] }", [("${{event.branch}}", "tag")]),
         ("${{ event.tag }}", "push: {}", [("${{ event.tag }}", "branch")]),
         ("${{ event.tag }}", "push: { branches: [main], tags: ['v*'] }", [("${{ event.tag }}", "branch")]),
-        ("${{ event.ref }}", "pull_request: {}, push: {}", [("${{ event.ref }}", "pull_request")]),
+        ("${{ event.ref }}", "pull_request: {}, push: {}", []),
         ("${{ event.tag }}", "pull_request: {}", [("${{ event.tag }}", "pull_request")]),
         ("x${{ event.action }}", "push: {}", [("${{ event.action }}", kind) for kind in ("branch", "tag")]),
         ("${{ event.tag || 'none' }}", "push: {}", []),
@@ -80,9 +81,11 @@ def test_a06_an_expression_that_is_empty_for_a_trigger_is_found(
 
 @pytest.mark.parametrize("kind", EVENTS)
 def test_a06_the_fields_of_each_kind_are_those_of_its_events(kind: str) -> None:
-    assert empty_groups.FIELDS[kind] == {name for name, value in fields(EVENTS[kind]).items() if value}
+    assert empty_groups.FIELDS[kind] == {
+        name for name, value in context(EVENTS[kind]).items() if value is not None
+    }
 
 
 def test_a06_the_documented_group_is_another_for_each_branch_tag_and_pull_request() -> None:
-    names = {filled(DOCUMENTED, fields(event)) for event in EVENTS.values()}
-    assert names == {"octo/web:refs/heads/12", "octo/web:refs/tags/12", "octo/web:12"}
+    names = {render(parse_template(DOCUMENTED), {"event": context(event)}) for event in EVENTS.values()}
+    assert names == {"refs/heads/12", "refs/tags/12", "refs/pull/12"}

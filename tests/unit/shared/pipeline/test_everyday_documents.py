@@ -53,7 +53,7 @@ def test_a_script_is_what_its_author_sees(text: str, script: str) -> None:
     [
         ('"echo a\\0b"', "bad_character", None),
         ("echo a\0b", "bad_character", None),
-        ("echo ${{ github.sha }}", "not_supported", "$TOWPATH_SHA"),
+        ("echo ${{ github.sha }}", "unknown_name", "$TOWPATH_SHA"),
         ('""', "empty_script", None),
     ],
     ids=["an escaped NUL", "a NUL", "an expression", "nothing"],

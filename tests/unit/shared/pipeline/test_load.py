@@ -193,7 +193,17 @@ def test_a05_tags_come_with_the_whole_history_or_by_wish(written: str, expected:
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("true", Checkout()), ("{}", Checkout()), ("false", None), ("{ depth: 7 }", Checkout(depth=7))],
+    [
+        ("true", Checkout()),
+        ("{}", Checkout()),
+        ("false", None),
+        ("{ depth: 7 }", Checkout(depth=7)),
+        ("{ path: web/app }", Checkout(path="web/app")),
+        ("{ submodules: recursive }", Checkout(submodules="recursive")),
+        ("{ submodules: true }", Checkout(submodules=True)),
+        ("{ lfs: true }", Checkout(lfs=True)),
+        ("{ submodules: false }", Checkout()),
+    ],
 )
 def test_checkout_is_on_unless_switched_off(written: str, expected: Checkout | None) -> None:
     assert job(with_job(f"checkout: {written}")).checkout == expected
@@ -211,12 +221,66 @@ def test_infrastructure_is_retried_as_often_as_was_said(written: str, expected: 
     assert job(with_job(f"retry: {written}")).retry == expected
 
 
+def test_resources_may_have_expressions() -> None:
+    found = job(with_job("resources: { memory: '${{ event.branch }}' }"))
+    assert found.templates == {"resources.memory": "${{ event.branch }}"}
+
+
+def with_defaults(defaults: str, written: str = "image: x") -> str:
+    return with_job(written).replace("jobs:", f"defaults: {{ {defaults} }}\njobs:")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "written", "expected"),
+    [
+        ("checkout: { depth: 0 }", "image: x", Checkout(depth=0, tags=True)),
+        ("checkout: { depth: 0 }", "checkout: true", Checkout(depth=0, tags=True)),
+        ("checkout: { depth: 0 }", "checkout: { depth: 5 }", Checkout(depth=5, tags=False)),
+        ("checkout: { depth: 0, tags: false }", "checkout: {}", Checkout(depth=0, tags=False)),
+        ("checkout: { tags: true }", "checkout: { depth: 5 }", Checkout(depth=5, tags=True)),
+        ("checkout: { depth: 0 }", "checkout: false", None),
+        ("checkout: false", "image: x", None),
+        ("checkout: false", "checkout: true", Checkout()),
+        ("checkout: false", "checkout: { depth: 5 }", Checkout(depth=5)),
+    ],
+)
+def test_a_jobs_checkout_takes_precedence_over_the_default_key_by_key(
+    defaults: str, written: str, expected: Checkout | None
+) -> None:
+    assert job(with_defaults(defaults, written)).checkout == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("image: x", Retry(infra=2, backoff_seconds=60)),
+        ("retry: {}", Retry(infra=2, backoff_seconds=60)),
+        ("retry: { infra: 0 }", Retry(infra=0, backoff_seconds=60)),
+        ("retry: { backoff: 5s }", Retry(infra=2, backoff_seconds=5)),
+    ],
+)
+def test_a_jobs_retry_takes_precedence_over_the_default_key_by_key(written: str, expected: Retry) -> None:
+    assert job(with_defaults("retry: { infra: 2, backoff: 1m }", written)).retry == expected
+
+
+def test_variables_of_the_defaults_are_below_the_jobs_and_above_the_pipelines() -> None:
+    text = with_defaults("env: { A: defaults, B: defaults }", "env: { B: job }")
+    pipeline = load(text.replace("jobs:", "env: { A: pipeline, C: pipeline }\njobs:"))
+    assert pipeline.env == {"A": "pipeline", "C": "pipeline"}
+    assert pipeline.jobs[0].env == {"A": "defaults", "B": "job"}
+
+
+def test_rule_8_a_job_may_have_its_own_time_after_a_stop() -> None:
+    assert job(MINIMAL).stop_grace_seconds is None
+    assert job(with_job("stop_grace: 5m")).stop_grace_seconds == 300
+
+
 def test_a_service_has_a_minute_to_become_ready() -> None:
     (service,) = job(with_job("services: { db: { image: x, ready: { tcp: 1 } } }")).services.values()
     assert service.ready == Ready(tcp=1, within_seconds=60)
 
 
-@pytest.mark.parametrize("written", ["success()", "failure()", "always()", "' always() '"])
+@pytest.mark.parametrize("written", ["success()", "failure()", "cancelled()", "always()", "' always() '"])
 def test_a_step_runs_by_its_condition(written: str) -> None:
     assert step(with_step(f"if: {written}")).condition == written.strip("' ")[:-2]
 
@@ -247,7 +311,7 @@ def test_a_right_document_loads_and_survives_storage(document: dict[str, Any]) -
 
 
 def test_a_stored_pipeline_with_a_field_of_a_later_release_can_be_read() -> None:
-    stored = load(MINIMAL).model_dump(mode="json") | {"priority": 3}
+    stored = load(MINIMAL).model_dump(mode="json") | {"colour": "red"}
     assert Pipeline.model_validate(stored) == load(MINIMAL)
 
 

@@ -2,18 +2,25 @@
 
 import pytest
 
+from shared.pipeline.compound_rules import List as ListRule
+from shared.pipeline.compound_rules import Record, Switchable, Table
 from shared.pipeline.grammar import PIPELINE
-from shared.pipeline.rules import List as ListRule
-from shared.pipeline.rules import Record, Rule, Switchable, Table
+from shared.pipeline.rules import Rule
 from shared.pipeline.values import READONLY_IN_BASH
 from tests.unit.shared.pipeline.documents import MINIMAL, codes_in, problems_in, with_job, with_step, with_top
 
 JOB = "jobs.test"
 STEP = "jobs.test.steps[0]"
+SIXTEEN_TIMES_A = ", ".join(f"A{number}: *a" for number in range(16))
 
 
 def push(text: str) -> str:
     return MINIMAL.replace("push: {}", text)
+
+
+def matrix(text: str) -> str:
+    """Return a pipeline whose job has this matrix."""
+    return with_job(f"matrix: {text}")
 
 
 def group(text: str) -> str:
@@ -70,6 +77,17 @@ REFUSED = [
     (MINIMAL.replace("make test", "é" * 33_000), "too_long", f"{STEP}.run"),
     (with_top(f"name: {'n' * 201}"), "too_long", "name"),
     (MINIMAL.replace("make test", f"&r {'x' * 60_000}") + "      - run: *r\n" * 8, "too_large", JOB),
+    (with_top(f"defaults: {{ env: {{ A: &a {'x' * 32_000}, {SIXTEEN_TIMES_A} }} }}"), "too_large", JOB),
+    (with_job("checkout: { submodules: recursiv }"), "wrong_type", f"{JOB}.checkout.submodules"),
+    (with_job("checkout: { submodules: 'true' }"), "wrong_type", f"{JOB}.checkout.submodules"),
+    (with_job("checkout: { lfs: 1 }"), "wrong_type", f"{JOB}.checkout.lfs"),
+    (with_job("checkout: { path: /web }"), "bad_path", f"{JOB}.checkout.path"),
+    (with_job("checkout: { path: web/../.. }"), "bad_path", f"{JOB}.checkout.path"),
+    (with_job("checkout: { path: ' ' }"), "bad_path", f"{JOB}.checkout.path"),
+    (with_job("checkout: { path: true, pth: x }"), "unknown_key", f"{JOB}.checkout.pth"),
+    (with_top("defaults: { checkout: { dept: 5 } }"), "unknown_key", "defaults.checkout.dept"),
+    (with_top("defaults: { env: { UID: x } }"), "reserved_env_name", "defaults.env.UID"),
+    (with_top("defaults: { retry: 2 }"), "wrong_type", "defaults.retry"),
     # names
     (MINIMAL.replace("  test:", "  9lives:"), "bad_name", "jobs.9lives"),
     (MINIMAL.replace("  test:", f"  {'t' * 64}:"), "bad_name", f"jobs.{'t' * 64}"),
@@ -85,7 +103,7 @@ REFUSED = [
     # words
     (push("pull_request: { types: [synchronized] }"), "bad_pull_request_type", "on.pull_request.types[0]"),
     (with_step("shell: zsh"), "bad_shell", f"{STEP}.shell"),
-    (with_step("if: alway()"), "bad_condition", f"{STEP}.if"),
+    (with_step("if: alway()"), "unknown_function", f"{STEP}.if"),
     (with_step("working_directory: /srv"), "bad_path", f"{STEP}.working_directory"),
     (with_step("working_directory: web/../.."), "bad_path", f"{STEP}.working_directory"),
     (MINIMAL.replace("octo/web", "web"), "bad_repository", "repository"),
@@ -143,6 +161,8 @@ REFUSED = [
     (with_job("retry: { infra: -1 }"), "out_of_bounds", f"{JOB}.retry.infra"),
     (with_job("retry: { backoff: 10 }"), "bad_duration", f"{JOB}.retry.backoff"),
     (with_job("retry: { backoff: 61m }"), "bad_duration", f"{JOB}.retry.backoff"),
+    (with_job("stop_grace: 301s"), "bad_duration", f"{JOB}.stop_grace"),
+    (with_job("stop_grace: 30"), "bad_duration", f"{JOB}.stop_grace"),
     (with_job("user: nobody"), "bad_user", f"{JOB}.user"),
     (with_job("kubernetes: {}"), "empty", f"{JOB}.kubernetes"),
     (with_job("kubernetes: { node_selector: {} }"), "empty", f"{JOB}.kubernetes.node_selector"),
@@ -153,11 +173,13 @@ REFUSED = [
     (group("{}"), "missing_key", "concurrency"),
     (group("{ group: '' }"), "bad_group", "concurrency.group"),
     (group("{ group: 'a ${{ event.branch' }"), "bad_expression", "concurrency.group"),
-    (group("{ group: '${{ event.brunch }}' }"), "unknown_field", "concurrency.group"),
-    (group("{ group: '${{ matrix.python }}' }"), "not_supported", "concurrency.group"),
-    (group("{ group: '${{ event.branch && event.tag }}' }"), "not_supported", "concurrency.group"),
-    (group("{ group: '${{ }}' }"), "not_supported", "concurrency.group"),
-    (group("{ group: '${{ event.branch || }}' }"), "not_supported", "concurrency.group"),
+    (group("{ group: '${{ event.brunch }}' }"), "unknown_name", "concurrency.group"),
+    (group("{ group: '${{ matrix.python }}' }"), "wrong_context", "concurrency.group"),
+    (group("{ group: '${{ needs.test.result }}' }"), "wrong_phase", "concurrency.group"),
+    (group("{ group: '${{ success() }}' }"), "wrong_function", "concurrency.group"),
+    (group("{ group: '${{ first(event.branch) }}' }"), "unknown_function", "concurrency.group"),
+    (group("{ group: '${{ }}' }"), "bad_expression", "concurrency.group"),
+    (group("{ group: '${{ event.branch || }}' }"), "bad_expression", "concurrency.group"),
     (group("{ group: a, limit: 0 }"), "out_of_bounds", "concurrency.limit"),
     (group("{ group: a, limit: 101 }"), "out_of_bounds", "concurrency.limit"),
     (group("{ group: a, on_new: cancel }"), "bad_on_new", "concurrency.on_new"),
@@ -169,11 +191,51 @@ REFUSED = [
     (needing("[test, test]"), "duplicate_need", "jobs.deploy.needs[1]"),
     (needing("[test]").replace("    steps:", "    needs: deploy\n    steps:"), "cycle", "jobs.test.needs"),
     # expressions
-    (with_step("if: event.type == 'push'"), "not_supported", f"{STEP}.if"),
-    (with_step("if: ${{ always() }}"), "not_supported", f"{STEP}.if"),
-    (with_step("allow_failure: ${{ true }}"), "not_supported", f"{STEP}.allow_failure"),
-    (with_job("image: python:${{ matrix.python }}"), "not_supported", f"{JOB}.image"),
-    (MINIMAL.replace("make test", "echo ${{ event.title }}"), "not_supported", f"{STEP}.run"),
+    (with_step("if: event.type = 'push'"), "bad_expression", f"{STEP}.if"),
+    (with_step("if: always() ${{ true }}"), "bad_expression", f"{STEP}.if"),
+    (with_step("if: steps.tests.outcome == 'failed'"), "unknown_name", f"{STEP}.if"),
+    (with_step("allow_failure: ${{ steps.a.outputs.b }}"), "wrong_phase", f"{STEP}.allow_failure"),
+    (with_step("if: toJSON(env.A) == 'x'"), "not_in_steps", f"{STEP}.if"),
+    (with_step("env: { A: '${{ env.B < 3 }}' }"), "not_in_steps", f"{STEP}.env.A"),
+    (with_job("image: python:${{ matrix.python }}"), "unknown_name", f"{JOB}.image"),
+    (with_job("if: cancelled()"), "wrong_function", f"{JOB}.if"),
+    (with_job("if: secrets.TOKEN == 'x'"), "wrong_phase", f"{JOB}.if"),
+    (with_job("if: needs.build.result == 'success'"), "unknown_name", f"{JOB}.if"),
+    (with_job("timeout: '${{ '"), "bad_expression", f"{JOB}.timeout"),
+    (with_job("needs: ['${{ event.branch }}']"), "no_expression", f"{JOB}.needs[0]"),
+    (with_job("checkout: ${{ event.branch }}"), "no_expression", f"{JOB}.checkout"),
+    (MINIMAL.replace("make test", "echo ${{ event.title }}"), "wrong_context", f"{STEP}.run"),
+    (
+        matrix("{ a: ['${{ event.title }}'] }").replace("make test", "echo ${{ matrix.a }}"),
+        "event_in_script",
+        f"{STEP}.run",
+    ),
+    # matrices
+    (matrix("{}"), "empty", f"{JOB}.matrix"),
+    (matrix("{ fail_fast: false }"), "empty", f"{JOB}.matrix"),
+    (matrix("{ a: [] }"), "empty", f"{JOB}.matrix.a"),
+    (matrix("{ a: 1 }"), "wrong_type", f"{JOB}.matrix.a"),
+    (matrix("{ a: [{ b: c }] }"), "wrong_type", f"{JOB}.matrix.a[0]"),
+    (matrix("{ a: [1], max_parallel: 0 }"), "out_of_bounds", f"{JOB}.matrix.max_parallel"),
+    (matrix("{ a: [1], fail-fast: true }"), "unknown_key", f"{JOB}.matrix.fail-fast"),
+    (matrix("{ a.b: [1] }"), "bad_name", f"{JOB}.matrix.a.b"),
+    (matrix("{ a: [1, 1] }"), "duplicate_job", f"{JOB}.matrix"),
+    (matrix("{ a: [1], exclude: [{ a: 1 }] }"), "empty", f"{JOB}.matrix"),
+    (matrix("{ a: [1, 2], exclude: [{ b: 1 }] }"), "unknown_axis", f"{JOB}.matrix.exclude[0].b"),
+    (matrix(f"{{ a: {list(range(16))}, b: {list(range(16))} }}"), "too_many", f"{JOB}.matrix"),
+    (matrix(f"{{ {', '.join(f'a{n}: [1]' for n in range(11))} }}"), "too_many", f"{JOB}.matrix"),
+    (
+        matrix(f"{{ a: {list(range(60))} }}")
+        + f"  other: {{ matrix: {{ a: {list(range(60))} }}, steps: [{{ run: x }}] }}\n",
+        "too_many",
+        "jobs",
+    ),
+    # outputs
+    (with_job("outputs: { a b: c }"), "bad_name", f"{JOB}.outputs.a b"),
+    (with_job("outputs: { a: '${{ steps.x.outputs.y }}' }"), "unknown_name", f"{JOB}.outputs.a"),
+    (with_job("retry: { script: 11 }"), "out_of_bounds", f"{JOB}.retry.script"),
+    (with_top("priority: 11"), "out_of_bounds", "priority"),
+    (with_top("env: { A: '${{ matrix.a }}' }"), "wrong_context", "env.A"),
 ]
 
 
@@ -183,7 +245,6 @@ def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
 
 
 LATER = [
-    *[(key, with_top(f"{key}: x"), key) for key in ("priority",)],
     *[
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
         for key in ("schedule", "manual")
@@ -193,14 +254,9 @@ LATER = [
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
-            "matrix", "artifacts", "cache", "secrets", "outputs", "cluster", "allow_failure", "if",
+            "artifacts", "cache", "reports", "secrets", "cluster",
         )
     ],
-    *[
-        (key, with_job(f"checkout: {{ {key}: true }}"), f"{JOB}.checkout.{key}")
-        for key in ("submodules", "lfs")
-    ],
-    ("script", with_job("retry: { script: 0 }"), f"{JOB}.retry.script"),
 ]  # fmt: skip
 
 
@@ -236,7 +292,8 @@ def test_every_later_key_is_tried() -> None:
     ("text", "words"),
     [
         (with_job("servces: {}"), 'unknown key. Did you mean "services"?'),
-        (with_job("matrx: {}"), 'unknown key. Did you mean "matrix"? It is not supported yet.'),
+        (with_job("matrx: {}"), 'unknown key. Did you mean "matrix"?'),
+        (with_job("secret: {}"), 'unknown key. Did you mean "secrets"? It is not supported yet.'),
         (with_job("retries: 2"), 'unknown key. Did you mean "retry"?'),
         (with_job("retry: { max: 2 }"), 'unknown key. Did you mean "infra"?'),
         (with_job("services: { db: { image: x, ports: [1] } }"), 'unknown key. Did you mean "ready"?'),
@@ -251,7 +308,7 @@ def test_every_later_key_is_tried() -> None:
             push("pull_request: { types: [synchronized] }"),
             '"synchronized" is not a type of pull request event. Did you mean "synchronize"?',
         ),
-        (with_step("if: alway()"), '"alway()" is not a condition. Did you mean "always()"?'),
+        (with_step("if: alway()"), "there is no function `alway`"),
         (with_job("timeout: 90"), "a duration needs a unit: s, m, h or d"),
         (MINIMAL.replace("octo/web", "oc*/web"), "a glob may stand in the name part only"),
     ],
@@ -267,18 +324,57 @@ def test_a16_a_variable_that_bash_keeps_for_itself_is_refused(name: str) -> None
     assert problem.message == f"bash sets {name} itself and lets nobody else"
 
 
+def test_rule_8_a_time_after_a_stop_that_is_too_long_is_refused_with_its_bounds() -> None:
+    (problem,) = problems_in(with_job("stop_grace: 6m"))
+    assert (problem.path, problem.message, problem.hint) == (
+        f"{JOB}.stop_grace",
+        "6m is out of bounds",
+        "From 1s to 5m.",
+    )
+
+
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
     assert problem.hint == (
-        "Allowed here: checkout, env, image, kubernetes, needs, resources, retry, services, steps, "
-        "timeout, user"
+        "Allowed here: allow_failure, checkout, env, if, image, kubernetes, matrix, name, needs, outputs, "
+        "resources, retry, services, steps, stop_grace, timeout, user"
     )
 
 
 def test_event_data_in_a_script_is_answered_with_the_environment() -> None:
     (problem,) = problems_in(MINIMAL.replace("make test", "echo ${{ event.title }}"))
-    assert "${{ event.title }}" in problem.message
-    assert "$TOWPATH_BRANCH" in (problem.hint or "")
+    assert problem.message == "`event` can't be used in `steps[0].run`"
+    assert problem.hint == 'The environment has it: write "$TOWPATH_TITLE" in the script.'
+
+
+def test_another_value_in_a_script_is_answered_with_the_variable_to_set() -> None:
+    (problem,) = problems_in(MINIMAL.replace("make test", "echo ${{ env.LEVEL }}"))
+    assert problem.hint == (
+        'Scripts get values as variables: env: { LEVEL: "${{ env.LEVEL }}" } and "$LEVEL" in the script.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("needs.build.result == 'success'", "Known are the jobs that this job lists in `needs`."),
+        ("matrix.os == 'linux'", "The job has no matrix."),
+        ("env.LEVEL == 'full'", "Known are variables that are set above this level."),
+        ("inputs.level == 'full'", "No event has inputs."),
+        (
+            "event.branch == main",
+            "A text has single quotes: 'main'. Allowed here: event, inputs, matrix, env, needs.",
+        ),
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_that_are_known(condition: str, hint: str) -> None:
+    (problem,) = problems_in(with_job(f"if: {condition}"))
+    assert (problem.code, problem.hint) == ("unknown_name", hint)
+
+
+def test_an_unknown_step_is_answered_with_those_that_are_known() -> None:
+    (problem,) = problems_in(with_step("if: steps.tests.outcome == 'failed'"))
+    assert problem.hint == "Known are earlier steps of the job that have an `id`."
 
 
 def test_a_cycle_is_named_along_the_needs() -> None:

@@ -51,6 +51,15 @@ ORDERS = {
     "plain": PLAIN,
     "cloned": replace(PLAIN, clone=CLONE),
     "services": replace(PLAIN, clone=CLONE, job=PLAIN.job.model_copy(update={"services": SERVICES})),
+    "outputs": replace(
+        PLAIN,
+        job=PLAIN.job.model_copy(
+            update={
+                "steps": (Step(id="push", run="./push.sh"),),
+                "outputs": {"digest": "${{ steps.push.outputs.digest }}"},
+            }
+        ),
+    ),
     "everything": replace(
         PLAIN,
         clone=CLONE,

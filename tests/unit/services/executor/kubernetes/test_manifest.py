@@ -120,6 +120,27 @@ def test_a_pods_deadline_is_behind_every_other() -> None:
     assert "ttlSecondsAfterFinished" not in made.job["spec"]
 
 
+def test_rule_8_a_jobs_own_time_after_a_stop_reaches_the_kubelet_and_the_driver() -> None:
+    usual = objects_of(PLAIN, SETTINGS)
+    made = objects_of(with_job(stop_grace_seconds=300), SETTINGS)
+    assert pod_of(made)["terminationGracePeriodSeconds"] == 300
+    longer = pod_of(made)["activeDeadlineSeconds"] - pod_of(usual)["activeDeadlineSeconds"]
+    assert longer == 2 * (300 - pod_of(usual)["terminationGracePeriodSeconds"])
+    assert b"\ntowpath_grace=300\n" in data_of(made)["driver"]
+
+
+def test_rule_3_only_a_job_with_outputs_has_the_container_that_prints_them() -> None:
+    assert "outputs" not in containers_of(objects_of(ORDERS["everything"], SETTINGS))
+    order = replace(ORDERS["services"], job=ORDERS["services"].job.model_copy(update={"outputs": {"x": "1"}}))
+    *_, last = pod_of(objects_of(order, SETTINGS))["initContainers"]
+    assert (last["name"], last["restartPolicy"], last["image"]) == (
+        "outputs",
+        "Always",
+        SETTINGS.towpath_image,
+    )
+    assert [(mount["name"], mount["readOnly"]) for mount in last["volumeMounts"]] == [("towpath", True)]
+
+
 @pytest.mark.parametrize(("policy", "trusted"), [("never", True), ("never", False), ("trusted", False)])
 def test_root_is_refused_to_those_whom_the_policy_does_not_name(policy: Any, trusted: bool) -> None:
     with pytest.raises(Refused, match="user: root"):

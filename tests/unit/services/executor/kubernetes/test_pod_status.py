@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.executor.backend import Cause, Phase, PodEnd
-from services.executor.kubernetes.objects import PodSeen, Terminated
+from services.executor.kubernetes.objects import Container, PodSeen, Terminated
 from services.executor.kubernetes.pod_startup import REGISTRY_SECONDS
 from services.executor.kubernetes.pod_status import (
+    OUTPUTS_SECONDS,
     SETTLING_SECONDS,
     SILENT_SECONDS,
     PodContext,
@@ -39,6 +41,45 @@ def reason_of(end: PodEnd) -> Reason | None:
 
 
 # ---------------------------------------------------------------- ends
+
+
+def with_outputs(name: str, **container: Any) -> PodSeen:
+    return replace(seen(name), init=(Container("outputs", sidecar=True, **container),))
+
+
+ENDED_AT = Terminated(0, "Completed", "", None, None)
+
+
+@pytest.mark.parametrize(
+    ("pod", "context", "phase"),
+    [
+        (with_outputs("script_failed"), NOW, Phase.RELEASED),
+        (with_outputs("script_failed"), PodContext(seconds=OUTPUTS_SECONDS - 1), Phase.RELEASED),
+        (with_outputs("script_failed"), PodContext(seconds=OUTPUTS_SECONDS), Phase.ENDED),
+        (with_outputs("script_failed"), GONE, Phase.ENDED),
+        (with_outputs("script_failed", terminated=ENDED_AT), NOW, Phase.ENDED),
+    ],
+    ids=["prints", "prints slowly", "is stuck", "is gone", "has printed"],
+)
+def test_rule_3_a_job_has_ended_when_its_outputs_are_printed(
+    pod: PodSeen, context: PodContext, phase: Phase
+) -> None:
+    pod = replace(pod, phase="Running")
+    ended = pod_of(pod, context)
+    assert ended.phase is phase
+    if ended.end is not None:
+        assert (ended.end.exit_code, ended.end.outputs, ended.name) == (3, None, pod.name)
+    assert "outputs" not in pod.containers
+
+
+def test_rule_3_a_job_whose_outputs_are_awaited_is_checked_again() -> None:
+    assert recheck_seconds(replace(with_outputs("script_failed"), phase="Running")) == OUTPUTS_SECONDS
+
+
+def test_rule_3_the_container_that_prints_outputs_is_no_service() -> None:
+    gone = Terminated(1, "Error", "", None, None)
+    pod = replace(with_outputs("pulling", terminated=gone), job=Container("job"))
+    assert pod_of(pod, NOW).obstacle is None
 
 
 @pytest.mark.parametrize(

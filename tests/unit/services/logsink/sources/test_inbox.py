@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.logsink.lines import Lines
-from services.logsink.sources import SourceAway
+from services.logsink.sources import End, SourceAway
 from services.logsink.sources.inbox import Inbox, Room
 
 LINE = Lines(b"x" * 49 + b"\n", [b"t"])
@@ -50,6 +50,16 @@ async def test_what_is_left_behind_is_given_back() -> None:
     await left.close()
     for _ in range(2):
         await asyncio.wait_for(other.put(LINE, None), 5)
+
+
+async def test_the_end_comes_with_the_line_before_it_after_all_other_lines() -> None:
+    inbox = Inbox(Room(1000), asyncio.Event())
+    await inbox.put(LINE, {"at": 1})
+    rest = Lines(b"no line feed", [b"t"])
+    inbox.put_end(End(), rest)
+    first, last = await inbox.take(), await inbox.take()
+    assert (first.lines, first.end, first.more) == (LINE, None, True)
+    assert (last.lines, last.end) == (rest, End())
 
 
 async def test_a_gap_begins_a_reading_and_a_failure_is_told_once_behind_the_lines() -> None:

@@ -1,4 +1,4 @@
-"""Checks the clone URLs of repositories. Host names are not resolved.
+"""Checks the clone URLs of repositories and of their submodules. Host names are not resolved.
 
 An executor fetches from this URL with the repository's credentials. It must not point into the installation's
 own network, and no part of it may be interpreted as a command-line option.
@@ -45,6 +45,11 @@ def address_of(url: str) -> tuple[str, str, int | None, str]:
     return parts.scheme, (parts.hostname or "").rstrip("."), port, parts.path
 
 
+def is_private(address: str) -> bool:
+    """Return whether a connection to this IP address may reach a private one."""
+    return not all(map(_is_public, _reached_by(ipaddress.ip_address(address))))
+
+
 def _place_fault(parts: SplitResult, *, allow_local: bool) -> str | None:
     if parts.scheme == "file" and allow_local:
         return (
@@ -62,10 +67,9 @@ def _place_fault(parts: SplitResult, *, allow_local: bool) -> str | None:
 
 def _host_fault(host: str) -> str | None:
     try:
-        address = ipaddress.ip_address(host)
+        return "This address is private." if is_private(host) else None
     except ValueError:
         return _name_fault(host)
-    return None if all(map(_is_public, _reached_by(address))) else "This address is private."
 
 
 def _reached_by(address: Address) -> Iterator[Address]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.clone_urls import address_of, clone_url_fault
+from shared.clone_urls import address_of, clone_url_fault
 
 GOOD = [
     "https://github.com/octo/web.git",

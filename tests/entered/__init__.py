@@ -1,0 +1,1 @@
+"""Measures which modules of Towpath a webhook enters on its way to the sealed log."""
