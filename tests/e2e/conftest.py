@@ -116,10 +116,11 @@ async def narrow_towpath(
     """Yield a second shared installation, with narrow limits.
 
     It has one slot for all jobs, waits one second for a body, and has two secrets for GitHub and none for
-    Gitea.
+    Gitea. It waits long for Postgres, so that no delivery takes the fallback queue on a busy machine.
     """
     secrets = {"TOWPATH_GITHUB_WEBHOOK_SECRET": ",".join(NARROW_SECRETS), "TOWPATH_GITEA_WEBHOOK_SECRET": ""}
-    settings = {"TOWPATH_GLOBAL_LIMIT": "1", "TOWPATH_BODY_SECONDS": "1", **secrets}
+    waits = {"TOWPATH_BODY_SECONDS": "1", "TOWPATH_DATABASE_WAIT_SECONDS": "20"}
+    settings = {"TOWPATH_GLOBAL_LIMIT": "1", **waits, **secrets}
     with fresh_vhost(server_sources, rabbit) as amqp_url:
         async with (
             fresh_database(template) as database_url,

@@ -6,12 +6,23 @@ import json
 import pytest
 
 from tests.harness.installation import Towpath, one_job
+from tests.harness.scenes import Document
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.pods("logs are read through the API server")
 
 COUNT = 100_000
 EXPECTED = b"".join(b"line %d of the log\n" % number for number in range(1, COUNT + 1))
+
+
+def check_whole_or_declared(log: bytes, run: Document) -> None:
+    """Check that the log has all lines, or says where the cluster did not keep its end.
+
+    A container runtime on a busy machine may lose the end of much output.
+    """
+    kept, gap, _ = log.partition(b"[towpath: lines may be missing here: the end of this container's output")
+    assert len(run["log_gaps"]) == (1 if gap else 0)
+    assert EXPECTED.startswith(kept.removesuffix(b"\n")) if gap else log == EXPECTED
 
 
 async def test_a_hundred_thousand_lines_are_stored_and_watched_exactly(towpath: Towpath) -> None:
@@ -27,8 +38,9 @@ async def test_a_hundred_thousand_lines_are_stored_and_watched_exactly(towpath: 
     run = await towpath.finished(run["id"], sealed=True)
 
     assert run["status"] == "success"
-    assert await towpath.log(run["id"], "only") == EXPECTED
-    assert watched == EXPECTED
+    log = await towpath.log(run["id"], "only")
+    assert watched == log
+    check_whole_or_declared(log, run)
 
 
 async def test_a_watcher_who_was_cut_off_goes_on_where_it_stopped(towpath: Towpath) -> None:
