@@ -15,12 +15,10 @@ from services.executor.local.backend import LocalBackend
 from services.executor.local.sandbox import Choice, Sandbox, SandboxUnusable, User, choose, private_folders
 from shared.kubernetes.client import KubernetesApi
 from tests.contracts.clusters import AS_ROOT, INSTALLATION, LIMITS, Origin
-from tests.contracts.grounds import Ground, KubernetesGround, LocalGround
+from tests.contracts.grounds import LOCAL, Ground, KubernetesGround, LocalGround
 from tests.harness.kubernetes import host_for_pods, namespace
 from tests.harness.witness import serving
 from tests.harness.workers import clone_uid, job_uid
-
-LOCAL = ("bubblewrap", "none")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from services.executor.backend import AttemptSpec, Backend, Observation, Phase, PodEnd
 from services.executor.kubernetes.backend import BackendOptions, KubernetesBackend
 from services.executor.kubernetes.listing import Place
@@ -25,6 +27,12 @@ from tests.harness.kubernetes import JOB_IMAGE, TOWPATH_IMAGE
 from tests.harness.pods import pod_settings
 from tests.harness.waiting import until
 from tests.harness.witness import Witness
+
+LOCAL = ("bubblewrap", "none")
+"""The sandboxes of local grounds."""
+
+ON_THIS_MACHINE = pytest.mark.parametrize("wanted_ground", LOCAL, indirect=True)
+"""For tests whose subject does not depend on the cluster: a pod for each would take minutes."""
 
 
 class Ground(Protocol):

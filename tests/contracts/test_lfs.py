@@ -11,7 +11,7 @@ import pytest
 from services.executor.backend import Backend, PodEnd
 from tests.contracts.clusters import Origin, spec
 from tests.contracts.git_over_http import TOKEN, GitServer, git_server
-from tests.contracts.grounds import Ground, KubernetesGround, LocalGround, run
+from tests.contracts.grounds import ON_THIS_MACHINE, Ground, KubernetesGround, LocalGround, run
 
 ATTRIBUTES = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
 CONTENT = b"a large file\n" * 10_000
@@ -63,6 +63,7 @@ async def test_files_of_lfs_are_fetched_with_the_token_that_is_nowhere_afterward
     assert scene.forge.refused == 0
 
 
+@ON_THIS_MACHINE
 async def test_without_the_key_the_pointer_stays(scene: Scene) -> None:
     sha = scene.commit(large_bin=scene.forge.pointer(CONTENT))
     end, log = await scene.built("head -n 1 large.bin", sha, lfs=False)
@@ -85,6 +86,7 @@ async def test_a_file_that_the_server_has_not_fails_the_clone(scene: Scene) -> N
     assert "failed to fetch some objects" in (end.clone_failure or "")
 
 
+@ON_THIS_MACHINE
 @pytest.mark.parametrize("key", ["lfs", 'remote "origin"', 'lfs "customtransfer.x"'])
 async def test_the_repository_chooses_no_other_server_and_no_program(scene: Scene, key: str) -> None:
     async with git_server(scene.origin.folder.parent, scene.host()) as other:

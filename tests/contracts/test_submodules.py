@@ -10,7 +10,7 @@ import pytest
 from services.executor.backend import Backend, Clone, PodEnd
 from tests.contracts.clusters import Origin, spec
 from tests.contracts.git_over_http import TOKEN, GitServer, git_server
-from tests.contracts.grounds import Ground, KubernetesGround, run
+from tests.contracts.grounds import ON_THIS_MACHINE, Ground, KubernetesGround, run
 
 
 def module(path: str, url: str) -> str:
@@ -80,6 +80,7 @@ async def test_submodules_of_submodules_are_fetched_with_the_token_of_their_serv
     assert TOKEN not in log
 
 
+@ON_THIS_MACHINE
 @pytest.mark.parametrize(("submodules", "seen"), [(False, []), (True, ["deep", "first", "second", "topic"])])
 async def test_one_level_or_none_is_fetched(scene: Scene, submodules: bool, seen: list[str]) -> None:
     inner = scene.lib.link(module("deep", "../../lib/.git"), deep=scene.lib.first)
@@ -96,6 +97,7 @@ async def test_the_token_of_an_untrusted_run_is_not_for_submodules(scene: Scene)
     assert "submodule 'lib': could not read Username" in (end.clone_failure or "")
 
 
+@ON_THIS_MACHINE
 async def test_a_submodule_of_another_private_server_is_not_even_asked_for(scene: Scene) -> None:
     async with git_server(scene.origin.folder.parent, urlsplit(scene.forge.url).hostname or "") as other:
         url = other.url.replace("http", "https")
@@ -105,6 +107,7 @@ async def test_a_submodule_of_another_private_server_is_not_even_asked_for(scene
         assert other.headers == []
 
 
+@ON_THIS_MACHINE
 async def test_a_redirect_of_a_submodule_is_not_followed(scene: Scene) -> None:
     outer = scene.origin.link(module("lib", "../../moved/lib/.git"), lib=scene.lib.first)
     end, _ = await scene.built("echo ran", scene.clone(outer))
@@ -132,6 +135,7 @@ HOSTILE = {
 }
 
 
+@ON_THIS_MACHINE
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_hostile_modules_are_refused_with_the_reason(scene: Scene, kind: str) -> None:
     modules, reason = HOSTILE[kind]
@@ -141,6 +145,7 @@ async def test_hostile_modules_are_refused_with_the_reason(scene: Scene, kind: s
     assert reason in (end.clone_failure or "")
 
 
+@ON_THIS_MACHINE
 async def test_a_command_in_the_modules_is_not_run(scene: Scene) -> None:
     modules = f"{module('lib', '../../lib/.git')}\tupdate = !touch /towpath/workspace/ran ran\n"
     outer = scene.origin.link(modules, lib=scene.lib.first)
@@ -149,6 +154,7 @@ async def test_a_command_in_the_modules_is_not_run(scene: Scene) -> None:
     assert log.split() == [".git", ".gitmodules", "first", "lib", "second", "topic"]
 
 
+@ON_THIS_MACHINE
 async def test_the_nesting_of_submodules_is_limited(scene: Scene) -> None:
     sha = scene.origin.first
     for _ in range(11):
