@@ -16,7 +16,7 @@ from shared.expressions import (
     names,
     parse_condition,
     parse_template,
-    with_success,
+    with_status,
 )
 from shared.expressions.shell import condition, text
 from shared.pipeline.model import Job
@@ -93,7 +93,7 @@ def compile_step(job: Job, index: int, variables: StepVariables) -> StepCode:
     place = f"steps.{index - 1}"
     written = job.templates.get(f"{place}.if", job.steps[index - 1].condition)
     try:
-        node = with_success(parse_condition(_STORED.get(written, written), REDUCED))
+        node = with_status(parse_condition(_STORED.get(written, written), REDUCED))
         status = _status(node)
         code = condition(node, variables) if status is None else status
         prefix = f"{place}.env."

@@ -108,7 +108,8 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
     )
     event = await work.event(run["event_id"])
     planned = plan(pipeline, event, run["now"], earlier)
-    again = _next_run(run, revision_id, planned, membership(pipeline, event, run["now"]), command)
+    member = membership(pipeline.concurrency, planned.group, run["now"])
+    again = _next_run(run, revision_id, planned, member, command)
     ids = await create_runs(work, [again])
     return Effect(
         "applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True

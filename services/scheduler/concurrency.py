@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.events import Event, context
-from shared.expressions import parse_template, render
-from shared.pipeline.model import OnNew, Pipeline
+from shared.pipeline.model import Concurrency, OnNew
 from shared.statuses import Reason
 
 LONGEST_NAME = 1000
@@ -70,12 +68,10 @@ class Arrangement:
     stop: tuple[Stop, ...] = ()
 
 
-def membership(pipeline: Pipeline, event: Event, order_at: datetime) -> Membership | None:
-    """Returns the concurrency settings of a new run, or None if its pipeline has no group."""
-    wanted = pipeline.concurrency
-    if wanted is None:
+def membership(wanted: Concurrency | None, name: str | None, order_at: datetime) -> Membership | None:
+    """Returns the concurrency settings of a new run, or None if it belongs to no group of this name."""
+    if wanted is None or name is None:
         return None
-    name = render(parse_template(wanted.group), {"event": context(event), "inputs": {}})
     if len(name) > LONGEST_NAME:
         name = name[: LONGEST_NAME - 64] + hashlib.sha256(name.encode()).hexdigest()
     return Membership(name, wanted.limit, wanted.on_new, order_at)

@@ -46,6 +46,8 @@ class Plan:
     """Jobs that are not run again: the job's key, and the id of the job of the earlier run in its place."""
     timeout_seconds: int
     priority: int
+    group: str | None
+    """The name of the run's concurrency group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
     expansion = expand(pipeline, context(event), {})
     carried = _carried(expansion, earlier, event)
     states = tuple(_state(one, carried.get(one.job.key), now) for one in expansion.jobs)
-    state = fold(RunState(jobs=states, in_group=pipeline.concurrency is None), {}, now)
+    state = fold(RunState(jobs=states, in_group=expansion.group is None), {}, now)
     jobs = [
         one.job if after.job is None else after.job
         for one, after in zip(expansion.jobs, state.jobs, strict=True)
@@ -77,6 +79,7 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
         {key: record.id for key, record in carried.items()},
         pipeline.timeout_seconds,
         expansion.priority,
+        expansion.group,
     )
 
 

@@ -152,8 +152,10 @@ def _decision_row(one: StoredEvent, candidate: Candidate, decision: Decision) ->
 
 
 def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewRun:
+    planned = plan(pipeline, one.event, one.stored.stored_at)
+    happened_at = min(one.event.happened_at or one.stored.stored_at, one.stored.stored_at)
     return NewRun(
-        plan=plan(pipeline, one.event, one.stored.stored_at),
+        plan=planned,
         pipeline_config_id=candidate.pipeline_config_id,
         revision_id=candidate.revision_id,
         event_id=one.event_id,
@@ -164,7 +166,5 @@ def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewR
         traceparent=one.traceparent,
         triggered_by=f"{one.repository.forge}:{one.event.sender_login or 'unknown'}",
         cause=f"event:{one.event_id}",
-        membership=membership(
-            pipeline, one.event, min(one.event.happened_at or one.stored.stored_at, one.stored.stored_at)
-        ),
+        membership=membership(pipeline.concurrency, planned.group, happened_at),
     )

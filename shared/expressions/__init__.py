@@ -46,7 +46,7 @@ from shared.expressions.phases import (
     contexts_of,
     problems,
 )
-from shared.expressions.reasons import because, explain, explain_node, with_success
+from shared.expressions.reasons import because, explain, explain_node, with_status
 from shared.expressions.reduction import reduce, reduce_template
 from shared.expressions.values import Number, Value, scalar_text, truthy
 
@@ -96,5 +96,5 @@ __all__ = [
     "template_text",
     "to_text",
     "truthy",
-    "with_success",
+    "with_status",
 ]

@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 from shared.expressions.errors import ExpressionError, nearest
+from shared.expressions.evaluator import format_pieces
 from shared.expressions.functions import ARGUMENTS, BUILTINS, STATUS_FUNCTIONS
-from shared.expressions.nodes import Call, Name, Node, Template, calls, key_text, names
+from shared.expressions.nodes import Call, Name, Node, Template, calls, constant_key, key_text, names
 
 Known: TypeAlias = "Mapping[str, Known] | None"
 """The known names below a name, or None if there can be any."""
@@ -191,6 +192,8 @@ def _unknown_key(name: Name, reached: str, key: str, known: list[str]) -> Expres
 
 def _of_call(call: Call, rules: Rules) -> Iterator[ExpressionProblem]:
     if call.function in rules.functions:
+        if call.function == "format" and (pattern := constant_key(call.arguments[0])) is not None:
+            yield from _of_pattern(pattern, call)
         return
     if call.function not in ARGUMENTS:
         yield _unknown_function(call, rules)
@@ -203,6 +206,13 @@ def _of_call(call: Call, rules: Rules) -> Iterator[ExpressionProblem]:
         allowed = ", ".join(sorted(rules.functions)) or "none"
         message = f"{call.function}() can't be used in `{rules.key}`"
         yield _problem(call, "wrong_function", message, f"Allowed here: {allowed}.")
+
+
+def _of_pattern(pattern: str, call: Call) -> Iterator[ExpressionProblem]:
+    try:
+        format_pieces(pattern, len(call.arguments) - 1, call)
+    except ExpressionError as error:
+        yield ExpressionProblem(error.offset, error.length, error.code, error.message, error.hint)
 
 
 def _unknown_function(call: Call, rules: Rules) -> ExpressionProblem:

@@ -58,12 +58,12 @@ def explain_node(
     return f"{result} because {' and '.join(f'{name} = {_shown(one)}' for name, one in reasons)}"
 
 
-def with_success(node: Node) -> Node:
-    """Return the condition with its default: without a status function, it is `success() && (…)`."""
+def with_status(node: Node, function: str = "success") -> Node:
+    """Return the condition with a status function: without one, it is `success() && (…)`."""
     if any(call.function in STATUS_FUNCTIONS for call in calls(node)):
         return node
     rest = node.operands if isinstance(node, Logical) and node.operator == "&&" else (node,)
-    return Logical("&&", (Call("success"), *rest), node.offset, node.length)
+    return Logical("&&", (Call(function), *rest), node.offset, node.length)
 
 
 class _Reasons:

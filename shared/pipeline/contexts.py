@@ -152,8 +152,6 @@ def _known_at(path: Path, job: Values, pipeline_env: Known, default_env: Known) 
         return known | {"env": pipeline_env}
     if path[0] == "steps":
         return known | {"env": None}
-    if path[0] == "outputs":
-        known = {"steps": {step_id: {"outputs": None} for step_id in ids}}
     return known | {"env": pipeline_env | default_env | dict.fromkeys(_names_of(job.get("env")))}
 
 

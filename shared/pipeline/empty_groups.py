@@ -5,7 +5,7 @@ All runs of such a kind share one group. This is rarely intended: two releases w
 
 from collections.abc import Mapping
 
-from shared.expressions import Template, parse_template, render
+from shared.expressions import Expression, ExpressionError, Template, Value, parse_template, render
 from shared.pipeline.model import Concurrency, Triggers
 
 _EVERY = frozenset({"type", "repository", "sha", "sender", "ref", "trusted", "forced"})
@@ -30,13 +30,20 @@ def find(concurrency: Concurrency | None, triggers: Triggers) -> list[tuple[str,
 
 def _empty(group: str, fields: frozenset[str]) -> list[str]:
     """Return the expressions of the group's name, as written, that are empty if only these fields are not."""
-    template = parse_template(group)
     contexts = {"event": dict.fromkeys(fields, "x"), "inputs": {}}
     return [
         group[part.offset : part.offset + part.length]
-        for part in template.expressions
-        if not render(Template((part,)), contexts)
+        for part in parse_template(group).expressions
+        if _is_empty(part, contexts)
     ]
+
+
+def _is_empty(part: Expression, contexts: Mapping[str, Value]) -> bool:
+    """Return True if the expression has the empty text. One that can fail is not always empty."""
+    try:
+        return not render(Template((part,)), contexts)
+    except ExpressionError:
+        return False
 
 
 def _kinds(triggers: Triggers) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from shared.expressions import (
     REDUCED,
+    STATUS_FUNCTIONS,
     ExpressionError,
     Node,
     Number,
@@ -34,11 +35,11 @@ from shared.expressions import (
     scalar_text,
     to_text,
     truthy,
-    with_success,
+    with_status,
 )
 from shared.pipeline.errors import Place, Problems, Spot, quotable
 from shared.pipeline.fields import Field, field_at, set_value
-from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE, STATUS_FUNCTIONS
+from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE
 from shared.pipeline.matrix import combinations, key_of, repeated
 from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, Matrix, MatrixValue, Pipeline
 from shared.pipeline.rules import OPENING, Flag, Reading, Rule, Text
@@ -47,7 +48,7 @@ from shared.pipeline.yaml import Scalar, kind_of
 Contexts = Mapping[str, Any]
 T = TypeVar("T")
 
-_STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS, "cancelled"})
+_STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS})
 """Names that are known only when a step runs."""
 _OUTPUT = frozenset({"steps"})
 """Contexts that are known only when the steps have ended."""
@@ -78,14 +79,20 @@ class PlannedJob:
 class Expansion:
     jobs: tuple[PlannedJob, ...]
     priority: int = 0
+    group: str | None = None
+    """The name of the concurrency group. None without one, and if the name could not be evaluated."""
 
 
 def expand(pipeline: Pipeline, event: Contexts, inputs: Contexts) -> Expansion:
-    """Return the jobs of a run. Problems of values are those of their jobs, and no other job is affected."""
+    """Return the jobs of a run.
+
+    Problems of values are those of their jobs. Those of values that all jobs share are those of all jobs.
+    """
     contexts: Contexts = {"event": event, "inputs": inputs}
     try:
         env = {**pipeline.env, **_texts(PIPELINE, pipeline.templates, contexts)}
         priority = _priority(pipeline, contexts)
+        group = _group(pipeline, contexts)
     except ConfigInvalid as error:
         return Expansion(tuple(PlannedJob(job, job.needs, str(error)) for job in pipeline.jobs))
     planned = [one for job in pipeline.jobs for one in _jobs_of(job, {**contexts, "env": env})]
@@ -95,7 +102,7 @@ def expand(pipeline: Pipeline, event: Contexts, inputs: Contexts) -> Expansion:
     keys: dict[str, list[str]] = {}
     for one in planned:
         keys.setdefault(one.job.id, []).append(one.job.key)
-    return Expansion(tuple(_with_needs(one, keys) for one in planned), priority)
+    return Expansion(tuple(_with_needs(one, keys) for one in planned), priority, group)
 
 
 def resolved(job: Job, needs: Contexts) -> Job:
@@ -296,14 +303,22 @@ def _final(job: Job, contexts: Contexts) -> Job:
     for index, step in enumerate(values["steps"]):
         text = step["condition"]
         if text not in STEP_CONDITION_WORDS:
-            condition = with_success(parse_condition(text, REDUCED))
-            left_over = _guarded(f"steps.{index}.if", text, partial(reduce, condition, contexts, _STEP))
-            step["condition"] = to_text(left_over)
+            step["condition"] = _guarded(f"steps.{index}.if", text, partial(_step_condition, text, contexts))
     values["outputs"] = {
         name: _guarded(f"outputs.{name}", text, partial(_reduced, text, contexts, _OUTPUT))
         for name, text in job.outputs.items()
     }
     return Job.model_validate(values | {"env": env, "templates": left, "contexts": {}})
+
+
+def _step_condition(text: str, contexts: Contexts) -> str:
+    """Return the condition of a step with everything filled in but what is known only when it runs.
+
+    It has a status function: the step driver adds `success()` to a condition without one, and the known
+    values may have decided the condition alone.
+    """
+    left = reduce(with_status(parse_condition(text, REDUCED)), contexts, _STEP)
+    return to_text(with_status(left, "always"))
 
 
 def _environment(job: Job, contexts: Contexts) -> dict[str, str]:
@@ -325,6 +340,13 @@ def _priority(pipeline: Pipeline, contexts: Contexts) -> int:
         return pipeline.priority
     priority: int = _parsed(field_at(PIPELINE, "priority"), pipeline.templates["priority"], contexts)
     return priority
+
+
+def _group(pipeline: Pipeline, contexts: Contexts) -> str | None:
+    if pipeline.concurrency is None:
+        return None
+    text = pipeline.concurrency.group
+    return _guarded("concurrency.group", text, lambda: render(parse_template(text), contexts))
 
 
 def _parsed(field: Field, text: str, contexts: Contexts) -> Any:

@@ -36,8 +36,6 @@ FOLDER_LIMIT = 1024
 ON_NEW: tuple[str, ...] = get_args(OnNew)
 PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
 
-STATUS_FUNCTIONS = ("success", "failure", "always")
-"""The functions by which the `if` of a job decides about needs that did not succeed."""
 STATIC = frozenset({"matrix", "run", "job"})
 """The contexts of scripts. Other values reach a script as variables, so that no text becomes a command."""
 OF_EVENT = frozenset({"event", "inputs"})

@@ -232,3 +232,23 @@ async def test_losses_that_a_scheduler_of_the_release_before_counted_are_counted
     await finish(world, "first", "error", "evicted")
     row = await job(world, "first")
     assert (row["status"], row["reason"], row["wanted_attempt"]) == ("error", "evicted", 2)
+
+
+async def test_a_group_that_can_not_be_evaluated_harms_no_other_pipeline(
+    world: World,
+) -> None:
+    """A stranger may choose the names of branches and titles, on which an expression can fail."""
+    fragile = "concurrency: { group: \"${{ format(event.branch, 'x') }}\" }\n"
+    await world.repository()
+    await world.pipeline(CHAIN + fragile)
+    await world.pipeline(CHAIN)
+    await world.deliver(push(world.octo_web, ref="refs/heads/a{b"))
+    rows = await world.rows(
+        """SELECT r.status, r.reason, j.message FROM pipeline_runs r JOIN jobs j ON j.run_id = r.id
+            WHERE j.position = 0 ORDER BY r.id"""
+    )
+    assert [(row["status"], row["reason"]) for row in rows] == [
+        ("error", "config_invalid"),
+        ("pending", None),
+    ]
+    assert rows[0]["message"].startswith("`concurrency.group: ${{ format(event.branch, 'x') }}`: a brace")

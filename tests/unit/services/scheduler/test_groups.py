@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.concurrency import LONGEST_NAME, Arrangement, Group, Member, Stop, arrange, membership
+from services.scheduler.planning import plan
 from shared.events import Event, EventKind
 from shared.pipeline.load import load
 from shared.pipeline.model import OnNew
@@ -175,18 +176,17 @@ def test_a_group_is_named_by_the_event() -> None:
             "concurrency: { group: '${{ event.repository }}:${{ event.branch }}', on_new: reject, limit: 3 }"
         )
     )
-    found = membership(pipeline, EVENT, NOON)
+    found = membership(pipeline.concurrency, plan(pipeline, EVENT, NOON).group, NOON)
     assert found is not None
     assert (found.group, found.limit, found.on_new, found.order_at) == ("octo/web:main", 3, "reject", NOON)
-    assert membership(load(with_top("env: { A: b }")), EVENT, NOON) is None
+    alone = load(with_top("env: { A: b }"))
+    assert membership(alone.concurrency, plan(alone, EVENT, NOON).group, NOON) is None
 
 
 def test_long_names_stay_different() -> None:
     pipeline = load(with_top("concurrency: { group: '${{ event.branch }}' }"))
     names = [
-        found.group
-        for end in "ab"
-        if (found := membership(pipeline, replace(EVENT, branch="x" * 5000 + end), NOON))
+        found.group for end in "ab" if (found := membership(pipeline.concurrency, "x" * 5000 + end, NOON))
     ]
     assert len(set(names)) == 2
     assert all(len(name) == LONGEST_NAME for name in names)

@@ -13,7 +13,7 @@ from shared.expressions import names, parse_condition, parse_template
 from shared.pipeline.expansion import ConfigInvalid, PlannedJob, expand, outputs_of, resolved, values_of
 from shared.pipeline.load import load
 from shared.pipeline.model import STEP_CONDITION_WORDS, Job, MatrixValue, Pipeline
-from tests.unit.shared.pipeline.documents import as_yaml, documents, problems_in
+from tests.unit.shared.pipeline.documents import as_yaml, documents, problems_in, with_step
 
 STEPS = "steps: [{ run: make }]"
 MAIN = {"type": "push", "branch": "main", "title": "${{ event.branch }}"}
@@ -293,3 +293,11 @@ def check_final(job: Job) -> None:
             assert {name.context for name in names(parse_condition(step.condition))} <= {"steps", "env"}
     for text in job.outputs.values():
         assert {name.context for name in names(parse_template(text))} <= {"steps"}, text
+
+
+def test_a_condition_of_a_step_that_known_values_decide_alone_needs_no_success() -> None:
+    text = with_step("if: event.type == 'push' || failure()")
+    (planned,) = expand(load(text), {"type": "push"}, {}).jobs
+    assert planned.job.steps[0].condition == "always() && true"
+    (planned,) = expand(load(text), {"type": "tag"}, {}).jobs
+    assert planned.job.steps[0].condition == "failure()"

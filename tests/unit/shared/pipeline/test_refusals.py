@@ -178,6 +178,7 @@ REFUSED = [
     (group("{ group: '${{ needs.test.result }}' }"), "wrong_phase", "concurrency.group"),
     (group("{ group: '${{ success() }}' }"), "wrong_function", "concurrency.group"),
     (group("{ group: '${{ first(event.branch) }}' }"), "unknown_function", "concurrency.group"),
+    (group("{ group: \"${{ format('{', event.ref) }}\" }"), "bad_expression", "concurrency.group"),
     (group("{ group: '${{ }}' }"), "bad_expression", "concurrency.group"),
     (group("{ group: '${{ event.branch || }}' }"), "bad_expression", "concurrency.group"),
     (group("{ group: a, limit: 0 }"), "out_of_bounds", "concurrency.limit"),
