@@ -80,7 +80,7 @@ CHANGES = {
     "facts of steps": (f"printf 'b\\0outcome failed\\0x\\0' >> {FILE}", OutputsProblem.CHANGED),
     "another step": (f"printf 'zzz\\0x\\0forged\\0' >> {FILE}", None),
 }
-"""What a step does with the file, and the problem."""
+"""Scripts that change the file, each with the problem that is reported."""
 
 
 @pytest.mark.parametrize("what", CHANGES)

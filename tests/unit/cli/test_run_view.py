@@ -1,4 +1,4 @@
-"""What `towpath runs show` and `towpath runs logs` print about jobs of matrices, conditions and outputs."""
+"""The texts of `towpath runs show` and `towpath runs logs` about matrices, conditions and outputs."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a job is decided when its needs have ended, with GitHub's decision beside it.
+"""The decision about a job when its needs have ended, with GitHub's decision beside it.
 
 Each row has how the need ended, the job's `if`, our decision and GitHub's. If they differ, it has the reason.
 GitHub's are those of its documentation ("Status check functions", "jobs.<job_id>.if", "jobs.<job_id>.needs").

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.expressions import Value, because, explain, parse, to_text, with_success
+from shared.expressions import Value, because, explain, parse, to_text, with_status
 
 CONTEXTS: dict[str, Value] = {
     "event": {"type": "push", "branch": "main", "labels": ["a"]},
@@ -83,5 +83,5 @@ def test_long_and_harmful_values_are_shortened() -> None:
     ],
 )
 def test_a_condition_without_a_status_function_needs_success(text: str, whole: str) -> None:
-    assert to_text(with_success(parse(text))) == whole
-    assert with_success(parse(text)) == parse(whole)
+    assert to_text(with_status(parse(text))) == whole
+    assert with_status(parse(text)) == parse(whole)

@@ -33,7 +33,7 @@ SHELLS = [
     shell for shell in (["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])
 ]
 EXPRESSIONS = int(os.environ.get("EXPRESSIONS", "600"))
-"""How many random expressions are compared. 10,000 take about two minutes."""
+"""The number of random expressions that are compared."""
 BATCH = 20
 
 Fact = tuple[str, ...]
