@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.scheduler.concurrency import Membership, membership
-from services.scheduler.planning import Earlier, Plan, plan
+from services.scheduler.planning import Earlier, Plan, plan_apart
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Command, Row, SchedulerWork
@@ -107,7 +107,7 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
         else None
     )
     event = await work.event(run["event_id"])
-    planned = plan(pipeline, event, run["now"], earlier)
+    planned = await plan_apart(pipeline, event, run["now"], earlier)
     member = membership(pipeline.concurrency, planned.group, run["now"])
     again = _next_run(run, revision_id, planned, member, command)
     ids = await create_runs(work, [again])

@@ -4,6 +4,7 @@ The jobs of a plan are in the state that the engine gives them before any attemp
 ready, or wait for the run's concurrency group.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any
 from services.scheduler.engine import fold
 from services.scheduler.states import JobState, RunState
 from shared.events import Event, context
-from shared.pipeline.expansion import Expansion, PlannedJob, expand
+from shared.pipeline.expansion import Expansion, PlannedJob, expand, is_long
 from shared.pipeline.model import Job, Pipeline
 from shared.statuses import Reason, Status
 
@@ -81,6 +82,13 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
         expansion.priority,
         expansion.group,
     )
+
+
+async def plan_apart(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
+    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop."""
+    if is_long(pipeline):
+        return await asyncio.to_thread(plan, pipeline, event, now, earlier)
+    return plan(pipeline, event, now, earlier)
 
 
 def definition_of(job: Job) -> Definition:

@@ -12,7 +12,7 @@ from services.scheduler.engine import fold
 from services.scheduler.identities import KnownRepository
 from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
 from services.scheduler.pace import Pace
-from services.scheduler.planning import plan
+from services.scheduler.planning import Plan, plan_apart
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Candidate, InsertedEvent, Row, SchedulerWork
@@ -108,7 +108,8 @@ async def start_runs(work: SchedulerWork, revisions: Revisions, stored_events: S
             decision = _decide(one, candidate, pipeline, closings.get(one.pull_request), budget)
             decisions.append(_decision_row(one, candidate, decision))
             if pipeline is not None and decision.outcome is Outcome.RUN:
-                runs.append(_new_run(one, candidate, pipeline))
+                planned = await plan_apart(pipeline, one.event, one.stored.stored_at)
+                runs.append(_new_run(one, candidate, pipeline, planned))
     run_ids = await create_runs(work, runs)
     await work.insert_decisions(
         [row | {"run_id": run_ids.get((row["event_id"], row["pipeline_config_id"]))} for row in decisions]
@@ -151,8 +152,7 @@ def _decision_row(one: StoredEvent, candidate: Candidate, decision: Decision) ->
     }
 
 
-def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline) -> NewRun:
-    planned = plan(pipeline, one.event, one.stored.stored_at)
+def _new_run(one: StoredEvent, candidate: Candidate, pipeline: Pipeline, planned: Plan) -> NewRun:
     happened_at = min(one.event.happened_at or one.stored.stored_at, one.stored.stored_at)
     return NewRun(
         plan=planned,

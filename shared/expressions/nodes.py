@@ -155,6 +155,11 @@ def nodes_of(of: Node | Template) -> Iterator[Node]:
         yield from walk(top)
 
 
+def expression_size(of: Node | Template) -> int:
+    """Return the number of names, values and operators."""
+    return sum(1 for _ in nodes_of(of))
+
+
 def names(of: Node | Template) -> tuple[Name, ...]:
     """Return every use of a context, in the order of the text."""
     return tuple(

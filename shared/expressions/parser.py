@@ -12,6 +12,7 @@ It takes time in proportion to the text, and raises nothing but ExpressionError.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from shared.expressions.errors import ExpressionError, ExpressionLimit, excerpt
 from shared.expressions.functions import ARGUMENTS, CANONICAL, argument_count
@@ -48,6 +49,9 @@ class Limits:
 
 SAVED = Limits(characters=8192, depth=32, nodes=500, template_characters=65536)
 """For what users write. Lines in pipelines are far below."""
+KEPT_CHARACTERS = 512
+"""Syntax trees of texts up to this length are kept, because each job of a matrix needs the same ones."""
+KEPT_TREES = 2048
 REDUCED = Limits(characters=1 << 20, depth=64, nodes=20_000, template_characters=1 << 21)
 """For expressions in which values were filled in."""
 
@@ -66,6 +70,10 @@ def parse_condition(text: str, limits: Limits = SAVED) -> Node:
 
     Raises ExpressionError. Text outside of the `${{ … }}` is an error, because it would always be true.
     """
+    return _kept_condition(text, limits) if len(text) <= KEPT_CHARACTERS else _condition(text, limits)
+
+
+def _condition(text: str, limits: Limits) -> Node:
     start = len(text) - len(text.lstrip())
     try:
         if not text.startswith(OPENING, start):
@@ -93,6 +101,10 @@ def _always_true(text: str) -> ExpressionError:
 
 def parse_template(text: str, limits: Limits = SAVED) -> Template:
     """Parse text with any number of `${{ … }}`. Raises ExpressionError; offsets are those in the template."""
+    return _kept_template(text, limits) if len(text) <= KEPT_CHARACTERS else _template(text, limits)
+
+
+def _template(text: str, limits: Limits) -> Template:
     if len(text) > limits.template_characters:
         raise ExpressionLimit(f"text with expressions has at most {limits.template_characters} characters")
     parts: list[str | Expression] = []
@@ -107,6 +119,10 @@ def parse_template(text: str, limits: Limits = SAVED) -> Template:
     if end < len(text):
         parts.append(text[end:])
     return Template(tuple(parts))
+
+
+_kept_condition = lru_cache(KEPT_TREES)(_condition)
+_kept_template = lru_cache(KEPT_TREES)(_template)
 
 
 class _Parser:

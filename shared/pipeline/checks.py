@@ -23,8 +23,8 @@ PLAN_LIMIT_BYTES = 4 * 1024 * 1024
 Values = Mapping[str, Any]
 
 
-def check(document: Values, reading: Reading) -> None:
-    """Compare the parts of a document with one another.
+def check(document: Values, reading: Reading) -> dict[str, int]:
+    """Compare the parts of a document with one another. Return how many jobs each job gives.
 
     Parts that could not be read are None and are skipped.
     """
@@ -54,6 +54,7 @@ def check(document: Values, reading: Reading) -> None:
             f"have {plan_bytes // 1024**2 + 1}"
         )
         reading.refuse(_spot(("jobs",), reading), "too_large", message, "Keep long scripts in files.")
+    return counts
 
 
 def _spot(path: Path, reading: Reading) -> Spot:

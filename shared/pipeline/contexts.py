@@ -17,6 +17,7 @@ from shared.expressions import (
     Phase,
     Rules,
     Template,
+    expression_size,
     names,
     problems,
 )
@@ -58,6 +59,8 @@ VARIABLES: Mapping[str, str] = {
     "actor": "TOWPATH_SENDER",
 }
 """Fields of events, and of GitHub's context `github`, with the variables that scripts find them in."""
+SIZE_LIMIT = 20_000
+"""Limit for the expressions of a run. The scheduler evaluates them in about half a second."""
 _STEP_FIELDS = ("outcome", "conclusion", "outputs")
 
 
@@ -84,8 +87,11 @@ def by_job(document: Values, reading: Reading) -> dict[str, dict[Path, Written]]
     return found
 
 
-def check(document: Values, reading: Reading) -> None:
-    """Record a problem for each expression that uses something that it can not use."""
+def check(document: Values, counts: Mapping[str, int], reading: Reading) -> None:
+    """Record a problem for each expression that uses something that it can not use.
+
+    `counts` has for each job the number of jobs that its matrix gives.
+    """
     env = _names_of(document.get("env"))
     known: Known = {
         "event": dict.fromkeys(FIELDS),
@@ -98,7 +104,9 @@ def check(document: Values, reading: Reading) -> None:
         _check(path, one, known, reading)
     jobs = document.get("jobs") or {}
     of_defaults = dict.fromkeys(_names_of((document.get("defaults") or {}).get("env")))
+    size = 0
     for name, written in by_job(document, reading).items():
+        size += counts[name] * sum(expression_size(one.parsed) for one in written.values())
         of_job = known | _known_to(jobs[name] or {}, jobs)
         for path, one in written.items():
             _check(
@@ -107,6 +115,11 @@ def check(document: Values, reading: Reading) -> None:
                 of_job | _known_at(path, jobs[name] or {}, known["env"], of_defaults),
                 reading,
             )
+
+    if size > SIZE_LIMIT:
+        message = f"the expressions of all jobs have {size} names, values and operators; at most {SIZE_LIMIT}"
+        hint = "Those of a matrix count for each of its jobs. Shorten them, or split the pipeline."
+        reading.refuse(Spot(("jobs",), reading.places[("jobs",)]), "too_large", message, hint)
 
 
 def _is_set(job: Values | None, path: Path) -> bool:

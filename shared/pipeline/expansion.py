@@ -40,7 +40,7 @@ from shared.expressions import (
 from shared.pipeline.errors import Place, Problems, Spot, quotable
 from shared.pipeline.fields import Field, field_at, set_value
 from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE
-from shared.pipeline.matrix import combinations, key_of, repeated
+from shared.pipeline.matrix import combinations, key_of, most, repeated
 from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, Matrix, MatrixValue, Pipeline
 from shared.pipeline.rules import OPENING, Flag, Reading, Rule, Text
 from shared.pipeline.yaml import Scalar, kind_of
@@ -52,6 +52,8 @@ _STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS})
 """Names that are known only when a step runs."""
 _OUTPUT = frozenset({"steps"})
 """Contexts that are known only when the steps have ended."""
+_FEW_EXPRESSIONS = 50
+"""Evaluated in about 10 ms."""
 _SCRIPT = frozenset({"run", "job"})
 """Contexts that the executor fills in when it starts an attempt."""
 
@@ -103,6 +105,18 @@ def expand(pipeline: Pipeline, event: Contexts, inputs: Contexts) -> Expansion:
     for one in planned:
         keys.setdefault(one.job.id, []).append(one.job.key)
     return Expansion(tuple(_with_needs(one, keys) for one in planned), priority, group)
+
+
+def is_long(pipeline: Pipeline) -> bool:
+    """Return True if `expand` may take longer than an event loop should be held."""
+    return sum(map(_expressions_of, pipeline.jobs)) > _FEW_EXPRESSIONS
+
+
+def _expressions_of(job: Job) -> int:
+    """Return a number of expressions that the jobs of this job's matrix never exceed."""
+    conditions = sum(step.condition not in STEP_CONDITION_WORDS for step in job.steps)
+    one = 1 + len(job.templates) + len(job.outputs) + conditions
+    return one * (1 if job.matrix is None else most(job.matrix))
 
 
 def resolved(job: Job, needs: Contexts) -> Job:

@@ -47,8 +47,8 @@ def load(text: str | bytes) -> Pipeline:
     problems = Problems()
     reading = Reading(problems)
     document = reading.read(compose(text, problems), PIPELINE, Spot((), Place(1, 1)))
-    check(document or {}, reading)
-    contexts.check(document or {}, reading)
+    counts = check(document or {}, reading)
+    contexts.check(document or {}, counts, reading)
     problems.raise_if_any()
     return _pipeline(document, reading)
 

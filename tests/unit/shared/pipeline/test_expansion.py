@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 
 from shared.events import FIELDS
 from shared.expressions import names, parse_condition, parse_template
-from shared.pipeline.expansion import ConfigInvalid, PlannedJob, expand, outputs_of, resolved, values_of
+from shared.pipeline.expansion import (
+    ConfigInvalid,
+    PlannedJob,
+    expand,
+    is_long,
+    outputs_of,
+    resolved,
+    values_of,
+)
 from shared.pipeline.load import load
 from shared.pipeline.model import STEP_CONDITION_WORDS, Job, MatrixValue, Pipeline
-from tests.unit.shared.pipeline.documents import as_yaml, documents, problems_in, with_step
+from tests.unit.shared.pipeline.documents import as_yaml, documents, problems_in, with_job, with_step
 
 STEPS = "steps: [{ run: make }]"
 MAIN = {"type": "push", "branch": "main", "title": "${{ event.branch }}"}
@@ -301,3 +309,10 @@ def test_a_condition_of_a_step_that_known_values_decide_alone_needs_no_success()
     assert planned.job.steps[0].condition == "always() && true"
     (planned,) = expand(load(text), {"type": "tag"}, {}).jobs
     assert planned.job.steps[0].condition == "failure()"
+
+
+def test_a_pipeline_with_many_expressions_is_long() -> None:
+    step = "      - run: make\n        env: { A: '${{ matrix.a }}' }\n"
+    few = with_job("matrix: { a: [1, 2] }").replace("      - run: make test\n", step * 2)
+    many = with_job(f"matrix: {{ a: {list(range(20))} }}").replace("      - run: make test\n", step * 5)
+    assert (is_long(load(few)), is_long(load(many))) == (False, True)

@@ -231,6 +231,11 @@ REFUSED = [
         "too_many",
         "jobs",
     ),
+    (
+        matrix(f"{{ a: {list(range(100))} }}").replace("make test", "echo" + " ${{ matrix.a }}" * 101),
+        "too_large",
+        "jobs",
+    ),
     # outputs
     (with_job("outputs: { a b: c }"), "bad_name", f"{JOB}.outputs.a b"),
     (with_job("outputs: { a: '${{ steps.x.outputs.y }}' }"), "unknown_name", f"{JOB}.outputs.a"),
