@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import zstandard
 
-from services.scheduler.forges import Malformed, Reading, normalise
 from services.scheduler.identities import (
     IdentityUpdate,
     KnownRepository,
@@ -28,11 +27,12 @@ from services.scheduler.identities import (
     identity_update,
     recognise,
 )
-from services.scheduler.quoting import shown
 from services.scheduler.revisions import Revisions
 from services.scheduler.starting import StoredEvent, start_runs, supersede
 from services.scheduler.store import Row, SchedulerWork, StoredDelivery
 from shared.events import Event, EventKind, Ignored
+from shared.forges import Malformed, Reading, normalise
+from shared.quoting import shown
 from shared.tracing import set_trace
 
 _LARGEST_BODY_BYTES = 96 * 1024**2

@@ -7,9 +7,9 @@ id is about another repository.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.scheduler.forges import ForgeRepository, Reading
-from services.scheduler.quoting import shown
 from shared.events import Ignored
+from shared.forges import ForgeRepository, Reading
+from shared.quoting import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

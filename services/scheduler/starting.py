@@ -10,13 +10,13 @@ from datetime import datetime
 from services.scheduler.concurrency import membership
 from services.scheduler.engine import fold
 from services.scheduler.identities import KnownRepository
-from services.scheduler.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
 from services.scheduler.pace import Pace
 from services.scheduler.planning import Plan, plan_apart
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Candidate, InsertedEvent, Row, SchedulerWork
 from shared.events import Event
+from shared.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
 from shared.pipeline.globs import repository_lookup
 from shared.pipeline.model import Pipeline
 from shared.statuses import Reason, Status

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from services.scheduler.forges import ForgeRepository, Reading
 from services.scheduler.identities import (
     IdentityUpdate,
     KnownRepository,
@@ -11,6 +10,7 @@ from services.scheduler.identities import (
     recognise,
 )
 from shared.events import Event, EventKind, Ignored
+from shared.forges import ForgeRepository, Reading
 
 PUSH = Event(kind=EventKind.PUSH, repository="octo/web", trusted=True)
 READING = Reading(PUSH, ForgeRepository("github", 42, "octo/web"))

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.forges import Malformed, Reading, normalise
 from shared.events import LONGEST_VARIABLE_BYTES, Event, EventKind, Ignored
+from shared.forges import Malformed, Reading, normalise
 from tests.harness.github import ZERO, FakeRepository, pull_request, push
 
 OCTO_WEB = FakeRepository("octo/web", 42)

@@ -10,10 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.scheduler.quoting import listed, shown
 from shared.events import Event, EventKind
 from shared.pipeline.globs import matches, repository_matches, steps_to_compare
 from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
+from shared.quoting import listed, shown
 
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
 

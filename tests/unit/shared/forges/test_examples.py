@@ -6,9 +6,9 @@ Every push and pull request is normalised as the table says. No example of any e
 import orjson
 import pytest
 
-from services.scheduler.forges import ForgeRepository, normalise
-from services.scheduler.matching import Circumstances, decide
 from shared.events import Event, Ignored
+from shared.forges import ForgeRepository, normalise
+from shared.matching import Circumstances, decide
 from shared.pipeline.load import load
 from tests.payloads import events, examples
 from tests.payloads.expectations import EXPECTATIONS, FORGE_ID, PIPELINE, REPOSITORY, Expectation

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.quoting import listed, shown
+from shared.quoting import listed, shown
 
 
 @given(st.text())

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from services.scheduler.forges.changes import read_pull_request, read_push
-from services.scheduler.forges.reading import Reading, ignored, read_body, read_repository
-from services.scheduler.quoting import shown
+from shared.forges.changes import read_pull_request, read_push
+from shared.forges.reading import Reading, ignored, read_body, read_repository
+from shared.quoting import shown
 
 _FORGE = "github"
 _ACTIONS = {"opened": "opened", "synchronize": "synchronize", "reopened": "reopened", "closed": "closed"}
 
 
 def normalise(event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """Reads a GitHub delivery; see `services.scheduler.forges.normalise`."""
+    """Reads a GitHub delivery; see `shared.forges.normalise`."""
     if event_type not in {"push", "pull_request"}:
         reason = (
             "A ping: the webhook works."

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.scheduler.forges.reading import Fields, ForgeRepository, Malformed
-from services.scheduler.quoting import shown
 from shared.events import LONGEST_VARIABLE_BYTES, Event, EventKind, Ignored
+from shared.forges.reading import Fields, ForgeRepository, Malformed
+from shared.quoting import shown
 
 _SHA = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})", re.ASCII)
 

@@ -6,16 +6,16 @@ A push has no `created`, `deleted`, `forced` or time, and the action of an updat
 
 from collections.abc import Mapping
 
-from services.scheduler.forges.changes import read_pull_request, read_push
-from services.scheduler.forges.reading import Reading, ignored, read_body, read_repository
-from services.scheduler.quoting import shown
+from shared.forges.changes import read_pull_request, read_push
+from shared.forges.reading import Reading, ignored, read_body, read_repository
+from shared.quoting import shown
 
 _FORGE = "gitea"
 _ACTIONS = {"opened": "opened", "synchronized": "synchronize", "reopened": "reopened", "closed": "closed"}
 
 
 def normalise(event_type: str, headers: Mapping[str, str], body: bytes) -> Reading:
-    """Reads a Gitea delivery; see `services.scheduler.forges.normalise`."""
+    """Reads a Gitea delivery; see `shared.forges.normalise`."""
     if event_type not in {"push", "pull_request"}:
         return ignored(_why(event_type), _FORGE, headers, body)
     payload = read_body(headers, body)

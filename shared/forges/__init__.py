@@ -5,8 +5,8 @@ The input is the raw headers and body, the result is a `Reading`, and the only e
 
 from collections.abc import Callable, Mapping
 
-from services.scheduler.forges import gitea, github
-from services.scheduler.forges.reading import ForgeRepository, Malformed, Reading
+from shared.forges import gitea, github
+from shared.forges.reading import ForgeRepository, Malformed, Reading
 
 __all__ = ["ForgeRepository", "Malformed", "Reading", "normalise"]
 
