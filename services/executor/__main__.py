@@ -1,7 +1,7 @@
 """The executor: runs attempts on one named cluster and decides their verdicts.
 
-It is the only writer of `attempts` and `attempt_transitions`. It may run in several replicas, and each may be
-killed at any moment: jobs continue without it.
+It is the only writer of `attempts`, `attempt_transitions` and `clusters`. It may run in several replicas, and
+each may be killed at any moment: jobs continue without it.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from services.executor.attempts import Attempts, Watching
 from services.executor.consumers import Consumers
 from services.executor.opening import open_cluster
 from services.executor.reconciler import Checks
+from services.executor.registration import Registration
 from services.executor.settings import ExecutorSettings
 from services.executor.store import installation_of, open_store
 from services.executor.tokens import clone_token_opener
@@ -34,10 +35,12 @@ async def main() -> None:
         store = open_store(database, relay)
         installation = await installation_of(store)
         async with open_cluster(settings, installation) as cluster, Service("executor", settings) as service:
-            attempts = Attempts(store, cluster, Place(settings.cluster, installation), open_token, settings)
+            place = Place(settings.cluster, installation, settings.cluster_labels)
+            attempts = Attempts(store, cluster, place, open_token, settings)
             queue = topology.executor_queue(settings.cluster)
             service.ready_when("database", database.answers)
             service.keep_running(relay)
+            service.keep_running(Registration(store, place))
             service.keep_running(Watching(attempts, cluster))
             service.keep_running(
                 bus.consumer(queue, Consumers(attempts).on_messages, batch=settings.message_batch, workers=2)

@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import Counter
 
 from services.executor.backend import Observation, Waiting
+from services.executor.clusters import RegisteredCluster
 from services.executor.planning import Candidate, name_of
 from services.executor.store import ExecutorStore, ExecutorWork, Judged, Stopping, Traces, Wanted
 from services.executor.verdict import stopped
@@ -22,10 +23,11 @@ _verdicts = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cluster's name and the installation whose attempts it runs."""
+    """A cluster's name and labels, and the installation whose attempts it runs."""
 
     cluster_name: str
     installation: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class AttemptStore:
@@ -38,9 +40,14 @@ class AttemptStore:
         self.store = store
         self.cluster_name = place.cluster_name
         self.installation = place.installation
+        self.labels = place.labels
 
     def name(self, attempt_id: int) -> str:
         return name_of(self.installation, attempt_id)
+
+    async def registered(self) -> list[RegisteredCluster]:
+        async with self.store.reading() as work:
+            return await work.clusters()
 
     async def insert(self, wanted: Sequence[Wanted]) -> list[Candidate]:
         """Insert the rows that do not exist yet, and return the attempts that are not finished."""

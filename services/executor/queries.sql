@@ -2,6 +2,15 @@
 -- The name of this installation.
 SELECT name FROM installation;
 
+-- name: register_cluster
+-- Register a cluster with its labels, and note that an executor serves it. $1 name, $2 labels.
+INSERT INTO clusters (name, labels) VALUES ($1, $2)
+    ON CONFLICT (name) DO UPDATE SET labels = excluded.labels, seen_at = now();
+
+-- name: clusters
+-- All registered clusters.
+SELECT name, labels FROM clusters;
+
 -- name: insert_attempts
 -- Make the attempts that admitted jobs want, once. Where a stop was asked for already the attempt is over
 -- before it began. $1 cluster, $2 job ids, $3 numbers, $4 creation tokens. Returns those that were over at

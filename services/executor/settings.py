@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import NoDecode
 
-from shared.pipeline.values import cpu_millis, memory_bytes
+from shared.pipeline.values import cpu_millis, label_key, label_value, memory_bytes
 from shared.settings import ServiceSettings, Settings
 
 Folders = Annotated[tuple[Path, ...], NoDecode]
 """Absolute paths separated by colons."""
 Names = Annotated[tuple[str, ...], NoDecode]
+Labels = Annotated[dict[str, str], NoDecode]
+"""Labels with their values: `key=value`, separated by commas."""
 Cpu = Annotated[
     PositiveInt, BeforeValidator(lambda value: cpu_millis(value) if isinstance(value, str) else value)
 ]
@@ -94,6 +96,11 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
 
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """The name of the cluster that this executor serves."""
+    cluster_labels: Labels = Field(default_factory=dict)
+    """Labels that jobs can ask for with `cluster`, such as region=eu,arch=arm64.
+
+    All executors of a cluster have the same labels.
+    """
     database_plan_cache_mode: Literal["auto", "force_generic_plan"] = "force_generic_plan"
     message_batch: PositiveInt = 32
     """Maximum number of messages that are handled together."""
@@ -157,6 +164,14 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
 
     Clones hold credentials, so jobs use another uid.
     """
+
+    @field_validator("cluster_labels", mode="before")
+    @classmethod
+    def _labels(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = (pair.partition("=")[::2] for pair in value.split(",") if pair.strip())
+        return {label_key(key.strip()): label_value(text.strip()) for key, text in pairs}
 
     @field_validator("local_mounts", "local_hidden", mode="before")
     @classmethod

@@ -32,6 +32,7 @@ from services.executor.backend import (
     Refused,
     Waiting,
 )
+from services.executor.clusters import none_offers, offers
 from services.executor.planning import Candidate, OpenToken, name_taken, plan, refused
 from services.executor.removing import Removing
 from services.executor.store import Judged, Overdue, Wanted
@@ -179,6 +180,8 @@ class Starting:
 
     async def _create(self, candidate: Candidate) -> Observation | Verdict | Waiting:
         """Create the objects, or return why that is not possible or has to wait. Raises Transient."""
+        if not offers(self._attempt_store.labels, candidate.job.cluster):
+            return refused(none_offers(candidate.job.cluster, await self._attempt_store.registered()))
         planned = plan(candidate, self._attempt_store.installation, self._open_token)
         if not isinstance(planned, AttemptSpec):
             return planned

@@ -1,4 +1,4 @@
-"""The executor's tables, `attempts` and `attempt_transitions`: named queries that return domain values."""
+"""The executor's tables: named queries that return domain values."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.executor.backend import Observation, Waiting
+from services.executor.clusters import RegisteredCluster
 from services.executor.planning import Before, Candidate
 from services.executor.step_facts import StepFact
 from services.executor.verdict import Claimed, Verdict
@@ -93,6 +94,13 @@ class ExecutorWork(Work):
     async def installation(self) -> str | None:
         name: str | None = await self._value("installation")
         return name
+
+    async def register_cluster(self, name: str, labels: Mapping[str, str]) -> None:
+        """Record a cluster with its labels, seen now."""
+        await self._run("register_cluster", name, dict(labels))
+
+    async def clusters(self) -> list[RegisteredCluster]:
+        return [RegisteredCluster(row["name"], row["labels"]) for row in await self._rows("clusters")]
 
     async def insert_attempts(self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]) -> Traces:
         """Insert the attempts that do not exist yet. Return those that a stop request finished at once."""

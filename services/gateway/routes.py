@@ -1,6 +1,7 @@
 """All routes of the gateway, in the order of the OpenAPI document. Tests are generated from this table."""
 
 from services.gateway.api import (
+    clusters,
     commands,
     dead_letters,
     deliveries,
@@ -33,6 +34,7 @@ _SUBJECTS = (
     users,
     tokens,
     limits,
+    clusters,
     schema,
     docs,
 )

@@ -102,14 +102,15 @@ class Admission:
                 repository_limit=self._limits.of_repository,
                 cluster=self._cluster,
             )
-            jobs = admitted.jobs
             set_trace(admitted.traceparents)
-            for start in range(0, len(jobs), _JOBS_A_MESSAGE):
-                work.send(AttemptReady(cluster=self._cluster, jobs=jobs[start : start + _JOBS_A_MESSAGE]))
-            if jobs:
+            for cluster, jobs in admitted.jobs.items():
+                for start in range(0, len(jobs), _JOBS_A_MESSAGE):
+                    some = tuple(jobs[start : start + _JOBS_A_MESSAGE])
+                    work.send(AttemptReady(cluster=cluster, jobs=some))
+            if admitted.jobs:
                 crashpoint("scheduler.admitted_not_committed")
         self._next_retry_seconds = admitted.next_retry_seconds
-        return len(jobs)
+        return sum(map(len, admitted.jobs.values()))
 
     async def _until_woken(self) -> None:
         """Waits until `wake` is called or the next retry backoff ends."""

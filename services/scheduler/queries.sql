@@ -423,8 +423,10 @@ SELECT w.repository_id, w.concurrency_group, member.*, canceller.at AS canceller
 -- name: admit
 -- Gives free slots to waiting jobs: to the repository that has the fewest first, within a repository in queue
 -- order. Jobs that another transaction holds wait for the next admission. $1 slots over all, $2 slots of a
--- repository, $3 cluster. Each row also tells in how many seconds the next pause before another attempt is
--- over; where nothing was admitted, one row without a job tells it.
+-- repository, $3 the default cluster. A job with labels goes to a cluster that has them all, first to one
+-- whose executor was seen lately; if there is none, to the default one, whose executor refuses it. Each row
+-- also tells in how many seconds the next pause before another attempt is over; where nothing was admitted,
+-- one row without a job tells it.
 WITH RECURSIVE
 used AS (
   SELECT repository_id, count(*) AS slots FROM jobs WHERE admitted_at IS NOT NULL
@@ -467,11 +469,13 @@ held AS (
    WHERE j.id = ANY(ARRAY(SELECT id FROM chosen)) AND j.status = 'pending' AND j.admitted_at IS NULL
    ORDER BY j.id FOR NO KEY UPDATE SKIP LOCKED),
 admitted AS (
-  UPDATE jobs j SET admitted_at = now(), wanted_attempt = coalesce(j.wanted_attempt, 1), cluster = $3,
-    waiting_for = NULL
+  UPDATE jobs j SET admitted_at = now(), wanted_attempt = coalesce(j.wanted_attempt, 1), waiting_for = NULL,
+    cluster = coalesce(CASE WHEN j.definition -> 'cluster' <> '{}' THEN (
+      SELECT c.name FROM clusters c WHERE c.labels @> (j.definition -> 'cluster')
+       ORDER BY c.seen_at < now() - interval '2 minutes', c.name LIMIT 1) END, $3)
    WHERE j.id = ANY(ARRAY(SELECT id FROM held))
-  RETURNING j.id, j.wanted_attempt, j.run_id)
-SELECT a.id, a.wanted_attempt, pause.seconds AS next_retry_seconds,
+  RETURNING j.id, j.wanted_attempt, j.run_id, j.cluster)
+SELECT a.id, a.wanted_attempt, a.cluster, pause.seconds AS next_retry_seconds,
   (SELECT r.traceparent FROM pipeline_runs r WHERE r.id = a.run_id) AS traceparent
   FROM (SELECT extract(epoch FROM min(retry_at) - clock_timestamp())::float8 AS seconds
           FROM jobs WHERE status = 'pending' AND admitted_at IS NULL

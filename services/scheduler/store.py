@@ -114,8 +114,8 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    jobs: tuple[tuple[int, int], ...]
-    """The admitted jobs as (job id, attempt number)."""
+    jobs: dict[str, list[tuple[int, int]]]
+    """The admitted jobs as (job id, attempt number), by cluster."""
     next_retry_seconds: float | None
     """Seconds until the next retry backoff of a job ends, or None if no job is in one."""
     traceparents: frozenset[str | None]
@@ -271,10 +271,13 @@ class SchedulerWork(Work):
         return [_group(rows) for rows in groups.values()]
 
     async def admit(self, *, global_limit: int, repository_limit: int, cluster: str) -> Admitted:
-        """Gives free slots to waiting jobs. The caller holds the admission lock."""
+        """Gives free slots to waiting jobs. The caller holds the admission lock.
+
+        `cluster` is the cluster of jobs without labels.
+        """
         rows = await self._rows("admit", global_limit, repository_limit, cluster)
         return Admitted(
-            tuple((row["id"], row["wanted_attempt"]) for row in rows if row["id"] is not None),
+            _by_cluster(row for row in rows if row["id"] is not None),
             rows[0]["next_retry_seconds"],
             frozenset(row["traceparent"] for row in rows),
         )

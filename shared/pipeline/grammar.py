@@ -22,7 +22,7 @@ PATTERN_COUNT_LIMIT = 100
 CHECKOUT_DEPTH_LIMIT = 1_000_000
 TITLE_LIMIT = 200
 SERVICE_LIMIT = 20
-NODE_SELECTOR_LIMIT = 20
+SELECTOR_LIMIT = 20
 RETRY_LIMIT = 10
 OUTPUT_LIMIT = 50
 AXIS_LIMIT = 10
@@ -71,6 +71,16 @@ def _later(text: Text, phase: Phase) -> Text:
 
 def _env_of(phase: Phase, only: frozenset[str] | None = None) -> Table:
     return replace(_env, value=replace(_ENV_VALUE, phase=phase, only=only))
+
+
+def _labels_of(what: str) -> Table:
+    return Table(
+        f"labels of {what}, each with its value",
+        Text("a label's key", values.label_key, values.LABEL_KEY),
+        Text("a label's value", values.label_value, values.LABEL_VALUE, phase=Phase.READY),
+        SELECTOR_LIMIT,
+        1,
+    )
 
 
 _globs = List(
@@ -222,13 +232,7 @@ _retry = Record(
 _kubernetes = Record(
     "what a node must have",
     {
-        "node_selector": Table(
-            "labels of a node, each with its value",
-            Text("a label's key", values.label_key, values.LABEL_KEY),
-            Text("a label's value", values.label_value, values.LABEL_VALUE, phase=Phase.READY),
-            NODE_SELECTOR_LIMIT,
-            1,
-        )
+        "node_selector": _labels_of("a node"),
     },
     least=1,
     meant={"nodeSelector": "node_selector"},
@@ -293,9 +297,10 @@ _job = Record(
         ),
         "user": Choice("a user", "bad_user", ("root",), Phase.READY),
         "kubernetes": _kubernetes,
+        "cluster": _labels_of("a cluster"),
     },
     required=("steps",),
-    later=("artifacts", "cache", "cluster", "reports", "secrets"),
+    later=("artifacts", "cache", "reports", "secrets"),
     meant={
         "runs-on": "image",
         "container": "image",

@@ -112,6 +112,7 @@ def _job(
         outputs=values.get("outputs", {}),
         user=values.get("user"),
         node_selector=_texts(values.get("kubernetes", {}).get("node_selector", {})),
+        cluster=_texts(values.get("cluster", {})),
         templates=_templates(written),
     )
 

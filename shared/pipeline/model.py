@@ -186,8 +186,9 @@ class Job(_Model):
     `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
     executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
     `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
-    administrator decides which are allowed. `stop_grace_seconds` is the time between SIGTERM and SIGKILL;
-    None selects the executor's default.
+    administrator decides which are allowed. `cluster` has the labels of the clusters that may run the job;
+    empty selects the default cluster. `stop_grace_seconds` is the time between SIGTERM and SIGKILL; None
+    selects the executor's default.
     """
 
     id: str = ""
@@ -210,6 +211,7 @@ class Job(_Model):
     outputs: dict[str, str] = {}
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
+    cluster: dict[str, str] = {}
     templates: dict[str, str] = {}
     contexts: dict[str, Any] = {}
 

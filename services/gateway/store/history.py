@@ -1,4 +1,4 @@
-"""Reads events and decisions, which the scheduler stores."""
+"""Reads events and decisions, which the scheduler stores, and clusters, which executors register."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +21,9 @@ class HistoryWork(Work):
 
     async def event(self, event_id: int, caller: Caller) -> asyncpg.Record | None:
         return await self._row("one_event", event_id, caller.user_id, caller.is_admin)
+
+    async def clusters(self) -> list[asyncpg.Record]:
+        return await self._rows("clusters")
 
     async def decisions(self, event_id: int, caller: Caller) -> list[asyncpg.Record]:
         return await self._rows("event_decisions", event_id, caller.user_id, caller.is_admin)

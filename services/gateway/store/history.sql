@@ -1,3 +1,7 @@
+-- name: clusters
+-- All clusters.
+SELECT name, labels, registered_at, seen_at FROM clusters ORDER BY name;
+
 -- name: list_events
 -- Events of repositories granted to a user. $1 user, $2 administrator, $3 before this id, $4 how many, $5
 -- kind, $6 repositories, $7 branch, $8 sha, $9 pull request, $10 received after, $11 received before.

@@ -9,7 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from services.executor.attempt_store import Place
 from services.executor.local.pod_files import PodFiles, read_identity
+from services.executor.registration import Registration
 from services.executor.store import Judged
 from services.executor.verdict import Verdict
 from shared.messaging.messages import AttemptCancelRequested, AttemptReady, LogSealed
@@ -105,6 +107,26 @@ async def test_the_end_of_a_job_is_noticed_without_being_asked_for(world: World,
 
 
 # ---------------------------------------------------------------- attempts that cannot run
+
+
+async def test_a_job_whose_labels_the_cluster_does_not_have_is_refused(world: World, executor: Local) -> None:
+    await Registration(world.store, Place("local", world.installation, {"region": "us"})).register()
+    wanted = await world.job(f"echo ran >> {oracle(world)}", cluster={"region": "eu"})
+    await executor.consumers.on_messages([ready(wanted)])
+    attempt = await world.finished(executor, wanted)
+    assert (attempt["outcome"], attempt["reason"]) == ("error", "config_invalid")
+    assert attempt["message"].startswith("No cluster has the labels region=eu that `cluster` asks for.")
+    assert "Registered: local (region=us)." in attempt["message"]
+    assert lines(world) == []
+
+
+async def test_a_cluster_is_registered_with_its_labels_again_and_again(world: World) -> None:
+    for labels in ({}, {"region": "eu"}, {"region": "us"}):
+        await Registration(world.store, Place("local", world.installation, labels)).register()
+    rows = await world.sql.fetch(
+        "SELECT name, labels->>'region' AS region, seen_at > registered_at AS seen FROM clusters"
+    )
+    assert [tuple(row) for row in rows] == [("local", "us", True)]
 
 
 async def test_an_untrusted_event_is_refused(world: World, executor: Local) -> None:

@@ -43,6 +43,60 @@ async def test_an_admitted_job_is_announced_to_its_cluster(world: World) -> None
     assert (job["status"], job["waiting_for"]) == ("pending", None)
 
 
+async def register(world: World, **clusters: dict[str, str]) -> None:
+    """Register clusters with their labels, as executors do. The ones named `old_…` were not seen for long."""
+    for name, labels in clusters.items():
+        await world.sql.execute(
+            "INSERT INTO clusters (name, labels, seen_at) VALUES ($1, $2, now() - $3 * interval '1 minute')",
+            name.replace("_", "-"),
+            labels,
+            60 if name.startswith("old_") else 0,
+        )
+
+
+async def wanting(world: World, labels: str) -> None:
+    await world.repository()
+    await world.pipeline(ONE_JOB.replace("{ steps:", f"{{ cluster: {labels}, steps:"))
+    await world.decide(await world.delivery(push(FakeRepository("octo/web"))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "cluster"),
+    [
+        ("{ region: eu }", "berlin"),
+        ("{ region: eu, arch: arm64 }", "paris"),
+        ("{ region: us }", "old-texas"),
+        ("{ region: mars }", "local"),
+    ],
+    ids=["the first of those seen lately", "the one with all labels", "the only one", "nowhere"],
+)
+async def test_a_job_goes_to_a_cluster_that_has_its_labels(world: World, labels: str, cluster: str) -> None:
+    await register(
+        world,
+        paris={"region": "eu", "arch": "arm64"},
+        berlin={"region": "eu"},
+        old_athens={"region": "eu"},
+        old_texas={"region": "us"},
+    )
+    await wanting(world, labels)
+    assert await world.admission.admit() == 1
+    (ready,) = await world.sent("attempt.ready")
+    assert ready.cluster == cluster
+    assert (await world.jobs())["build"]["cluster"] == cluster
+
+
+async def test_jobs_for_several_clusters_are_announced_to_each(world: World) -> None:
+    await register(world, paris={"region": "eu"})
+    await world.repository()
+    await world.pipeline(ONE_JOB.replace("{ steps:", "{ cluster: { region: eu }, steps:"))
+    await world.pipeline(ONE_JOB, name="another")
+    repository = FakeRepository("octo/web")
+    await world.decide(*[await world.delivery(push(repository)) for _ in range(2)])
+    assert await world.admission.admit() == 4
+    announced = {ready.cluster: len(ready.jobs) for ready in await world.sent("attempt.ready")}
+    assert announced == {"paris": 2, "local": 2}
+
+
 async def test_no_more_are_admitted_than_there_are_slots(world: World) -> None:
     await waiting(world, {"octo/web": 5})
     admission = limited(world, 3, 32).admission
@@ -125,7 +179,7 @@ async def test_wake_ups_are_heard_also_while_others_hold_it_up(world: World) -> 
 
 def plan_nodes(plan: dict[str, Any]) -> list[str]:
     return [
-        plan.get("Index Name", plan["Node Type"]),
+        plan.get("Index Name", f"{plan['Node Type']} of {plan.get('Relation Name')}"),
         *(name for child in plan.get("Plans", []) for name in plan_nodes(child)),
     ]
 
@@ -145,4 +199,4 @@ async def test_an_admission_reads_only_the_heads_of_the_queues(world: World) -> 
         )
     nodes = plan_nodes(explained["Plan"])
     assert {"jobs_waiting", "jobs_in_slots"} <= set(nodes)
-    assert "Seq Scan" not in nodes
+    assert "Seq Scan of jobs" not in nodes

@@ -23,8 +23,8 @@ def test_an_unknown_key_is_shown_with_the_likely_one_and_the_allowed_ones() -> N
         'pipeline.yml:8:5  jobs.test.stps: unknown key. Did you mean "steps"?\n'
         "    8 |     stps: []\n"
         "      |     ^~~~\n"
-        "   Allowed here: allow_failure, checkout, env, if, image, kubernetes, matrix, name, needs, outputs, "
-        "resources, retry, services, steps, stop_grace, timeout, user"
+        "   Allowed here: allow_failure, checkout, cluster, env, if, image, kubernetes, matrix, name, "
+        "needs, outputs, resources, retry, services, steps, stop_grace, timeout, user"
     )
 
 

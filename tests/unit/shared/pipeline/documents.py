@@ -160,6 +160,7 @@ _job = st.fixed_dictionaries(
         "services": _services,
         "retry": _retry,
         "user": st.just("root"),
+        "cluster": _labels,
         "kubernetes": st.fixed_dictionaries({"node_selector": _labels}),
     },
 )

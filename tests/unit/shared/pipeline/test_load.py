@@ -55,6 +55,7 @@ jobs:
     retry: { infra: 2, backoff: 30s }
     user: root
     kubernetes: { node_selector: { kubernetes.io/arch: arm64, ssd: true } }
+    cluster: { region: eu }
     steps:
       - run: pip install -e .[test]
       - id: tests
@@ -117,6 +118,7 @@ def test_a_full_pipeline_says_what_was_written() -> None:
         "cache": Service(image="redis"),
     }
     assert (test.retry, test.user) == (Retry(infra=2, backoff_seconds=30), "root")
+    assert test.cluster == {"region": "eu"}
     assert test.node_selector == {"kubernetes.io/arch": "arm64", "ssd": "true"}
     assert test.steps[1].model_dump() == {
         "id": "tests",

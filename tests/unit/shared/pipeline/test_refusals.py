@@ -165,6 +165,9 @@ REFUSED = [
     (with_job("stop_grace: 30"), "bad_duration", f"{JOB}.stop_grace"),
     (with_job("user: nobody"), "bad_user", f"{JOB}.user"),
     (with_job("kubernetes: {}"), "empty", f"{JOB}.kubernetes"),
+    (with_job("cluster: eu"), "wrong_type", f"{JOB}.cluster"),
+    (with_job("cluster: {}"), "empty", f"{JOB}.cluster"),
+    (with_job("cluster: { region: e u }"), "bad_label", f"{JOB}.cluster.region"),
     (with_job("kubernetes: { node_selector: {} }"), "empty", f"{JOB}.kubernetes.node_selector"),
     (with_job("kubernetes: { node_selector: { -a: b } }"), "bad_label", f"{JOB}.kubernetes.node_selector.-a"),
     (with_job("kubernetes: { node_selector: { a: b/c } }"), "bad_label", f"{JOB}.kubernetes.node_selector.a"),
@@ -260,7 +263,7 @@ LATER = [
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
-            "artifacts", "cache", "reports", "secrets", "cluster",
+            "artifacts", "cache", "reports", "secrets",
         )
     ],
 ]  # fmt: skip
@@ -342,8 +345,8 @@ def test_rule_8_a_time_after_a_stop_that_is_too_long_is_refused_with_its_bounds(
 def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
     assert problem.hint == (
-        "Allowed here: allow_failure, checkout, env, if, image, kubernetes, matrix, name, needs, outputs, "
-        "resources, retry, services, steps, stop_grace, timeout, user"
+        "Allowed here: allow_failure, checkout, cluster, env, if, image, kubernetes, matrix, name, needs, "
+        "outputs, resources, retry, services, steps, stop_grace, timeout, user"
     )
 
 
