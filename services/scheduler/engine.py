@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.scheduler.readiness import decide
-from services.scheduler.states import AttemptState, JobState, RunState
 from shared.pipeline.expansion import ConfigInvalid, outputs_of
 from shared.pipeline.values import PAUSE_LIMIT_SECONDS
+from shared.readiness import decide
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import TERMINAL, WORST_FIRST, Reason, Status, WaitingFor
 
 INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_REGISTRY})

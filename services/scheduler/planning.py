@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from services.scheduler.engine import fold
-from services.scheduler.states import JobState, RunState
 from shared.events import Event, context
 from shared.pipeline.expansion import Expansion, PlannedJob, expand, is_long
 from shared.pipeline.model import Job, Pipeline
+from shared.states import JobState, RunState
 from shared.statuses import Reason, Status
 
 Definition = dict[str, Any]

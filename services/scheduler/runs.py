@@ -14,9 +14,9 @@ from services.scheduler.concurrency import Membership
 from services.scheduler.engine import enter, fold, stop
 from services.scheduler.ordering import places_in_order
 from services.scheduler.planning import Plan, definition_of
-from services.scheduler.states import JobState, RunState
 from services.scheduler.store import LockedRun, Row, SchedulerWork
 from shared.messaging.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
+from shared.states import JobState, RunState
 from shared.statuses import TERMINAL, Reason, Status
 from shared.tracing import fields, set_trace
 

@@ -14,11 +14,11 @@ from services.scheduler.concurrency import Group, Member
 from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
-from services.scheduler.states import AttemptState, JobState, RunState
 from services.scheduler.values import enum, readable
 from shared.database.store import Database, Queries, Relay, Store, Work
 from shared.events import Event
 from shared.pipeline.model import Job, Retry
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import Reason, Status, WaitingFor
 
 CONTENT_FAULTS = (
