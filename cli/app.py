@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    admin,
     clusters,
     dead_letters,
     deliveries,
@@ -13,6 +14,7 @@ from .commands import (
     pipelines,
     repositories,
     runs,
+    secrets,
     tokens,
     users,
     validate,
@@ -58,8 +60,10 @@ def build() -> typer.Typer:
         "deliveries": deliveries.app,
         "dead-letters": dead_letters.app,
         "repositories": repositories.app,
+        "secrets": secrets.app,
         "users": users.app,
         "tokens": tokens.app,
+        "admin": admin.app,
     }.items():
         app.add_typer(group, name=name, no_args_is_help=True)
     return app

@@ -56,6 +56,11 @@ class Keyring:
             keys[key_id] = key
         return cls(keys)
 
+    @property
+    def first(self) -> str:
+        """Return the id of the key that encrypts."""
+        return self._first
+
     def encrypt(self, value: bytes, *, table: str, column: str, row: str | int) -> bytes:
         """Return key id, nonce and encrypted value as one byte string.
 

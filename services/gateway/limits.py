@@ -45,6 +45,8 @@ _LIMITS = (
         "Each push of a repository is compared with all that name it; then 409.",
     ),
     ("tokens_per_user", "tokens", "Valid ones; then 409."),
+    ("secret_bytes", "bytes", "The value of a secret; then 422."),
+    ("secrets_per_repository", "secrets", "Of one repository; then 409."),
     ("live_streams", "streams", "Open streams and downloads of logs; at most half of the connections."),
     ("live_streams_per_user", "streams", "The same of one user; then 429."),
     ("body_retention_days", "days", "The time that bodies of deliveries are kept."),

@@ -97,6 +97,10 @@ class GatewaySettings(ServiceSettings):
 
     Tokens that administrators create are not limited.
     """
+    secret_bytes: int = Field(default=64 << 10, ge=1 << 10, le=64 << 10)
+    """Largest value of a secret. It becomes a variable of processes, which Linux limits to 128 KiB."""
+    secrets_per_repository: PositiveInt = 100
+    """Secrets that a repository may have."""
     hook_secrets_seconds: PositiveFloat = 30
     """The delay after which a repository's secret changed through another gateway is valid here."""
     body_retention_days: PositiveInt = 30

@@ -8,7 +8,6 @@ from services.logsink.committer import Committer
 from services.logsink.follower import Follower, Pace, UnreadLog
 from services.logsink.lines import LONGEST_LINE_BYTES
 from services.logsink.locations import NODE_SCHEME, PodName, parse
-from services.logsink.masking import Masker
 from services.logsink.node_pod import NodePod
 from services.logsink.pod_directory import PodDirectory
 from services.logsink.sink import StreamUnreadable
@@ -20,6 +19,7 @@ from services.logsink.step_ends import StepEnds, mark_in_log
 from services.logsink.store import LogStore, Stream
 from services.logsink.wakeups import Wakeups
 from shared.crypto import DecryptionFailed, Keyring
+from shared.masking import Masker
 
 _STEPS_CONTAINER = "job"
 SourceOf = Callable[[Stream, Masker], Source]

@@ -33,7 +33,7 @@ _seconds = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5),
 )
 
-TEXT_PARAMETERS = frozenset({"delivery_id", "hook_key"})
+TEXT_PARAMETERS = frozenset({"delivery_id", "hook_key", "name"})
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

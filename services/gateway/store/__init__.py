@@ -13,6 +13,7 @@ from services.gateway.store.people import PeopleWork
 from services.gateway.store.pipelines import PipelinesWork
 from services.gateway.store.repositories import RepositoriesWork
 from services.gateway.store.runs import RunsWork
+from services.gateway.store.secrets import SecretsWork
 from shared.database.store import Database, Queries, Relay, Store
 
 
@@ -25,6 +26,7 @@ class GatewayWork(
     PipelinesWork,
     RepositoriesWork,
     RunsWork,
+    SecretsWork,
 ):
     """One transaction over all tables that the gateway reads and writes."""
 

@@ -18,6 +18,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/repositories/{id}/grants/{user_id}"): {"role": "viewer"},
     ("POST", "/tokens"): {"name": "x"},
     ("POST", "/users"): {"name": "x", "email": "x@example.org"},
+    ("POST", "/repositories/{id}/secrets"): {"name": "DEPLOY_KEY", "value": "a long value"},
+    ("PUT", "/repositories/{id}/secrets/{name}"): {"value": "a long value"},
+    ("POST", "/secrets"): {"name": "DEPLOY_KEY", "value": "a long value"},
     ("POST", "/repositories"): {
         "full_name": "octo/other",
         "clone_url": "https://github.example/octo/other.git",
