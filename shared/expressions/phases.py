@@ -61,7 +61,7 @@ _EMPTY = {
     "needs": "Known are the jobs that this job lists in `needs`.",
     "steps": "Known are earlier steps of the job that have an `id`.",
     "env": "Known are variables that are set above this level.",
-    "inputs": "No event has inputs.",
+    "inputs": "Inputs are defined in `on.manual.inputs`.",
 }
 """Hints about contexts that have no names here."""
 _OF_CACHE = "It belongs to `cache`, which is not supported yet."

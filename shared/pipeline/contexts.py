@@ -95,7 +95,7 @@ def check(document: Values, counts: Mapping[str, int], reading: Reading) -> None
     env = _names_of(document.get("env"))
     known: Known = {
         "event": dict.fromkeys(FIELDS),
-        "inputs": {},
+        "inputs": dict.fromkeys(_inputs_of(document)),
         "env": dict.fromkeys(env),
         "run": dict.fromkeys(("id", "number")),
         "job": dict.fromkeys(("key", "name", "attempt")),
@@ -133,6 +133,11 @@ def _is_set(job: Values | None, path: Path) -> bool:
 
 def _names_of(table: Any) -> list[str]:
     return list(table) if isinstance(table, Mapping) else []
+
+
+def _inputs_of(document: Values) -> list[str]:
+    manual = (document.get("on") or {}).get("manual") or {}
+    return _names_of(manual.get("inputs"))
 
 
 def _known_to(job: Values, jobs: Mapping[str, Values | None]) -> Known:

@@ -40,6 +40,8 @@ from shared.expressions import (
 from shared.pipeline.errors import Place, Problems, Spot, quotable
 from shared.pipeline.fields import Field, field_at, set_value
 from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE
+from shared.pipeline.inputs import Given
+from shared.pipeline.inputs import values as input_values
 from shared.pipeline.matrix import combinations, key_of, most, repeated
 from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, Matrix, MatrixValue, Pipeline
 from shared.pipeline.rules import OPENING, Flag, Reading, Rule, Text
@@ -85,12 +87,12 @@ class Expansion:
     """The name of the concurrency group. None without one, and if the name could not be evaluated."""
 
 
-def expand(pipeline: Pipeline, event: Contexts, inputs: Contexts) -> Expansion:
-    """Return the jobs of a run.
+def expand(pipeline: Pipeline, event: Contexts, inputs: Given) -> Expansion:
+    """Return the jobs of a run. `inputs` are the values that were given; the others have their defaults.
 
     Problems of values are those of their jobs. Those of values that all jobs share are those of all jobs.
     """
-    contexts: Contexts = {"event": event, "inputs": inputs}
+    contexts: Contexts = {"event": event, "inputs": inputs_of(pipeline, inputs)}
     try:
         env = {**pipeline.env, **_texts(PIPELINE, pipeline.templates, contexts)}
         priority = _priority(pipeline, contexts)
@@ -126,13 +128,13 @@ def resolved(job: Job, needs: Contexts) -> Job:
     """
     if not job.contexts:
         return job
-    return _final(job, {**job.contexts, "needs": needs})
+    return _final(job, {**_contexts_of(job), "needs": needs})
 
 
 def condition_of(job: Job, needs: Contexts, functions: Mapping[str, bool]) -> tuple[bool, str]:
     """Evaluate the job's `if`. Return the result, and a sentence that says what decided it."""
     condition = job.condition or "success()"
-    contexts = {**job.contexts, "matrix": values_of(job.matrix_values), "needs": needs}
+    contexts = {**_contexts_of(job), "matrix": values_of(job.matrix_values), "needs": needs}
     if _names(parse_condition(condition), "env"):
         contexts["env"] = _environment(job, contexts)
     return _decided(condition, contexts, functions)
@@ -150,6 +152,34 @@ def outputs_of(job: Job, steps: Mapping[str, Mapping[str, str]]) -> dict[str, st
         name: _guarded(f"outputs.{name}", text, partial(render, parse_template(text, REDUCED), contexts))
         for name, text in job.outputs.items()
     }
+
+
+def inputs_of(pipeline: Pipeline, given: Given) -> dict[str, Value]:
+    """Return the inputs as expressions see them. One that is not given has its default, or is None.
+
+    The given values are valid for the pipeline. Names that it does not have are left out.
+    """
+    values = input_values(pipeline, given)
+    return {name: None if value is None else _value(value) for name, value in values.items()}
+
+
+def _storable(contexts: Contexts) -> dict[str, Any]:
+    """Return the contexts as JSON can hold them: a number of the inputs would lose its source text."""
+    stored = {
+        name: {"text": value.text, "kind": "float"} if isinstance(value, Number) else value
+        for name, value in contexts["inputs"].items()
+    }
+    return {**contexts, "inputs": stored}
+
+
+def _contexts_of(job: Job) -> dict[str, Any]:
+    """Return the contexts of a job as expressions see them."""
+    contexts = dict(job.contexts)
+    for name, value in contexts.get("inputs", {}).items():
+        if isinstance(value, Mapping):
+            read = _value(MatrixValue.model_validate(value))
+            contexts["inputs"] = {**contexts["inputs"], name: read}
+    return contexts
 
 
 def values_of(combination: Combination) -> dict[str, Value]:
@@ -245,7 +275,7 @@ def _planned(job: Job, contexts: Contexts) -> PlannedJob:
         if not is_later:
             job = _final(job, {**contexts, "needs": {}})
         if is_later or job.condition is not None:
-            job = job.model_copy(update={"contexts": dict(contexts)})
+            job = job.model_copy(update={"contexts": _storable(contexts)})
         return PlannedJob(job, (), None, condition)
     except ConfigInvalid as error:
         return PlannedJob(job, (), str(error))

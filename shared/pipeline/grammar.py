@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import get_args
 
 from shared.expressions import Phase
-from shared.pipeline import globs, values
+from shared.pipeline import globs, inputs, values
 from shared.pipeline.compound_rules import List, Record, Switchable, Table
-from shared.pipeline.model import OnNew, PullRequestType
+from shared.pipeline.model import InputType, OnNew, PullRequestType
 from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
@@ -32,9 +32,12 @@ GROUP_LIMIT = 100
 GROUP_NAME_LIMIT = 512
 IMAGE_LIMIT = 512
 FOLDER_LIMIT = 1024
+INPUT_LIMIT = 20
+OPTION_LIMIT = 50
 
 ON_NEW: tuple[str, ...] = get_args(OnNew)
 PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
+INPUT_TYPES: tuple[str, ...] = get_args(InputType)
 
 STATIC = frozenset({"matrix", "run", "job"})
 """The contexts of scripts. Other values reach a script as variables, so that no text becomes a command."""
@@ -119,11 +122,36 @@ _pull_request = Record(
     later=("paths", "forks"),
     meant={"branch": "branches", "branches-ignore": "branches", "paths-ignore": "paths"},
 )
+_input = Record(
+    "an input, with at least `type`",
+    {
+        "type": Choice("a type of input", "bad_input_type", INPUT_TYPES),
+        "default": Value("a text, number, true or false", limit=inputs.LENGTH_LIMIT),
+        "options": List("options", Text("an option", limit=inputs.LENGTH_LIMIT), OPTION_LIMIT),
+        "max_length": Integer("a number of characters", 1, inputs.LENGTH_LIMIT),
+        "pattern": Text("a regular expression", inputs.pattern, limit=inputs.PATTERN_LIMIT),
+    },
+    required=("type",),
+    meant={"choices": "options", "values": "options", "length": "max_length", "regex": "pattern"},
+)
+_manual = Record(
+    "inputs of runs that users start",
+    {
+        "inputs": Table(
+            "inputs by name",
+            Text("the name of an input", values.input_name, values.AXIS_NAME),
+            _input,
+            INPUT_LIMIT,
+        )
+    },
+    may_be_blank=True,
+    meant={"parameters": "inputs", "variables": "inputs"},
+)
 _on = Record(
     "at least one event to run for",
-    {"push": _push, "pull_request": _pull_request},
+    {"push": _push, "pull_request": _pull_request, "manual": _manual},
     least=1,
-    later=("schedule", "manual"),
+    later=("schedule",),
     meant={
         "workflow_dispatch": "manual",
         "pull_request_target": "pull_request",

@@ -45,11 +45,56 @@ class PullRequestTrigger(_Model):
     types: tuple[PullRequestType, ...] = ("opened", "synchronize", "reopened")
 
 
+class MatrixValue(_Model):
+    """A scalar of a matrix as written. Its kind decides how expressions compare it: `3.10` equals `3.1`."""
+
+    text: str
+    kind: Literal["text", "integer", "float", "boolean"] = "text"
+
+
+def _from_pairs(stored: Any) -> Any:
+    return stored if isinstance(stored, Mapping) else dict(stored)
+
+
+V = TypeVar("V")
+Ordered = Annotated[
+    dict[str, V],
+    BeforeValidator(_from_pairs),
+    PlainSerializer(lambda values: list(values.items()), when_used="json"),
+]
+"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
+Combination = Ordered[MatrixValue]
+
+
+InputType = Literal["string", "choice", "boolean", "number"]
+
+
+class Input(_Model):
+    """A value that the starter of a run may choose. Without a default it has to be given.
+
+    `options` are those of a choice. `max_length` and `pattern`, which has to match all of the text, are
+    limits of a string.
+    """
+
+    type: InputType
+    default: MatrixValue | None = None
+    options: tuple[str, ...] = ()
+    max_length: int = 1024
+    pattern: str | None = None
+
+
+class ManualTrigger(_Model):
+    """Users may start runs, with these inputs. Runs of other events have the inputs' defaults."""
+
+    inputs: Ordered[Input] = {}
+
+
 class Triggers(_Model):
     """The events that start a run. A kind of event that is None starts nothing."""
 
     push: PushTrigger | None = None
     pull_request: PullRequestTrigger | None = None
+    manual: ManualTrigger | None = None
 
 
 class Concurrency(_Model):
@@ -117,27 +162,6 @@ class Retry(_Model):
     infra: int = 0
     script: int = 0
     backoff_seconds: int = 10
-
-
-class MatrixValue(_Model):
-    """A scalar of a matrix as written. Its kind decides how expressions compare it: `3.10` equals `3.1`."""
-
-    text: str
-    kind: Literal["text", "integer", "float", "boolean"] = "text"
-
-
-def _from_pairs(stored: Any) -> Any:
-    return stored if isinstance(stored, Mapping) else dict(stored)
-
-
-V = TypeVar("V")
-Ordered = Annotated[
-    dict[str, V],
-    BeforeValidator(_from_pairs),
-    PlainSerializer(lambda values: list(values.items()), when_used="json"),
-]
-"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
-Combination = Ordered[MatrixValue]
 
 
 class Matrix(_Model):
@@ -241,3 +265,8 @@ class Pipeline(_Model):
     timeout_seconds: int = DEFAULT_RUN_TIMEOUT_SECONDS
     jobs: tuple[Job, ...]
     templates: dict[str, str] = {}
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """The definitions of its inputs by name."""
+        return {} if self.on.manual is None else self.on.manual.inputs

@@ -226,6 +226,10 @@ def axis_name(text: str) -> str:
     return _name(text, AXIS_NAME, "the name of an axis", 63)
 
 
+def input_name(text: str) -> str:
+    return _name(text, AXIS_NAME, "the name of an input", 63)
+
+
 def output_name(text: str) -> str:
     return _name(text, OUTPUT_NAME, "the name of an output", 128)
 

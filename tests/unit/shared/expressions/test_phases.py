@@ -114,7 +114,13 @@ def test_what_is_known_has_no_problems(text: str, rules: Rules) -> None:
             "`event` has no `zzzzz`",
             "It has: type, branch, pull_request.",
         ),
-        ("inputs.level", GROUP, "unknown_name", "`inputs` has no `level`", "No event has inputs."),
+        (
+            "inputs.level",
+            GROUP,
+            "unknown_name",
+            "`inputs` has no `level`",
+            "Inputs are defined in `on.manual.inputs`.",
+        ),
         (
             "needs.tset.result",
             JOB_IF,

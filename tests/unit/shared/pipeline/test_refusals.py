@@ -256,7 +256,7 @@ def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
 LATER = [
     *[
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
-        for key in ("schedule", "manual")
+        for key in ("schedule",)
     ],
     ("paths", push("push: { paths: [src/**] }"), "on.push.paths"),
     *[(key, push(f"pull_request: {{ {key}: x }}"), f"on.pull_request.{key}") for key in ("paths", "forks")],
@@ -369,7 +369,7 @@ def test_another_value_in_a_script_is_answered_with_the_variable_to_set() -> Non
         ("needs.build.result == 'success'", "Known are the jobs that this job lists in `needs`."),
         ("matrix.os == 'linux'", "The job has no matrix."),
         ("env.LEVEL == 'full'", "Known are variables that are set above this level."),
-        ("inputs.level == 'full'", "No event has inputs."),
+        ("inputs.level == 'full'", "Inputs are defined in `on.manual.inputs`."),
         (
             "event.branch == main",
             "A text has single quotes: 'main'. Allowed here: event, inputs, matrix, env, needs.",
