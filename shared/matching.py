@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from shared.events import Event, EventKind
+from shared.path_filters import FileSteps, PathAnswer, compare, filter_of
 from shared.pipeline.globs import matches, repository_matches, steps_to_compare
 from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
 from shared.quoting import listed, shown
@@ -21,6 +22,7 @@ _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions 
 class Outcome(StrEnum):
     RUN = "run"
     NOT_MATCHED = "not_matched"
+    FILTERED = "filtered"
     SKIPPED = "skipped"
     UNTRUSTED = "untrusted"
     SUPERSEDED = "superseded"
@@ -89,6 +91,7 @@ class PatternBudget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used: dict[tuple[int, int], int] = {}
+        self._file_steps: dict[tuple[int, int], FileSteps] = {}
         text = (
             f"To compare the globs of this owner's pipelines with this event takes more than {limit} steps "
             "(TOWPATH_PATTERN_STEPS), and the older pipelines used them up. Shorten or merge globs."
@@ -108,13 +111,34 @@ class PatternBudget:
             self._used[key] = used
         return self._exceeded if used > self._limit else None
 
+    def file_steps(self, key: tuple[int, int]) -> FileSteps:
+        """Returns the steps that are left to compare the event's files for this owner."""
+        return self._file_steps.setdefault(key, FileSteps())
 
-def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:
-    """Returns the decision for one event and one pipeline."""
+
+def decide(
+    event: Event, pipeline: Pipeline, circumstances: Circumstances, file_steps: FileSteps | None = None
+) -> Decision:
+    """Returns the decision for one event and one pipeline.
+
+    `file_steps` bounds the comparison of files over several pipelines. Files are compared last, so only the
+    path filter keeps a filtered pipeline from running.
+    """
     for outcome, why in _objections(event, pipeline, circumstances):
         if why is not None:
             return Decision(outcome, (why,))
-    return Decision(Outcome.RUN, (_why_it_runs(event, pipeline),))
+    reasons = [_why_it_runs(event, pipeline)]
+    if (answer := _paths(event, pipeline, file_steps or FileSteps())) is not None:
+        why = Why(answer.code, answer.text)
+        if answer.is_filtered:
+            return Decision(Outcome.FILTERED, (why,))
+        reasons.append(why)
+    return Decision(Outcome.RUN, tuple(reasons))
+
+
+def _paths(event: Event, pipeline: Pipeline, steps: FileSteps) -> PathAnswer | None:
+    paths = filter_of(event, pipeline)
+    return None if paths is None else compare(event, paths, steps)
 
 
 def _objections(

@@ -169,14 +169,17 @@ WITH asked AS MATERIALIZED (
            branch text, tag text, sha text, before_sha text,
          base_branch text, pull_request bigint, merge_sha text, title text, message text, sender_login text,
            sender_id bigint, trusted boolean, deleted boolean,
-         forced boolean, happened_at timestamptz, received_at timestamptz, what text)),
+         forced boolean, happened_at timestamptz, received_at timestamptz, what text,
+         changed_files jsonb, files_unknown text)),
 stored AS (
   INSERT INTO events (delivery_id, kind, action, repository_id, repository, ref, branch, tag, sha, before_sha,
          base_branch, pull_request, merge_sha, title, message,
-                      sender_login, sender_id, trusted, deleted, forced, happened_at, received_at)
+                      sender_login, sender_id, trusted, deleted, forced, happened_at, received_at,
+                      changed_files, files_unknown)
   SELECT delivery_id, kind, action, repository_id, repository, ref, branch, tag, sha, before_sha, base_branch,
     pull_request, merge_sha, title, message,
-         sender_login, sender_id, trusted, deleted, forced, happened_at, received_at
+         sender_login, sender_id, trusted, deleted, forced, happened_at, received_at,
+         nullif(changed_files, 'null'::jsonb), files_unknown
     FROM asked ORDER BY delivery_id
   ON CONFLICT (delivery_id) DO NOTHING
   RETURNING id, delivery_id, repository_id, created_at),

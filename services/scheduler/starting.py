@@ -133,12 +133,14 @@ def _decide(
 ) -> Decision:
     if pipeline is None:
         return _UNREADABLE
-    if over := budget.spend((one.event_id, candidate.owner_id), one.event, pipeline, one.repository.names):
+    key = one.event_id, candidate.owner_id
+    if over := budget.spend(key, one.event, pipeline, one.repository.names):
         return over
     return decide(
         one.event,
         pipeline,
         Circumstances(one.repository.names, candidate.owner_may_use, closed_at, candidate.enabled),
+        budget.file_steps(key),
     )
 
 

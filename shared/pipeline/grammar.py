@@ -9,7 +9,7 @@ from typing import get_args
 
 from shared.expressions import Phase
 from shared.pipeline import globs, inputs, values
-from shared.pipeline.compound_rules import List, Record, Switchable, Table
+from shared.pipeline.compound_rules import List, ListOrRecord, Record, Switchable, Table
 from shared.pipeline.model import InputType, OnNew, PullRequestType
 from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
@@ -94,11 +94,26 @@ _globs = List(
     check=globs.check_globs,
 )
 
+_path_globs = replace(
+    _globs,
+    what="globs of files such as src/** or **/*.py",
+    item=Text("a glob of files", globs.check_path_glob, limit=globs.PATTERN_LIMIT),
+)
+_paths = ListOrRecord(
+    "globs of files: a list, or `include` and `exclude`",
+    "include",
+    Record(
+        "globs of files that count, or that do not count",
+        {"include": _path_globs, "exclude": _path_globs},
+        least=1,
+        meant={"ignore": "exclude", "paths-ignore": "exclude", "paths": "include", "only": "include"},
+    ),
+)
+
 _push = Record(
-    "branches and tags to run for",
-    {"branches": _globs, "tags": _globs},
+    "branches, tags and files to run for",
+    {"branches": _globs, "tags": _globs, "paths": _paths},
     may_be_blank=True,
-    later=("paths",),
     meant={
         "branch": "branches",
         "tag": "tags",
@@ -108,7 +123,7 @@ _push = Record(
     },
 )
 _pull_request = Record(
-    "base branches and types to run for",
+    "base branches, files and types to run for",
     {
         "branches": _globs,
         "types": List(
@@ -117,9 +132,10 @@ _pull_request = Record(
             len(PULL_REQUEST_TYPES),
             may_be_single=True,
         ),
+        "paths": _paths,
     },
     may_be_blank=True,
-    later=("paths", "forks"),
+    later=("forks",),
     meant={"branch": "branches", "branches-ignore": "branches", "paths-ignore": "paths"},
 )
 _input = Record(

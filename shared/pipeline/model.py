@@ -27,15 +27,26 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class PathFilter(_Model):
+    """The changed files that count: those that `include` admits and `exclude` does not.
+
+    An empty `include` admits all files.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
 class PushTrigger(_Model):
     """The pushes that start a run.
 
     If both fields are None, all branches and tags match. If one is None, only the other field matches: with
-    `tags` alone, no push of a branch starts a run.
+    `tags` alone, no push of a branch starts a run. `paths` filters pushes of branches only.
     """
 
     branches: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
+    paths: PathFilter | None = None
 
 
 class PullRequestTrigger(_Model):
@@ -43,6 +54,7 @@ class PullRequestTrigger(_Model):
 
     branches: tuple[str, ...] | None = None
     types: tuple[PullRequestType, ...] = ("opened", "synchronize", "reopened")
+    paths: PathFilter | None = None
 
 
 class MatrixValue(_Model):

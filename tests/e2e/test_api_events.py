@@ -54,6 +54,20 @@ async def test_a_forced_push_an_empty_one_and_one_without_a_head_commit_run(towp
         assert verdict(await one.decision(answer.expect(202).json["delivery_id"])) == ("run", "matched"), odd
 
 
+async def test_the_changed_files_filter_pushes(towpath: Towpath) -> None:
+    one = await scene(towpath, on={"push": {"paths": {"exclude": ["**/*.md"]}}})
+    delivery_id = await one.push()
+    decision = await one.decision(delivery_id)
+    assert verdict(decision) == ("filtered", "paths")
+    assert "`README.md`" in decision["reasons"][0]["text"]
+    event = await event_of(towpath, delivery_id)
+    assert (event["changed_files"], event["files_unknown"]) == (["README.md"], None)
+    forced = {**push(one.repository), "forced": True}
+    answer = await towpath.deliver(forced)
+    decision = await one.decision(answer.expect(202).json["delivery_id"])
+    assert [reason["code"] for reason in decision["reasons"]] == ["matched", "paths_unknown"]
+
+
 PULL_REQUESTS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "opened": ({}, ("run", "matched")),
     "synchronize": ({"action": "synchronize"}, ("run", "matched")),

@@ -61,13 +61,18 @@ class Decision(View):
     pipeline: str
     revision_id: int
     revision: int
-    outcome: Literal["run", "not_matched", "skipped", "untrusted", "superseded", "not_allowed"]
+    outcome: Literal["run", "not_matched", "filtered", "skipped", "untrusted", "superseded", "not_allowed"]
     reasons: list[DecisionReason]
     run_id: int | None
     decided_at: Instant
 
 
 class Event(EventSummary):
+    changed_files: list[str] | None = Field(
+        description="The files that the push of a branch changed, of all its commits. null: not known, or "
+        "another event."
+    )
+    files_unknown: str | None = Field(description="Why they are not known, such as `forced`.")
     decisions: list[Decision]
 
 

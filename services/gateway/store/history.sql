@@ -21,7 +21,8 @@ SELECT e.id, e.kind, e.action, e.repository_id, e.repository, e.ref, e.branch, e
 -- An event where the user may see it. $1 event, $2 user, $3 administrator.
 SELECT e.id, e.kind, e.action, e.repository_id, e.repository, e.ref, e.branch, e.tag, e.sha, e.before_sha,
   e.base_branch, e.pull_request, e.title, e.message, e.sender_login,
-       e.trusted, e.deleted, e.forced, e.happened_at, e.received_at, e.created_at, d.delivery_id, d.source
+       e.trusted, e.deleted, e.forced, e.happened_at, e.received_at, e.created_at, d.delivery_id, d.source,
+       e.changed_files, e.files_unknown
   FROM events e LEFT JOIN deliveries d ON d.id = e.delivery_id
  WHERE e.id = $1 AND ($3 OR e.repository_id IN (SELECT repository_id FROM grants WHERE user_id = $2));
 

@@ -258,8 +258,7 @@ LATER = [
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
         for key in ("schedule",)
     ],
-    ("paths", push("push: { paths: [src/**] }"), "on.push.paths"),
-    *[(key, push(f"pull_request: {{ {key}: x }}"), f"on.pull_request.{key}") for key in ("paths", "forks")],
+    ("forks", push("pull_request: { forks: run }"), "on.pull_request.forks"),
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
