@@ -10,7 +10,7 @@ from typing import get_args
 from shared.expressions import Phase
 from shared.pipeline import globs, values
 from shared.pipeline.compound_rules import List, ListOrRecord, Record, Switchable, Table
-from shared.pipeline.model import OnNew, PullRequestType
+from shared.pipeline.model import ForkPolicy, OnNew, PullRequestType
 from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
@@ -33,6 +33,7 @@ GROUP_NAME_LIMIT = 512
 IMAGE_LIMIT = 512
 FOLDER_LIMIT = 1024
 
+FORK_POLICIES: tuple[str, ...] = get_args(ForkPolicy)
 ON_NEW: tuple[str, ...] = get_args(OnNew)
 PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
 
@@ -120,9 +121,9 @@ _pull_request = Record(
             may_be_single=True,
         ),
         "paths": _paths,
+        "forks": Choice("what happens to pull requests from forks", "bad_forks", FORK_POLICIES),
     },
     may_be_blank=True,
-    later=("forks",),
     meant={"branch": "branches", "branches-ignore": "branches", "paths-ignore": "paths"},
 )
 _on = Record(

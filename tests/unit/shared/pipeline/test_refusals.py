@@ -255,7 +255,6 @@ LATER = [
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
         for key in ("schedule", "manual")
     ],
-    ("forks", push("pull_request: { forks: run }"), "on.pull_request.forks"),
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
