@@ -13,7 +13,7 @@ from typing import NamedTuple
 from shared.events import Event, EventKind
 from shared.path_filters import FileSteps, PathAnswer, compare, filter_of
 from shared.pipeline.globs import matches, repository_matches, steps_to_compare
-from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
+from shared.pipeline.model import ForkPolicy, Pipeline, PullRequestTrigger, PushTrigger
 from shared.quoting import listed, shown
 
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
@@ -56,6 +56,10 @@ class Circumstances:
     """Latest known closing of the pull request, by the forge's clock."""
     enabled: bool = True
     """True if the pipeline is enabled."""
+    forks_can_run: bool = True
+    """True if the backend may run code from forks."""
+    is_replaced: bool = False
+    """True if a newer push of the pull request is known. It counts for pull requests from forks."""
 
 
 class _Ref(NamedTuple):
@@ -127,7 +131,7 @@ def decide(
     for outcome, why in _objections(event, pipeline, circumstances):
         if why is not None:
             return Decision(outcome, (why,))
-    reasons = [_why_it_runs(event, pipeline)]
+    reasons = [_why_it_runs(event, pipeline), *_fork(event, pipeline)]
     if (answer := _paths(event, pipeline, file_steps or FileSteps())) is not None:
         why = Why(answer.code, answer.text)
         if answer.is_filtered:
@@ -150,8 +154,9 @@ def _objections(
     yield Outcome.SKIPPED, _deletion(event)
     yield Outcome.NOT_MATCHED, _trigger(event, pipeline)
     yield Outcome.SKIPPED, _skip_words(event)
-    yield Outcome.UNTRUSTED, _trust(event)
+    yield Outcome.UNTRUSTED, _trust(event, pipeline, circumstances)
     yield Outcome.SUPERSEDED, _closed_before(event, circumstances.closed_at)
+    yield Outcome.SUPERSEDED, _replaced(event, pipeline, circumstances)
 
 
 def _repository(pipeline: Pipeline, names: Sequence[str]) -> Why | None:
@@ -251,13 +256,44 @@ def _skip_words(event: Event) -> Why | None:
     )
 
 
-def _trust(event: Event) -> Why | None:
+_FORK = "The head of the pull request is not a branch of the repository itself, so its code is not trusted"
+
+
+def fork_policy(event: Event, pipeline: Pipeline) -> ForkPolicy | None:
+    """Returns what the pipeline does with an event from a fork, or None for a trusted event."""
+    return None if event.trusted else (pipeline.on.pull_request or PullRequestTrigger()).forks
+
+
+def _trust(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Why | None:
     if event.trusted:
         return None
+    if fork_policy(event, pipeline) == "ignore":
+        return Why("forks_ignored", f"{_FORK}, and the pipeline ignores pull requests from forks.")
+    if circumstances.forks_can_run:
+        return None
     return Why(
-        "fork",
-        "The head of the pull request is not a branch of the repository itself, so its code is not trusted.",
+        "local_cluster",
+        f"{_FORK}. The local cluster runs no such code: it can't keep it apart from the machine well enough.",
     )
+
+
+def _replaced(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Why | None:
+    """Returns an objection if an approval of this event would be void at once."""
+    if fork_policy(event, pipeline) != "approve" or not circumstances.is_replaced:
+        return None
+    return Why("newer_push", "A newer push of the pull request is known: only the newest can be approved.")
+
+
+def _fork(event: Event, pipeline: Pipeline) -> tuple[Why, ...]:
+    """Returns what is to be known about a run of a fork."""
+    match fork_policy(event, pipeline):
+        case None:
+            return ()
+        case "approve":
+            text = "The run waits until a maintainer of the repository approves it, and gets no secrets."
+            return (Why("fork_approval", f"{_FORK}. {text}"),)
+        case _:
+            return (Why("fork_run", f"{_FORK}. The run gets no secrets."),)
 
 
 def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:

@@ -1,4 +1,4 @@
-"""User commands: cancels and retries runs.
+"""User commands: cancels, retries and approves runs.
 
 The caller holds the transaction. Each command is applied once, and its effect is stored together with its
 changes. Commands about one run are applied one after the other: the run is locked before its open commands
@@ -6,14 +6,17 @@ are read.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from services.scheduler.approvals import Forks, approve_run
 from services.scheduler.concurrency import Membership, membership
 from services.scheduler.planning import Earlier, Plan, plan_apart
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Command, Row, SchedulerWork
+from shared.matching import fork_policy
 from shared.messaging.messages import CommandApplied
+from shared.pipeline.model import ForkPolicy
 from shared.statuses import TERMINAL, Reason, Status
 from shared.tracing import set_trace, traced
 
@@ -29,7 +32,9 @@ class Effect:
     wakes_admission: bool = False
 
 
-async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids: Iterable[int]) -> bool:
+async def apply_commands(
+    work: SchedulerWork, revisions: Revisions, command_ids: Iterable[int], forks: Forks
+) -> bool:
     """Applies those of these commands that have no effect yet. Returns True if admission may have work."""
     ids = list(command_ids)
     await work.lock_runs(await work.runs_of_commands(ids))
@@ -38,7 +43,7 @@ async def apply_commands(work: SchedulerWork, revisions: Revisions, command_ids:
     wakes = False
     for command in commands:
         with traced(command.traceparent):
-            effect = await _apply(work, revisions, command)
+            effect = await _apply(work, revisions, command, forks)
         await work.insert_effect(command.id, effect.outcome, effect.reason, effect.run_id)
         wakes |= effect.wakes_admission
     if commands:
@@ -57,12 +62,14 @@ async def refuse_command(work: SchedulerWork, command_id: int) -> None:
             work.send(CommandApplied(command_ids=(command.id,)))
 
 
-async def _apply(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
+async def _apply(work: SchedulerWork, revisions: Revisions, command: Command, forks: Forks) -> Effect:
     match command.kind:
         case "cancel":
             return await _cancel(work, command)
         case "retry":
-            return await _retry(work, revisions, command)
+            return await _retry(work, revisions, command, forks)
+        case "approve":
+            return await _approve(work, command)
         case _:
             return Effect("refused", "unknown_command")
 
@@ -82,10 +89,22 @@ async def _cancel(work: SchedulerWork, command: Command) -> Effect:
     return Effect("applied", "cancelling", command.run_id, wakes)
 
 
-async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) -> Effect:
+async def _approve(work: SchedulerWork, command: Command) -> Effect:
+    """Lets a run of a fork start."""
+    done = await approve_run(work, command)
+    return Effect(
+        "applied" if done.is_applied else "refused",
+        done.reason,
+        command.run_id if done.is_applied else None,
+        done.wakes_admission,
+    )
+
+
+async def _retry(work: SchedulerWork, revisions: Revisions, command: Command, forks: Forks) -> Effect:
     """Creates the next run of a run.
 
-    A run has at most one next run. A second retry, simultaneous or later, returns that run.
+    A run has at most one next run. A second retry, simultaneous or later, returns that run. The next run of
+    a fork needs an approval of its own.
     """
     run = await work.run_to_retry(command.run_id)
     if run is None:
@@ -107,9 +126,16 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command) ->
         else None
     )
     event = await work.event(run["event_id"])
-    planned = await plan_apart(pipeline, event, run["now"], earlier)
-    member = membership(pipeline.concurrency, planned.group, run["now"])
-    again = _next_run(run, revision_id, planned, member, command)
+    policy = fork_policy(event, pipeline)
+    if policy is not None and (refusal := await _fork_refusal(work, run["event_id"], policy, forks)):
+        return Effect("refused", refusal)
+    planned = await plan_apart(pipeline, event, run["now"], earlier, awaits_approval=policy == "approve")
+    member = membership(pipeline.concurrency, planned.group, run["now"], trusted=event.trusted)
+    again = replace(
+        _next_run(run, revision_id, planned, member, command),
+        fork_policy=policy,
+        approval_seconds=forks.approval_seconds,
+    )
     ids = await create_runs(work, [again])
     return Effect(
         "applied", "run_created", ids[again.event_id, again.pipeline_config_id], wakes_admission=True
@@ -125,6 +151,15 @@ def _refusal(run: Row) -> str | None:
     if run["pipeline_deleted"]:
         return "pipeline_deleted"
     return None if run["owner_may_use"] else "owner_not_maintainer"
+
+
+async def _fork_refusal(work: SchedulerWork, event_id: int, policy: ForkPolicy, forks: Forks) -> str | None:
+    """Returns the reason why a run of a fork cannot be retried, or None if it can."""
+    if not forks.can_run:
+        return "forks_not_supported"
+    if policy == "ignore":
+        return "forks_ignored"
+    return "approval_void" if policy == "approve" and await work.replaced_events([event_id]) else None
 
 
 def _next_run(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.scheduler.admission import Admission
+from services.scheduler.approvals import Forks
 from services.scheduler.batches import all_or_each
 from services.scheduler.commands import apply_commands, refuse_command
 from services.scheduler.deliveries import Batch, decide_deliveries, record_failure
@@ -28,8 +29,15 @@ _AT_ONCE = 500
 class Consumers:
     """The message handlers, with the store, the revision cache and the admission task that they share."""
 
-    def __init__(self, store: SchedulerStore, revisions: Revisions, admission: Admission) -> None:
+    def __init__(
+        self,
+        store: SchedulerStore,
+        revisions: Revisions,
+        admission: Admission,
+        forks: Forks = Forks(),  # noqa: B008 - a value that never changes
+    ) -> None:
         self._store = store
+        self._forks = forks
         self._revisions = revisions
         self._admission = admission
 
@@ -86,7 +94,7 @@ class Consumers:
 
     async def _apply(self, command_ids: Sequence[int]) -> None:
         async with self._store.transaction() as work:
-            wakes = await apply_commands(work, self._revisions, command_ids)
+            wakes = await apply_commands(work, self._revisions, command_ids, self._forks)
         crashpoint("scheduler.command_applied_not_admitted")
         self._wake(wakes)
 
@@ -120,7 +128,7 @@ class Consumers:
     async def _decide_traced(self, ids: Sequence[int]) -> Batch:
         try:
             async with self._store.transaction() as work:
-                batch = await decide_deliveries(work, self._revisions, ids)
+                batch = await decide_deliveries(work, self._revisions, ids, self._forks)
         except ROW_FAULTS as fault:
             if len(ids) > 1:
                 return _together([await self._decide_batch([delivery_id]) for delivery_id in ids])

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from services.scheduler.engine import fold
@@ -60,7 +61,14 @@ class Earlier:
     jobs: tuple[JobRecord, ...]
 
 
-def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
+def plan(
+    pipeline: Pipeline,
+    event: Event,
+    now: datetime,
+    earlier: Earlier | None = None,
+    *,
+    awaits_approval: bool = False,
+) -> Plan:
     """Returns a plan in which every job runs, but those that are carried over from an earlier run.
 
     A job is carried over only if it and all jobs that it needs succeeded and have not changed since.
@@ -68,7 +76,8 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
     expansion = expand(pipeline, context(event), {})
     carried = _carried(expansion, earlier, event)
     states = tuple(_state(one, carried.get(one.job.key), now) for one in expansion.jobs)
-    state = fold(RunState(jobs=states, in_group=expansion.group is None), {}, now)
+    before = RunState(jobs=states, in_group=expansion.group is None, awaits_approval=awaits_approval)
+    state = fold(before, {}, now)
     jobs = [
         one.job if after.job is None else after.job
         for one, after in zip(expansion.jobs, state.jobs, strict=True)
@@ -84,11 +93,17 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
     )
 
 
-async def plan_apart(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
+async def plan_apart(
+    pipeline: Pipeline,
+    event: Event,
+    now: datetime,
+    earlier: Earlier | None = None,
+    *,
+    awaits_approval: bool = False,
+) -> Plan:
     """Returns the plan. A long one is made in a thread, so that it does not hold the event loop."""
-    if is_long(pipeline):
-        return await asyncio.to_thread(plan, pipeline, event, now, earlier)
-    return plan(pipeline, event, now, earlier)
+    make = partial(plan, pipeline, event, now, earlier, awaits_approval=awaits_approval)
+    return await asyncio.to_thread(make) if is_long(pipeline) else make()
 
 
 def definition_of(job: Job) -> Definition:

@@ -221,6 +221,31 @@ SELECT DISTINCT ON (r.id) r.id, closing.event_id
         OR (e.happened_at = closing.at AND e.action <> 'reopened'))
  ORDER BY r.id, closing.event_id;
 
+-- part: newer
+coalesce(nullif(sign(extract(epoch FROM newer.happened_at - e.happened_at)), 0) > 0,
+         newer.before_sha = e.sha OR coalesce(e.before_sha <> newer.sha, true) AND newer.id > e.id)
+
+-- name: replaced_events
+-- Events of pull requests after which a newer push is stored: by the forge's time, else by the commits, else
+-- by the order in which they were stored. $1 events.
+SELECT e.id FROM events e
+ WHERE e.id = ANY($1::bigint[]) AND EXISTS (
+       SELECT FROM events newer WHERE newer.repository_id = e.repository_id
+          AND newer.pull_request = e.pull_request AND newer.id <> e.id AND newer.action <> 'closed'
+          AND :newer);
+
+-- name: replaced_fork_runs
+-- Runs that need an approval and have not started, whose pull request has a newer push, and that push. $1
+-- events.
+SELECT DISTINCT ON (r.id) r.id, newer.id AS event_id
+  FROM events newer
+  JOIN events e ON e.repository_id = newer.repository_id AND e.pull_request = newer.pull_request
+   AND e.id <> newer.id AND e.action <> 'closed'
+  JOIN pipeline_runs r ON r.event_id = e.id
+ WHERE newer.id = ANY($1::bigint[]) AND newer.action <> 'closed' AND r.status = 'pending'
+   AND r.fork_policy = 'approve' AND :newer
+ ORDER BY r.id, newer.id;
+
 -- ---------------------------------------------------------------- runs and jobs
 
 -- name: take_run_numbers
@@ -264,17 +289,18 @@ WITH new AS MATERIALIZED (
          repository_id bigint, event_kind event_kind, branch text, sha text, priority integer,
            timeout_seconds integer, finished_at timestamptz, cause text,
          concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz,
-         traceparent text)),
+         traceparent text, fork_policy text, approval_seconds float8, held_group jsonb)),
 runs AS (
   INSERT INTO pipeline_runs (id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of,
          triggered_by, status, reason, repository_id, event_kind, branch, sha, priority,
                              timeout_seconds, finished_at, logs, concurrency_group, concurrency_limit, on_new,
-                               group_order_at, traceparent)
+                               group_order_at, traceparent, fork_policy, approval_expires_at, held_group)
   OVERRIDING SYSTEM VALUE
   SELECT id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason,
     repository_id, event_kind, branch, sha, priority,
          timeout_seconds, finished_at, '/runs/' || id || '/logs', concurrency_group, concurrency_limit,
-           on_new, group_order_at, traceparent
+           on_new, group_order_at, traceparent, fork_policy, now() + make_interval(secs => approval_seconds),
+           nullif(held_group, 'null'::jsonb)
     FROM new),
 jobs AS (
   INSERT INTO jobs (run_id, key, name, position, needs, definition, has_rules, condition, outputs,
@@ -299,7 +325,7 @@ SELECT id, event_id, pipeline_config_id FROM new;
 
 -- part: held_runs
 SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at,
-  finished_at, clock_timestamp() AS locked_at, traceparent
+  finished_at, clock_timestamp() AS locked_at, traceparent, approval_expires_at, approved_at, held_group
   FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock_runs
@@ -367,6 +393,14 @@ INSERT INTO transitions (run_id, job_id, from_status, to_status, reason, cause)
 SELECT run_id, job_id, from_status, to_status, reason, cause
   FROM jsonb_to_recordset($3::jsonb) AS new (run_id bigint, job_id bigint, from_status status,
          to_status status, reason reason, cause text);
+
+-- name: approve_run
+-- A run that waited for its approval, with the group that was kept for it. $1 run, $2 user.
+UPDATE pipeline_runs
+   SET approved_at = clock_timestamp(), approved_by = $2, concurrency_group = held_group ->> 'group',
+       concurrency_limit = (held_group ->> 'limit')::integer, on_new = held_group ->> 'on_new',
+       group_order_at = (held_group ->> 'order_at')::timestamptz
+ WHERE id = $1 AND status = 'pending' AND approval_expires_at IS NOT NULL AND approved_at IS NULL;
 
 -- name: runs_of_attempts
 -- The runs that attempts belong to. $1 attempts.
@@ -551,6 +585,12 @@ SELECT DISTINCT r.id
   FROM pipeline_runs r JOIN jobs j ON j.run_id = r.id
  WHERE r.status = 'running' AND r.started_at + make_interval(secs => r.timeout_seconds) < now()
    AND j.status IN ('pending', 'running') AND j.cancel_reason IS NULL
+ LIMIT 500;
+
+-- name: expired_approvals
+-- Runs that nobody has approved in time.
+SELECT id FROM pipeline_runs
+ WHERE status = 'pending' AND fork_policy = 'approve' AND approved_at IS NULL AND approval_expires_at <= now()
  LIMIT 500;
 
 -- name: admitted_without_attempt

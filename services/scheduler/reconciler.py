@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.scheduler.admission import Admission
+from services.scheduler.approvals import expire_approvals
 from services.scheduler.batches import all_or_each
 from services.scheduler.consumers import Consumers
 from services.scheduler.runs import stop_runs
@@ -72,6 +73,7 @@ class Checks:
             self.admitted_without_attempt,
             self.stops_not_heard,
             self.runs_past_deadline,
+            self.expired_approvals,
         )
         return [Check(check.__name__, self._watched(check)) for check in checks]
 
@@ -164,6 +166,18 @@ class Checks:
             wakes = await stop_runs(work, runs, Reason.TIMED_OUT, "deadline")
         if wakes:
             self._admission.wake()
+
+    async def expired_approvals(self) -> int:
+        """Ends runs that nobody has approved in time."""
+        if not self._steadiness.lasts:
+            return 0
+        async with self._store.reading() as work:
+            expired = await work.expired_approvals()
+        return len(expired) - len(await all_or_each(expired, self._expire))
+
+    async def _expire(self, run_ids: Sequence[int]) -> None:
+        async with self._store.transaction() as work:
+            await expire_approvals(work, run_ids)
 
     def _watched(self, check: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
         async def watched() -> int:

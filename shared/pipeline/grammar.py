@@ -10,7 +10,7 @@ from typing import get_args
 from shared.expressions import Phase
 from shared.pipeline import globs, inputs, values
 from shared.pipeline.compound_rules import List, ListOrRecord, Record, Switchable, Table
-from shared.pipeline.model import InputType, OnNew, PullRequestType
+from shared.pipeline.model import ForkPolicy, InputType, OnNew, PullRequestType
 from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
@@ -35,6 +35,7 @@ FOLDER_LIMIT = 1024
 INPUT_LIMIT = 20
 OPTION_LIMIT = 50
 
+FORK_POLICIES: tuple[str, ...] = get_args(ForkPolicy)
 ON_NEW: tuple[str, ...] = get_args(OnNew)
 PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
 INPUT_TYPES: tuple[str, ...] = get_args(InputType)
@@ -133,9 +134,9 @@ _pull_request = Record(
             may_be_single=True,
         ),
         "paths": _paths,
+        "forks": Choice("what happens to pull requests from forks", "bad_forks", FORK_POLICIES),
     },
     may_be_blank=True,
-    later=("forks",),
     meant={"branch": "branches", "branches-ignore": "branches", "paths-ignore": "paths"},
 )
 _input = Record(

@@ -15,6 +15,7 @@ DEFAULT_RUN_TIMEOUT_SECONDS = 6 * 3600
 """The limit that users know from GitHub. The default is longer if the timeout of a job is longer."""
 
 PullRequestType = Literal["opened", "synchronize", "reopened", "closed"]
+ForkPolicy = Literal["approve", "run", "ignore"]
 OnNew = Literal["queue", "cancel_older", "keep_latest_pending", "reject"]
 Shell = Literal["sh", "bash"]
 
@@ -50,11 +51,15 @@ class PushTrigger(_Model):
 
 
 class PullRequestTrigger(_Model):
-    """The pull requests that start a run. `branches` are base branches; None matches all."""
+    """The pull requests that start a run. `branches` are base branches; None matches all.
+
+    `forks` decides about pull requests whose code comes from somebody without write access to the repository.
+    """
 
     branches: tuple[str, ...] | None = None
     types: tuple[PullRequestType, ...] = ("opened", "synchronize", "reopened")
     paths: PathFilter | None = None
+    forks: ForkPolicy = "approve"
 
 
 class MatrixValue(_Model):

@@ -1,4 +1,4 @@
-"""The resource `commands`: requests of users to cancel or retry a run, and their effects."""
+"""The resource `commands`: requests of users to cancel, retry or approve a run, and their effects."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from services.gateway.http.routing import Answer, Call, NoBody, NoFilters, Route
 
 
 class CommandArguments(View):
-    """The arguments of a retry. A cancel has none."""
+    """The arguments of a retry. Other commands have none."""
 
     only: str | None = None
     latest: bool | None = None
@@ -20,7 +20,7 @@ class CommandArguments(View):
 
 class Command(View):
     id: int
-    kind: Literal["cancel", "retry"]
+    kind: Literal["cancel", "retry", "approve"]
     run_id: int
     arguments: CommandArguments
     requested_by: int

@@ -1,4 +1,4 @@
-"""The resource `runs`: runs with their progress, and the commands to retry and cancel them."""
+"""The resource `runs`: runs with their progress, and the commands to retry, cancel and approve them."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -45,6 +45,10 @@ class Retry(Shape):
 
 class Cancel(Shape):
     """The body of a cancel. It has no fields."""
+
+
+class Approve(Shape):
+    """The body of an approval. It has no fields."""
 
 
 async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
@@ -117,6 +121,17 @@ async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
         return json_answer(await _shown(work, call, call.id))
 
 
+async def approve(call: Call[Approve, NoFilters]) -> web.Response:
+    """Let a run of a pull request from a fork start. Approving it again changes nothing."""
+    command = await _commanded(call, "approve", {})
+    if command["outcome"] is None:
+        return _accepted(command)
+    if command["outcome"] == "refused":
+        raise _refused(command["reason"])
+    async with call.gateway.store.reading() as work:
+        return json_answer(await _shown(work, call, call.id))
+
+
 async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any]) -> Any:
     """Store a command and return its row, with its effect if that is stored soon.
 
@@ -127,16 +142,17 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
         run = await work.run(call.id, call.caller)
         if run is None:
             raise not_found()
-        if not run["may_command"]:
-            raise forbidden("Only the pipeline's owner and the repository's maintainers may do this.")
+        _check_right(kind, run)
         command_id = await _repeated(work, call, kind, arguments, key) if key else None
         if command_id is None:
-            _check(kind, Status(run["status"]))
+            _check(kind, run)
             command_id = await work.insert_command(kind, call.id, arguments, call.caller.user_id, key)
             if command_id is None:  # another request with the same key was faster
                 command_id = await _repeated(work, call, kind, arguments, key or "")
             else:
-                await work.audit(call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments)
+                await work.audit(
+                    call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments | _approved(kind, run)
+                )
     if command_id is None:
         raise RuntimeError("a command was neither stored nor there")
     return await call.gateway.effects.wait(command_id, call.caller)
@@ -157,8 +173,29 @@ async def _repeated(
     return int(earlier["id"])
 
 
-def _check(kind: str, status: Status) -> None:
-    """Raise Problem 409 if the run's status already makes the command impossible."""
+def _check_right(kind: str, run: Any) -> None:
+    """Raise Problem 403 if the caller may not give this command.
+
+    The owner of a pipeline does not approve: the code of a fork runs with what the repository's maintainers
+    answer for.
+    """
+    if kind == "approve" and not run["may_approve"]:
+        raise forbidden("Only the repository's maintainers and administrators may approve its runs.")
+    if not run["may_command"]:
+        raise forbidden("Only the pipeline's owner and the repository's maintainers may do this.")
+
+
+def _approved(kind: str, run: Any) -> dict[str, Any]:
+    """Return what the audit log keeps of an approval: the code and the pipeline that it is for."""
+    names = ("sha", "merge_sha", "revision_id")
+    return {name: run[name] for name in names} if kind == "approve" else {}
+
+
+def _check(kind: str, run: Any) -> None:
+    """Raise Problem 409 if the run's state already makes the command impossible."""
+    status = Status(run["status"])
+    if kind == "approve" and run["approval_expires_at"] is None:
+        raise _refused("approval_not_needed")
     if kind == "cancel" and status in TERMINAL:
         raise _refused("already_finished")
     if kind == "retry" and status not in RETRYABLE:
@@ -166,6 +203,14 @@ def _check(kind: str, status: Status) -> None:
 
 
 REFUSALS = {
+    "approval_not_needed": "The run needs no approval: its code is trusted, or its pipeline runs pull "
+    "requests from forks without one.",
+    "approval_cancelled": "The run was cancelled before it was approved.",
+    "approval_void": "A newer push of the pull request replaced this one, or the pull request was closed. "
+    "Approve the run of the newest push.",
+    "approval_expired": "Nobody approved the run in time. Retry it, and approve the new run.",
+    "forks_ignored": "The pipeline ignores pull requests from forks.",
+    "forks_not_supported": "The local cluster runs no code of pull requests from forks.",
     "command_failed": "What is stored about the run cannot be read by this release. It has been logged.",
     "already_finished": "The run is over.",
     "owner_not_maintainer": "The pipeline's owner is no longer a maintainer of the repository.",
@@ -240,6 +285,18 @@ ROUTES = (
         summary="Stop a run.",
         scope=Scope.WRITE,
         body=Cancel,
+        is_body_optional=True,
+        headers=(IDEMPOTENCY_KEY,),
+        answers={200: Answer("The run.", Run), 202: _LATER},
+        problems=frozenset({409}),
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/approve",
+        handler=approve,
+        summary="Let a run of a pull request from a fork start. For maintainers of the repository.",
+        scope=Scope.WRITE,
+        body=Approve,
         is_body_optional=True,
         headers=(IDEMPOTENCY_KEY,),
         answers={200: Answer("The run.", Run), 202: _LATER},

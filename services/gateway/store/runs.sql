@@ -59,7 +59,9 @@ SELECT :run_columns FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r :wi
 -- owner, maintainer or administrator.
 SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at, r.traceparent,
        e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
-       $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command
+       $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command,
+       $3 OR coalesce(g.role = 'maintainer', false) AS may_approve,
+       e.trusted, e.merge_sha, r.fork_policy, r.approval_expires_at, r.approved_at, r.approved_by
   FROM pipeline_runs r
   :with_names
   JOIN events e ON e.id = r.event_id

@@ -258,7 +258,6 @@ LATER = [
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
         for key in ("schedule",)
     ],
-    ("forks", push("pull_request: { forks: run }"), "on.pull_request.forks"),
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
