@@ -52,6 +52,7 @@ class Starting:
         open_token: OpenToken,
         limits: StartLimits,
     ) -> None:
+        """Secrets are decrypted by the attempt store's function."""
         self._attempt_store = attempt_store
         self._backend = cluster
         self._removing = removing
@@ -179,7 +180,9 @@ class Starting:
 
     async def _create(self, candidate: Candidate) -> Observation | Verdict | Waiting:
         """Create the objects, or return why that is not possible or has to wait. Raises Transient."""
-        planned = plan(candidate, self._attempt_store.installation, self._open_token)
+        planned = plan(
+            candidate, self._attempt_store.installation, self._open_token, self._attempt_store.open_secret
+        )
         if not isinstance(planned, AttemptSpec):
             return planned
         try:
