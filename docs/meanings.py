@@ -96,12 +96,12 @@ MEANINGS: Mapping[str, str] = {
     "jobs.artifacts": "files that are kept",
     "jobs.cache": "files for later runs",
     "jobs.reports": "results of tests",
-    "jobs.secrets": "secret variables",
     "jobs.matrix.*": "an axis: the job runs for each combination of the axes' values",
     "jobs.matrix.include": "more combinations, or more values for some combinations",
     "jobs.matrix.exclude": "combinations that are left out",
     "jobs.matrix.max_parallel": "how many of its jobs may run at once",
     "jobs.matrix.fail_fast": "the other jobs of the matrix are stopped when one fails",
+    "jobs.secrets": "[secrets](#secrets) that all steps have as variables, by name",
     "jobs.steps.id": "a name by which [later steps](#from-one-step-to-the-next) and `outputs` refer to it",
     "jobs.steps.name": "a title for people",
     "jobs.steps.run": "the script; it takes [few contexts](expressions.md#scripts)",
@@ -181,6 +181,7 @@ DEFAULTS: Mapping[str, str] = {
     "jobs.services": "none",
     "jobs.retry": "`defaults`, else none",
     "jobs.outputs": "none",
+    "jobs.secrets": "none",
     "jobs.user": "an unprivileged user",
     "jobs.kubernetes": "any node",
     "jobs.cluster": "the default cluster",
@@ -217,6 +218,7 @@ MOMENTS: Mapping[Phase, str] = {
     Phase.SAVE: "when the pipeline is saved",
     Phase.EVENT: "by the scheduler, when the event arrives",
     Phase.READY: "by the scheduler, when the jobs in `needs` have ended",
+    Phase.CLAIM: "by the executor, when an attempt of the job starts",
     Phase.STEP: "in the job, just before the step",
 }
 
@@ -228,6 +230,8 @@ CONTEXTS: Mapping[str, str] = {
     "run": "only in scripts: `run.id`, `run.number`",
     "job": "only in scripts: `job.key`, `job.name`, `job.attempt`",
     "needs": "the jobs in `needs`: `needs.test.result`, `needs.test.outputs.version`",
+    "secrets": "the job's [secrets](pipeline-reference.md#secrets), only in `env` of the job, its steps and "
+    "its services: `secrets.DEPLOY_KEY`",
     "steps": "earlier steps with an `id`: `steps.build.outputs.version`, `steps.build.outcome`, "
     "`steps.build.conclusion`",
 }

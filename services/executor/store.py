@@ -7,7 +7,7 @@ from typing import Any
 
 from services.executor.backend import Observation, Waiting
 from services.executor.clusters import RegisteredCluster
-from services.executor.planning import Before, Candidate
+from services.executor.planning import UNSET_SECRETS, Before, Candidate, StoredSecret
 from services.executor.step_facts import StepFact
 from services.executor.verdict import Claimed, Verdict
 from shared.database.store import Database, Queries, Relay, Store, Work
@@ -28,6 +28,8 @@ class Judged:
     attempt_id: int
     pod_uid: str | None
     verdict: Verdict
+    warning: str | None = None
+    """A note for people about the attempt, in addition to those that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,21 @@ class ExecutorWork(Work):
     async def insert_attempts(self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]) -> Traces:
         """Insert the attempts that do not exist yet. Return those that a stop request finished at once."""
         jobs, numbers = _columns(wanted)
-        return _traces(await self._rows("insert_attempts", cluster, jobs, numbers, tokens))
+        return _traces(await self._rows("insert_attempts", cluster, jobs, numbers, tokens, UNSET_SECRETS))
 
     async def to_start(self, cluster: str, wanted: Sequence[Wanted]) -> list[Candidate]:
         """Return those of these attempts that are not finished, claimed or not."""
-        return [_candidate(row) for row in await self._rows("to_start", cluster, *_columns(wanted))]
+        rows = await self._rows("to_start", cluster, *_columns(wanted))
+        secrets = await self.pinned_secrets([row["id"] for row in rows if row["has_secrets"]])
+        return [_candidate(row, secrets.get(row["id"], [])) for row in rows]
+
+    async def pinned_secrets(self, attempts: Sequence[int]) -> dict[int, list[StoredSecret]]:
+        """Return the versions of secrets of those of these attempts that have any."""
+        found: dict[int, list[StoredSecret]] = {}
+        for row in await self._rows("pinned_secrets", attempts) if attempts else []:
+            secret = StoredSecret(row["name"], row["version_id"], row["value"])
+            found.setdefault(row["attempt_id"], []).append(secret)
+        return found
 
     async def claim(self, pods: Sequence[Observation]) -> Traces:
         """Let the first pod of each of these run user code. Return the attempts that won the claim.
@@ -148,6 +160,7 @@ class ExecutorWork(Work):
             [one.started_at for one in verdicts],
             [[_step(fact) for fact in one.steps] for one in verdicts],
             [{step: dict(outputs) for step, outputs in one.outputs.items()} for one in verdicts],
+            [one.warning for one in judged],
         )
         return _traces(rows)
 
@@ -286,7 +299,7 @@ def _under_way(row: Any) -> UnderWay:
     )
 
 
-def _candidate(row: Any) -> Candidate:
+def _candidate(row: Any, secrets: Sequence[StoredSecret]) -> Candidate:
     return Candidate(
         attempt_id=row["id"],
         creation_token=row["creation_token"],
@@ -306,6 +319,7 @@ def _candidate(row: Any) -> Candidate:
         clone_token=row["clone_token"],
         run_timeout_seconds=row["timeout_seconds"],
         run_seconds_left=row["run_seconds_left"],
+        secrets=tuple(secrets),
         traceparent=row["traceparent"],
         before=None
         if row["before_id"] is None

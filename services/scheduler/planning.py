@@ -21,7 +21,7 @@ from shared.statuses import Reason, Status
 Definition = dict[str, Any]
 
 _SELDOM = frozenset(
-    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts"}
+    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts", "secrets"}
 )
 """Fields of jobs that are left out of stored definitions while they have their defaults."""
 

@@ -43,21 +43,31 @@ from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE
 from shared.pipeline.inputs import Given
 from shared.pipeline.inputs import values as input_values
 from shared.pipeline.matrix import combinations, key_of, most, repeated
-from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, Matrix, MatrixValue, Pipeline
+from shared.pipeline.model import (
+    STEP_CONDITION_WORDS,
+    Combination,
+    Job,
+    Matrix,
+    MatrixValue,
+    Pipeline,
+    plain_steps,
+)
 from shared.pipeline.rules import OPENING, Flag, Reading, Rule, Text
 from shared.pipeline.yaml import Scalar, kind_of
 
 Contexts = Mapping[str, Any]
 T = TypeVar("T")
 
-_STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS})
+STEP_NAMES = frozenset({"steps", "env", *STATUS_FUNCTIONS})
 """Names that are known only when a step runs."""
+_SECRETS = frozenset({"secrets"})
+"""Contexts that the executor fills in when it starts an attempt. No text with them is stored."""
 _OUTPUT = frozenset({"steps"})
 """Contexts that are known only when the steps have ended."""
 _FEW_EXPRESSIONS = 50
 """Evaluated in about 10 ms."""
 _SCRIPT = frozenset({"run", "job"})
-"""Contexts that the executor fills in when it starts an attempt."""
+"""Contexts that the executor fills into scripts when it starts an attempt."""
 
 
 class ConfigInvalid(ValueError):
@@ -335,12 +345,15 @@ def _final(job: Job, contexts: Contexts) -> Job:
     env = _environment(job, contexts)
     contexts = {**contexts, "env": env}
     values = job.model_dump(mode="json")
+    values["steps"] = plain_steps(values["steps"])
     left: dict[str, str] = {}
     for path, text in job.templates.items():
         field = field_at(JOB, path)
-        if field.place[0] == "env":
+        if _names(parse_template(text), "secrets"):
+            left[path] = _guarded(path, text, partial(_reduced, text, contexts, _later_than_ready(field)))
+        elif field.place[0] == "env":
             continue
-        if field.phase is Phase.STEP or _is_script(field):
+        elif field.phase is Phase.STEP or _is_script(field):
             left[path] = _reduced_text(field, text, contexts)
         else:
             set_value(values, field.place, _parsed(field, text, contexts))
@@ -361,7 +374,7 @@ def _step_condition(text: str, contexts: Contexts) -> str:
     It has a status function: the step driver adds `success()` to a condition without one, and the known
     values may have decided the condition alone.
     """
-    left = reduce(with_status(parse_condition(text, REDUCED)), contexts, _STEP)
+    left = reduce(with_status(parse_condition(text, REDUCED)), contexts, STEP_NAMES)
     return to_text(with_status(left, "always"))
 
 
@@ -371,11 +384,14 @@ def _environment(job: Job, contexts: Contexts) -> dict[str, str]:
 
 
 def _texts(root: Rule, templates: Mapping[str, str], contexts: Contexts) -> dict[str, str]:
-    """Return the variables that have expressions. They may name those of the level above."""
+    """Return the variables that have expressions. They may name those of the level above.
+
+    Variables that have secrets are left out: the executor makes them.
+    """
     return {
         path.removeprefix("env."): _parsed(field_at(root, path), text, contexts)
         for path, text in templates.items()
-        if path.startswith("env.")
+        if path.startswith("env.") and not _names(parse_template(text), "secrets")
     }
 
 
@@ -418,9 +434,13 @@ def _is_script(field: Field) -> bool:
     return field.place[0] == "steps" and field.place[2:] == ("run",)
 
 
+def _later_than_ready(field: Field) -> frozenset[str]:
+    return _SECRETS | STEP_NAMES if field.phase is Phase.STEP else _SECRETS
+
+
 def _reduced_text(field: Field, text: str, contexts: Contexts) -> str:
     """Return the template with everything filled in but what is known only when the step runs."""
-    keep = _SCRIPT if _is_script(field) else _STEP
+    keep = _SCRIPT if _is_script(field) else STEP_NAMES
     return _guarded(field.path, text, lambda: _reduced(text, contexts, keep))
 
 

@@ -25,6 +25,7 @@ SERVICE_LIMIT = 20
 SELECTOR_LIMIT = 20
 RETRY_LIMIT = 10
 OUTPUT_LIMIT = 50
+SECRET_LIMIT = 50
 AXIS_LIMIT = 10
 AXIS_VALUE_LIMIT = JOB_LIMIT
 PRIORITIES = range(-10, 10 + 1)
@@ -246,7 +247,7 @@ _service = Record(
     "a service container, with at least `image`",
     {
         "image": _later(_image, Phase.READY),
-        "env": _env_of(Phase.READY),
+        "env": _env_of(Phase.CLAIM),
         "ready": Record(
             "the TCP port that takes connections once the service is ready",
             {"tcp": Integer("a TCP port", 1, 65535), "within": _pause},
@@ -316,7 +317,13 @@ _job = Record(
         "allow_failure": Flag("true or false", Phase.READY),
         "matrix": _matrix,
         "steps": List("a list of steps", _step, STEP_LIMIT),
-        "env": _env_of(Phase.READY),
+        "env": _env_of(Phase.CLAIM),
+        "secrets": List(
+            "names of secrets",
+            Text("the name of a secret", values.secret_name, values.SECRET_NAME),
+            SECRET_LIMIT,
+            may_be_single=True,
+        ),
         "timeout": _later(_duration, Phase.READY),
         "stop_grace": _later(_stop_grace, Phase.READY),
         "checkout": Switchable("false, or how to check out", _checkout),
@@ -345,7 +352,7 @@ _job = Record(
         "cluster": _labels_of("a cluster"),
     },
     required=("steps",),
-    later=("artifacts", "cache", "reports", "secrets"),
+    later=("artifacts", "cache", "reports"),
     meant={
         "runs-on": "image",
         "container": "image",

@@ -113,6 +113,7 @@ def _job(
         services={name: _service(service) for name, service in values.get("services", {}).items()},
         retry=_retry({**defaults.get("retry", {}), **values.get("retry", {})}),
         outputs=values.get("outputs", {}),
+        secrets=tuple(values.get("secrets", ())),
         user=values.get("user"),
         node_selector=_texts(values.get("kubernetes", {}).get("node_selector", {})),
         cluster=_texts(values.get("cluster", {})),

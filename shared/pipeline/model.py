@@ -7,7 +7,15 @@ later have a default, so stored revisions stay readable.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_validator,
+)
 
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
 """A job that hangs frees its slot within an hour."""
@@ -19,6 +27,8 @@ ForkPolicy = Literal["approve", "run", "ignore"]
 OnNew = Literal["queue", "cancel_older", "keep_latest_pending", "reject"]
 Shell = Literal["sh", "bash"]
 
+
+_WITH_SECRETS = "with_secrets"
 
 STEP_CONDITION_WORDS = frozenset({"success", "failure", "always", "cancelled"})
 """The conditions of steps that are stored as a word: the status function of this name."""
@@ -224,6 +234,10 @@ class Job(_Model):
     None is `success()`. `contexts` has what the expressions need that are evaluated after the run was
     created.
 
+    `secrets` are the names of secrets that all steps have as variables. The JSON of a job with secrets has
+    its steps below the key `with_secrets`. A release that knows no secrets can't read that, so it does not
+    run the job without them.
+
     `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
     executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
     `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
@@ -250,6 +264,7 @@ class Job(_Model):
     services: dict[str, Service] = {}
     retry: Retry = Retry()
     outputs: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
     cluster: dict[str, str] = {}
@@ -259,10 +274,20 @@ class Job(_Model):
     @model_validator(mode="before")
     @classmethod
     def _with_key(cls, values: Any) -> Any:
-        """Fill `id` and `key` of jobs that have none: they equal the name."""
+        """Fill `id` and `key` of jobs that have none: they equal the name. Read the steps of secret jobs."""
         if isinstance(values, dict) and "name" in values:
-            return {"id": values["name"], "key": values["name"], **values}
+            steps = {"steps": plain_steps(values["steps"])} if "steps" in values else {}
+            return {"id": values["name"], "key": values["name"], **values, **steps}
         return values
+
+    @field_serializer("steps", mode="wrap", when_used="json")
+    def _guarded_steps(self, steps: tuple[Step, ...], to_json: SerializerFunctionWrapHandler) -> Any:
+        return {_WITH_SECRETS: to_json(steps)} if self.secrets else to_json(steps)
+
+
+def plain_steps(stored: Any) -> Any:
+    """Return the steps of a job's JSON without the key around those of a job with secrets."""
+    return stored[_WITH_SECRETS] if isinstance(stored, dict) and _WITH_SECRETS in stored else stored
 
 
 class Pipeline(_Model):

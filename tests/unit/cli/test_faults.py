@@ -24,7 +24,7 @@ def test_an_unknown_key_is_shown_with_the_likely_one_and_the_allowed_ones() -> N
         "    8 |     stps: []\n"
         "      |     ^~~~\n"
         "   Allowed here: allow_failure, checkout, cluster, env, if, image, kubernetes, matrix, name, "
-        "needs, outputs, resources, retry, services, steps, stop_grace, timeout, user"
+        "needs, outputs, resources, retry, secrets, services, steps, stop_grace, timeout, user"
     )
 
 

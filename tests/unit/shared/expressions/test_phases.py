@@ -97,7 +97,7 @@ def test_what_is_known_has_no_problems(text: str, rules: Rules) -> None:
                 "`secrets` is known only when the job starts; "
                 "`jobs.image.if` is evaluated when the needed jobs have ended"
             ),
-            "Secrets are not supported yet.",
+            "Use it in env of a job that lists the name in `secrets`, or of its steps or services.",
         ),
         (
             "matrix.x",
