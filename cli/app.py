@@ -8,6 +8,7 @@ from .commands import (
     dead_letters,
     deliveries,
     events,
+    explain,
     limits,
     pipelines,
     repositories,
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    app.command("explain")(explain.explain)
     app.command("limits")(limits.limits)
     for name, group in {
         "pipelines": pipelines.app,
