@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from services.scheduler.engine import fold
 from shared.events import Event, context
 from shared.pipeline.expansion import Expansion, PlannedJob, expand, is_long
 from shared.pipeline.model import Job, Pipeline
 from shared.states import JobState, RunState
 from shared.statuses import Reason, Status
+
+_log = structlog.get_logger()
 
 Definition = dict[str, Any]
 
@@ -85,10 +89,43 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
 
 
 async def plan_apart(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
-    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop."""
-    if is_long(pipeline):
-        return await asyncio.to_thread(plan, pipeline, event, now, earlier)
-    return plan(pipeline, event, now, earlier)
+    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop.
+
+    A pipeline that breaks the code gets a plan whose jobs have the error `platform`: the same event may start
+    pipelines of other owners, which must run.
+    """
+    try:
+        if is_long(pipeline):
+            return await asyncio.to_thread(plan, pipeline, event, now, earlier)
+        return plan(pipeline, event, now, earlier)
+    except Exception as error:  # noqa: BLE001 - any bug: the runs of other pipelines do not depend on it
+        _log.exception("plan_failed", repository=event.repository)
+        return _failed_plan(pipeline, type(error).__name__, now)
+
+
+def _failed_plan(pipeline: Pipeline, error: str, now: datetime) -> Plan:
+    """Returns a plan in which every job of the document has ended with an error."""
+    message = f"The scheduler failed to plan this run ({error}). This is a bug of Towpath; its log has more."
+    jobs = tuple(
+        JobState(
+            key=job.key,
+            needs=job.needs,
+            status=Status.ERROR,
+            reason=Reason.PLATFORM,
+            message=message,
+            finished_at=now,
+        )
+        for job in pipeline.jobs
+    )
+    return Plan(
+        fold(RunState(jobs=jobs), {}, now),
+        tuple(definition_of(job) for job in pipeline.jobs),
+        tuple(job.name for job in pipeline.jobs),
+        {},
+        pipeline.timeout_seconds,
+        pipeline.priority,
+        None,
+    )
 
 
 def definition_of(job: Job) -> Definition:
