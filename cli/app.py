@@ -10,6 +10,7 @@ from .commands import (
     dead_letters,
     deliveries,
     events,
+    explain,
     limits,
     pipelines,
     repositories,
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    app.command("explain")(explain.explain)
     app.command("limits")(limits.limits)
     app.command("clusters")(clusters.clusters)
     for name, group in {

@@ -79,7 +79,7 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
             status=Status.RUNNING,
             started_at=job.started_at or attempt.claimed_at,
             waiting_for=None,
-            message=None,
+            message=job.message if job.cancel_reason is Reason.FAIL_FAST else None,
         )
     if again := _to_be_tried_again(job, attempt.reason, attempt.finished_at):
         return again
@@ -88,7 +88,7 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
         job,
         status=status,
         reason=reason,
-        message=attempt.message,
+        message=attempt.message if reason is not Reason.FAIL_FAST else job.message or attempt.message,
         waiting_for=None,
         started_at=job.started_at or attempt.claimed_at,
         finished_at=attempt.finished_at,
@@ -155,7 +155,8 @@ def _after_stop(
     if job.is_over or job.cancel_reason is not None:
         return job
     if job.admitted:
-        return replace(job, cancel_reason=why, cancel_cause=cause)
+        message = f"{because} while it ran." if why is Reason.FAIL_FAST else job.message
+        return replace(job, cancel_reason=why, cancel_cause=cause, message=message)
     status, reason = _stopped(why)
     when = "before it had started" if job.attempt == 1 else "before it was tried again"
     return replace(

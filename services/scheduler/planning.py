@@ -11,12 +11,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import structlog
+
 from services.scheduler.engine import fold
 from shared.events import Event, context
 from shared.pipeline.expansion import Expansion, PlannedJob, expand, is_long
 from shared.pipeline.model import Job, Pipeline
 from shared.states import JobState, RunState
 from shared.statuses import Reason, Status
+
+_log = structlog.get_logger()
 
 Definition = dict[str, Any]
 
@@ -101,9 +105,42 @@ async def plan_apart(
     *,
     awaits_approval: bool = False,
 ) -> Plan:
-    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop."""
+    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop.
+
+    A pipeline that breaks the code gets a plan whose jobs have the error `platform`: the same event may start
+    pipelines of other owners, which must run.
+    """
     make = partial(plan, pipeline, event, now, earlier, awaits_approval=awaits_approval)
-    return await asyncio.to_thread(make) if is_long(pipeline) else make()
+    try:
+        return await asyncio.to_thread(make) if is_long(pipeline) else make()
+    except Exception as error:  # noqa: BLE001 - any bug: the runs of other pipelines do not depend on it
+        _log.exception("plan_failed", repository=event.repository)
+        return _failed_plan(pipeline, type(error).__name__, now)
+
+
+def _failed_plan(pipeline: Pipeline, error: str, now: datetime) -> Plan:
+    """Returns a plan in which every job of the document has ended with an error."""
+    message = f"The scheduler failed to plan this run ({error}). This is a bug of Towpath; its log has more."
+    jobs = tuple(
+        JobState(
+            key=job.key,
+            needs=job.needs,
+            status=Status.ERROR,
+            reason=Reason.PLATFORM,
+            message=message,
+            finished_at=now,
+        )
+        for job in pipeline.jobs
+    )
+    return Plan(
+        fold(RunState(jobs=jobs), {}, now),
+        tuple(definition_of(job) for job in pipeline.jobs),
+        tuple(job.name for job in pipeline.jobs),
+        {},
+        pipeline.timeout_seconds,
+        pipeline.priority,
+        None,
+    )
 
 
 def definition_of(job: Job) -> Definition:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from services.scheduler.approvals import REPLACED, Forks
 from services.scheduler.concurrency import membership
 from services.scheduler.engine import fold
@@ -21,6 +23,8 @@ from shared.matching import Circumstances, Decision, Outcome, PatternBudget, Why
 from shared.pipeline.globs import repository_lookup
 from shared.pipeline.model import Pipeline
 from shared.statuses import Reason, Status
+
+_log = structlog.get_logger()
 
 _UNREADABLE = Decision(
     Outcome.NOT_MATCHED,
@@ -112,7 +116,7 @@ async def start_runs(
                 continue
             await pace.keep()
             pipeline = models[candidate.revision_id]
-            decision = _decide(one, candidate, pipeline, facts, budget)
+            decision = _decide_safely(one, candidate, pipeline, facts, budget)
             decisions.append(_decision_row(one, candidate, decision))
             if pipeline is not None and decision.outcome is Outcome.RUN:
                 waits = fork_policy(one.event, pipeline) == "approve"
@@ -145,6 +149,28 @@ async def _closings(
 ) -> dict[tuple[int, int], datetime | None]:
     pull_requests = {one.pull_request for one in stored_events if one.event.pull_request is not None}
     return await work.closings(pull_requests) if pull_requests else {}
+
+
+def _decide_safely(
+    one: StoredEvent,
+    candidate: Candidate,
+    pipeline: Pipeline | None,
+    facts: _Facts,
+    budget: PatternBudget,
+) -> Decision:
+    """Like `_decide`, but a pipeline that breaks the code gets a decision that says so.
+
+    The event's other pipelines may be of other owners, and get their own decisions.
+    """
+    try:
+        return _decide(one, candidate, pipeline, facts, budget)
+    except Exception as error:  # noqa: BLE001 - any bug is of this pipeline alone
+        _log.exception("decision_failed", revision_id=candidate.revision_id)
+        text = (
+            f"The scheduler failed to decide ({type(error).__name__}). This is a bug of Towpath; its log has "
+            "more."
+        )
+        return Decision(Outcome.NOT_MATCHED, (Why("platform", text),))
 
 
 def _decide(
