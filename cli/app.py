@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    audit,
     dead_letters,
     deliveries,
     events,
@@ -49,6 +50,7 @@ def build() -> typer.Typer:
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
     app.command("limits")(limits.limits)
+    app.command("audit")(audit.audit)
     for name, group in {
         "pipelines": pipelines.app,
         "runs": runs.app,

@@ -1,6 +1,7 @@
 """All routes of the gateway, in the order of the OpenAPI document. Tests are generated from this table."""
 
 from services.gateway.api import (
+    audit,
     commands,
     dead_letters,
     deliveries,
@@ -32,6 +33,7 @@ _SUBJECTS = (
     grants,
     users,
     tokens,
+    audit,
     limits,
     schema,
     docs,

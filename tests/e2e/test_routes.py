@@ -213,6 +213,7 @@ async def test_a_token_that_only_reads_changes_nothing(towpath: Towpath) -> None
 ADMINISTRATION = {
     *("GET /users", "POST /users", "GET /users/{id}", "PATCH /users/{id}", "DELETE /users/{id}"),
     *("POST /repositories", "DELETE /repositories/{id}"),
+    "GET /audit",
     *("GET /dead-letters", "GET /dead-letters/{id}", "POST /dead-letters/{id}/replay"),
 }
 

@@ -204,9 +204,15 @@ async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
             call.caller.user_id,
             "pipeline.changed",
             f"pipeline:{call.id}",
-            {"new_revision": definition is not None},
+            {"new_revision": definition is not None, **_named_changes(row, naming)},
         )
         return await _shown(work, call, call.id)
+
+
+def _named_changes(before: Mapping[str, Any], after: Naming) -> dict[str, list[Any]]:
+    """Return the changes to name and `enabled` for the audit log, each as [before, after]."""
+    fields = {"name": after.name, "enabled": after.enabled}
+    return {field: [before[field], value] for field, value in fields.items() if before[field] != value}
 
 
 async def _locked(work: Any, call: Call[Any, Any]) -> Any:

@@ -5,6 +5,7 @@ They run the named queries of the `.sql` files in this folder.
 
 from pathlib import Path
 
+from services.gateway.store.audit import AuditWork
 from services.gateway.store.dead_letters import DeadLettersWork
 from services.gateway.store.deliveries import DeliveriesWork
 from services.gateway.store.history import HistoryWork
@@ -17,6 +18,7 @@ from shared.database.store import Database, Queries, Relay, Store
 
 
 class GatewayWork(
+    AuditWork,
     DeadLettersWork,
     DeliveriesWork,
     HistoryWork,
