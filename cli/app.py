@@ -11,6 +11,7 @@ from .commands import (
     events,
     limits,
     pipelines,
+    preview,
     repositories,
     runs,
     tokens,
@@ -49,6 +50,7 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    pipelines.app.command("preview")(preview.preview)
     app.command("limits")(limits.limits)
     app.command("audit")(audit.audit)
     for name, group in {

@@ -11,6 +11,7 @@ from services.gateway.api import (
     limits,
     logs,
     pipelines,
+    previews,
     repositories,
     runs,
     schema,
@@ -23,6 +24,7 @@ from services.gateway.http.routing import Route
 _SUBJECTS = (
     webhooks,
     pipelines,
+    previews,
     runs,
     logs,
     commands,

@@ -16,19 +16,11 @@ from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
 from services.scheduler.store import Candidate, InsertedEvent, Row, SchedulerWork
 from shared.events import Event
-from shared.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
+from shared.matching import Circumstances, Decision, Outcome, PatternBudget, decide
 from shared.pipeline.globs import repository_lookup
 from shared.pipeline.model import Pipeline
+from shared.preview import UNREADABLE
 from shared.statuses import Reason, Status
-
-_UNREADABLE = Decision(
-    Outcome.NOT_MATCHED,
-    (
-        Why(
-            "revision_unreadable", "This release can't read the pipeline's revision. Save the pipeline again."
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +124,7 @@ def _decide(
     budget: PatternBudget,
 ) -> Decision:
     if pipeline is None:
-        return _UNREADABLE
+        return UNREADABLE
     if over := budget.spend((one.event_id, candidate.owner_id), one.event, pipeline, one.repository.names):
         return over
     return decide(

@@ -12,6 +12,7 @@ from services.gateway.store.history import HistoryWork
 from services.gateway.store.logs import LogsWork
 from services.gateway.store.people import PeopleWork
 from services.gateway.store.pipelines import PipelinesWork
+from services.gateway.store.previews import PreviewsWork
 from services.gateway.store.repositories import RepositoriesWork
 from services.gateway.store.runs import RunsWork
 from shared.database.store import Database, Queries, Relay, Store
@@ -25,6 +26,7 @@ class GatewayWork(
     LogsWork,
     PeopleWork,
     PipelinesWork,
+    PreviewsWork,
     RepositoriesWork,
     RunsWork,
 ):
