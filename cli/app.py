@@ -6,6 +6,7 @@ import typer
 
 from .commands import (
     admin,
+    audit,
     clusters,
     dead_letters,
     deliveries,
@@ -13,6 +14,7 @@ from .commands import (
     explain,
     limits,
     pipelines,
+    preview,
     repositories,
     runs,
     secrets,
@@ -53,8 +55,10 @@ def build() -> typer.Typer:
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
     app.command("explain")(explain.explain)
+    pipelines.app.command("preview")(preview.preview)
     app.command("limits")(limits.limits)
     app.command("clusters")(clusters.clusters)
+    app.command("audit")(audit.audit)
     for name, group in {
         "pipelines": pipelines.app,
         "runs": runs.app,

@@ -234,9 +234,7 @@ def _why(state: JobState, outlook: JobOutlook, states: Mapping[str, JobState]) -
     if outlook in (JobOutlook.SKIPPED, JobOutlook.ERROR):
         return state.message or ""
     if outlook is JobOutlook.STARTS:
-        return (
-            "It waits for no other job." if not state.needs else "All jobs that it needs ended."
-        )
+        return "It waits for no other job." if not state.needs else "All jobs that it needs ended."
     waits_for = listed(_open(state.needs, states))
     condition = None if state.job is None else state.job.condition
     if condition is None:

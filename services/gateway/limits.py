@@ -39,6 +39,7 @@ _LIMITS = (
     ("pipeline_checks", "documents", "Pipelines that are read or wait for it at once; then 503."),
     ("pipeline_checks_per_user", "documents", "The same of one user."),
     ("pipeline_check_seconds", "seconds", "The time that reading one pipeline may take; then 503."),
+    ("pattern_steps", "steps", "Comparing globs in a preview, for one event; as in the scheduler."),
     (
         "pipelines_per_user",
         "pipelines",

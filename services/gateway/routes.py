@@ -1,6 +1,7 @@
 """All routes of the gateway, in the order of the OpenAPI document. Tests are generated from this table."""
 
 from services.gateway.api import (
+    audit,
     clusters,
     commands,
     dead_letters,
@@ -12,6 +13,7 @@ from services.gateway.api import (
     limits,
     logs,
     pipelines,
+    previews,
     repositories,
     runs,
     schema,
@@ -25,6 +27,7 @@ from services.gateway.http.routing import Route
 _SUBJECTS = (
     webhooks,
     pipelines,
+    previews,
     runs,
     logs,
     commands,
@@ -37,6 +40,7 @@ _SUBJECTS = (
     encryption,
     users,
     tokens,
+    audit,
     limits,
     clusters,
     schema,

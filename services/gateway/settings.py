@@ -90,6 +90,10 @@ class GatewaySettings(ServiceSettings):
     """The same limit for one user, so that one user cannot fill the queue."""
     pipeline_check_seconds: PositiveFloat = 20
     """The wall-clock time that reading one pipeline may take, even on a busy machine."""
+    backend: Literal["local", "kubernetes"] = "local"
+    """The kind of the cluster, as the executor's, for previews. `local` runs no code of forks."""
+    pattern_steps: PositiveInt = 50_000
+    """The scheduler's setting of the same name, for previews. Give both services the same value."""
     pipelines_per_user: PositiveInt = 200
     """Pipelines that a user may have. Each push is compared with all pipelines that name its repository."""
     tokens_per_user: PositiveInt = 100

@@ -22,18 +22,10 @@ from shared.events import Event
 from shared.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide, fork_policy
 from shared.pipeline.globs import repository_lookup
 from shared.pipeline.model import Pipeline
+from shared.preview import UNREADABLE
 from shared.statuses import Reason, Status
 
 _log = structlog.get_logger()
-
-_UNREADABLE = Decision(
-    Outcome.NOT_MATCHED,
-    (
-        Why(
-            "revision_unreadable", "This release can't read the pipeline's revision. Save the pipeline again."
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +173,7 @@ def _decide(
     budget: PatternBudget,
 ) -> Decision:
     if pipeline is None:
-        return _UNREADABLE
+        return UNREADABLE
     key = one.event_id, candidate.owner_id
     if over := budget.spend(key, one.event, pipeline, one.repository.names):
         return over

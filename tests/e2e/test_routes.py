@@ -20,6 +20,8 @@ YAML = document("octo/none", TRUE)
 BODIES: dict[str, Document] = {
     "POST /pipelines": {"name": "x", "yaml_config": YAML},
     "POST /pipelines/validate": {"yaml_config": YAML},
+    "POST /pipelines/preview": {"yaml_config": YAML},
+    "POST /pipelines/{id}/preview": {"yaml_config": YAML},
     "PUT /pipelines/{id}": {"description": "mine now"},
     "POST /runs/{id}/retry": {},
     "POST /runs/{id}/cancel": {},
@@ -197,6 +199,9 @@ async def test_every_route_with_a_body_refuses_what_is_no_such_body(towpath: Tow
         assert is_problem(await operation.call(admin, path, raw=b" " * (1 << 20) + b" "), 413), operation.name
 
 
+WRITES_NOTHING = {"POST /pipelines/validate", "POST /pipelines/preview", "POST /pipelines/{id}/preview"}
+
+
 async def test_a_token_that_only_reads_changes_nothing(towpath: Towpath) -> None:
     person = await towpath.person()
     token = (
@@ -206,7 +211,7 @@ async def test_a_token_that_only_reads_changes_nothing(towpath: Towpath) -> None
     )
     reader = towpath.admin.as_(token)
     for operation in await protected(towpath):
-        if operation.method == "GET" or operation.name == "POST /pipelines/validate":
+        if operation.method == "GET" or operation.name in WRITES_NOTHING:
             continue
         answer = await operation.call(reader, operation.at())
         assert is_problem(answer, 403), (operation.name, answer)
@@ -215,6 +220,7 @@ async def test_a_token_that_only_reads_changes_nothing(towpath: Towpath) -> None
 ADMINISTRATION = {
     *("GET /users", "POST /users", "GET /users/{id}", "PATCH /users/{id}", "DELETE /users/{id}"),
     *("POST /repositories", "DELETE /repositories/{id}"),
+    "GET /audit",
     *("GET /dead-letters", "GET /dead-letters/{id}", "POST /dead-letters/{id}/replay"),
 }
 

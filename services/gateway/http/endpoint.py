@@ -18,6 +18,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.http.fields import Filters, id_in_path, is_storable
 from services.gateway.http.problems import Fault, Problem, faults_of, forbidden, not_found, unavailable
 from services.gateway.http.routing import Call, NoBody, Route
+from services.gateway.people import Origin, requested_from
 from services.gateway.webhooks.body_memory import Share
 from services.gateway.webhooks.intake import BodyLimits, check_encoding, check_single, read_body
 from shared.errors import Transient
@@ -77,7 +78,8 @@ async def _answer(route: Route, gateway: Gateway, request: web.Request, share: S
     path = {name: _parameter(name, request.match_info[name]) for name in route.parameters}
     query = _query(route.query, request)
     body = await _body(route, gateway, request, share)
-    return await route.handler(Call(gateway, request, caller, path, body, query))
+    with requested_from(Origin(caller.token_id, request.remote)):
+        return await route.handler(Call(gateway, request, caller, path, body, query))
 
 
 def _parameter(name: str, text: str) -> Any:

@@ -15,6 +15,8 @@ OWNED = [route for route in GUARDED if route.parameters and route.scope is not S
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/pipelines"): {"name": "x", "yaml_config": PIPELINE.format(repository="octo/web")},
     ("POST", "/pipelines/validate"): {"yaml_config": ""},
+    ("POST", "/pipelines/preview"): {"yaml_config": PIPELINE.format(repository="octo/web")},
+    ("POST", "/pipelines/{id}/preview"): {"yaml_config": PIPELINE.format(repository="octo/web")},
     ("PUT", "/repositories/{id}/grants/{user_id}"): {"role": "viewer"},
     ("POST", "/tokens"): {"name": "x"},
     ("POST", "/users"): {"name": "x", "email": "x@example.org"},
