@@ -237,7 +237,7 @@ CONTEXTS: Mapping[str, str] = {
 }
 
 OF_EVENT: Mapping[str, str] = {
-    "type": "`push`, `tag` or `pull_request`",
+    "type": "`push`, `tag`, `pull_request` or `manual`",
     "action": "of a pull request: `opened`, `synchronize`, `reopened` or `closed`",
     "repository": "`owner/name`",
     "ref": "`refs/heads/main`, `refs/tags/v1`, `refs/pull/12`; each branch, tag and pull request has its own",

@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     UNTRUSTED = "untrusted"
     SUPERSEDED = "superseded"
     NOT_ALLOWED = "not_allowed"
+    REF_GONE = "ref_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,12 @@ def _trigger(event: Event, pipeline: Pipeline) -> Why | None:
             return _push(event, pipeline)
         case EventKind.PULL_REQUEST:
             return _pull_request(event, pipeline)
-        case EventKind.SCHEDULE | EventKind.MANUAL:
-            return Why("event", f"{event.kind.value.capitalize()} events start nothing.")
+        case EventKind.MANUAL:
+            return (
+                None if pipeline.on.manual is not None else Why("event", "The pipeline has no `on.manual`.")
+            )
+        case EventKind.SCHEDULE:
+            return Why("event", "Schedule events start nothing.")
 
 
 def _push(event: Event, pipeline: Pipeline) -> Why | None:
@@ -315,6 +320,8 @@ def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
 
 
 def _why_it_runs(event: Event, pipeline: Pipeline) -> Why:
+    if event.kind is EventKind.MANUAL:
+        return Why("started", "A user started it.")
     on = pipeline.on
     patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:

@@ -5,7 +5,7 @@ get the same event and circumstances. The event is rebuilt from its row, not rea
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from shared.events import Event, context
 from shared.matching import Circumstances, Decision, Outcome, PatternBudget, Why, decide
 from shared.pipeline.expansion import PlannedJob, expand
 from shared.pipeline.globs import repository_keys, repository_lookup
+from shared.pipeline.inputs import Given
 from shared.pipeline.model import Pipeline
 
 UNREADABLE = Decision(
@@ -35,6 +36,8 @@ class Case:
     """The pipeline's owner. The pattern steps of an owner's pipelines are counted together."""
     event: Event
     circumstances: Circumstances
+    inputs: Given = field(default_factory=dict)
+    """Of an event that a user has made: the inputs that were given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def preview(model: Mapping[str, Any], case: Case, budget: PatternBudget) -> Prev
     )
     if decision.outcome is not Outcome.RUN:
         return Preview(decision)
-    expansion = expand(pipeline, context(case.event), {})
+    expansion = expand(pipeline, context(case.event), case.inputs)
     return Preview(decision, tuple(map(_previewed, expansion.jobs)), expansion.group, expansion.priority)
 
 

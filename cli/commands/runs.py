@@ -1,4 +1,4 @@
-"""`towpath runs`: lists and shows runs, prints their logs, and cancels, retries or approves them."""
+"""`towpath runs`: lists, starts and shows runs, prints their logs, and cancels, retries or approves them."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -20,11 +20,13 @@ from ..output import (
 )
 from ..sanitize import one_line
 from .run_logs import print_log
+from .run_start import start
 from .run_view import print_run
 
 app = typer.Typer(help="Runs: executions of pipelines.")
+app.command()(start)
 
-_EVENTS = "push, tag or pull_request"
+_EVENTS = "push, tag, pull_request or manual"
 
 
 @app.command("list")

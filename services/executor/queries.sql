@@ -261,3 +261,25 @@ SELECT a.id FROM attempts a
    AND (a.status <> 'finished'
         OR cardinality(a.containers) > (SELECT count(*) FROM log_streams s WHERE s.attempt_id = a.id
                AND s.sealed_at IS NOT NULL));
+
+-- name: ref_requests
+-- Requests for refs that have no answer, with what is needed to ask. $1 cluster, $2 events.
+SELECT q.event_id, q.ref, q.sha, extract(epoch FROM now() - q.created_at)::float8 AS age_seconds,
+       r.id AS repository_id, r.clone_url, r.clone_token, c.traceparent
+  FROM ref_requests q JOIN events e ON e.id = q.event_id JOIN repositories r ON r.id = e.repository_id
+  LEFT JOIN commands c ON c.id = e.command_id
+ WHERE q.cluster = $1 AND q.event_id = ANY($2::bigint[]) AND q.decided_at IS NULL
+   AND NOT EXISTS (SELECT FROM ref_resolutions a WHERE a.event_id = q.event_id)
+ ORDER BY q.event_id;
+
+-- name: refs_not_resolved
+-- $1 cluster, $2 older than so many seconds, $3 at most.
+SELECT q.event_id FROM ref_requests q
+ WHERE q.cluster = $1 AND q.decided_at IS NULL AND q.created_at < now() - make_interval(secs => $2)
+   AND NOT EXISTS (SELECT FROM ref_resolutions a WHERE a.event_id = q.event_id)
+ ORDER BY q.event_id LIMIT $3;
+
+-- name: insert_resolution
+-- The answer of a repository's server; the first counts. $1 event, $2 outcome, $3 commit, $4 message.
+INSERT INTO ref_resolutions (event_id, outcome, sha, message) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING;

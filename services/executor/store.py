@@ -90,6 +90,20 @@ class UnderWay:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RefRequest:
+    """A ref, or a commit, for which the repository's server has to be asked."""
+
+    event_id: int
+    ref: str | None
+    sha: str | None
+    age_seconds: float
+    repository_id: int
+    clone_url: str
+    clone_token: bytes | None = field(repr=False)
+    traceparent: str | None
+
+
 class ExecutorWork(Work):
     """One transaction of the executor."""
 
@@ -242,6 +256,18 @@ class ExecutorWork(Work):
     async def still_wanted(self, attempts: Collection[int]) -> set[int]:
         """Return those of these attempts that exist and may still need their objects."""
         return {row["id"] for row in await self._rows("wanted_attempts", list(attempts))}
+
+    async def ref_requests(self, cluster: str, events: Collection[int]) -> list[RefRequest]:
+        """Return the requests of these events that have no answer."""
+        return [RefRequest(**row) for row in await self._rows("ref_requests", cluster, list(events))]
+
+    async def refs_not_resolved(self, cluster: str, age_seconds: float, most: int) -> list[int]:
+        rows = await self._rows("refs_not_resolved", cluster, age_seconds, most)
+        return [row["event_id"] for row in rows]
+
+    async def insert_resolution(self, event_id: int, outcome: str, sha: str | None, message: str) -> bool:
+        """Store an answer. Return False if there is one already."""
+        return await self._run("insert_resolution", event_id, outcome, sha, _short(message)) == 1
 
 
 ExecutorStore = Store[ExecutorWork]

@@ -1,5 +1,7 @@
 """The gateway's settings. The environment variable of a field is `TOWPATH_` + its name in upper case."""
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
 from shared.settings import ServiceSettings

@@ -1,4 +1,4 @@
-"""User commands: cancels, retries and approves runs.
+"""User commands: starts, cancels, retries and approves runs.
 
 The caller holds the transaction. Each command is applied once, and its effect is stored together with its
 changes. Commands about one run are applied one after the other: the run is locked before its open commands
@@ -13,10 +13,12 @@ from services.scheduler.concurrency import Membership, membership
 from services.scheduler.planning import Earlier, Plan, plan_apart
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import NewRun, create_runs, stop_runs
+from services.scheduler.starts import start
 from services.scheduler.store import Command, Row, SchedulerWork
 from shared.matching import fork_policy
 from shared.messaging.messages import CommandApplied
-from shared.pipeline.model import ForkPolicy
+from shared.pipeline.inputs import faults
+from shared.pipeline.model import ForkPolicy, Pipeline
 from shared.statuses import TERMINAL, Reason, Status
 from shared.tracing import set_trace, traced
 
@@ -33,21 +35,27 @@ class Effect:
 
 
 async def apply_commands(
-    work: SchedulerWork, revisions: Revisions, command_ids: Iterable[int], forks: Forks
+    work: SchedulerWork, revisions: Revisions, command_ids: Iterable[int], forks: Forks, cluster: str
 ) -> bool:
-    """Applies those of these commands that have no effect yet. Returns True if admission may have work."""
+    """Applies those of these commands that have no effect yet. Returns True if admission may have work.
+
+    A command to start a run has its effect only when its ref was resolved, by an executor of `cluster`.
+    """
     ids = list(command_ids)
+    await work.lock_starts(ids)
     await work.lock_runs(await work.runs_of_commands(ids))
     commands = await work.open_commands(ids)
     set_trace(command.traceparent for command in commands)
-    wakes = False
+    wakes, applied = False, []
     for command in commands:
         with traced(command.traceparent):
-            effect = await _apply(work, revisions, command, forks)
-        await work.insert_effect(command.id, effect.outcome, effect.reason, effect.run_id)
-        wakes |= effect.wakes_admission
-    if commands:
-        work.send(CommandApplied(command_ids=tuple(command.id for command in commands)))
+            effect = await _apply(work, revisions, command, forks, cluster)
+        if effect is not None:
+            await work.insert_effect(command.id, effect.outcome, effect.reason, effect.run_id)
+            wakes |= effect.wakes_admission
+            applied.append(command.id)
+    if applied:
+        work.send(CommandApplied(command_ids=tuple(applied)))
     return wakes
 
 
@@ -62,8 +70,13 @@ async def refuse_command(work: SchedulerWork, command_id: int) -> None:
             work.send(CommandApplied(command_ids=(command.id,)))
 
 
-async def _apply(work: SchedulerWork, revisions: Revisions, command: Command, forks: Forks) -> Effect:
+async def _apply(
+    work: SchedulerWork, revisions: Revisions, command: Command, forks: Forks, cluster: str
+) -> Effect | None:
     match command.kind:
+        case "start":
+            refusal = await start(work, revisions, command, cluster)
+            return None if refusal is None else Effect("refused", refusal)
         case "cancel":
             return await _cancel(work, command)
         case "retry":
@@ -127,9 +140,9 @@ async def _retry(work: SchedulerWork, revisions: Revisions, command: Command, fo
     )
     event = await work.event(run["event_id"])
     policy = fork_policy(event, pipeline)
-    if policy is not None and (refusal := await _fork_refusal(work, run["event_id"], policy, forks)):
+    if refusal := await _refusal_of_pipeline(work, run, pipeline, policy, forks):
         return Effect("refused", refusal)
-    planned = await plan_apart(pipeline, event, run["now"], earlier, awaits_approval=policy == "approve")
+    planned = await plan_apart(pipeline, event, run["now"], earlier, run["inputs"])
     member = membership(pipeline.concurrency, planned.group, run["now"], trusted=event.trusted)
     again = replace(
         _next_run(run, revision_id, planned, member, command),
@@ -151,6 +164,15 @@ def _refusal(run: Row) -> str | None:
     if run["pipeline_deleted"]:
         return "pipeline_deleted"
     return None if run["owner_may_use"] else "owner_not_maintainer"
+
+
+async def _refusal_of_pipeline(
+    work: SchedulerWork, run: Row, pipeline: Pipeline, policy: ForkPolicy | None, forks: Forks
+) -> str | None:
+    """Returns the reason why the run's pipeline does not allow a retry, or None if it does."""
+    if run["inputs"] and faults(pipeline, run["inputs"]):
+        return "inputs_invalid"
+    return None if policy is None else await _fork_refusal(work, run["event_id"], policy, forks)
 
 
 async def _fork_refusal(work: SchedulerWork, event_id: int, policy: ForkPolicy, forks: Forks) -> str | None:

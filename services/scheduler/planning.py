@@ -15,7 +15,9 @@ import structlog
 
 from services.scheduler.engine import fold
 from shared.events import Event, context
+from shared.matching import fork_policy
 from shared.pipeline.expansion import Expansion, PlannedJob, expand, is_long
+from shared.pipeline.inputs import Given
 from shared.pipeline.model import Job, Pipeline
 from shared.states import JobState, RunState
 from shared.statuses import Reason, Status
@@ -23,6 +25,7 @@ from shared.statuses import Reason, Status
 _log = structlog.get_logger()
 
 Definition = dict[str, Any]
+_NO_INPUTS: Given = {}
 
 _SELDOM = frozenset(
     {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts", "secrets"}
@@ -70,17 +73,17 @@ def plan(
     event: Event,
     now: datetime,
     earlier: Earlier | None = None,
-    *,
-    awaits_approval: bool = False,
+    inputs: Given = _NO_INPUTS,
 ) -> Plan:
     """Returns a plan in which every job runs, but those that are carried over from an earlier run.
 
     A job is carried over only if it and all jobs that it needs succeeded and have not changed since.
     """
-    expansion = expand(pipeline, context(event), {})
-    carried = _carried(expansion, earlier, event)
+    expansion = expand(pipeline, context(event), inputs)
+    carried = _carried(expansion, earlier, event, inputs)
     states = tuple(_state(one, carried.get(one.job.key), now) for one in expansion.jobs)
-    before = RunState(jobs=states, in_group=expansion.group is None, awaits_approval=awaits_approval)
+    waits = fork_policy(event, pipeline) == "approve"
+    before = RunState(jobs=states, in_group=expansion.group is None, awaits_approval=waits)
     state = fold(before, {}, now)
     jobs = [
         one.job if after.job is None else after.job
@@ -102,15 +105,14 @@ async def plan_apart(
     event: Event,
     now: datetime,
     earlier: Earlier | None = None,
-    *,
-    awaits_approval: bool = False,
+    inputs: Given = _NO_INPUTS,
 ) -> Plan:
     """Returns the plan. A long one is made in a thread, so that it does not hold the event loop.
 
     A pipeline that breaks the code gets a plan whose jobs have the error `platform`: the same event may start
     pipelines of other owners, which must run.
     """
-    make = partial(plan, pipeline, event, now, earlier, awaits_approval=awaits_approval)
+    make = partial(plan, pipeline, event, now, earlier, inputs)
     try:
         return await asyncio.to_thread(make) if is_long(pipeline) else make()
     except Exception as error:  # noqa: BLE001 - any bug: the runs of other pipelines do not depend on it
@@ -183,10 +185,12 @@ def _state(one: PlannedJob, carried: JobRecord | None, now: datetime) -> JobStat
     return state
 
 
-def _carried(expansion: Expansion, earlier: Earlier | None, event: Event) -> dict[str, JobRecord]:
+def _carried(
+    expansion: Expansion, earlier: Earlier | None, event: Event, inputs: Given
+) -> dict[str, JobRecord]:
     if earlier is None or earlier.pipeline is None:
         return {}
-    before = {one.job.key: one for one in expand(earlier.pipeline, context(event), {}).jobs}
+    before = {one.job.key: one for one in expand(earlier.pipeline, context(event), inputs).jobs}
     records = {record.key: record for record in earlier.jobs if record.status is Status.SUCCESS}
     same = {
         one.job.key: records[one.job.key]

@@ -523,20 +523,22 @@ SELECT a.id, a.wanted_attempt, a.cluster, pause.seconds AS next_retry_seconds,
 
 -- name: runs_of_commands
 -- The runs that commands are about. $1 commands.
-SELECT DISTINCT run_id FROM commands WHERE id = ANY($1::bigint[]);
+SELECT DISTINCT run_id FROM commands WHERE id = ANY($1::bigint[]) AND run_id IS NOT NULL;
 
 -- name: open_commands
 -- Commands that have no effect yet. $1 ids.
-SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by, c.traceparent
+SELECT c.id, c.kind, coalesce(c.run_id, 0) AS run_id, c.arguments, c.requested_by, c.traceparent,
+       coalesce(c.pipeline_config_id, 0) AS pipeline_config_id, coalesce(c.repository_id, 0) AS repository_id
   FROM commands c
  WHERE c.id = ANY($1::bigint[]) AND NOT EXISTS (SELECT FROM command_effects e WHERE e.command_id = c.id)
  ORDER BY c.id;
 
 -- name: commands_without_effect
--- Commands that nobody has applied. $1 older than so many seconds.
+-- Commands that nobody has applied. One that waits for its ref has an event. $1 older than so many seconds.
 SELECT c.id FROM commands c
  WHERE c.created_at < now() - make_interval(secs => $1)
    AND NOT EXISTS (SELECT FROM command_effects e WHERE e.command_id = c.id)
+   AND NOT EXISTS (SELECT FROM events e WHERE e.command_id = c.id)
  ORDER BY c.id LIMIT 100
    FOR NO KEY UPDATE OF c SKIP LOCKED;
 
@@ -548,6 +550,7 @@ INSERT INTO command_effects (command_id, outcome, reason, run_id) VALUES ($1, $2
 -- A run with what its retry needs. $1 run.
 SELECT clock_timestamp() AS now, r.id, r.status, r.event_id, r.pipeline_config_id, r.revision_id, r.rerun,
   r.repository_id, r.event_kind, r.branch, r.sha,
+       (SELECT e.inputs FROM events e WHERE e.id = r.event_id) AS inputs,
        p.revision_id AS latest_revision_id, p.deleted_at IS NOT NULL AS pipeline_deleted,
        k.deleted_at IS NOT NULL AS repository_deleted,
        u.disabled_at IS NULL AND (u.is_admin OR EXISTS (
@@ -567,6 +570,67 @@ SELECT * FROM events WHERE id = $1;
 -- name: job_records
 -- The jobs of a run, as a retry of the failed ones looks at them. $1 run.
 SELECT id, coalesce(key, name) AS key, status, outputs FROM jobs WHERE run_id = $1;
+
+-- ---------------------------------------------------------------- started runs
+
+-- name: lock_starts
+-- Lets one transaction at a time apply a command that starts a run. $1 commands.
+SELECT pg_advisory_xact_lock(3, key)
+  FROM (SELECT DISTINCT hashint8(id) AS key FROM commands
+         WHERE id = ANY($1::bigint[]) AND run_id IS NULL ORDER BY 1) AS keys;
+
+-- name: subject
+-- The pipeline and the repository of an event without a delivery, as they are now. $1 pipeline, $2
+-- repository.
+SELECT p.revision_id, p.enabled, p.deleted_at IS NOT NULL AS pipeline_deleted,
+       k.deleted_at IS NOT NULL AS repository_deleted,
+       u.disabled_at IS NULL AND (u.is_admin OR EXISTS (
+         SELECT FROM grants g WHERE g.repository_id = k.id AND g.user_id = p.created_by
+           AND g.role = 'maintainer')) AS owner_may_use,
+       ARRAY[coalesce(i.full_name, k.full_name), k.full_name] AS names
+  FROM pipeline_configs p JOIN users u ON u.id = p.created_by CROSS JOIN repositories k
+  LEFT JOIN repository_identities i ON i.repository_id = k.id
+ WHERE p.id = $1 AND k.id = $2 AND p.revision_id IS NOT NULL;
+
+-- name: insert_event
+-- An event without a delivery, once; no row: it is there. $1 event.
+INSERT INTO events (command_id, pipeline_config_id, repository_id, kind, repository, ref, branch, tag,
+       sender_login, inputs, trusted, received_at)
+SELECT command_id, pipeline_config_id, repository_id, kind, repository, ref, branch, tag,
+       (SELECT u.name FROM users u WHERE u.id = requested_by), inputs, true, now()
+  FROM jsonb_to_record($1::jsonb) AS new (command_id bigint, pipeline_config_id bigint, repository_id bigint,
+         kind event_kind, repository text, ref text, branch text, tag text, requested_by bigint, inputs jsonb)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: insert_ref_request
+-- $1 event, $2 cluster, $3 ref, $4 commit.
+INSERT INTO ref_requests (event_id, cluster, ref, sha) VALUES ($1, $2, $3, $4);
+
+-- name: lock_resolved
+-- Events whose ref was resolved and that are not decided, held until the end of the transaction. $1 events.
+SELECT e.*, c.traceparent, 'user:' || c.requested_by AS triggered_by, a.outcome, a.sha AS resolved_sha,
+       a.message AS resolved_message
+  FROM ref_requests q JOIN ref_resolutions a ON a.event_id = q.event_id JOIN events e ON e.id = q.event_id
+  LEFT JOIN commands c ON c.id = e.command_id
+ WHERE q.event_id = ANY($1::bigint[]) AND q.decided_at IS NULL
+ ORDER BY q.event_id
+   FOR NO KEY UPDATE OF q;
+
+-- name: close_ref_request
+-- $1 event, $2 its commit.
+WITH closed AS (UPDATE ref_requests SET decided_at = now() WHERE event_id = $1)
+UPDATE events SET sha = $2 WHERE id = $1;
+
+-- name: resolved_not_decided
+-- Answers of executors that nobody has folded. $1 older than so many seconds.
+SELECT q.event_id FROM ref_requests q JOIN ref_resolutions a ON a.event_id = q.event_id
+ WHERE q.decided_at IS NULL AND a.resolved_at < now() - make_interval(secs => $1)
+ ORDER BY q.event_id LIMIT 100;
+
+-- name: now
+-- The time of the database's clock.
+SELECT clock_timestamp();
 
 -- ---------------------------------------------------------------- what messages did not finish
 

@@ -68,6 +68,7 @@ class Checks:
             self.undecided_deliveries,
             self.redelivered_deliveries,
             self.commands_without_effect,
+            self.resolved_not_decided,
             self.attempts_not_folded,
             self.jobs_not_admitted,
             self.admitted_without_attempt,
@@ -109,6 +110,12 @@ class Checks:
             if ids:
                 await self._consumers.apply(ids)
         return len(ids)
+
+    async def resolved_not_decided(self) -> int:
+        """Decides events whose refs were resolved and whose message was lost."""
+        async with self._store.reading() as work:
+            ids = await work.resolved_not_decided(age_seconds=self._age_seconds)
+        return len(ids) - len(await self._consumers.resolve(ids)) if ids else 0
 
     async def attempts_not_folded(self) -> int:
         async with self._store.reading() as work:

@@ -111,8 +111,7 @@ async def start_runs(
             decision = _decide_safely(one, candidate, pipeline, facts, budget)
             decisions.append(_decision_row(one, candidate, decision))
             if pipeline is not None and decision.outcome is Outcome.RUN:
-                waits = fork_policy(one.event, pipeline) == "approve"
-                planned = await plan_apart(pipeline, one.event, one.stored.stored_at, awaits_approval=waits)
+                planned = await plan_apart(pipeline, one.event, one.stored.stored_at)
                 runs.append(_new_run(one, candidate, pipeline, planned, forks))
     run_ids = await create_runs(work, runs)
     await work.insert_decisions(

@@ -23,6 +23,7 @@ BODIES: dict[str, Document] = {
     "POST /pipelines/preview": {"yaml_config": YAML},
     "POST /pipelines/{id}/preview": {"yaml_config": YAML},
     "PUT /pipelines/{id}": {"description": "mine now"},
+    "POST /pipelines/{id}/runs": {"branch": "main"},
     "POST /runs/{id}/retry": {},
     "POST /runs/{id}/cancel": {},
     "POST /runs/{id}/approve": {},

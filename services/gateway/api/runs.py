@@ -1,16 +1,15 @@
 """The resource `runs`: runs with their progress, and the commands to retry, cancel and approve them."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.api.commands import Command
+from services.gateway.api.commands import COMMAND_REFUSALS, Command, accepted, idempotency_key
 from services.gateway.api.run_views import MOST_LOG_GAPS, EventKind, LogState, Run, RunSummary, run_view
 from services.gateway.http.answers import Page, PageFilters, json_answer, paged
 from services.gateway.http.fields import Moment, QueryId, Shape, Text
-from services.gateway.http.problems import Problem, conflict, forbidden, invalid, not_found
+from services.gateway.http.problems import Problem, conflict, forbidden, not_found
 from services.gateway.http.routing import IDEMPOTENCY_KEY, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
 from services.gateway.store.runs import RunFilters
@@ -76,10 +75,11 @@ async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
 
 async def show(call: Call[NoBody, NoFilters]) -> web.Response:
     async with call.gateway.store.reading() as work:
-        return json_answer(await _shown(work, call, call.id))
+        return json_answer(await shown_run(work, call, call.id))
 
 
-async def _shown(work: Any, call: Call[Any, Any], run_id: int) -> Run:
+async def shown_run(work: Any, call: Call[Any, Any], run_id: int) -> Run:
+    """Return the run. Raises Problem 404 if the caller may not see it."""
     row = await work.run(run_id, call.caller)
     if row is None:
         raise not_found()
@@ -97,11 +97,11 @@ async def retry(call: Call[Retry, NoFilters]) -> web.Response:
     """
     command = await _commanded(call, "retry", call.body.model_dump())
     if command["outcome"] is None:
-        return _accepted(command)
+        return accepted(command)
     if command["outcome"] == "refused":
         raise _refused(command["reason"])
     async with call.gateway.store.reading() as work:
-        run = await _shown(work, call, command["new_run_id"])
+        run = await shown_run(work, call, command["new_run_id"])
     return json_answer(
         run, 201 if command["reason"] == "run_created" else 200, {"Location": f"/runs/{run.id}"}
     )
@@ -114,22 +114,22 @@ async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
     """
     command = await _commanded(call, "cancel", {})
     if command["outcome"] is None:
-        return _accepted(command)
+        return accepted(command)
     if command["outcome"] == "refused":
         raise _refused(command["reason"])
     async with call.gateway.store.reading() as work:
-        return json_answer(await _shown(work, call, call.id))
+        return json_answer(await shown_run(work, call, call.id))
 
 
 async def approve(call: Call[Approve, NoFilters]) -> web.Response:
     """Let a run of a pull request from a fork start. Approving it again changes nothing."""
     command = await _commanded(call, "approve", {})
     if command["outcome"] is None:
-        return _accepted(command)
+        return accepted(command)
     if command["outcome"] == "refused":
         raise _refused(command["reason"])
     async with call.gateway.store.reading() as work:
-        return json_answer(await _shown(work, call, call.id))
+        return json_answer(await shown_run(work, call, call.id))
 
 
 async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any]) -> Any:
@@ -137,7 +137,7 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
 
     The command is stored before the request waits for the effect. Raises Problem 404, 403 or 409.
     """
-    key = _idempotency_key(call.request)
+    key = idempotency_key(call.request)
     async with call.gateway.store.transaction() as work:
         run = await work.run(call.id, call.caller)
         if run is None:
@@ -202,45 +202,12 @@ def _check(kind: str, run: Any) -> None:
         raise _refused("not_retryable")
 
 
-REFUSALS = {
-    "approval_not_needed": "The run needs no approval: its code is trusted, or its pipeline runs pull "
-    "requests from forks without one.",
-    "approval_cancelled": "The run was cancelled before it was approved.",
-    "approval_void": "A newer push of the pull request replaced this one, or the pull request was closed. "
-    "Approve the run of the newest push.",
-    "approval_expired": "Nobody approved the run in time. Retry it, and approve the new run.",
-    "forks_ignored": "The pipeline ignores pull requests from forks.",
-    "forks_not_supported": "The local cluster runs no code of pull requests from forks.",
-    "command_failed": "What is stored about the run cannot be read by this release. It has been logged.",
-    "already_finished": "The run is over.",
-    "owner_not_maintainer": "The pipeline's owner is no longer a maintainer of the repository.",
-    "pipeline_deleted": "The pipeline has been deleted.",
-    "repository_deleted": "The repository is no longer registered.",
-    "revision_unreadable": "This release can't read the pipeline's revision. Save the pipeline again and "
-    "retry the latest.",
-    "not_retryable": "Only a run that failed, was cancelled or ended with an error can be retried.",
-}
-
-
 def _refused(reason: str) -> Problem:
     return (
         not_found()
         if reason == "run_unknown"
-        else conflict(reason, REFUSALS.get(reason, "The scheduler refused this."))
+        else conflict(reason, COMMAND_REFUSALS.get(reason, "The scheduler refused this."))
     )
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_KEY.name)
-    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY.pattern, key):
-        raise invalid(
-            "header.Idempotency-Key", "pattern", "1 to 200 printable characters without spaces are needed"
-        )
-    return key
-
-
-def _accepted(command: Any) -> web.Response:
-    return json_answer(Command.of(command), 202, {"Location": f"/commands/{command['id']}"})
 
 
 _LATER = Answer("It will be done; its effect is at Location.", Command, headers=LOCATION)

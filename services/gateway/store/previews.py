@@ -47,4 +47,4 @@ def case_of(row: Mapping[str, Any], owner_id: int, *, enabled: bool, forks_can_r
         enabled=enabled,
         forks_can_run=forks_can_run,
     )
-    return Case(row["id"], owner_id, Event.from_row(row), circumstances)
+    return Case(row["id"], owner_id, Event.from_row(row), circumstances, row["inputs"])

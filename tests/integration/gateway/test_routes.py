@@ -13,6 +13,7 @@ from tests.integration.gateway.serving import PIPELINE, Serving
 GUARDED = [route for route in ROUTES if route.scope is not None]
 OWNED = [route for route in GUARDED if route.parameters and route.scope is not Scope.ADMIN]
 BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/pipelines/{id}/runs"): {"branch": "main"},
     ("POST", "/pipelines"): {"name": "x", "yaml_config": PIPELINE.format(repository="octo/web")},
     ("POST", "/pipelines/validate"): {"yaml_config": ""},
     ("POST", "/pipelines/preview"): {"yaml_config": PIPELINE.format(repository="octo/web")},

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.gateway.api.runs import REFUSALS
+from services.gateway.api.commands import COMMAND_REFUSALS
 from tests.harness.github import new_sha, pull_request, push
 from tests.integration.scheduler.world import ONE_JOB, World
 
@@ -204,7 +204,7 @@ async def test_the_first_end_counts_and_a_later_approval_says_which(world: World
     reason, refusal = ENDS[order[0]]
     assert await verdict(world, run_id) == ("cancelled", reason)
     assert await command(world, "approve", run_id) == ("refused", refusal)
-    assert refusal in REFUSALS
+    assert refusal in COMMAND_REFUSALS
     assert (await world.jobs(run_id))["build"]["message"]
 
 

@@ -82,6 +82,8 @@ class World:
         self.octo_web = FakeRepository("octo/web")
         self.scheduler = self.another_scheduler()
         self.user_id = 0
+        self.repository_id = 0
+        self.pipeline_id = 0
 
     @property
     def consumers(self) -> Consumers:
