@@ -31,6 +31,7 @@ PURE_CODE = (
     "forges",
     "forms.py",
     "matching.py",
+    "path_filters.py",
     "pipeline",
     "quoting.py",
     "readiness.py",
