@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    dashboard,
     dead_letters,
     deliveries,
     events,
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    app.command("dashboard")(dashboard.dashboard)
     app.command("limits")(limits.limits)
     for name, group in {
         "pipelines": pipelines.app,

@@ -1,5 +1,7 @@
 """The gateway's periodic checks."""
 
+from functools import partial
+
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import GatewayStore
 from shared.reconcile import Check, Reconciler
@@ -34,8 +36,17 @@ class BodyRetention:
         return dropped
 
 
+async def _forget_sessions(store: GatewayStore) -> int:
+    """Delete old browser sessions and links. Raises Transient."""
+    async with store.transaction() as work:
+        return await work.forget_sessions(BATCH)
+
+
 def open_reconciler(store: GatewayStore, settings: GatewaySettings) -> Reconciler:
     return Reconciler(
-        [Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).check)],
+        [
+            Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).check),
+            Check("sessions.expired", partial(_forget_sessions, store)),
+        ],
         settings.reconcile_seconds,
     )
