@@ -8,6 +8,7 @@ from .commands import (
     admin,
     audit,
     clusters,
+    dashboard,
     dead_letters,
     deliveries,
     events,
@@ -54,6 +55,7 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    app.command("dashboard")(dashboard.dashboard)
     app.command("explain")(explain.explain)
     pipelines.app.command("preview")(preview.preview)
     app.command("limits")(limits.limits)

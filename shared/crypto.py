@@ -103,6 +103,11 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+def hash_secret(secret: str) -> bytes:
+    """Return the hash that is stored of a random secret of 256 bits, such as that of a session."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
 def _checksum(body: str) -> str:
     number = zlib.crc32(body.encode())
     digits = ""

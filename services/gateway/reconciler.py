@@ -1,5 +1,7 @@
 """The gateway's periodic checks."""
 
+from functools import partial
+
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import GatewayStore
 from shared.reconcile import Check, Reconciler
@@ -51,11 +53,18 @@ class UnusedSecrets:
             return await work.delete_unused_versions(UNUSED_SECONDS, BATCH)
 
 
+async def _forget_sessions(store: GatewayStore) -> int:
+    """Delete old browser sessions and links. Raises Transient."""
+    async with store.transaction() as work:
+        return await work.forget_sessions(BATCH)
+
+
 def open_reconciler(store: GatewayStore, settings: GatewaySettings) -> Reconciler:
     return Reconciler(
         [
             Check("deliveries.bodies", BodyRetention(store, settings.body_retention_days).check),
             Check("secrets.unused", UnusedSecrets(store).check),
+            Check("sessions.expired", partial(_forget_sessions, store)),
         ],
         settings.reconcile_seconds,
     )

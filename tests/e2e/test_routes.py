@@ -33,6 +33,7 @@ BODIES: dict[str, Document] = {
     "POST /users": {"name": "x", "email": "x@example.org"},
     "PATCH /users/{id}": {"name": "mine"},
     "POST /tokens": {"name": "x"},
+    "POST /sign-in-links": {},
 }
 """A valid body for every route that takes one."""
 
