@@ -34,7 +34,7 @@ async def test_a_trusted_run_needs_no_approval(towpath: Towpath) -> None:
     assert problem["type"].endswith("approval_not_needed")
 
 
-@pytest.mark.kubernetes
+@pytest.mark.pods("only pods run code of forks")
 @pytest.mark.skipif(not HAS_PODS, reason="needs pods: make e2e-kubernetes")
 @covers("POST /runs/{id}/approve 200")
 async def test_a_fork_waits_runs_after_its_approval_and_a_newer_push_waits_again(towpath: Towpath) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
+import pytest
 
 from shared.masking import forms_of
 from tests.harness.installation import Towpath
@@ -81,6 +82,7 @@ async def everything_stored(towpath: Towpath) -> bytes:
     return b"".join([text, *logs])
 
 
+@pytest.mark.pods("a pod gets its secrets by references to the cluster's objects")
 async def test_a_secret_reaches_its_job_and_is_stored_nowhere(towpath: Towpath) -> None:
     value = f'k3y"/+&<>{random.token_hex(8)} ü'
     uses = job('test "$GOT" = "***"; test "$REST" = "the rest"', needs=["pry"])

@@ -77,6 +77,7 @@ OUTCOMES: Mapping[str, str] = {
     "superseded": "Superseded",
     "not_allowed": "Not allowed",
     "filtered": "Filtered by paths",
+    "ref_gone": "Its branch or tag is gone",
 }
 """Decisions about an event, in words."""
 

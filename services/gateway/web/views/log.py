@@ -24,6 +24,7 @@ from services.gateway.web.rendering import job_path, render, seconds_between
 from services.gateway.web.sentences import job_sentence
 from services.gateway.web.views.run import CHECK_SECONDS, GATHER_SECONDS, STREAM_HEADERS, send
 from shared import step_markers
+from shared.errors import Transient
 from shared.statuses import TERMINAL
 
 LINES = 500
@@ -199,9 +200,10 @@ async def live(visit: Visit) -> web.StreamResponse:
                     break
                 await asyncio.sleep(GATHER_SECONDS)
                 await watch.heard_since(version, CHECK_SECONDS)
-                if await session_of(visit.gateway, visit.request) is None:
-                    break
-                log = await _read(visit)
+                with suppress(Transient):
+                    if await session_of(visit.gateway, visit.request) is None:
+                        break
+                    log = await _read(visit)
             await response.write_eof()
     finally:
         visit.gateway.live.unwatch(watch)

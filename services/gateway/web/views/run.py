@@ -132,6 +132,11 @@ async def cancel(visit: Visit) -> web.Response:
     return see_other(f"/ui/runs/{visit.id}")
 
 
+async def approve(visit: Visit) -> web.Response:
+    await ask(visit, "POST /runs/{id}/approve", body={}, id=visit.id)
+    return see_other(f"/ui/runs/{visit.id}")
+
+
 async def retry(visit: Visit) -> web.Response:
     only = "failed" if visit.form.get("only") == "failed" else "all"
     answer = await ask(visit, "POST /runs/{id}/retry", body={"only": only}, id=visit.id)
@@ -143,5 +148,6 @@ PAGES = (
     Page(path="/ui/runs/{id}", handler=show),
     Page(path="/ui/runs/{id}/live", handler=live, is_data=True),
     Page(path="/ui/runs/{id}/cancel", handler=cancel, method="POST"),
+    Page(path="/ui/runs/{id}/approve", handler=approve, method="POST"),
     Page(path="/ui/runs/{id}/retry", handler=retry, method="POST"),
 )

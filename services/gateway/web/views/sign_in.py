@@ -86,11 +86,6 @@ async def logout(visit: Visit) -> web.Response:
     return response
 
 
-async def end_session(visit: Visit) -> web.Response:
-    await _end(visit, visit.id)
-    return see_other("/ui/account")
-
-
 async def _end(visit: Visit, session_id: int) -> None:
     """End a session of this user. Raises Problem 404."""
     async with visit.gateway.store.transaction() as work:
@@ -109,5 +104,4 @@ PAGES = (
     Page(path="/ui/link", handler=link_page, is_open=True),
     Page(path="/ui/link", handler=use_link, method="POST", is_open=True),
     Page(path="/ui/logout", handler=logout, method="POST"),
-    Page(path="/ui/sessions/{id}/end", handler=end_session, method="POST"),
 )
