@@ -14,9 +14,9 @@ from services.scheduler.concurrency import Group, Member
 from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
-from services.scheduler.started_events import Resolved, Subject
+from services.scheduler.started_runs import StartedRunsWork
 from services.scheduler.values import enum, readable
-from shared.database.store import Database, Queries, Relay, Store, Work
+from shared.database.store import Database, Queries, Relay, Store
 from shared.events import Event
 from shared.pipeline.model import Job, Retry
 from shared.states import AttemptState, JobState, RunState
@@ -40,18 +40,6 @@ ROW_FAULTS = (*CONTENT_FAULTS, asyncpg.PostgresError)
 """Errors that a single row can cause. An unreachable database is not one of them: it raises Transient."""
 
 Row = dict[str, Any]
-
-_RESOLVED = (
-    "inputs",
-    "pipeline_config_id",
-    "repository_id",
-    "command_id",
-    "traceparent",
-    "triggered_by",
-    "outcome",
-    "resolved_sha",
-    "resolved_message",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +139,7 @@ class Admitted:
     """The traces of the admitted jobs."""
 
 
-class SchedulerWork(Work):
+class SchedulerWork(StartedRunsWork):
     """One transaction of the scheduler."""
 
     # ------------------------------------------------------------ deliveries
@@ -357,47 +345,6 @@ class SchedulerWork(Work):
     async def job_records(self, run_id: int) -> tuple[JobRecord, ...]:
         rows = await self._rows("job_records", run_id)
         return tuple(JobRecord(row["id"], row["key"], Status(row["status"]), row["outputs"]) for row in rows)
-
-    # ------------------------------------------------------------ started runs
-
-    async def lock_starts(self, command_ids: Iterable[int]) -> None:
-        """Prevents other transactions from applying those of these commands that start a run."""
-        await self._rows("lock_starts", list(command_ids))
-
-    async def subject(self, pipeline_config_id: int, repository_id: int) -> Subject | None:
-        row = await self._row("subject", pipeline_config_id, repository_id)
-        return None if row is None else Subject(**{**row, "names": tuple(dict.fromkeys(row["names"]))})
-
-    async def insert_event(self, event: Row) -> int | None:
-        """Stores an event without a delivery. Returns None if it is stored already."""
-        event_id: int | None = await self._value("insert_event", event)
-        return event_id
-
-    async def insert_ref_request(self, event_id: int, cluster: str, ref: str | None, sha: str | None) -> None:
-        await self._run("insert_ref_request", event_id, cluster, ref, sha)
-
-    async def lock_resolved(self, event_ids: Iterable[int]) -> list[Resolved]:
-        """Locks the requests of those of these events that can be decided; returns the events."""
-        return [
-            Resolved(
-                event_id=row["id"],
-                event=Event.from_row(dict(row)),
-                **{name: row[name] for name in _RESOLVED},
-            )
-            for row in await self._rows("lock_resolved", list(event_ids))
-        ]
-
-    async def close_ref_request(self, event_id: int, sha: str | None) -> None:
-        """Marks the request as decided, and sets the event's commit."""
-        await self._run("close_ref_request", event_id, sha)
-
-    async def resolved_not_decided(self, *, age_seconds: float) -> list[int]:
-        return [row["event_id"] for row in await self._rows("resolved_not_decided", age_seconds)]
-
-    async def now(self) -> datetime:
-        """Returns the time of the database's clock."""
-        now: datetime = await self._value("now")
-        return now
 
     # ------------------------------------------------------------ reconciler checks
 

@@ -1,7 +1,6 @@
 """All pages of the dashboard, and where a browser that opens an address of the API is sent."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from aiohttp import web
 
@@ -34,7 +33,7 @@ def add_pages(app: web.Application, gateway: Gateway) -> None:
         _add(app, path, pages, gateway)
     app.router.add_resource("/ui/assets/{name}").add_route("GET", asset)
     for path in ("/", "/ui"):
-        app.router.add_resource(path).add_route("GET", partial(_lead, "/ui/"))
+        app.router.add_resource(path).add_route("GET", _to_dashboard)
     unknown = page_endpoint(Page(path="/ui/…", handler=sign_in.unknown), gateway)
     app.router.add_route("*", "/ui/{anything:.*}", unknown)
 
@@ -45,8 +44,8 @@ def _add(app: web.Application, path: str, pages: Sequence[Page], gateway: Gatewa
         resource.add_route(page.method, page_endpoint(page, gateway))
 
 
-async def _lead(location: str, _request: web.Request) -> web.StreamResponse:
-    return see_other(location)
+async def _to_dashboard(_request: web.Request) -> web.StreamResponse:
+    return see_other("/ui/")
 
 
 def for_browsers(path: str, handle: Handle) -> Handle:

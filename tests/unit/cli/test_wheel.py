@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 CLI = ROOT / "cli"
 PROJECT = tomllib.loads((CLI / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DEPENDENCIES = {Requirement(text).name for text in PROJECT["dependencies"]}
-MODULES = {"pyyaml": "yaml"}
+MODULES = {"google-re2": "re2", "pyyaml": "yaml"}
 """Distributions whose module has another name."""
 FOREIGN = 'raise ImportError("this package belongs to somebody else")\n'
 
