@@ -139,7 +139,6 @@ async def test_another_method_is_answered_with_those_that_there_are(served: Serv
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nothing",
         "/pipelines/",
         "/pipelines/1/nothing",

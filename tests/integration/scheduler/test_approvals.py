@@ -196,7 +196,9 @@ ENDS: dict[Callable[[World, int], Awaitable[None]], tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(ENDS)), ids=str)
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(ENDS)), ids=lambda order: " ".join(end.__name__ for end in order)
+)
 async def test_the_first_end_counts_and_a_later_approval_says_which(world: World, order: Any) -> None:
     run_id = await waiting(world)
     for end in order:

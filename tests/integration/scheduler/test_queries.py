@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.scheduler import store
+from services.scheduler import started_runs, store
 from shared.database.store import Queries
 from tests.integration.scheduler.world import World
 
@@ -17,5 +17,6 @@ async def test_a_query_can_be_prepared(world: World, name: str) -> None:
 
 
 def test_every_query_is_used() -> None:
-    source = Path(store.__file__).read_text(encoding="utf-8")
+    modules = (store, started_runs)
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
     assert [name for name in QUERIES if f'"{name}"' not in source] == []
