@@ -14,7 +14,12 @@ from tests.harness.coverage import CLAIMS
 from tests.harness.installation import Person, Towpath
 from tests.harness.scenes import TRUE, Document, document, job, scene
 
-NOBODYS = {"id": 2**62, "user_id": 2**62, "delivery_id": "00000000-0000-0000-0000-000000000000"}
+NOBODYS = {
+    "id": 2**62,
+    "user_id": 2**62,
+    "delivery_id": "00000000-0000-0000-0000-000000000000",
+    "name": "NOBODYS",
+}
 
 YAML = document("octo/none", TRUE)
 BODIES: dict[str, Document] = {
@@ -30,6 +35,11 @@ BODIES: dict[str, Document] = {
     "POST /repositories": {"full_name": "octo/none", "clone_url": "https://github.example/none.git"},
     "PATCH /repositories/{id}": {"clone_url": "https://github.example/mine.git"},
     "PUT /repositories/{id}/grants/{user_id}": {"role": "maintainer"},
+    "POST /repositories/{id}/secrets": {"name": "KEY", "value": "a long value"},
+    "PUT /repositories/{id}/secrets/{name}": {"value": "a long value"},
+    "POST /secrets": {"name": "KEY", "value": "a long value"},
+    "PUT /secrets/{name}": {"value": "a long value"},
+    "POST /encryption/rotate": {},
     "POST /users": {"name": "x", "email": "x@example.org"},
     "PATCH /users/{id}": {"name": "mine"},
     "POST /tokens": {"name": "x"},
@@ -48,6 +58,7 @@ NOT_SEEN: dict[tuple[str, int], str] = {
     ("", 408): "a slow body: the same reading of bodies for every route, seen with webhooks",
     ("/logs", 429): "one user's 51st stream: tests/security/test_x08_streams.py",
     ("/approve", 202): "the same waiting for the scheduler, seen with /cancel",
+    ("PUT /repositories/{id}/secrets/{name}", 409): "a repository's 101st secret: tests/integration/gateway",
     ("POST /tokens", 409): "a user's 101st token: tests/security/test_x05_quotas.py",
     ("GET /users/me", 404): "users are never deleted",
     ("/webhooks/", 404): "an unknown hook is 401, as a wrong signature is",
@@ -223,6 +234,8 @@ ADMINISTRATION = {
     *("GET /users", "POST /users", "GET /users/{id}", "PATCH /users/{id}", "DELETE /users/{id}"),
     *("POST /repositories", "DELETE /repositories/{id}"),
     "GET /audit",
+    *("POST /secrets", "GET /secrets", "PUT /secrets/{name}", "DELETE /secrets/{name}"),
+    *("GET /encryption", "POST /encryption/rotate"),
     *("GET /dead-letters", "GET /dead-letters/{id}", "POST /dead-letters/{id}/replay"),
 }
 
