@@ -104,6 +104,12 @@ test: $(VENV) ## All tests, with real PostgreSQL and RabbitMQ (installed where m
 	@$(PYTHON) -m tests $(ARGS)
 	@if $(PYTHON) -m tests.harness.kubernetes; then $(MAKE) e2e-kubernetes; fi
 
+.PHONY: screenshots
+screenshots: $(VENV) ## Make the pictures of docs/images, with the dashboard in Chromium
+	@$(PYTHON) -m devstack install
+	@mkdir -p docs/images
+	@TOWPATH_SCREENSHOTS=docs/images $(PYTHON) -m pytest -n0 tests/browser -k pictures
+
 .PHONY: e2e
 e2e: $(VENV) ## The end-to-end tests alone
 	@$(PYTHON) -m devstack install

@@ -5,14 +5,20 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    admin,
+    audit,
     clusters,
+    dashboard,
     dead_letters,
     deliveries,
     events,
+    explain,
     limits,
     pipelines,
+    preview,
     repositories,
     runs,
+    secrets,
     tokens,
     users,
     validate,
@@ -49,8 +55,12 @@ def build() -> typer.Typer:
     )
     app.callback(help=app.info.help)(_towpath)
     app.command("validate")(validate.validate)
+    app.command("dashboard")(dashboard.dashboard)
+    app.command("explain")(explain.explain)
+    pipelines.app.command("preview")(preview.preview)
     app.command("limits")(limits.limits)
     app.command("clusters")(clusters.clusters)
+    app.command("audit")(audit.audit)
     for name, group in {
         "pipelines": pipelines.app,
         "runs": runs.app,
@@ -58,8 +68,10 @@ def build() -> typer.Typer:
         "deliveries": deliveries.app,
         "dead-letters": dead_letters.app,
         "repositories": repositories.app,
+        "secrets": secrets.app,
         "users": users.app,
         "tokens": tokens.app,
+        "admin": admin.app,
     }.items():
         app.add_typer(group, name=name, no_args_is_help=True)
     return app

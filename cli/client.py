@@ -70,10 +70,16 @@ class Client:
         return self.exchange(method, path, body, query=query)[1]
 
     def exchange(
-        self, method: str, path: str, body: Json | None = None, *, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Json]:
         """Return the status of the answer and its JSON. Raises CommandError."""
-        with self.open(method, path, body, query=query) as response:
+        with self.open(method, path, body, query=query, headers=headers) as response:
             status, raw = response.status, response.read()
         try:
             answer = json.loads(raw) if raw else {}

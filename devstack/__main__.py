@@ -10,7 +10,7 @@ from devstack.audit import audit
 from devstack.deploy import deploy
 from devstack.errors import DevstackError
 from devstack.images import build_images
-from devstack.install import install_missing
+from devstack.install import install_browser, install_missing
 from devstack.release import build_wheel, release
 from devstack.settings import DevstackSettings
 from devstack.stack import CHECKOUT
@@ -53,6 +53,7 @@ def main() -> int:
 def _run(command: str, settings: DevstackSettings) -> int:
     if command == "install":
         install_missing(_say)
+        install_browser(_say)
         fetch_assets(_say)
     elif command == "assets":
         return 0 if fetch_assets(_say) else 1

@@ -45,16 +45,19 @@ def demo(settings: DevstackSettings, say: Say) -> int:
     """Run the demo and return the exit code."""
     started_at = time.monotonic()
     ours = up(settings, say)
-    run = asyncio.run(_build_once(ours, say))
-    say(_summary(ours, run, time.monotonic() - started_at))
+    run, link = asyncio.run(_build_once(ours, say))
+    say(_summary(ours, run, link, time.monotonic() - started_at))
     if run["status"] != "success":
         say(f"\nthe demo FAILED: the run ended {run['status']} ({run['reason'] or 'no reason'})")
         return 1
     return 0
 
 
-async def _build_once(ours: Installation, say: Say) -> dict[str, Any]:
-    """Push to the demo's repository, print what happens, and return the finished run."""
+async def _build_once(ours: Installation, say: Say) -> tuple[dict[str, Any], str]:
+    """Push to the demo's repository and print what happens.
+
+    Returns the finished run, and a link that opens its page signed in.
+    """
     environment = read_environment(ours.environment_path)
     directory = ours.directory / "demo"
     repository = DemoRepository(directory / "repository")
@@ -77,7 +80,9 @@ async def _build_once(ours: Installation, say: Say) -> dict[str, Any]:
             )
         )["id"]
         await _show_log(api, run_id, say)
-        return await _until(lambda: _finished(api, run_id), STREAM_SECONDS, "the run's verdict")
+        run = await _until(lambda: _finished(api, run_id), STREAM_SECONDS, "the run's verdict")
+        link = await api.call("POST", "/sign-in-links", {"path": f"/ui/runs/{run_id}"})
+        return run, link["url"]
 
 
 async def _show_log(api: Api, run_id: int, say: Say) -> None:
@@ -144,7 +149,7 @@ async def _until(
         await asyncio.sleep(0.05)
 
 
-def _summary(ours: Installation, run: dict[str, Any], seconds: float) -> str:
+def _summary(ours: Installation, run: dict[str, Any], link: str, seconds: float) -> str:
     url = ours.stack.address()
     jobs = "\n".join(
         f"  {job['name']:<10} {job['status']:<8} {job['reason'] or '':<14} {_took(job)}".rstrip()
@@ -158,7 +163,8 @@ run {run["id"]} is {run["status"]}: {times} ({_took(run)})
 Towpath runs; the whole demo took {seconds:.1f} s.
   API            {url}
   its docs       {url}/docs
-  this run       {url}/runs/{run["id"]}
+  this run       {link}
+                 (opens the dashboard signed in; works once, within 10 minutes)
 
 To try next:
   . .towpath/env                         # an administrator's token for this shell

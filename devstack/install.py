@@ -71,6 +71,21 @@ PROGRAMS = (
     Program("RabbitMQ", "rabbitmq-server", lambda: find_scripts() is not None, server=True),
 )
 
+BROWSER = Program("Chromium (the browser tests)", "chromium", lambda: shutil.which("chromium") is not None)
+"""Only tests need it. They are skipped without it."""
+
+
+def install_browser(say: Callable[[str], None]) -> None:
+    """Install Chromium if it is missing and apt can install it."""
+    become_root = _become_root()
+    if BROWSER.present() or shutil.which("apt-get") is None or become_root is None:
+        return
+    try:
+        with _no_daemons(become_root):
+            Apt(become_root, say).install(BROWSER)
+    except DevstackError as error:
+        say(f"going on without {BROWSER.title}: {error}")
+
 
 def missing_servers() -> list[Program]:
     return [program for program in PROGRAMS if program.server and not program.present()]

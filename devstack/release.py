@@ -23,6 +23,23 @@ Say = Callable[[str], None]
 BuildImage = Callable[[DevstackSettings, Say], None]
 
 TAG = f"v{VERSION}"
+PURE_CODE = (
+    "__init__.py",
+    "events.py",
+    "explanation.py",
+    "expressions",
+    "forges",
+    "forms.py",
+    "matching.py",
+    "path_filters.py",
+    "pipeline",
+    "quoting.py",
+    "readiness.py",
+    "states.py",
+    "statuses.py",
+)
+"""The files and folders of `shared` that `towpath explain` uses."""
+_IMPORT = re.compile(r"^(\s*from )shared\b", re.MULTILINE)
 _NOT_PACKED = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
 
 
@@ -36,6 +53,7 @@ def build_wheel(directory: Path, say: Say, checkout: Path = CHECKOUT) -> Path:
         source = Path(scratch) / "source"  # a copy, because setuptools writes into the source folder
         shutil.copytree(checkout / "cli", source, ignore=_NOT_PACKED)
         shutil.copy(checkout / "LICENSE", source)
+        _copy_pure_code(checkout / "shared", source)
         pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
         _output([*pip, "--quiet", "--wheel-dir", scratch, str(source)], checkout)
         [wheel] = Path(scratch).glob("*.whl")
@@ -45,6 +63,20 @@ def build_wheel(directory: Path, say: Say, checkout: Path = CHECKOUT) -> Path:
         shutil.copy(wheel, directory)
     say(f"built {directory / wheel.name}")
     return directory / wheel.name
+
+
+def _copy_pure_code(shared: Path, source: Path) -> None:
+    """Copy PURE_CODE into the source of the wheel, and let its modules be imported from there."""
+    for name in PURE_CODE:
+        target = source / "shared" / name
+        target.parent.mkdir(exist_ok=True)
+        if (shared / name).is_dir():
+            shutil.copytree(shared / name, target, ignore=_NOT_PACKED)
+        else:
+            shutil.copy(shared / name, target)
+    for path in source.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(_IMPORT.sub(r"\1towpath_cli.shared", text), encoding="utf-8")
 
 
 def release(

@@ -23,7 +23,7 @@ from shared.expressions import Phase
 from shared.expressions.functions import ARGUMENTS
 from shared.expressions.phases import FIRST_PHASE
 from shared.pipeline import grammar
-from shared.pipeline.compound_rules import List, Record, Switchable, Table
+from shared.pipeline.compound_rules import List, ListOrRecord, Record, Switchable, Table
 from shared.pipeline.contexts import PHASES, VARIABLES
 from shared.pipeline.errors import PipelineInvalid
 from shared.pipeline.grammar import PIPELINE
@@ -46,7 +46,7 @@ def keys_of(rule: Rule, path: str = "") -> Iterator[tuple[str, str, Rule, Record
             yield from keys_of(rule.value, path)
         case List():
             yield from keys_of(rule.item, path)
-        case Switchable():
+        case Switchable() | ListOrRecord():
             yield from keys_of(rule.record, path)
 
 

@@ -56,6 +56,11 @@ class Keyring:
             keys[key_id] = key
         return cls(keys)
 
+    @property
+    def first(self) -> str:
+        """Return the id of the key that encrypts."""
+        return self._first
+
     def encrypt(self, value: bytes, *, table: str, column: str, row: str | int) -> bytes:
         """Return key id, nonce and encrypted value as one byte string.
 
@@ -96,6 +101,11 @@ def token_is_wellformed(token: str) -> bool:
 def hash_token(token: str) -> bytes:
     """Return the hash that is stored of a token. A token has 178 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def hash_secret(secret: str) -> bytes:
+    """Return the hash that is stored of a random secret of 256 bits, such as that of a session."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def _checksum(body: str) -> str:

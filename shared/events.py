@@ -15,6 +15,9 @@ LONGEST_MESSAGE_BYTES = 32 * 1024
 """Limit of a commit message. Linux allows 128 KiB for one variable, and an attempt's Secret holds 900 KiB."""
 
 
+_FILE_COLUMNS = frozenset({"changed_files", "files_unknown"})
+
+
 class EventKind(StrEnum):
     PUSH = "push"
     TAG = "tag"
@@ -57,12 +60,24 @@ class Event:
     forced: bool = False
     happened_at: datetime | None = None
     """The time that the forge states."""
+    changed_files: tuple[str, ...] | None = None
+    """The files that a push of a branch changed. None if they are not known, and for other events."""
+    files_unknown: str | None = None
+    """Why the files of a push of a branch are not known, such as `forced`."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Event":
-        """Return the event in a row of table `events`. Other columns are ignored."""
-        values = {name: row[name] for name in cls.__slots__}
-        return cls(**{**values, "kind": EventKind(values["kind"])})
+        """Return the event in a row of table `events`. Other columns are ignored.
+
+        A row without the columns of the changed files gives an event without them.
+        """
+        values = {name: row[name] for name in cls.__slots__ if name not in _FILE_COLUMNS}
+        files = row.get("changed_files")
+        return cls(
+            **{**values, "kind": EventKind(values["kind"])},
+            changed_files=None if files is None else tuple(files),
+            files_unknown=row.get("files_unknown"),
+        )
 
     def as_row(self) -> dict[str, Any]:
         """Return the values by column, without conversion."""

@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from shared.events import Event, EventKind
+from shared.path_filters import FileSteps, PathAnswer, compare, filter_of
 from shared.pipeline.globs import matches, repository_matches, steps_to_compare
-from shared.pipeline.model import Pipeline, PullRequestTrigger, PushTrigger
+from shared.pipeline.model import ForkPolicy, Pipeline, PullRequestTrigger, PushTrigger
 from shared.quoting import listed, shown
 
 _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]")
@@ -21,10 +22,12 @@ _SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions 
 class Outcome(StrEnum):
     RUN = "run"
     NOT_MATCHED = "not_matched"
+    FILTERED = "filtered"
     SKIPPED = "skipped"
     UNTRUSTED = "untrusted"
     SUPERSEDED = "superseded"
     NOT_ALLOWED = "not_allowed"
+    REF_GONE = "ref_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,10 @@ class Circumstances:
     """Latest known closing of the pull request, by the forge's clock."""
     enabled: bool = True
     """True if the pipeline is enabled."""
+    forks_can_run: bool = True
+    """True if the backend may run code from forks."""
+    is_replaced: bool = False
+    """True if a newer push of the pull request is known. It counts for pull requests from forks."""
 
 
 class _Ref(NamedTuple):
@@ -89,6 +96,7 @@ class PatternBudget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used: dict[tuple[int, int], int] = {}
+        self._file_steps: dict[tuple[int, int], FileSteps] = {}
         text = (
             f"To compare the globs of this owner's pipelines with this event takes more than {limit} steps "
             "(TOWPATH_PATTERN_STEPS), and the older pipelines used them up. Shorten or merge globs."
@@ -108,13 +116,34 @@ class PatternBudget:
             self._used[key] = used
         return self._exceeded if used > self._limit else None
 
+    def file_steps(self, key: tuple[int, int]) -> FileSteps:
+        """Returns the steps that are left to compare the event's files for this owner."""
+        return self._file_steps.setdefault(key, FileSteps())
 
-def decide(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Decision:
-    """Returns the decision for one event and one pipeline."""
+
+def decide(
+    event: Event, pipeline: Pipeline, circumstances: Circumstances, file_steps: FileSteps | None = None
+) -> Decision:
+    """Returns the decision for one event and one pipeline.
+
+    `file_steps` bounds the comparison of files over several pipelines. Files are compared last, so only the
+    path filter keeps a filtered pipeline from running.
+    """
     for outcome, why in _objections(event, pipeline, circumstances):
         if why is not None:
             return Decision(outcome, (why,))
-    return Decision(Outcome.RUN, (_why_it_runs(event, pipeline),))
+    reasons = [_why_it_runs(event, pipeline), *_fork(event, pipeline)]
+    if (answer := _paths(event, pipeline, file_steps or FileSteps())) is not None:
+        why = Why(answer.code, answer.text)
+        if answer.is_filtered:
+            return Decision(Outcome.FILTERED, (why,))
+        reasons.append(why)
+    return Decision(Outcome.RUN, tuple(reasons))
+
+
+def _paths(event: Event, pipeline: Pipeline, steps: FileSteps) -> PathAnswer | None:
+    paths = filter_of(event, pipeline)
+    return None if paths is None else compare(event, paths, steps)
 
 
 def _objections(
@@ -126,8 +155,9 @@ def _objections(
     yield Outcome.SKIPPED, _deletion(event)
     yield Outcome.NOT_MATCHED, _trigger(event, pipeline)
     yield Outcome.SKIPPED, _skip_words(event)
-    yield Outcome.UNTRUSTED, _trust(event)
+    yield Outcome.UNTRUSTED, _trust(event, pipeline, circumstances)
     yield Outcome.SUPERSEDED, _closed_before(event, circumstances.closed_at)
+    yield Outcome.SUPERSEDED, _replaced(event, pipeline, circumstances)
 
 
 def _repository(pipeline: Pipeline, names: Sequence[str]) -> Why | None:
@@ -158,8 +188,12 @@ def _trigger(event: Event, pipeline: Pipeline) -> Why | None:
             return _push(event, pipeline)
         case EventKind.PULL_REQUEST:
             return _pull_request(event, pipeline)
-        case EventKind.SCHEDULE | EventKind.MANUAL:
-            return Why("event", f"{event.kind.value.capitalize()} events start nothing.")
+        case EventKind.MANUAL:
+            return (
+                None if pipeline.on.manual is not None else Why("event", "The pipeline has no `on.manual`.")
+            )
+        case EventKind.SCHEDULE:
+            return Why("event", "Schedule events start nothing.")
 
 
 def _push(event: Event, pipeline: Pipeline) -> Why | None:
@@ -227,13 +261,44 @@ def _skip_words(event: Event) -> Why | None:
     )
 
 
-def _trust(event: Event) -> Why | None:
+_FORK = "The head of the pull request is not a branch of the repository itself, so its code is not trusted"
+
+
+def fork_policy(event: Event, pipeline: Pipeline) -> ForkPolicy | None:
+    """Returns what the pipeline does with an event from a fork, or None for a trusted event."""
+    return None if event.trusted else (pipeline.on.pull_request or PullRequestTrigger()).forks
+
+
+def _trust(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Why | None:
     if event.trusted:
         return None
+    if fork_policy(event, pipeline) == "ignore":
+        return Why("forks_ignored", f"{_FORK}, and the pipeline ignores pull requests from forks.")
+    if circumstances.forks_can_run:
+        return None
     return Why(
-        "fork",
-        "The head of the pull request is not a branch of the repository itself, so its code is not trusted.",
+        "local_cluster",
+        f"{_FORK}. The local cluster runs no such code: it can't keep it apart from the machine well enough.",
     )
+
+
+def _replaced(event: Event, pipeline: Pipeline, circumstances: Circumstances) -> Why | None:
+    """Returns an objection if an approval of this event would be void at once."""
+    if fork_policy(event, pipeline) != "approve" or not circumstances.is_replaced:
+        return None
+    return Why("newer_push", "A newer push of the pull request is known: only the newest can be approved.")
+
+
+def _fork(event: Event, pipeline: Pipeline) -> tuple[Why, ...]:
+    """Returns what is to be known about a run of a fork."""
+    match fork_policy(event, pipeline):
+        case None:
+            return ()
+        case "approve":
+            text = "The run waits until a maintainer of the repository approves it, and gets no secrets."
+            return (Why("fork_approval", f"{_FORK}. {text}"),)
+        case _:
+            return (Why("fork_run", f"{_FORK}. The run gets no secrets."),)
 
 
 def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
@@ -255,6 +320,8 @@ def _closed_before(event: Event, closed_at: datetime | None) -> Why | None:
 
 
 def _why_it_runs(event: Event, pipeline: Pipeline) -> Why:
+    if event.kind is EventKind.MANUAL:
+        return Why("started", "A user started it.")
     on = pipeline.on
     patterns: Sequence[str] | None
     if event.kind is EventKind.PULL_REQUEST:

@@ -8,6 +8,8 @@ from ..options import AsJson, Limit, api
 from ..output import Row, instant, key, print_fields, print_json, print_table, say, short_instant, short_sha
 from ..sanitize import one_line
 
+_FILES_SHOWN = 5
+
 app = typer.Typer(help="Events: what happened at the forges, and what was decided for each pipeline.")
 
 
@@ -66,6 +68,7 @@ def show(event: Annotated[int, typer.Argument(metavar="EVENT", min=1)], as_json:
         ("message", found["message"]),
         ("by", found["sender_login"]),
         ("trusted", found["trusted"]),
+        ("files", _files(found)),
         ("delivery", delivery),
     ]
     print_fields([*fields, *more, ("received", instant(found["received_at"]))])
@@ -85,6 +88,15 @@ def show(event: Annotated[int, typer.Argument(metavar="EVENT", min=1)], as_json:
 
 def _why(decision: Row) -> str:
     return "; ".join(reason["text"] for reason in decision["reasons"])
+
+
+def _files(event: Row) -> str | None:
+    """Return the changed files in short. A gateway of an earlier version does not list them."""
+    if (files := event.get("changed_files")) is not None:
+        names = ", ".join(files[:_FILES_SHOWN]) + (", …" if len(files) > _FILES_SHOWN else "")
+        return f"{len(files)} changed" + (f": {names}" if names else "")
+    why = event.get("files_unknown")
+    return None if why is None else f"not known ({why})"
 
 
 def _kind(event: Row) -> str:

@@ -27,6 +27,8 @@ def print_run(run: dict[str, Any]) -> None:
             ("delivery", delivery),
             ("retry of", run["retry_of"]),
             ("group", _group(run)),
+            ("trusted", _trust(run)),
+            ("approval", _approval(run)),
             ("created", instant(run["created_at"])),
             ("started", instant(run["started_at"])),
             ("finished", instant(run["finished_at"])),
@@ -180,6 +182,21 @@ def _stopped_for(run: Row) -> str | None:
 def _group(run: Row) -> str | None:
     group = run.get("concurrency")
     return None if group is None else f"{group['group']} (at most {group['limit']}, {group['on_new']})"
+
+
+def _trust(run: Row) -> str | None:
+    """Return a line for untrusted runs. A gateway of an earlier version says nothing about trust."""
+    return None if run.get("trusted", True) else f"no. {run['trust']}"
+
+
+def _approval(run: Row) -> str | None:
+    approval = run.get("approval")
+    if approval is None:
+        return None
+    if approval["state"] == "waiting":
+        return f"waiting until {short_instant(approval['expires_at'])}: towpath runs approve {run['id']}"
+    by = f" by user {approval['approved_by']}" if approval["approved_by"] is not None else ""
+    return f"{approval['state']}{by}"
 
 
 def _waits(job: Row) -> str | None:

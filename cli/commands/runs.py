@@ -1,4 +1,4 @@
-"""`towpath runs`: lists and shows runs, prints their logs, and cancels or retries them."""
+"""`towpath runs`: lists, starts and shows runs, prints their logs, and cancels, retries or approves them."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -20,11 +20,13 @@ from ..output import (
 )
 from ..sanitize import one_line
 from .run_logs import print_log
+from .run_start import start
 from .run_view import print_run
 
 app = typer.Typer(help="Runs: executions of pipelines.")
+app.command()(start)
 
-_EVENTS = "push, tag or pull_request"
+_EVENTS = "push, tag, pull_request or manual"
 
 
 @app.command("list")
@@ -109,6 +111,12 @@ def cancel(run: RunId, as_json: AsJson = False) -> None:
             f"run {answer['id']} ({one_line(answer['pipeline'])} #{answer['number']}): "
             f"{'cancelling' if _is_going_on(answer) else answer['status']}"
         )
+
+
+@app.command()
+def approve(run: RunId, as_json: AsJson = False) -> None:
+    """Let a run of a pull request from a fork start. Read its code before: it runs on your cluster."""
+    _tell(api().post(f"/runs/{run}/approve"), f"approval of run {run}", as_json=as_json)
 
 
 @app.command()

@@ -9,8 +9,10 @@ import asyncio
 from services.executor.attempt_store import Place
 from services.executor.attempts import Attempts, Watching
 from services.executor.consumers import Consumers
+from services.executor.git_queries import GitQueries
 from services.executor.opening import open_cluster
 from services.executor.reconciler import Checks
+from services.executor.refs import Refs
 from services.executor.registration import Registration
 from services.executor.settings import ExecutorSettings
 from services.executor.store import installation_of, open_store
@@ -37,16 +39,24 @@ async def main() -> None:
         async with open_cluster(settings, installation) as cluster, Service("executor", settings) as service:
             place = Place(settings.cluster, installation, settings.cluster_labels)
             attempts = Attempts(store, cluster, place, open_token, settings)
+            queries = GitQueries(
+                seconds=settings.ref_seconds,
+                at_once=settings.refs_at_once,
+                allow_local=settings.allow_local_clone_urls,
+            )
+            refs = Refs(store, queries, settings.cluster, open_token, settings.ref_give_up_seconds)
             queue = topology.executor_queue(settings.cluster)
             service.ready_when("database", database.answers)
             service.keep_running(relay)
             service.keep_running(Registration(store, place))
             service.keep_running(Watching(attempts, cluster))
             service.keep_running(
-                bus.consumer(queue, Consumers(attempts).on_messages, batch=settings.message_batch, workers=2)
+                bus.consumer(
+                    queue, Consumers(attempts, refs).on_messages, batch=settings.message_batch, workers=2
+                )
             )
             service.keep_running(
-                Reconciler(Checks(store, attempts, settings).checks(), settings.reconcile_seconds)
+                Reconciler(Checks(store, attempts, refs, settings).checks(), settings.reconcile_seconds)
             )
             await service.until_signalled()
 

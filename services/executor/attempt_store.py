@@ -9,7 +9,8 @@ from prometheus_client import Counter
 
 from services.executor.backend import Observation, Waiting
 from services.executor.clusters import RegisteredCluster
-from services.executor.planning import Candidate, name_of
+from services.executor.masking import masked
+from services.executor.planning import Candidate, OpenSecret, name_of
 from services.executor.store import ExecutorStore, ExecutorWork, Judged, Stopping, Traces, Wanted
 from services.executor.verdict import stopped
 from shared.messaging.messages import AttemptClaimed, AttemptFinished, ContainerStarted
@@ -36,7 +37,8 @@ class AttemptStore:
     Every call may be repeated; it does not overwrite earlier results.
     """
 
-    def __init__(self, store: ExecutorStore, place: Place) -> None:
+    def __init__(self, store: ExecutorStore, place: Place, open_secret: OpenSecret) -> None:
+        self.open_secret = open_secret
         self.store = store
         self.cluster_name = place.cluster_name
         self.installation = place.installation
@@ -74,6 +76,8 @@ class AttemptStore:
                         AttemptClaimed(attempt_ids=tuple(claimed)),
                         ContainerStarted(attempt_ids=tuple(claimed)),
                     )
+            pinned = await work.pinned_secrets([one.attempt_id for one in judged])
+            judged = [masked(one, pinned.get(one.attempt_id, []), self.open_secret) for one in judged]
             finished = await work.finish(judged)
             _send_finished(work, finished)
         _tell(judged, finished)

@@ -18,6 +18,7 @@ from services.executor.removing import Removing
 from services.executor.settings import ExecutorSettings
 from services.executor.starting import Starting
 from services.executor.store import ExecutorStore, Stopping, Wanted
+from services.executor.tokens import secret_opener
 from services.executor.verdict import StartLimits
 from shared.errors import Transient
 from shared.tracing import traced
@@ -38,7 +39,7 @@ class Attempts:
         open_token: OpenToken,
         settings: ExecutorSettings,
     ) -> None:
-        self._attempt_store = AttemptStore(store, place)
+        self._attempt_store = AttemptStore(store, place, secret_opener(settings.encryption_key_file))
         self._backend = cluster
         removing = Removing(self._attempt_store, cluster)
         starting = Starting(self._attempt_store, cluster, removing, open_token, _limits(settings))

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from services.executor.step_outputs import OutputsProblem
+from shared.pipeline.claiming import SecretVariables
 from shared.pipeline.model import Job
 from shared.statuses import Reason, WaitingFor
 
@@ -98,6 +99,8 @@ class AttemptSpec:
     """False if the code may come from a person without write access to the repository."""
     run_seconds_left: float
     """Seconds left of the run's own time limit, counted from now."""
+    secrets: SecretVariables = field(default=SecretVariables(), repr=False)
+    """Variables that have secrets. They are passed on apart from the others."""
 
 
 class Phase(StrEnum):

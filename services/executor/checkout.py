@@ -212,7 +212,7 @@ class Checkout:
         folder = ("-C", self._commit.folder) if self._commit.folder else ()
         secret = arguments[0] == "fetch" or arguments[:2] == ("lfs", "fetch")
         more = {**self._settings, **_lfs_settings(self._commit)} if arguments[0] == "lfs" else self._settings
-        variables = _variables(self._commit, more, secret=secret)
+        variables = git_variables(self._commit, more, secret=secret)
         return self._run_git((*folder, *arguments), variables, sink)
 
     def _log(self, data: bytes) -> None:
@@ -245,7 +245,7 @@ def make_repository(workspace: Path, commit: Commit) -> None:
     )
 
 
-def _variables(commit: Commit, more: Mapping[str, str], *, secret: bool) -> dict[str, str]:
+def git_variables(commit: Commit, more: Mapping[str, str], *, secret: bool) -> dict[str, str]:
     """Return the environment variables of a git process.
 
     The token is bound to the server of the clone URL. With a token, redirects are refused, so that it goes

@@ -6,7 +6,8 @@ It may be called twice, late and out of order, and each call handles a batch of 
 from collections.abc import Sequence
 
 from services.executor.attempts import Attempts
-from shared.messaging.messages import AttemptCancelRequested, AttemptReady, LogSealed
+from services.executor.refs import Refs
+from shared.messaging.messages import AttemptCancelRequested, AttemptReady, LogSealed, RefWanted
 from shared.tracing import traced
 
 _STARTS_AT_ONCE = 16
@@ -14,11 +15,12 @@ _STARTS_AT_ONCE = 16
 
 
 class Consumers:
-    def __init__(self, attempts: Attempts) -> None:
+    def __init__(self, attempts: Attempts, refs: Refs) -> None:
         self._attempts = attempts
+        self._refs = refs
 
     async def on_messages(
-        self, messages: Sequence[AttemptReady | AttemptCancelRequested | LogSealed]
+        self, messages: Sequence[AttemptReady | AttemptCancelRequested | LogSealed | RefWanted]
     ) -> None:
         """Handle stops first, so that an attempt to be stopped is not started; then starts, then removals."""
         stops = sorted(
@@ -44,3 +46,8 @@ class Consumers:
             with traced():
                 await self._attempts.start(starts[at : at + _STARTS_AT_ONCE])
         await self._attempts.remove(sealed)
+        wanted = {
+            event for message in messages if isinstance(message, RefWanted) for event in message.event_ids
+        }
+        if wanted:
+            self._refs.begin(wanted)

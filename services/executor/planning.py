@@ -11,11 +11,31 @@ from services.executor.verdict import Verdict
 from shared.crypto import DecryptionFailed
 from shared.events import Event, Execution, environment
 from shared.expressions import REDUCED, ExpressionError, Value, parse_template, render
+from shared.pipeline.claiming import SecretVariables, claimed
+from shared.pipeline.expansion import ConfigInvalid
 from shared.pipeline.model import Checkout, Job
 from shared.statuses import Reason, Status
 
 OpenToken = Callable[[bytes, int], str]
 """Decrypts `repositories.clone_token` of the repository with this id. Raises DecryptionFailed."""
+
+
+OpenSecret = Callable[[bytes, int], str]
+"""Decrypts the version of a secret with this id. Raises DecryptionFailed."""
+
+UNSET_SECRETS = (
+    "The job has none of its secrets: its event comes from a person without write access to the repository."
+)
+"""The warning of an untrusted attempt whose job lists secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """The version of a secret that an attempt gets."""
+
+    name: str
+    version_id: int
+    encrypted: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +65,32 @@ class Candidate:
     clone_token: bytes | None = field(repr=False)
     run_timeout_seconds: int
     run_seconds_left: float
+    secrets: tuple[StoredSecret, ...] = ()
     traceparent: str | None = None
     before: Before | None = None
 
 
-def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> AttemptSpec | Verdict:
+def _no_secrets(_: bytes, __: int) -> str:
+    raise DecryptionFailed("there are no encryption keys")
+
+
+def plan(
+    candidate: Candidate, installation: str, open_token: OpenToken, open_secret: OpenSecret = _no_secrets
+) -> AttemptSpec | Verdict:
     """Return the specification for the cluster, or a verdict if the attempt cannot start."""
-    if candidate.run_seconds_left <= 0:
-        return Verdict(
-            outcome=Status.FAILED,
-            reason=Reason.TIMED_OUT,
-            message="The run's time was over before this job could start.",
-        )
-    clone: Clone | None = None
-    if candidate.job.checkout is not None:
-        if candidate.event.sha is None:
-            return _invalid("There is no commit to check out: the event names none.")
-        try:
-            clone = _clone(candidate, candidate.event.sha, candidate.job.checkout, open_token)
-        except DecryptionFailed as error:
-            return Verdict(
-                outcome=Status.ERROR,
-                reason=Reason.PLATFORM,
-                message=f"The repository's clone token can't be used: {error}.",
-            )
+    hindrance = _hindrance(candidate)
+    if hindrance is not None:
+        return hindrance
     try:
-        job = _with_scripts(candidate.job, candidate.execution)
-    except ExpressionError as error:
-        return _invalid(f"A script can't be completed: {error.message}.")
+        clone = _clone(candidate, candidate.job.checkout, open_token)
+    except DecryptionFailed as error:
+        return _unusable("The repository's clone token", error)
+    try:
+        job, secrets = _complete(candidate, open_secret)
+    except ConfigInvalid as error:
+        return _invalid(str(error))
+    except DecryptionFailed as error:
+        return _unusable("A secret of the job", error)
     return AttemptSpec(
         name=name_of(installation, candidate.attempt_id),
         attempt_id=candidate.attempt_id,
@@ -84,7 +102,51 @@ def plan(candidate: Candidate, installation: str, open_token: OpenToken) -> Atte
         clone=clone,
         trusted=candidate.event.trusted,
         run_seconds_left=candidate.run_seconds_left,
+        secrets=secrets,
     )
+
+
+def _hindrance(candidate: Candidate) -> Verdict | None:
+    """Return the verdict of an attempt that cannot start because of what is stored about it."""
+    if candidate.run_seconds_left <= 0:
+        return Verdict(
+            outcome=Status.FAILED,
+            reason=Reason.TIMED_OUT,
+            message="The run's time was over before this job could start.",
+        )
+    if candidate.job.checkout is not None and candidate.event.sha is None:
+        return _invalid("There is no commit to check out: the event names none.")
+    return _missing_secrets(candidate)
+
+
+def _complete(candidate: Candidate, open_secret: OpenSecret) -> tuple[Job, SecretVariables]:
+    """Return the job without expressions that are evaluated before it starts, and its secrets.
+
+    Raises ConfigInvalid, DecryptionFailed.
+    """
+    try:
+        job = _with_scripts(candidate.job, candidate.execution)
+    except ExpressionError as error:
+        raise ConfigInvalid(f"A script can't be completed: {error.message}.") from error
+    return claimed(job, {one.name: open_secret(one.encrypted, one.version_id) for one in candidate.secrets})
+
+
+def _missing_secrets(candidate: Candidate) -> Verdict | None:
+    """Return the verdict of a job that lists secrets that are not set. Untrusted jobs get none."""
+    known = {one.name for one in candidate.secrets}
+    missing = [name for name in candidate.job.secrets if name not in known]
+    if not missing or not candidate.event.trusted:
+        return None
+    repository = candidate.event.repository
+    these = "secret" if len(missing) == 1 else "secrets"
+    return _invalid(
+        f"The job lists the {these} {', '.join(missing)}, not set for {repository}. A maintainer can run "
+        f"`towpath secrets set {missing[0]} --repository {repository}`."
+    )
+
+
+def _unusable(what: str, error: DecryptionFailed) -> Verdict:
+    return Verdict(outcome=Status.ERROR, reason=Reason.PLATFORM, message=f"{what} can't be used: {error}.")
 
 
 def _with_scripts(job: Job, execution: Execution) -> Job:
@@ -124,13 +186,16 @@ def name_taken(name: str) -> Verdict:
     )
 
 
-def _clone(candidate: Candidate, sha: str, checkout: Checkout, open_token: OpenToken) -> Clone:
+def _clone(candidate: Candidate, checkout: Checkout | None, open_token: OpenToken) -> Clone | None:
+    """Raises DecryptionFailed."""
     event = candidate.event
+    if checkout is None or event.sha is None:
+        return None
     ref = f"refs/pull/{event.pull_request}/head" if event.pull_request is not None else event.ref
     sealed = candidate.clone_token
     return Clone(
         url=candidate.clone_url,
-        sha=sha,
+        sha=event.sha,
         ref=ref,
         merge_sha=event.merge_sha,
         depth=checkout.depth,

@@ -13,19 +13,29 @@ SELECT name, labels FROM clusters;
 
 -- name: insert_attempts
 -- Make the attempts that admitted jobs want, once. Where a stop was asked for already the attempt is over
--- before it began. $1 cluster, $2 job ids, $3 numbers, $4 creation tokens. Returns those that were over at
--- once.
+-- before it began. $1 cluster, $2 job ids, $3 numbers, $4 creation tokens, $5 the warning of an
+-- untrusted attempt without its secrets. Returns those that were over at once. An attempt gets the newest
+-- versions of the secrets that its job lists: a repository's secret precedes the installation's.
 WITH wanted AS (
   SELECT j.id AS job_id, w.number, w.token, j.cancel_requested_at IS NOT NULL AS over,
-    coalesce(j.cancel_reason, 'cancelled_by_user') AS cancel_reason, r.traceparent
+    coalesce(j.cancel_reason, 'cancelled_by_user') AS cancel_reason, r.traceparent,
+    coalesce(j.definition -> 'secrets', '[]') <> '[]' AS has_secrets, e.trusted,
+    ARRAY(SELECT DISTINCT ON (s.name) s.version_id FROM secrets s
+           WHERE e.trusted
+             AND s.name = ANY(ARRAY(SELECT jsonb_array_elements_text(j.definition -> 'secrets')))
+             AND coalesce(s.repository_id, 0) IN (0, j.repository_id)
+             AND (s.repository_id = j.repository_id OR j.repository_id = ANY(s.allowed_repositories))
+             AND s.deleted_at IS NULL AND s.version_id IS NOT NULL
+           ORDER BY s.name, s.repository_id NULLS LAST) AS secret_versions
     FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS w (job_id, number, token)
     JOIN jobs j ON j.id = w.job_id AND j.wanted_attempt = w.number AND j.cluster = $1
       AND j.admitted_at IS NOT NULL
     JOIN pipeline_runs r ON r.id = j.run_id
+    JOIN events e ON e.id = r.event_id
    ORDER BY j.id),
 made AS (
   INSERT INTO attempts (job_id, number, cluster, creation_token, status, outcome, reason, message,
-         cancel_requested_at, finished_at, traceparent)
+         cancel_requested_at, finished_at, traceparent, secret_versions, warnings)
   SELECT job_id, number, $1, token,
          CASE WHEN over THEN 'finished' ELSE 'creating' END::attempt_status,
          CASE WHEN over THEN CASE cancel_reason WHEN 'timed_out' THEN 'failed' ELSE 'cancelled' END::status
@@ -34,7 +44,9 @@ made AS (
          CASE WHEN over THEN 'Stopped by request before it started.' END,
          CASE WHEN over THEN now() END,
          CASE WHEN over THEN now() END,
-         traceparent
+         traceparent,
+         CASE WHEN has_secrets THEN secret_versions END,
+         CASE WHEN has_secrets AND NOT trusted THEN ARRAY[$5::text] ELSE '{}' END
     FROM wanted
       ON CONFLICT (job_id, number) DO NOTHING
   RETURNING id, status, reason, traceparent),
@@ -45,6 +57,7 @@ SELECT id, traceparent FROM made WHERE status = 'finished';
 -- All that is needed to start attempts that are under way. $1 cluster, $2 job ids, $3 numbers.
 SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id,
   coalesce(j.key, j.name) AS job_key, j.definition, a.traceparent,
+       coalesce(cardinality(a.secret_versions) > 0, false) AS has_secrets,
        r.number AS run_number, r.timeout_seconds, c.name AS pipeline_name, p.id AS repository_id, p.clone_url,
          p.clone_token,
        r.timeout_seconds - coalesce(extract(epoch FROM now() - r.started_at), 0)::float8 AS run_seconds_left,
@@ -64,6 +77,13 @@ SELECT a.id, a.status, a.creation_token, a.pod_uid, a.number, a.job_id, j.run_id
     AND b.pod_uid IS NOT NULL AND b.removed_at IS NULL
  ORDER BY a.id;
 
+-- name: pinned_secrets
+-- The versions of secrets that attempts get, where they get any. $1 attempts.
+SELECT a.id AS attempt_id, s.name, v.id AS version_id, v.value
+  FROM attempts a JOIN secret_versions v ON v.id = ANY(a.secret_versions) JOIN secrets s ON s.id = v.secret_id
+ WHERE a.id = ANY($1::bigint[]) AND a.secret_versions <> '{}'
+ ORDER BY a.id, s.name;
+
 -- name: claim_attempts
 -- Let one pod of each attempt run user code, at most once; nobody whose stop was asked for. $1 attempts, $2
 -- object uids, $3 pod uids, $4 log locations, $5 containers, separated by commas, $6 warnings, separated by
@@ -78,7 +98,9 @@ held AS (
 claimed AS (
   UPDATE attempts a
      SET status = 'claimed', pod_uid = w.pod_uid, object_uid = w.object_uid, log_location = w.log_location,
-         containers = string_to_array(w.containers, ','), warnings = string_to_array(w.warnings, E'\n'),
+         containers = string_to_array(w.containers, ','),
+         warnings = a.warnings || ARRAY(SELECT line FROM unnest(string_to_array(w.warnings, E'\n')) AS line
+                                         WHERE line <> ALL(a.warnings)),
            claimed_at = coalesce(a.claimed_at, now()), waiting_for = NULL, message = NULL
     FROM asked w JOIN held h ON h.id = w.id
    WHERE a.id = w.id AND a.status IN ('creating', 'created', 'claimed')
@@ -91,20 +113,21 @@ SELECT id, traceparent FROM claimed;
 -- name: finish_attempts
 -- Store verdicts: the one last transition of each attempt, for the pod that was judged (NULL: before a
 -- claim). $1 attempts, $2 pod uids, $3 outcomes, $4 reasons, $5 messages, $6 exit codes, $7 when user code
--- began, $8 one array with the steps of each, $9 one with the outputs. An attempt not returned has
--- its verdict, or its claim changed since.
+-- began, $8 one array with the steps of each, $9 one with the outputs, $10 warnings to add. An
+-- attempt not returned has its verdict, or its claim changed since.
 WITH judged AS (
   SELECT v.*, $8::jsonb -> (v.place - 1)::integer AS steps, $9::jsonb -> (v.place - 1)::integer AS outputs
     FROM unnest($1::bigint[], $2::text[], $3::status[], $4::reason[], $5::text[], $6::integer[],
-           $7::timestamptz[])
-         WITH ORDINALITY AS v (id, pod_uid, outcome, reason, message, exit_code, started_at, place)),
+           $7::timestamptz[], $10::text[])
+         WITH ORDINALITY AS v (id, pod_uid, outcome, reason, message, exit_code, started_at, warning, place)),
 held AS (SELECT id, status FROM attempts WHERE id = ANY($1::bigint[]) AND status <> 'finished'
        ORDER BY id FOR UPDATE),
 finished AS (
   UPDATE attempts a
      SET status = 'finished', outcome = v.outcome, reason = v.reason, message = v.message,
        exit_code = v.exit_code, steps = v.steps, outputs = v.outputs,
-         started_at = v.started_at, finished_at = now(), waiting_for = NULL
+         started_at = v.started_at, finished_at = now(), waiting_for = NULL,
+         warnings = a.warnings || array_remove(ARRAY[v.warning], NULL)
     FROM judged v JOIN held h ON h.id = v.id
    WHERE a.id = v.id AND a.status <> 'finished' AND a.pod_uid IS NOT DISTINCT FROM v.pod_uid
   RETURNING a.id, a.traceparent, h.status AS from_status, a.reason),
@@ -238,3 +261,25 @@ SELECT a.id FROM attempts a
    AND (a.status <> 'finished'
         OR cardinality(a.containers) > (SELECT count(*) FROM log_streams s WHERE s.attempt_id = a.id
                AND s.sealed_at IS NOT NULL));
+
+-- name: ref_requests
+-- Requests for refs that have no answer, with what is needed to ask. $1 cluster, $2 events.
+SELECT q.event_id, q.ref, q.sha, extract(epoch FROM now() - q.created_at)::float8 AS age_seconds,
+       r.id AS repository_id, r.clone_url, r.clone_token, c.traceparent
+  FROM ref_requests q JOIN events e ON e.id = q.event_id JOIN repositories r ON r.id = e.repository_id
+  LEFT JOIN commands c ON c.id = e.command_id
+ WHERE q.cluster = $1 AND q.event_id = ANY($2::bigint[]) AND q.decided_at IS NULL
+   AND NOT EXISTS (SELECT FROM ref_resolutions a WHERE a.event_id = q.event_id)
+ ORDER BY q.event_id;
+
+-- name: refs_not_resolved
+-- $1 cluster, $2 older than so many seconds, $3 at most.
+SELECT q.event_id FROM ref_requests q
+ WHERE q.cluster = $1 AND q.decided_at IS NULL AND q.created_at < now() - make_interval(secs => $2)
+   AND NOT EXISTS (SELECT FROM ref_resolutions a WHERE a.event_id = q.event_id)
+ ORDER BY q.event_id LIMIT $3;
+
+-- name: insert_resolution
+-- The answer of a repository's server; the first counts. $1 event, $2 outcome, $3 commit, $4 message.
+INSERT INTO ref_resolutions (event_id, outcome, sha, message) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING;

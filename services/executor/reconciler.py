@@ -5,19 +5,24 @@ age alone never causes a verdict: it is only a reason to check the cluster.
 """
 
 from services.executor.attempts import Attempts, all_or_each
+from services.executor.refs import Refs
 from services.executor.settings import ExecutorSettings
 from services.executor.store import ExecutorStore
 from shared.reconcile import Check
 
 _STARTS_A_CHECK = 200
+_REFS_A_CHECK = 16
 
 
 class Checks:
     """The executor's checks. Each returns the number of attempts for which it did something."""
 
-    def __init__(self, store: ExecutorStore, attempts: Attempts, settings: ExecutorSettings) -> None:
+    def __init__(
+        self, store: ExecutorStore, attempts: Attempts, refs: Refs, settings: ExecutorSettings
+    ) -> None:
         self._store = store
         self._attempts = attempts
+        self._refs = refs
         self._cluster = settings.cluster
         self._age_seconds = settings.reconcile_age_seconds
         self._start_seconds = settings.start_seconds
@@ -34,6 +39,7 @@ class Checks:
             self.stops_not_done,
             self.finished_not_removed,
             self.objects_without_attempt,
+            self.refs_not_resolved,
         )
         return [Check(check.__name__, check) for check in checks]
 
@@ -89,3 +95,9 @@ class Checks:
 
     async def objects_without_attempt(self) -> int:
         return await self._attempts.sweep()
+
+    async def refs_not_resolved(self) -> int:
+        """Ask for refs whose message was lost, or whose repository's server did not answer."""
+        async with self._store.reading() as work:
+            events = await work.refs_not_resolved(self._cluster, self._age_seconds, _REFS_A_CHECK)
+        return await self._refs.resolve(events) if events else 0

@@ -123,6 +123,12 @@ class ExecutorSettings(ServiceSettings, KubernetesSettings):
     """
     clone_seconds: PositiveFloat = 600
     """Time limit of a clone. A clone that takes longer is considered hung."""
+    ref_seconds: PositiveFloat = 60
+    """Time limit for asking a repository's server which commit a branch, tag or SHA is."""
+    refs_at_once: PositiveInt = 4
+    """Servers that are asked at once. Each takes a process of git."""
+    ref_give_up_seconds: PositiveFloat = 600
+    """Time after which a server that does not answer is not asked again, and the run is not started."""
     allow_local_clone_urls: bool = False
     """Whether file:// and http:// URLs may be cloned, for demos and tests. https:// is always allowed."""
     local_dir: Path = Path("/var/lib/towpath/local")

@@ -53,6 +53,7 @@ class Starting:
         open_token: OpenToken,
         limits: StartLimits,
     ) -> None:
+        """Secrets are decrypted by the attempt store's function."""
         self._attempt_store = attempt_store
         self._backend = cluster
         self._removing = removing
@@ -182,7 +183,9 @@ class Starting:
         """Create the objects, or return why that is not possible or has to wait. Raises Transient."""
         if not offers(self._attempt_store.labels, candidate.job.cluster):
             return refused(none_offers(candidate.job.cluster, await self._attempt_store.registered()))
-        planned = plan(candidate, self._attempt_store.installation, self._open_token)
+        planned = plan(
+            candidate, self._attempt_store.installation, self._open_token, self._attempt_store.open_secret
+        )
         if not isinstance(planned, AttemptSpec):
             return planned
         try:

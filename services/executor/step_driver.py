@@ -42,6 +42,7 @@ from dataclasses import dataclass
 
 from services.executor import step_outputs
 from services.executor.driver_functions import PRELUDE
+from services.executor.driver_secrets import NO_SECRETS, DriverSecrets
 from services.executor.step_expressions import StepCode, StepVariables, compile_step, keep
 from shared import step_markers
 from shared.expressions.shell import FUNCTIONS
@@ -114,14 +115,18 @@ exit "$towpath_status"
 """
 
 
-def render(
+def render(  # noqa: PLR0913 - each is another part of the driver
     job: Job,
     paths: DriverPaths,
     marker_nonce: str,
     environment: Mapping[str, str],
     unsupervised: Unsupervised | None = None,
+    *,
+    secrets: DriverSecrets = NO_SECRETS,
 ) -> str:
     """Return the driver of this job. Each of its steps sees the variables of `environment`.
+
+    The variables of `secrets` take precedence over others of the job or the step.
 
     Raises ValueError for text with NUL, which cannot be passed to a process, and for an expression that
     cannot be evaluated while steps run.
@@ -133,13 +138,18 @@ def render(
         f"unset {' '.join(variables.all)}",
         FUNCTIONS if any(code.needs_functions for code in codes) else "",
         keep(job, variables),
-        f"towpath_environment() {{\n:\n{_exports(environment)}}}",
+        secrets.definitions(),
+        f"towpath_environment() {{\n:\n{_exports(environment)}{secrets.exports()}}}",
     ]
     if job.outputs:
         definitions.append(f"exec 5> {_quoted(f'{paths.state}/{step_outputs.FILE}')}")
     calls = []
     for index, (step, code) in enumerate(zip(job.steps, codes, strict=True), 1):
-        definitions += [_script(index, step), *_condition(index, code), _environment(index, step, code)]
+        definitions += [
+            _script(index, step),
+            *_condition(index, code),
+            _environment(index, step, code, secrets),
+        ]
         definitions.append(_body(index, step, paths.state, grace))
         calls += [_call(index, step, marker_nonce), *_results(index, variables)]
     head = _head(paths, marker_nonce, grace, unsupervised)
@@ -197,14 +207,14 @@ def _condition(index: int, code: StepCode) -> list[str]:
     return [f"towpath_if_{index}() {{ {code.condition}; }}"]
 
 
-def _environment(index: int, step: Step, code: StepCode) -> str:
+def _environment(index: int, step: Step, code: StepCode, secrets: DriverSecrets) -> str:
     """Export the step's own variables. All expressions are evaluated before any of them is set."""
     values = "".join(f"{commands}\n" for commands, _ in code.values.values())
     plain = {name: value for name, value in step.env.items() if name not in code.values}
     exports = "".join(
         f'export {_quoted(f"{name}=")}"${variable}"\n' for name, (_, variable) in code.values.items()
     )
-    return f"towpath_env_{index}() {{\n:\n{values}{_exports(plain)}{exports}}}"
+    return f"towpath_env_{index}() {{\n:\n{values}{_exports(plain)}{secrets.exports(index - 1)}{exports}}}"
 
 
 def _results(index: int, variables: StepVariables) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.executor.backend import Observation, Waiting
 from services.executor.clusters import RegisteredCluster
-from services.executor.planning import Before, Candidate
+from services.executor.planning import UNSET_SECRETS, Before, Candidate, StoredSecret
 from services.executor.step_facts import StepFact
 from services.executor.verdict import Claimed, Verdict
 from shared.database.store import Database, Queries, Relay, Store, Work
@@ -28,6 +28,8 @@ class Judged:
     attempt_id: int
     pod_uid: str | None
     verdict: Verdict
+    warning: str | None = None
+    """A note for people about the attempt, in addition to those that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,20 @@ class UnderWay:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RefRequest:
+    """A ref, or a commit, for which the repository's server has to be asked."""
+
+    event_id: int
+    ref: str | None
+    sha: str | None
+    age_seconds: float
+    repository_id: int
+    clone_url: str
+    clone_token: bytes | None = field(repr=False)
+    traceparent: str | None
+
+
 class ExecutorWork(Work):
     """One transaction of the executor."""
 
@@ -105,11 +121,21 @@ class ExecutorWork(Work):
     async def insert_attempts(self, cluster: str, wanted: Sequence[Wanted], tokens: Sequence[str]) -> Traces:
         """Insert the attempts that do not exist yet. Return those that a stop request finished at once."""
         jobs, numbers = _columns(wanted)
-        return _traces(await self._rows("insert_attempts", cluster, jobs, numbers, tokens))
+        return _traces(await self._rows("insert_attempts", cluster, jobs, numbers, tokens, UNSET_SECRETS))
 
     async def to_start(self, cluster: str, wanted: Sequence[Wanted]) -> list[Candidate]:
         """Return those of these attempts that are not finished, claimed or not."""
-        return [_candidate(row) for row in await self._rows("to_start", cluster, *_columns(wanted))]
+        rows = await self._rows("to_start", cluster, *_columns(wanted))
+        secrets = await self.pinned_secrets([row["id"] for row in rows if row["has_secrets"]])
+        return [_candidate(row, secrets.get(row["id"], [])) for row in rows]
+
+    async def pinned_secrets(self, attempts: Sequence[int]) -> dict[int, list[StoredSecret]]:
+        """Return the versions of secrets of those of these attempts that have any."""
+        found: dict[int, list[StoredSecret]] = {}
+        for row in await self._rows("pinned_secrets", attempts) if attempts else []:
+            secret = StoredSecret(row["name"], row["version_id"], row["value"])
+            found.setdefault(row["attempt_id"], []).append(secret)
+        return found
 
     async def claim(self, pods: Sequence[Observation]) -> Traces:
         """Let the first pod of each of these run user code. Return the attempts that won the claim.
@@ -148,6 +174,7 @@ class ExecutorWork(Work):
             [one.started_at for one in verdicts],
             [[_step(fact) for fact in one.steps] for one in verdicts],
             [{step: dict(outputs) for step, outputs in one.outputs.items()} for one in verdicts],
+            [one.warning for one in judged],
         )
         return _traces(rows)
 
@@ -230,6 +257,18 @@ class ExecutorWork(Work):
         """Return those of these attempts that exist and may still need their objects."""
         return {row["id"] for row in await self._rows("wanted_attempts", list(attempts))}
 
+    async def ref_requests(self, cluster: str, events: Collection[int]) -> list[RefRequest]:
+        """Return the requests of these events that have no answer."""
+        return [RefRequest(**row) for row in await self._rows("ref_requests", cluster, list(events))]
+
+    async def refs_not_resolved(self, cluster: str, age_seconds: float, most: int) -> list[int]:
+        rows = await self._rows("refs_not_resolved", cluster, age_seconds, most)
+        return [row["event_id"] for row in rows]
+
+    async def insert_resolution(self, event_id: int, outcome: str, sha: str | None, message: str) -> bool:
+        """Store an answer. Return False if there is one already."""
+        return await self._run("insert_resolution", event_id, outcome, sha, _short(message)) == 1
+
 
 ExecutorStore = Store[ExecutorWork]
 
@@ -286,7 +325,7 @@ def _under_way(row: Any) -> UnderWay:
     )
 
 
-def _candidate(row: Any) -> Candidate:
+def _candidate(row: Any, secrets: Sequence[StoredSecret]) -> Candidate:
     return Candidate(
         attempt_id=row["id"],
         creation_token=row["creation_token"],
@@ -306,6 +345,7 @@ def _candidate(row: Any) -> Candidate:
         clone_token=row["clone_token"],
         run_timeout_seconds=row["timeout_seconds"],
         run_seconds_left=row["run_seconds_left"],
+        secrets=tuple(secrets),
         traceparent=row["traceparent"],
         before=None
         if row["before_id"] is None

@@ -244,7 +244,7 @@ def commit_of(root: Commit, url: str, sha: str) -> tuple[Commit, dict[str, str]]
             raise Refused(f"the URL {_shown(url)} of another server is refused: {fault}")
         if url.split("/")[2].partition(":")[0].endswith("."):
             raise Refused(f"the URL {_shown(url)} is refused: its host ends in a dot")
-        settings |= _pinned(url)
+        settings |= pinned(url)
     return (
         replace(
             root,
@@ -261,7 +261,7 @@ def commit_of(root: Commit, url: str, sha: str) -> tuple[Commit, dict[str, str]]
     )
 
 
-def _pinned(url: str) -> dict[str, str]:
+def pinned(url: str) -> dict[str, str]:
     """Return the setting that makes git use the addresses that are checked here.
 
     The trailing dot keeps search domains out. The resolver limits its own time, to some seconds.

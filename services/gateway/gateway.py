@@ -78,6 +78,7 @@ def _pipeline_reader(settings: GatewaySettings) -> PipelineReader:
         checks=settings.pipeline_checks,
         checks_per_user=settings.pipeline_checks_per_user,
         seconds=settings.pipeline_check_seconds,
+        pattern_steps=settings.pattern_steps,
     )
 
 

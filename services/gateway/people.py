@@ -1,5 +1,8 @@
 """The caller of a request and the scopes of its token."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,3 +47,31 @@ class Caller:
         The scope `admin` is valid only for tokens of administrators.
         """
         return scope in included(self.scopes) and (scope is not Scope.ADMIN or self.is_admin)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The token and the address of a request, for the audit log."""
+
+    token_id: int | None = None
+    address: str | None = None
+    """The peer of the connection. Behind a proxy it is the proxy."""
+
+
+_NONE = Origin()
+_origin: ContextVar[Origin] = ContextVar("towpath_origin_of_request", default=_NONE)
+
+
+@contextmanager
+def requested_from(origin: Origin) -> Iterator[None]:
+    """Set the origin of the current task's request until the block ends."""
+    token = _origin.set(origin)
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def origin_of_request() -> Origin:
+    """Return the origin of the current request. Its fields are None outside of requests."""
+    return _origin.get()

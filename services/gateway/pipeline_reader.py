@@ -14,16 +14,18 @@ import asyncio
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
 
-from services.gateway.pipeline_worker import LENGTH_BYTES, frame
+from services.gateway.pipeline_worker import LENGTH_BYTES, PREVIEW, frame
 from services.gateway.store.pipelines import Definition
 from shared.errors import Transient
 from shared.pipeline.errors import PipelineInvalid, PipelineProblem
+from shared.preview import Case
 
 _log = structlog.get_logger()
 
@@ -39,6 +41,14 @@ class Busy(Exception):
     """Too many documents are waiting. The text of the exception names the limit."""
 
 
+class TooMuchWork(Exception):
+    """The previews take too long. `done` is how many fit into the time."""
+
+    def __init__(self, done: int) -> None:
+        super().__init__(f"{done} previews fit into the time")
+        self.done = done
+
+
 class _Died(Transient):
     """The worker ended before it answered."""
 
@@ -46,10 +56,21 @@ class _Died(Transient):
 class PipelineReader:
     """The queue and the worker processes of one gateway."""
 
+    preview_share = 0.5
+    """The part of the time for one document that previews may use of the processor."""
     command: tuple[str, ...] = (sys.executable, "-m", "services.gateway.pipeline_worker")
 
-    def __init__(self, *, processes: int, checks: int, checks_per_user: int, seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        processes: int,
+        checks: int,
+        checks_per_user: int,
+        seconds: float,
+        pattern_steps: int = 50_000,
+    ) -> None:
         self.seconds = seconds
+        self._pattern_steps = pattern_steps
         self._checks = checks
         self._checks_per_user = checks_per_user
         self._waiting: Counter[int] = Counter()
@@ -62,16 +83,40 @@ class PipelineReader:
         Raises PipelineInvalid with its problems, Busy if the queue is full, or Transient if the worker died
         or took too long.
         """
+        return _definition(text, await self._found(text.encode(), user_id))
+
+    async def preview(
+        self, models: Sequence[Mapping[str, Any]], cases: Sequence[tuple[int, Case]], user_id: int
+    ) -> list[dict[str, Any]]:
+        """Return the previews (`shared.preview.Preview` as JSON) of the cases, in order.
+
+        Each case names its model by its position. Raises TooMuchWork if they take too long, otherwise as
+        `read`.
+        """
+        order = {
+            "models": models,
+            "cases": cases,
+            "pattern_steps": self._pattern_steps,
+            "seconds": self.seconds * self.preview_share,
+        }
+        found = await self._found(PREVIEW + orjson.dumps(order), user_id)
+        if "bug" in found:
+            raise RuntimeError(found["bug"])
+        if "exceeded_after" in found:
+            raise TooMuchWork(found["exceeded_after"])
+        previews: list[dict[str, Any]] = found["previews"]
+        return previews
+
+    async def _found(self, content: bytes, user_id: int) -> dict[str, Any]:
         self._check_room(user_id)
         self._waiting[user_id] += 1
         try:
             async with self._turns:
-                found = await self._answer(text.encode())
+                return await self._answer(content)
         finally:
             self._waiting[user_id] -= 1
             if not self._waiting[user_id]:
                 del self._waiting[user_id]
-        return _definition(text, found)
 
     async def close(self) -> None:
         """End the workers. `read` must not be called any more."""

@@ -1,5 +1,7 @@
 """The gateway's settings. The environment variable of a field is `TOWPATH_` + its name in upper case."""
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
 from shared.settings import ServiceSettings
@@ -90,6 +92,10 @@ class GatewaySettings(ServiceSettings):
     """The same limit for one user, so that one user cannot fill the queue."""
     pipeline_check_seconds: PositiveFloat = 20
     """The wall-clock time that reading one pipeline may take, even on a busy machine."""
+    backend: Literal["local", "kubernetes"] = "local"
+    """The kind of the cluster, as the executor's, for previews. `local` runs no code of forks."""
+    pattern_steps: PositiveInt = 50_000
+    """The scheduler's setting of the same name, for previews. Give both services the same value."""
     pipelines_per_user: PositiveInt = 200
     """Pipelines that a user may have. Each push is compared with all pipelines that name its repository."""
     tokens_per_user: PositiveInt = 100
@@ -97,6 +103,10 @@ class GatewaySettings(ServiceSettings):
 
     Tokens that administrators create are not limited.
     """
+    secret_bytes: int = Field(default=64 << 10, ge=1 << 10, le=64 << 10)
+    """Largest value of a secret. It becomes a variable of processes, which Linux limits to 128 KiB."""
+    secrets_per_repository: PositiveInt = 100
+    """Secrets that a repository may have."""
     hook_secrets_seconds: PositiveFloat = 30
     """The delay after which a repository's secret changed through another gateway is valid here."""
     body_retention_days: PositiveInt = 30

@@ -24,7 +24,7 @@ from hashlib import blake2b
 from itertools import pairwise
 
 from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLines, instant
-from services.logsink.masking import Masker
+from shared.masking import Masker
 
 TAIL_LINES = 64
 """Number of lines that are remembered by digest.

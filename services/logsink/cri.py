@@ -6,7 +6,7 @@ at any byte; the lines are the same.
 """
 
 from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines, LongLines
-from services.logsink.masking import Masker
+from shared.masking import Masker
 
 _STAMP_BYTES = 30  # with nanoseconds, as most runtimes write it
 _PREFIX_BYTES = 40

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.logsink.masking import Masker
+from shared.masking import Masker
 
 LONGEST_LINE_BYTES = 65_536
 """Default of the setting `log_line_bytes`, including the line feed."""

@@ -1,4 +1,4 @@
-"""Creation of followers: the source for a stream's location, and the masker for its repository's secrets."""
+"""Creation of followers: the source for a stream's location, and the masker for the attempt's secrets."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +8,6 @@ from services.logsink.committer import Committer
 from services.logsink.follower import Follower, Pace, UnreadLog
 from services.logsink.lines import LONGEST_LINE_BYTES
 from services.logsink.locations import NODE_SCHEME, PodName, parse
-from services.logsink.masking import Masker
 from services.logsink.node_pod import NodePod
 from services.logsink.pod_directory import PodDirectory
 from services.logsink.sink import StreamUnreadable
@@ -20,6 +19,7 @@ from services.logsink.step_ends import StepEnds, mark_in_log
 from services.logsink.store import LogStore, Stream
 from services.logsink.wakeups import Wakeups
 from shared.crypto import DecryptionFailed, Keyring
+from shared.masking import Masker
 
 _STEPS_CONTAINER = "job"
 SourceOf = Callable[[Stream, Masker], Source]
@@ -27,20 +27,31 @@ SourceOf = Callable[[Stream, Masker], Source]
 
 
 def masker_of(stream: Stream, keyring: Keyring | None) -> Masker:
-    """Returns a masker for the clone token and the webhook secret of the stream's repository.
+    """Returns a masker for the attempt's secrets, and the clone token and webhook secret of its repository.
 
-    Raises StreamUnreadable if they cannot be decrypted: lines that cannot be masked are not stored.
+    Raises StreamUnreadable if they are not all there, or cannot be decrypted: lines that cannot be masked are
+    not stored.
     """
-    stored = {"clone_token": stream.clone_token, "webhook_secret": stream.webhook_secret}
-    secrets = {column: value for column, value in stored.items() if value is not None}
-    if not secrets:
+    versions = sorted(stream.secret_versions or ())
+    if len(versions) != len(stream.secret_values):
+        raise StreamUnreadable("a version of a secret is missing, so the log can't be masked")
+    stored = [
+        ("repositories", column, stream.repository_id, value)
+        for column, value in (("clone_token", stream.clone_token), ("webhook_secret", stream.webhook_secret))
+        if value is not None
+    ]
+    stored += [
+        ("secret_versions", "value", version, value)
+        for version, value in zip(versions, stream.secret_values, strict=True)
+    ]
+    if not stored:
         return Masker([])
     if keyring is None:
         raise StreamUnreadable("there are secrets to mask and no key file (TOWPATH_ENCRYPTION_KEY_FILE)")
     try:
         return Masker(
-            keyring.decrypt(value, table="repositories", column=column, row=stream.repository_id)
-            for column, value in secrets.items()
+            keyring.decrypt(value, table=table, column=column, row=row)
+            for table, column, row, value in stored
         )
     except DecryptionFailed as error:
         raise StreamUnreadable(str(error)) from error

@@ -16,7 +16,9 @@ WITH opened AS (
   RETURNING *)
 SELECT opened.*, attempts.cluster, attempts.creation_token, attempts.traceparent,
   cardinality(attempts.containers) AS containers,
-  repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
+  repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret,
+  attempts.secret_versions, ARRAY(SELECT secret_versions.value FROM secret_versions
+    WHERE secret_versions.id = ANY(attempts.secret_versions) ORDER BY secret_versions.id) AS secret_values
   FROM opened JOIN attempts ON attempts.id = opened.attempt_id JOIN jobs ON jobs.id = opened.job_id
     JOIN repositories ON repositories.id = jobs.repository_id
  WHERE opened.owner IS NOT NULL;
@@ -37,7 +39,9 @@ WITH free AS (
   RETURNING *)
 SELECT taken.*, attempts.cluster, attempts.creation_token, attempts.traceparent,
   cardinality(attempts.containers) AS containers,
-  repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
+  repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret,
+  attempts.secret_versions, ARRAY(SELECT secret_versions.value FROM secret_versions
+    WHERE secret_versions.id = ANY(attempts.secret_versions) ORDER BY secret_versions.id) AS secret_values
   FROM taken JOIN attempts ON attempts.id = taken.attempt_id JOIN jobs ON jobs.id = taken.job_id
     JOIN repositories ON repositories.id = jobs.repository_id;
 
@@ -49,7 +53,9 @@ WITH taken AS (
   RETURNING *)
 SELECT taken.*, attempts.cluster, attempts.creation_token, attempts.traceparent,
   cardinality(attempts.containers) AS containers,
-  repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret
+  repositories.id AS repository_id, repositories.clone_token, repositories.webhook_secret,
+  attempts.secret_versions, ARRAY(SELECT secret_versions.value FROM secret_versions
+    WHERE secret_versions.id = ANY(attempts.secret_versions) ORDER BY secret_versions.id) AS secret_values
   FROM taken JOIN attempts ON attempts.id = taken.attempt_id JOIN jobs ON jobs.id = taken.job_id
     JOIN repositories ON repositories.id = jobs.repository_id;
 

@@ -7,8 +7,8 @@ the log. If the marker of that step is in the log, everything before it is there
 import re
 
 from services.logsink.lines import ends_with_cut_line
-from services.logsink.masking import Masker
 from shared import step_markers
+from shared.masking import Masker
 
 END_NOT_KEPT = "the end of this container's output was not kept by the cluster"
 

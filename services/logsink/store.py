@@ -37,6 +37,10 @@ class Stream:
     webhook_secret: bytes | None
     cursor: Cursor | None
     position: Position
+    secret_versions: list[int] | None = None
+    """The ids of the versions of secrets that the attempt got; None if its job lists none."""
+    secret_values: list[bytes] = field(default_factory=list, repr=False)
+    """Encrypted, in the order of the ids."""
     traceparent: str | None = None
     """The trace of its attempt."""
 

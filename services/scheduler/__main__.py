@@ -7,6 +7,7 @@ events, decisions, runs, jobs and transitions. It may be killed at any moment an
 import asyncio
 
 from services.scheduler.admission import Admission, Limits
+from services.scheduler.approvals import Forks
 from services.scheduler.consumers import Consumers
 from services.scheduler.reconciler import Checks
 from services.scheduler.revisions import Revisions
@@ -34,7 +35,8 @@ async def main() -> None:
         admission = Admission(
             store, Limits(settings.global_limit, settings.repository_limit), settings.cluster
         )
-        consumers = Consumers(store, Revisions(pattern_steps=settings.pattern_steps), admission)
+        forks = Forks(settings.backend == "kubernetes", settings.approval_seconds)
+        consumers = Consumers(store, Revisions(pattern_steps=settings.pattern_steps), admission, forks)
         service.ready_when("database", database.answers)
         service.keep_running(relay)
         service.keep_running(admission)

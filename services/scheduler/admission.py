@@ -61,7 +61,7 @@ class Admission:
     def __init__(self, store: SchedulerStore, limits: Limits, cluster: str) -> None:
         self._store = store
         self._limits = limits
-        self._cluster = cluster
+        self.cluster = cluster
         self._woken = asyncio.Event()
         self._next_retry_seconds: float | None = None
 
@@ -100,7 +100,7 @@ class Admission:
             admitted = await work.admit(
                 global_limit=self._limits.over_all,
                 repository_limit=self._limits.of_repository,
-                cluster=self._cluster,
+                cluster=self.cluster,
             )
             set_trace(admitted.traceparents)
             for cluster, jobs in admitted.jobs.items():

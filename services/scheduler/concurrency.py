@@ -16,6 +16,9 @@ from shared.statuses import Reason
 LONGEST_NAME = 1000
 """Characters of a group's name. A longer name is cut and ends with its SHA-256 hash."""
 
+UNTRUSTED = "untrusted: "
+"""The beginning of the names of the groups of runs of forks. No other group's name begins so."""
+
 Age = tuple[datetime, int]
 """Sort key for the runs of a group: when the run's event happened, then the run's id. Greater is newer."""
 
@@ -68,10 +71,19 @@ class Arrangement:
     stop: tuple[Stop, ...] = ()
 
 
-def membership(wanted: Concurrency | None, name: str | None, order_at: datetime) -> Membership | None:
-    """Returns the concurrency settings of a new run, or None if it belongs to no group of this name."""
+def membership(
+    wanted: Concurrency | None, name: str | None, order_at: datetime, *, trusted: bool = True
+) -> Membership | None:
+    """Returns the concurrency settings of a new run, or None if it belongs to no group of this name.
+
+    Runs of forks have groups of their own, so that a fork can't delay or cancel trusted runs.
+    """
     if wanted is None or name is None:
         return None
+    if not trusted:
+        name = f"{UNTRUSTED}{name}"
+    elif name.startswith(UNTRUSTED):
+        name = f"trusted: {name}"
     if len(name) > LONGEST_NAME:
         name = name[: LONGEST_NAME - 64] + hashlib.sha256(name.encode()).hexdigest()
     return Membership(name, wanted.limit, wanted.on_new, order_at)

@@ -9,15 +9,23 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.scheduler.admission import Admission
+from services.scheduler.approvals import Forks
 from services.scheduler.batches import all_or_each
 from services.scheduler.commands import apply_commands, refuse_command
 from services.scheduler.deliveries import Batch, decide_deliveries, record_failure
 from services.scheduler.revisions import Revisions
 from services.scheduler.runs import fold_runs
+from services.scheduler.starts import decide_resolved
 from services.scheduler.store import CONTENT_FAULTS, ROW_FAULTS, SchedulerStore
 from shared.crashpoint import crashpoint
 from shared.errors import Rejected
-from shared.messaging.messages import AttemptClaimed, AttemptFinished, CommandRequested, DeliveryAccepted
+from shared.messaging.messages import (
+    AttemptClaimed,
+    AttemptFinished,
+    CommandRequested,
+    DeliveryAccepted,
+    RefResolved,
+)
 from shared.tracing import traced
 
 _log = structlog.get_logger()
@@ -28,8 +36,15 @@ _AT_ONCE = 500
 class Consumers:
     """The message handlers, with the store, the revision cache and the admission task that they share."""
 
-    def __init__(self, store: SchedulerStore, revisions: Revisions, admission: Admission) -> None:
+    def __init__(
+        self,
+        store: SchedulerStore,
+        revisions: Revisions,
+        admission: Admission,
+        forks: Forks = Forks(),  # noqa: B008 - a value that never changes
+    ) -> None:
         self._store = store
+        self._forks = forks
         self._revisions = revisions
         self._admission = admission
 
@@ -59,9 +74,25 @@ class Consumers:
         if failed:
             raise Rejected("run_not_folded", run_ids=failed)
 
-    async def on_commands(self, messages: Sequence[CommandRequested]) -> None:
-        """Applies users' commands, each once."""
-        await self.apply({command_id for message in messages for command_id in message.command_ids})
+    async def on_commands(self, messages: Sequence[CommandRequested | RefResolved]) -> None:
+        """Applies users' commands, each once, and decides events whose refs were resolved."""
+        commands = {
+            one
+            for message in messages
+            if isinstance(message, CommandRequested)
+            for one in message.command_ids
+        }
+        events = {
+            one for message in messages if isinstance(message, RefResolved) for one in message.event_ids
+        }
+        if commands:
+            await self.apply(commands)
+        if events and (failed := await self.resolve(events)):
+            raise Rejected("event_not_decided", event_ids=failed)
+
+    async def resolve(self, event_ids: Iterable[int]) -> list[int]:
+        """Decides events whose refs were resolved; returns those that failed and stay undecided."""
+        return list(await all_or_each(sorted(event_ids), self._resolve))
 
     async def fold(self, run_ids: Iterable[int]) -> list[int]:
         """Applies recorded attempts to these runs; returns the runs that failed and stay unchanged."""
@@ -86,8 +117,15 @@ class Consumers:
 
     async def _apply(self, command_ids: Sequence[int]) -> None:
         async with self._store.transaction() as work:
-            wakes = await apply_commands(work, self._revisions, command_ids)
+            wakes = await apply_commands(
+                work, self._revisions, command_ids, self._forks, self._admission.cluster
+            )
         crashpoint("scheduler.command_applied_not_admitted")
+        self._wake(wakes)
+
+    async def _resolve(self, event_ids: Sequence[int]) -> None:
+        async with self._store.transaction() as work:
+            wakes = await decide_resolved(work, self._revisions, event_ids)
         self._wake(wakes)
 
     async def decide(self, ids: Sequence[int]) -> list[int]:
@@ -120,7 +158,7 @@ class Consumers:
     async def _decide_traced(self, ids: Sequence[int]) -> Batch:
         try:
             async with self._store.transaction() as work:
-                batch = await decide_deliveries(work, self._revisions, ids)
+                batch = await decide_deliveries(work, self._revisions, ids, self._forks)
         except ROW_FAULTS as fault:
             if len(ids) > 1:
                 return _together([await self._decide_batch([delivery_id]) for delivery_id in ids])

@@ -6,7 +6,7 @@ run numbers, so replicas may wait for each other but cannot deadlock.
 1. The deliveries are loaded, and `normalise` reads each one that is still open.
 2. `recognise` finds the registered repository. What the delivery shows about its identity is stored.
 3. Events are stored with the outcomes of their deliveries. The other deliveries get only an outcome.
-4. `supersede` ends runs of closed pull requests, and `start_runs` creates decisions and runs.
+4. `supersede` ends runs of closed pull requests and voids approvals. `start_runs` creates decisions and runs.
 
 Failures:
 - A delivery cannot be read: its outcome is `failed`, and the others continue.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import zstandard
 
+from services.scheduler.approvals import Forks
 from services.scheduler.identities import (
     IdentityUpdate,
     KnownRepository,
@@ -62,7 +63,9 @@ class _Recognised:
     repository: KnownRepository
 
 
-async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequence[int]) -> Batch:
+async def decide_deliveries(
+    work: SchedulerWork, revisions: Revisions, ids: Sequence[int], forks: Forks
+) -> Batch:
     """Decides the first of these deliveries, as many as fit in memory.
 
     Safe to repeat, to run late and to run concurrently: an event is stored once. A decided delivery stays
@@ -97,7 +100,7 @@ async def decide_deliveries(work: SchedulerWork, revisions: Revisions, ids: Sequ
     if outcomes:
         await work.insert_outcomes(outcomes)
     superseded = await supersede(work, stored_events)
-    started = await start_runs(work, revisions, stored_events)
+    started = await start_runs(work, revisions, stored_events, forks)
     return Batch(frozenset(delivery.id for delivery in deliveries), frozenset(failed), superseded or started)
 
 

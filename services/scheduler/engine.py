@@ -1,6 +1,6 @@
 """Run engine: computes the next state of a run and its jobs from what is recorded about their attempts.
 
-`fold`, `stop` and `enter` take a state and return a new one; `services.scheduler.runs` stores it. Facts may
+`fold`, `stop`, `enter` and `approve` take a state and return a new one, which the caller stores. Facts may
 arrive twice, late or out of order: a terminal status never changes, and folding the same facts again changes
 nothing. A run ends exactly when all its jobs have ended. Every job ends once the facts that it waits for have
 arrived.
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.scheduler.readiness import decide
-from services.scheduler.states import AttemptState, JobState, RunState
 from shared.pipeline.expansion import ConfigInvalid, outputs_of
 from shared.pipeline.values import PAUSE_LIMIT_SECONDS
+from shared.readiness import decide
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import TERMINAL, WORST_FIRST, Reason, Status, WaitingFor
 
 INFRA = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.IMAGE_REGISTRY})
@@ -28,7 +28,7 @@ SCRIPT = frozenset({Reason.SCRIPT_FAILED, Reason.TIMED_OUT, Reason.OOM_KILLED, R
 FAIL_FAST_CAUSE = "fail_fast"
 """The cause of the end of jobs of a matrix of which another job has failed."""
 
-_DECIDED = frozenset({WaitingFor.GROUP, WaitingFor.SLOT, WaitingFor.MAX_PARALLEL})
+_DECIDED = frozenset({WaitingFor.APPROVAL, WaitingFor.GROUP, WaitingFor.SLOT, WaitingFor.MAX_PARALLEL})
 """The waits of a job whose needs have ended and whose condition is true."""
 
 
@@ -41,18 +41,31 @@ def fold(run: RunState, attempts: Mapping[str, AttemptState], now: datetime) -> 
     return _settled(run, jobs, now)
 
 
-def stop(run: RunState, reason: Reason, cause: str, now: datetime) -> RunState:
+def stop(run: RunState, reason: Reason, cause: str, now: datetime, message: str | None = None) -> RunState:
     """Returns the run after a request to end it.
 
-    Jobs without a slot end at once. Attempts are asked to stop and keep their own verdict. If there are
-    several requests, the first one counts.
+    Jobs without a slot end at once; `message` is what they say. Attempts are asked to stop and keep their own
+    verdict. If there are several requests, the first one counts.
     """
-    return _settled(run, [_after_stop(job, reason, cause, now) for job in run.jobs], now)
+    jobs = [_after_stop(job, reason, cause, now) for job in run.jobs]
+    if message is not None:
+        jobs = [
+            replace(job, message=message) if job.is_over and not was.is_over else job
+            for was, job in zip(run.jobs, jobs, strict=True)
+        ]
+    return _settled(run, jobs, now)
 
 
 def enter(run: RunState, now: datetime) -> RunState:
     """Returns the run with its place in its concurrency group. A finished run is returned unchanged."""
     return run if run.status in TERMINAL else _settled(replace(run, in_group=True), run.jobs, now)
+
+
+def approve(run: RunState, now: datetime, *, in_group: bool) -> RunState:
+    """Returns the run after its approval. `in_group` is False if it must still enter its group."""
+    if run.status in TERMINAL:
+        return run
+    return _settled(replace(run, awaits_approval=False, in_group=in_group), run.jobs, now)
 
 
 def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
@@ -66,7 +79,7 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
             status=Status.RUNNING,
             started_at=job.started_at or attempt.claimed_at,
             waiting_for=None,
-            message=None,
+            message=job.message if job.cancel_reason is Reason.FAIL_FAST else None,
         )
     if again := _to_be_tried_again(job, attempt.reason, attempt.finished_at):
         return again
@@ -75,7 +88,7 @@ def _after_attempt(job: JobState, attempt: AttemptState) -> JobState:
         job,
         status=status,
         reason=reason,
-        message=attempt.message,
+        message=attempt.message if reason is not Reason.FAIL_FAST else job.message or attempt.message,
         waiting_for=None,
         started_at=job.started_at or attempt.claimed_at,
         finished_at=attempt.finished_at,
@@ -142,11 +155,17 @@ def _after_stop(
     if job.is_over or job.cancel_reason is not None:
         return job
     if job.admitted:
-        return replace(job, cancel_reason=why, cancel_cause=cause)
+        message = f"{because} while it ran." if why is Reason.FAIL_FAST else job.message
+        return replace(job, cancel_reason=why, cancel_cause=cause, message=message)
     status, reason = _stopped(why)
     when = "before it had started" if job.attempt == 1 else "before it was tried again"
     return replace(
-        job, status=status, reason=reason, message=f"{because} {when}.", waiting_for=None, finished_at=now
+        job,
+        status=status,
+        reason=reason,
+        message=f"{because} {when}.",
+        waiting_for=None,
+        finished_at=now,
     )
 
 
@@ -166,7 +185,7 @@ def _settled(run: RunState, jobs: Sequence[JobState], now: datetime) -> RunState
         is_moving = False
         for key, job in by_key.items():
             siblings = [by_key[other] for other in matrices.get(job.id, ())]
-            after = _moved(job, by_key, siblings, run.in_group, now)
+            after = _moved(job, by_key, siblings, run.gate, now)
             if after is not job:
                 by_key[key], is_moving = after, True
     return _with_status(replace(run, jobs=tuple(by_key[job.key] for job in jobs)), now)
@@ -182,9 +201,16 @@ def _matrices(jobs: Sequence[JobState]) -> dict[str, list[str]]:
 
 
 def _moved(
-    job: JobState, by_key: Mapping[str, JobState], siblings: Sequence[JobState], in_group: bool, now: datetime
+    job: JobState,
+    by_key: Mapping[str, JobState],
+    siblings: Sequence[JobState],
+    gate: WaitingFor | None,
+    now: datetime,
 ) -> JobState:
-    """Returns the job after its next change, or the job itself. `siblings` are the jobs of its matrix."""
+    """Returns the job after its next change, or the job itself.
+
+    `siblings` are the jobs of its matrix, `gate` is what all jobs of the run wait for.
+    """
     if job.is_over:
         return job
     if (failed := _fails_fast(job, siblings)) is not None:
@@ -198,7 +224,7 @@ def _moved(
         decided = replace(job, waiting_for=WaitingFor.DEPENDENCY) if found is None else found
         if found is None or found.is_over:
             return job if decided == job else decided
-    wanted = _next_wait(siblings, in_group)
+    wanted = _next_wait(siblings, gate)
     ready_at = now if wanted is WaitingFor.SLOT else None
     return job if job.waiting_for is wanted else replace(decided, waiting_for=wanted, ready_at=ready_at)
 
@@ -211,10 +237,10 @@ def _fails_fast(job: JobState, siblings: Sequence[JobState]) -> JobState | None:
     return next((one for one in siblings if one.result in (Status.FAILED, Status.ERROR)), None)
 
 
-def _next_wait(siblings: Sequence[JobState], in_group: bool) -> WaitingFor:
+def _next_wait(siblings: Sequence[JobState], gate: WaitingFor | None) -> WaitingFor:
     """Returns what a job waits for whose needs have ended."""
-    if not in_group:
-        return WaitingFor.GROUP
+    if gate is not None:
+        return gate
     limits = [one.job.matrix.max_parallel for one in siblings if one.job is not None and one.job.matrix]
     limit = limits[0] if limits else None
     if limit is not None and sum(one.ready_at is not None and not one.is_over for one in siblings) >= limit:

@@ -8,19 +8,27 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+import structlog
+
 from services.scheduler.engine import fold
-from services.scheduler.states import JobState, RunState
 from shared.events import Event, context
+from shared.matching import fork_policy
 from shared.pipeline.expansion import Expansion, PlannedJob, expand, is_long
+from shared.pipeline.inputs import Given
 from shared.pipeline.model import Job, Pipeline
+from shared.states import JobState, RunState
 from shared.statuses import Reason, Status
 
+_log = structlog.get_logger()
+
 Definition = dict[str, Any]
+_NO_INPUTS: Given = {}
 
 _SELDOM = frozenset(
-    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts"}
+    {"condition", "allow_failure", "matrix", "matrix_values", "outputs", "templates", "contexts", "secrets"}
 )
 """Fields of jobs that are left out of stored definitions while they have their defaults."""
 
@@ -60,15 +68,23 @@ class Earlier:
     jobs: tuple[JobRecord, ...]
 
 
-def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
+def plan(
+    pipeline: Pipeline,
+    event: Event,
+    now: datetime,
+    earlier: Earlier | None = None,
+    inputs: Given = _NO_INPUTS,
+) -> Plan:
     """Returns a plan in which every job runs, but those that are carried over from an earlier run.
 
     A job is carried over only if it and all jobs that it needs succeeded and have not changed since.
     """
-    expansion = expand(pipeline, context(event), {})
-    carried = _carried(expansion, earlier, event)
+    expansion = expand(pipeline, context(event), inputs)
+    carried = _carried(expansion, earlier, event, inputs)
     states = tuple(_state(one, carried.get(one.job.key), now) for one in expansion.jobs)
-    state = fold(RunState(jobs=states, in_group=expansion.group is None), {}, now)
+    waits = fork_policy(event, pipeline) == "approve"
+    before = RunState(jobs=states, in_group=expansion.group is None, awaits_approval=waits)
+    state = fold(before, {}, now)
     jobs = [
         one.job if after.job is None else after.job
         for one, after in zip(expansion.jobs, state.jobs, strict=True)
@@ -84,11 +100,49 @@ def plan(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | Non
     )
 
 
-async def plan_apart(pipeline: Pipeline, event: Event, now: datetime, earlier: Earlier | None = None) -> Plan:
-    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop."""
-    if is_long(pipeline):
-        return await asyncio.to_thread(plan, pipeline, event, now, earlier)
-    return plan(pipeline, event, now, earlier)
+async def plan_apart(
+    pipeline: Pipeline,
+    event: Event,
+    now: datetime,
+    earlier: Earlier | None = None,
+    inputs: Given = _NO_INPUTS,
+) -> Plan:
+    """Returns the plan. A long one is made in a thread, so that it does not hold the event loop.
+
+    A pipeline that breaks the code gets a plan whose jobs have the error `platform`: the same event may start
+    pipelines of other owners, which must run.
+    """
+    make = partial(plan, pipeline, event, now, earlier, inputs)
+    try:
+        return await asyncio.to_thread(make) if is_long(pipeline) else make()
+    except Exception as error:  # noqa: BLE001 - any bug: the runs of other pipelines do not depend on it
+        _log.exception("plan_failed", repository=event.repository)
+        return _failed_plan(pipeline, type(error).__name__, now)
+
+
+def _failed_plan(pipeline: Pipeline, error: str, now: datetime) -> Plan:
+    """Returns a plan in which every job of the document has ended with an error."""
+    message = f"The scheduler failed to plan this run ({error}). This is a bug of Towpath; its log has more."
+    jobs = tuple(
+        JobState(
+            key=job.key,
+            needs=job.needs,
+            status=Status.ERROR,
+            reason=Reason.PLATFORM,
+            message=message,
+            finished_at=now,
+        )
+        for job in pipeline.jobs
+    )
+    return Plan(
+        fold(RunState(jobs=jobs), {}, now),
+        tuple(definition_of(job) for job in pipeline.jobs),
+        tuple(job.name for job in pipeline.jobs),
+        {},
+        pipeline.timeout_seconds,
+        pipeline.priority,
+        None,
+    )
 
 
 def definition_of(job: Job) -> Definition:
@@ -131,10 +185,12 @@ def _state(one: PlannedJob, carried: JobRecord | None, now: datetime) -> JobStat
     return state
 
 
-def _carried(expansion: Expansion, earlier: Earlier | None, event: Event) -> dict[str, JobRecord]:
+def _carried(
+    expansion: Expansion, earlier: Earlier | None, event: Event, inputs: Given
+) -> dict[str, JobRecord]:
     if earlier is None or earlier.pipeline is None:
         return {}
-    before = {one.job.key: one for one in expand(earlier.pipeline, context(event), {}).jobs}
+    before = {one.job.key: one for one in expand(earlier.pipeline, context(event), inputs).jobs}
     records = {record.key: record for record in earlier.jobs if record.status is Status.SUCCESS}
     same = {
         one.job.key: records[one.job.key]

@@ -169,14 +169,17 @@ WITH asked AS MATERIALIZED (
            branch text, tag text, sha text, before_sha text,
          base_branch text, pull_request bigint, merge_sha text, title text, message text, sender_login text,
            sender_id bigint, trusted boolean, deleted boolean,
-         forced boolean, happened_at timestamptz, received_at timestamptz, what text)),
+         forced boolean, happened_at timestamptz, received_at timestamptz, what text,
+         changed_files jsonb, files_unknown text)),
 stored AS (
   INSERT INTO events (delivery_id, kind, action, repository_id, repository, ref, branch, tag, sha, before_sha,
          base_branch, pull_request, merge_sha, title, message,
-                      sender_login, sender_id, trusted, deleted, forced, happened_at, received_at)
+                      sender_login, sender_id, trusted, deleted, forced, happened_at, received_at,
+                      changed_files, files_unknown)
   SELECT delivery_id, kind, action, repository_id, repository, ref, branch, tag, sha, before_sha, base_branch,
     pull_request, merge_sha, title, message,
-         sender_login, sender_id, trusted, deleted, forced, happened_at, received_at
+         sender_login, sender_id, trusted, deleted, forced, happened_at, received_at,
+         nullif(changed_files, 'null'::jsonb), files_unknown
     FROM asked ORDER BY delivery_id
   ON CONFLICT (delivery_id) DO NOTHING
   RETURNING id, delivery_id, repository_id, created_at),
@@ -217,6 +220,31 @@ SELECT DISTINCT ON (r.id) r.id, closing.event_id
  WHERE r.status = 'pending' AND (coalesce(e.happened_at < closing.at, true)
         OR (e.happened_at = closing.at AND e.action <> 'reopened'))
  ORDER BY r.id, closing.event_id;
+
+-- part: newer
+coalesce(nullif(sign(extract(epoch FROM newer.happened_at - e.happened_at)), 0) > 0,
+         newer.before_sha = e.sha OR coalesce(e.before_sha <> newer.sha, true) AND newer.id > e.id)
+
+-- name: replaced_events
+-- Events of pull requests after which a newer push is stored: by the forge's time, else by the commits, else
+-- by the order in which they were stored. $1 events.
+SELECT e.id FROM events e
+ WHERE e.id = ANY($1::bigint[]) AND EXISTS (
+       SELECT FROM events newer WHERE newer.repository_id = e.repository_id
+          AND newer.pull_request = e.pull_request AND newer.id <> e.id AND newer.action <> 'closed'
+          AND :newer);
+
+-- name: replaced_fork_runs
+-- Runs that need an approval and have not started, whose pull request has a newer push, and that push. $1
+-- events.
+SELECT DISTINCT ON (r.id) r.id, newer.id AS event_id
+  FROM events newer
+  JOIN events e ON e.repository_id = newer.repository_id AND e.pull_request = newer.pull_request
+   AND e.id <> newer.id AND e.action <> 'closed'
+  JOIN pipeline_runs r ON r.event_id = e.id
+ WHERE newer.id = ANY($1::bigint[]) AND newer.action <> 'closed' AND r.status = 'pending'
+   AND r.fork_policy = 'approve' AND :newer
+ ORDER BY r.id, newer.id;
 
 -- ---------------------------------------------------------------- runs and jobs
 
@@ -261,17 +289,18 @@ WITH new AS MATERIALIZED (
          repository_id bigint, event_kind event_kind, branch text, sha text, priority integer,
            timeout_seconds integer, finished_at timestamptz, cause text,
          concurrency_group text, concurrency_limit integer, on_new text, group_order_at timestamptz,
-         traceparent text)),
+         traceparent text, fork_policy text, approval_seconds float8, held_group jsonb)),
 runs AS (
   INSERT INTO pipeline_runs (id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of,
          triggered_by, status, reason, repository_id, event_kind, branch, sha, priority,
                              timeout_seconds, finished_at, logs, concurrency_group, concurrency_limit, on_new,
-                               group_order_at, traceparent)
+                               group_order_at, traceparent, fork_policy, approval_expires_at, held_group)
   OVERRIDING SYSTEM VALUE
   SELECT id, pipeline_config_id, revision_id, event_id, rerun, number, retry_of, triggered_by, status, reason,
     repository_id, event_kind, branch, sha, priority,
          timeout_seconds, finished_at, '/runs/' || id || '/logs', concurrency_group, concurrency_limit,
-           on_new, group_order_at, traceparent
+           on_new, group_order_at, traceparent, fork_policy, now() + make_interval(secs => approval_seconds),
+           nullif(held_group, 'null'::jsonb)
     FROM new),
 jobs AS (
   INSERT INTO jobs (run_id, key, name, position, needs, definition, has_rules, condition, outputs,
@@ -296,7 +325,7 @@ SELECT id, event_id, pipeline_config_id FROM new;
 
 -- part: held_runs
 SELECT id, concurrency_group IS NULL OR group_entered_at IS NOT NULL AS in_group, status, reason, started_at,
-  finished_at, clock_timestamp() AS locked_at, traceparent
+  finished_at, clock_timestamp() AS locked_at, traceparent, approval_expires_at, approved_at, held_group
   FROM pipeline_runs WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock_runs
@@ -364,6 +393,14 @@ INSERT INTO transitions (run_id, job_id, from_status, to_status, reason, cause)
 SELECT run_id, job_id, from_status, to_status, reason, cause
   FROM jsonb_to_recordset($3::jsonb) AS new (run_id bigint, job_id bigint, from_status status,
          to_status status, reason reason, cause text);
+
+-- name: approve_run
+-- A run that waited for its approval, with the group that was kept for it. $1 run, $2 user.
+UPDATE pipeline_runs
+   SET approved_at = clock_timestamp(), approved_by = $2, concurrency_group = held_group ->> 'group',
+       concurrency_limit = (held_group ->> 'limit')::integer, on_new = held_group ->> 'on_new',
+       group_order_at = (held_group ->> 'order_at')::timestamptz
+ WHERE id = $1 AND status = 'pending' AND approval_expires_at IS NOT NULL AND approved_at IS NULL;
 
 -- name: runs_of_attempts
 -- The runs that attempts belong to. $1 attempts.
@@ -486,20 +523,22 @@ SELECT a.id, a.wanted_attempt, a.cluster, pause.seconds AS next_retry_seconds,
 
 -- name: runs_of_commands
 -- The runs that commands are about. $1 commands.
-SELECT DISTINCT run_id FROM commands WHERE id = ANY($1::bigint[]);
+SELECT DISTINCT run_id FROM commands WHERE id = ANY($1::bigint[]) AND run_id IS NOT NULL;
 
 -- name: open_commands
 -- Commands that have no effect yet. $1 ids.
-SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by, c.traceparent
+SELECT c.id, c.kind, coalesce(c.run_id, 0) AS run_id, c.arguments, c.requested_by, c.traceparent,
+       coalesce(c.pipeline_config_id, 0) AS pipeline_config_id, coalesce(c.repository_id, 0) AS repository_id
   FROM commands c
  WHERE c.id = ANY($1::bigint[]) AND NOT EXISTS (SELECT FROM command_effects e WHERE e.command_id = c.id)
  ORDER BY c.id;
 
 -- name: commands_without_effect
--- Commands that nobody has applied. $1 older than so many seconds.
+-- Commands that nobody has applied. One that waits for its ref has an event. $1 older than so many seconds.
 SELECT c.id FROM commands c
  WHERE c.created_at < now() - make_interval(secs => $1)
    AND NOT EXISTS (SELECT FROM command_effects e WHERE e.command_id = c.id)
+   AND NOT EXISTS (SELECT FROM events e WHERE e.command_id = c.id)
  ORDER BY c.id LIMIT 100
    FOR NO KEY UPDATE OF c SKIP LOCKED;
 
@@ -511,6 +550,7 @@ INSERT INTO command_effects (command_id, outcome, reason, run_id) VALUES ($1, $2
 -- A run with what its retry needs. $1 run.
 SELECT clock_timestamp() AS now, r.id, r.status, r.event_id, r.pipeline_config_id, r.revision_id, r.rerun,
   r.repository_id, r.event_kind, r.branch, r.sha,
+       (SELECT e.inputs FROM events e WHERE e.id = r.event_id) AS inputs,
        p.revision_id AS latest_revision_id, p.deleted_at IS NOT NULL AS pipeline_deleted,
        k.deleted_at IS NOT NULL AS repository_deleted,
        u.disabled_at IS NULL AND (u.is_admin OR EXISTS (
@@ -531,6 +571,67 @@ SELECT * FROM events WHERE id = $1;
 -- The jobs of a run, as a retry of the failed ones looks at them. $1 run.
 SELECT id, coalesce(key, name) AS key, status, outputs FROM jobs WHERE run_id = $1;
 
+-- ---------------------------------------------------------------- started runs
+
+-- name: lock_starts
+-- Lets one transaction at a time apply a command that starts a run. $1 commands.
+SELECT pg_advisory_xact_lock(3, key)
+  FROM (SELECT DISTINCT hashint8(id) AS key FROM commands
+         WHERE id = ANY($1::bigint[]) AND run_id IS NULL ORDER BY 1) AS keys;
+
+-- name: subject
+-- The pipeline and the repository of an event without a delivery, as they are now. $1 pipeline, $2
+-- repository.
+SELECT p.revision_id, p.enabled, p.deleted_at IS NOT NULL AS pipeline_deleted,
+       k.deleted_at IS NOT NULL AS repository_deleted,
+       u.disabled_at IS NULL AND (u.is_admin OR EXISTS (
+         SELECT FROM grants g WHERE g.repository_id = k.id AND g.user_id = p.created_by
+           AND g.role = 'maintainer')) AS owner_may_use,
+       ARRAY[coalesce(i.full_name, k.full_name), k.full_name] AS names
+  FROM pipeline_configs p JOIN users u ON u.id = p.created_by CROSS JOIN repositories k
+  LEFT JOIN repository_identities i ON i.repository_id = k.id
+ WHERE p.id = $1 AND k.id = $2 AND p.revision_id IS NOT NULL;
+
+-- name: insert_event
+-- An event without a delivery, once; no row: it is there. $1 event.
+INSERT INTO events (command_id, pipeline_config_id, repository_id, kind, repository, ref, branch, tag,
+       sender_login, inputs, trusted, received_at)
+SELECT command_id, pipeline_config_id, repository_id, kind, repository, ref, branch, tag,
+       (SELECT u.name FROM users u WHERE u.id = requested_by), inputs, true, now()
+  FROM jsonb_to_record($1::jsonb) AS new (command_id bigint, pipeline_config_id bigint, repository_id bigint,
+         kind event_kind, repository text, ref text, branch text, tag text, requested_by bigint, inputs jsonb)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: insert_ref_request
+-- $1 event, $2 cluster, $3 ref, $4 commit.
+INSERT INTO ref_requests (event_id, cluster, ref, sha) VALUES ($1, $2, $3, $4);
+
+-- name: lock_resolved
+-- Events whose ref was resolved and that are not decided, held until the end of the transaction. $1 events.
+SELECT e.*, c.traceparent, 'user:' || c.requested_by AS triggered_by, a.outcome, a.sha AS resolved_sha,
+       a.message AS resolved_message
+  FROM ref_requests q JOIN ref_resolutions a ON a.event_id = q.event_id JOIN events e ON e.id = q.event_id
+  LEFT JOIN commands c ON c.id = e.command_id
+ WHERE q.event_id = ANY($1::bigint[]) AND q.decided_at IS NULL
+ ORDER BY q.event_id
+   FOR NO KEY UPDATE OF q;
+
+-- name: close_ref_request
+-- $1 event, $2 its commit.
+WITH closed AS (UPDATE ref_requests SET decided_at = now() WHERE event_id = $1)
+UPDATE events SET sha = $2 WHERE id = $1;
+
+-- name: resolved_not_decided
+-- Answers of executors that nobody has folded. $1 older than so many seconds.
+SELECT q.event_id FROM ref_requests q JOIN ref_resolutions a ON a.event_id = q.event_id
+ WHERE q.decided_at IS NULL AND a.resolved_at < now() - make_interval(secs => $1)
+ ORDER BY q.event_id LIMIT 100;
+
+-- name: now
+-- The time of the database's clock.
+SELECT clock_timestamp();
+
 -- ---------------------------------------------------------------- what messages did not finish
 
 -- name: runs_to_fold
@@ -548,6 +649,12 @@ SELECT DISTINCT r.id
   FROM pipeline_runs r JOIN jobs j ON j.run_id = r.id
  WHERE r.status = 'running' AND r.started_at + make_interval(secs => r.timeout_seconds) < now()
    AND j.status IN ('pending', 'running') AND j.cancel_reason IS NULL
+ LIMIT 500;
+
+-- name: expired_approvals
+-- Runs that nobody has approved in time.
+SELECT id FROM pipeline_runs
+ WHERE status = 'pending' AND fork_policy = 'approve' AND approved_at IS NULL AND approval_expires_at <= now()
  LIMIT 500;
 
 -- name: admitted_without_attempt

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.scheduler.admission import Admission
+from services.scheduler.approvals import expire_approvals
 from services.scheduler.batches import all_or_each
 from services.scheduler.consumers import Consumers
 from services.scheduler.runs import stop_runs
@@ -67,11 +68,13 @@ class Checks:
             self.undecided_deliveries,
             self.redelivered_deliveries,
             self.commands_without_effect,
+            self.resolved_not_decided,
             self.attempts_not_folded,
             self.jobs_not_admitted,
             self.admitted_without_attempt,
             self.stops_not_heard,
             self.runs_past_deadline,
+            self.expired_approvals,
         )
         return [Check(check.__name__, self._watched(check)) for check in checks]
 
@@ -107,6 +110,12 @@ class Checks:
             if ids:
                 await self._consumers.apply(ids)
         return len(ids)
+
+    async def resolved_not_decided(self) -> int:
+        """Decides events whose refs were resolved and whose message was lost."""
+        async with self._store.reading() as work:
+            ids = await work.resolved_not_decided(age_seconds=self._age_seconds)
+        return len(ids) - len(await self._consumers.resolve(ids)) if ids else 0
 
     async def attempts_not_folded(self) -> int:
         async with self._store.reading() as work:
@@ -164,6 +173,18 @@ class Checks:
             wakes = await stop_runs(work, runs, Reason.TIMED_OUT, "deadline")
         if wakes:
             self._admission.wake()
+
+    async def expired_approvals(self) -> int:
+        """Ends runs that nobody has approved in time."""
+        if not self._steadiness.lasts:
+            return 0
+        async with self._store.reading() as work:
+            expired = await work.expired_approvals()
+        return len(expired) - len(await all_or_each(expired, self._expire))
+
+    async def _expire(self, run_ids: Sequence[int]) -> None:
+        async with self._store.transaction() as work:
+            await expire_approvals(work, run_ids)
 
     def _watched(self, check: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
         async def watched() -> int:

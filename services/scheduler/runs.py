@@ -5,7 +5,7 @@ history and their messages are written in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -14,9 +14,10 @@ from services.scheduler.concurrency import Membership
 from services.scheduler.engine import enter, fold, stop
 from services.scheduler.ordering import places_in_order
 from services.scheduler.planning import Plan, definition_of
-from services.scheduler.states import JobState, RunState
 from services.scheduler.store import LockedRun, Row, SchedulerWork
 from shared.messaging.messages import AttemptCancelRequested, RunCreated, RunFinished, RunStarted
+from shared.pipeline.model import ForkPolicy
+from shared.states import JobState, RunState
 from shared.statuses import TERMINAL, Reason, Status
 from shared.tracing import fields, set_trace
 
@@ -40,6 +41,10 @@ class NewRun:
     triggered_by: str
     cause: str
     membership: Membership | None = None
+    fork_policy: ForkPolicy | None = None
+    """None for trusted events. Runs with `approve` wait for an approval."""
+    approval_seconds: float | None = None
+    """The time in which it can be approved."""
     traceparent: str | None = None
     rerun: int = 0
     retry_of: int | None = None
@@ -95,25 +100,28 @@ async def fold_runs(work: SchedulerWork, run_ids: Iterable[int]) -> bool:
     """Applies what is recorded about attempts to these runs. Returns True if admission may have work."""
     runs = await work.lock_runs(run_ids)
     set_trace(run.traceparent for run in runs)
-    return await _change_runs(work, runs, lambda state, _now: state, None)
+    return await change_runs(work, runs, lambda state, _now: state, None)
 
 
-async def stop_runs(work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str) -> bool:
+async def stop_runs(
+    work: SchedulerWork, runs: Iterable[LockedRun], reason: Reason, cause: str, message: str | None = None
+) -> bool:
     """Folds what is recorded, then ends the jobs without a slot and asks the other attempts to stop.
 
-    Returns True if admission may have work.
+    `message` is what the ended jobs say. Returns True if admission may have work.
     """
-    return await _change_runs(work, runs, lambda state, now: stop(state, reason, cause, now), cause)
+    return await change_runs(work, runs, lambda state, now: stop(state, reason, cause, now, message), cause)
 
 
 async def enter_groups(work: SchedulerWork, runs: Iterable[LockedRun], cause: str) -> bool:
     """Gives runs their places in their concurrency groups. Returns True if admission may have work."""
-    return await _change_runs(work, runs, enter, cause)
+    return await change_runs(work, runs, enter, cause)
 
 
-async def _change_runs(
+async def change_runs(
     work: SchedulerWork, runs: Iterable[LockedRun], change: Change, cause: str | None
 ) -> bool:
+    """Folds what is recorded and applies the change. Returns True if admission may have work."""
     changed = [
         (run, after)
         for run in runs
@@ -192,7 +200,8 @@ def _without_jobs(state: RunState) -> tuple[object, ...]:
 
 
 def _run_row(run: NewRun, number: int) -> Row:
-    state, member = run.plan.state, run.membership
+    state = run.plan.state
+    held, member = (run.membership, None) if state.awaits_approval else (None, run.membership)
     return {
         "pipeline_config_id": run.pipeline_config_id,
         "revision_id": run.revision_id,
@@ -216,6 +225,9 @@ def _run_row(run: NewRun, number: int) -> Row:
         "on_new": member and member.on_new,
         "group_order_at": member and member.order_at,
         "traceparent": run.traceparent,
+        "fork_policy": run.fork_policy,
+        "approval_seconds": run.approval_seconds if state.awaits_approval else None,
+        "held_group": held and asdict(held),
     }
 
 

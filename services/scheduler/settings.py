@@ -17,6 +17,10 @@ class SchedulerSettings(ServiceSettings):
     """Slots of one repository. Half of `global_limit`, so that one repository cannot block the others."""
     cluster: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """Name of the cluster whose executor runs the attempts."""
+    backend: Literal["local", "kubernetes"] = "local"
+    """The kind of that cluster, as the executor's. `local` runs no code of forks."""
+    approval_seconds: PositiveFloat = 7 * 24 * 3600
+    """Seconds in which a run of a fork can be approved. A week has a working day for everybody."""
     pattern_steps: PositiveInt = 50_000
     """Steps of glob matching that one event may cost each owner, over all pipelines of that owner.
 

@@ -14,11 +14,12 @@ from services.scheduler.concurrency import Group, Member
 from services.scheduler.identities import IdentityUpdate, KnownRepository
 from services.scheduler.ordering import Change
 from services.scheduler.planning import JobRecord
-from services.scheduler.states import AttemptState, JobState, RunState
+from services.scheduler.started_runs import StartedRunsWork
 from services.scheduler.values import enum, readable
-from shared.database.store import Database, Queries, Relay, Store, Work
+from shared.database.store import Database, Queries, Relay, Store
 from shared.events import Event
 from shared.pipeline.model import Job, Retry
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import Reason, Status, WaitingFor
 
 CONTENT_FAULTS = (
@@ -91,6 +92,16 @@ class JobPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredApproval:
+    """The approval that a run of a fork needs."""
+
+    expires_at: datetime
+    is_given: bool
+    has_group: bool
+    """True if the run belongs to a concurrency group once it is approved."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockedRun:
     """A run that only this transaction may change."""
 
@@ -100,6 +111,8 @@ class LockedRun:
     attempts: dict[str, AttemptState]
     places: dict[str, JobPlace]
     traceparent: str | None
+    approval: StoredApproval | None
+    """None if it needs no approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +120,13 @@ class Command:
     id: int
     kind: str
     run_id: int
+    """0 for a start, which has no run yet."""
     arguments: Row
     requested_by: int
     traceparent: str | None
+    pipeline_config_id: int = 0
+    """Of a start."""
+    repository_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +139,7 @@ class Admitted:
     """The traces of the admitted jobs."""
 
 
-class SchedulerWork(Work):
+class SchedulerWork(StartedRunsWork):
     """One transaction of the scheduler."""
 
     # ------------------------------------------------------------ deliveries
@@ -216,6 +233,17 @@ class SchedulerWork(Work):
             row["id"]: row["event_id"] for row in await self._rows("superseded_runs", *_columns(closings, 4))
         }
 
+    async def replaced_events(self, event_ids: Sequence[int]) -> set[int]:
+        """Returns those of these events of pull requests after which a newer push is stored."""
+        return {row["id"] for row in await self._rows("replaced_events", event_ids)}
+
+    async def replaced_fork_runs(self, event_ids: Sequence[int]) -> dict[int, int]:
+        """Returns the runs that need an approval, have not started, and that these events replace.
+
+        Each has the id of the event that replaces it.
+        """
+        return {row["id"]: row["event_id"] for row in await self._rows("replaced_fork_runs", event_ids)}
+
     # ------------------------------------------------------------ runs
 
     async def take_run_numbers(self, counts: dict[int, int]) -> dict[int, int]:
@@ -250,6 +278,10 @@ class SchedulerWork(Work):
 
     async def change_runs(self, jobs: list[Row], runs: list[Row], transitions: list[Row]) -> None:
         await self._run("change_runs", jobs, runs, transitions)
+
+    async def approve_run(self, run_id: int, user_id: int) -> None:
+        """Records the approval of a run that waits for it, and gives the run its group. It is locked."""
+        await self._run("approve_run", run_id, user_id)
 
     async def runs_of_attempts(self, attempt_ids: Iterable[int]) -> list[int]:
         return [row["run_id"] for row in await self._rows("runs_of_attempts", list(attempt_ids))]
@@ -322,6 +354,10 @@ class SchedulerWork(Work):
     async def overdue_runs(self) -> list[int]:
         return [row["id"] for row in await self._rows("overdue_runs")]
 
+    async def expired_approvals(self) -> list[int]:
+        """Returns runs that nobody has approved in time."""
+        return [row["id"] for row in await self._rows("expired_approvals")]
+
     async def admitted_without_attempt(self, *, age_seconds: float) -> dict[str, list[tuple[int, int]]]:
         """Returns admitted jobs that have no attempt row, as (job id, attempt number) by cluster."""
         return _by_cluster(await self._rows("admitted_without_attempt", age_seconds))
@@ -359,6 +395,7 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
     state = RunState(
         jobs=tuple(_job_state(row) for row in sorted(rows, key=lambda row: row["position"])),
         in_group=run["in_group"],
+        awaits_approval=run["approval_expires_at"] is not None and run["approved_at"] is None,
         status=Status(run["status"]),
         reason=enum(Reason, run["reason"]),
         started_at=run["started_at"],
@@ -369,7 +406,14 @@ def _locked_run(run: asyncpg.Record, rows: Sequence[asyncpg.Record]) -> LockedRu
         row["key"]: JobPlace(row["id"], row["cluster"], row["wanted_attempt"], row["attempt_id"])
         for row in rows
     }
-    return LockedRun(run["id"], run["locked_at"], state, attempts, places, run["traceparent"])
+    return LockedRun(run["id"], run["locked_at"], state, attempts, places, run["traceparent"], _approval(run))
+
+
+def _approval(run: asyncpg.Record) -> StoredApproval | None:
+    expires_at = run["approval_expires_at"]
+    if expires_at is None:
+        return None
+    return StoredApproval(expires_at, run["approved_at"] is not None, run["held_group"] is not None)
 
 
 def _job_state(row: asyncpg.Record) -> JobState:

@@ -53,7 +53,7 @@ _MOMENTS = {
 }
 _ALTERNATIVES = {
     "needs": "Use it in if, env, image or another key of a job that lists the other job in needs.",
-    "secrets": "Secrets are not supported yet.",
+    "secrets": "Use it in env of a job that lists the name in `secrets`, or of its steps or services.",
     "steps": "Use it in a step's if or env, or in the job's outputs.",
 }
 _EMPTY = {
@@ -61,7 +61,7 @@ _EMPTY = {
     "needs": "Known are the jobs that this job lists in `needs`.",
     "steps": "Known are earlier steps of the job that have an `id`.",
     "env": "Known are variables that are set above this level.",
-    "inputs": "No event has inputs.",
+    "inputs": "Inputs are defined in `on.manual.inputs`.",
 }
 """Hints about contexts that have no names here."""
 _OF_CACHE = "It belongs to `cache`, which is not supported yet."
@@ -143,7 +143,8 @@ def _of_name(name: Name, rules: Rules) -> Iterator[ExpressionProblem]:
         )
         yield _problem(name, "wrong_phase", message, _ALTERNATIVES.get(context))
         return
-    yield _problem(name, "wrong_context", f"`{context}` can't be used in `{rules.key}`", _allowed(usable))
+    hint = _ALTERNATIVES["secrets"] if context == "secrets" else _allowed(usable)
+    yield _problem(name, "wrong_context", f"`{context}` can't be used in `{rules.key}`", hint)
 
 
 def _allowed(usable: list[str]) -> str:
@@ -179,6 +180,8 @@ def _of_path(name: Name, known: Known) -> Iterator[ExpressionProblem]:
 
 def _unknown_key(name: Name, reached: str, key: str, known: list[str]) -> ExpressionProblem:
     message = f"`{reached}` has no `{key}`"
+    if reached == "secrets":
+        return _problem(name, "unknown_name", message, f"List it in the job: secrets: [{key}].")
     if meant := nearest(key, known):
         return _problem(name, "unknown_name", message, f"Did you mean `{reached}{key_text(meant)}`?")
     shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")

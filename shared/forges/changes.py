@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from shared.events import LONGEST_VARIABLE_BYTES, Event, EventKind, Ignored
+from shared.forges.changed_files import ChangedFiles, read_changed_files
 from shared.forges.reading import Fields, ForgeRepository, Malformed
 from shared.quoting import shown
 
@@ -26,6 +27,8 @@ def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetim
         return Ignored(f"Pushes to {shown(ref)} start nothing: it is neither a branch nor a tag.")
     deleted = set(after) == {"0"} or payload.is_true("deleted")
     head_commit = payload.fields("head_commit")
+    has_files = kind == "heads" and not deleted
+    changed = read_changed_files(payload) if has_files else ChangedFiles(None, None)
     return Event(
         kind=EventKind.PUSH if kind == "heads" else EventKind.TAG,
         repository=repository.full_name,
@@ -41,6 +44,8 @@ def read_push(payload: Fields, repository: ForgeRepository, happened_at: datetim
         deleted=deleted,
         forced=payload.is_true("forced"),
         happened_at=happened_at,
+        changed_files=changed.files,
+        files_unknown=changed.unknown,
     )
 
 

@@ -61,6 +61,11 @@ class Fields:
         value = self._document.get(name)
         return Fields(value if isinstance(value, dict) else {}, f"{self._path}{name}.")
 
+    def objects(self, name: str) -> list[dict[str, Any]] | None:
+        """Returns the list of objects in a field, or None if it has another type or other items."""
+        value = self._document.get(name)
+        return value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else None
+
     def text(self, name: str) -> str | None:
         value = self._document.get(name)
         return (

@@ -166,6 +166,23 @@ class LogSealed(_Message):
     attempt_ids: tuple[int, ...]
 
 
+class RefWanted(_Message):
+    """Refs have to be resolved. `event_ids` are the events of table `ref_requests`."""
+
+    ids_field: ClassVar[str] = "event_ids"
+    type: Literal["ref.wanted"] = "ref.wanted"
+    cluster: str
+    event_ids: tuple[int, ...]
+
+
+class RefResolved(_Message):
+    """Refs were resolved, and the answers are stored in table `ref_resolutions`."""
+
+    ids_field: ClassVar[str] = "event_ids"
+    type: Literal["ref.resolved"] = "ref.resolved"
+    event_ids: tuple[int, ...]
+
+
 class LogAppended(_Message):
     """Log segments were stored. `appended` has stream id, run id and next line number of each.
 
@@ -191,6 +208,8 @@ Message = (
     | AttemptFinished
     | ContainerStarted
     | LogSealed
+    | RefWanted
+    | RefResolved
     | LogAppended
 )
 

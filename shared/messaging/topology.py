@@ -58,7 +58,7 @@ class Queue:
 
 INLET = Queue("deliveries.inlet", ("deliveries.inlet",), delivery_limit=None, max_bytes=1 << 30)
 SCHEDULER_DELIVERIES = Queue("scheduler.deliveries", ("delivery.accepted",))
-SCHEDULER_COMMANDS = Queue("scheduler.commands", ("command.requested",))
+SCHEDULER_COMMANDS = Queue("scheduler.commands", ("command.requested", "ref.resolved"))
 SCHEDULER_ATTEMPTS = Queue("scheduler.attempts", ("attempt.claimed", "attempt.finished"))
 LOGSINK_CONTAINERS = Queue("logsink.containers", ("container.started", "attempt.finished"))
 OUTBOX_UNREADABLE = Queue("outbox.unreadable", ("outbox.unreadable",))
@@ -80,5 +80,6 @@ LIVE_KEYS = ("command.applied", "run.*", "log.appended", "log.sealed.#")
 
 def executor_queue(cluster: str) -> Queue:
     """Return the queue for the executors of one cluster. They declare it themselves."""
-    keys = tuple(f"{kind}.{cluster}" for kind in ("attempt.ready", "attempt.cancel_requested", "log.sealed"))
+    kinds = ("attempt.ready", "attempt.cancel_requested", "log.sealed", "ref.wanted")
+    keys = tuple(f"{kind}.{cluster}" for kind in kinds)
     return Queue(f"executor.{cluster}.attempts", keys)

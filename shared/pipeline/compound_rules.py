@@ -172,6 +172,29 @@ class Record:
 
 
 @dataclass(frozen=True)
+class ListOrRecord:
+    """A record, or a list that is the value of one of its keys."""
+
+    what: str
+    key: str
+    record: Record
+
+    @property
+    def _list(self) -> Rule:
+        return self.record.fields[self.key]
+
+    def read(self, node: Node, spot: Spot, reading: Reading) -> Any:
+        if isinstance(node, Mapping):
+            return self.record.read(node, spot, reading)
+        if not isinstance(node, Sequence) and not (isinstance(node, Scalar) and node.kind != "null"):
+            return reading.wrong_type(node, self, spot)
+        return {self.key: self._list.read(node, spot, reading)}
+
+    def schema(self) -> JsonSchema:
+        return {"description": self.what, "anyOf": [self._list.schema(), self.record.schema()]}
+
+
+@dataclass(frozen=True)
 class Switchable:
     """A record that can be replaced by `true` (use the defaults) or `false` (switch it off)."""
 

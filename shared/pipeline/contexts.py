@@ -26,6 +26,7 @@ from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Path, Spot, path_text, quotable
 from shared.pipeline.grammar import STATIC
 from shared.pipeline.rules import Reading, Written
+from shared.pipeline.secret_rules import may_have_secrets, refuse_secrets
 
 Values = Mapping[str, Any]
 Known = dict[str, Any]
@@ -33,7 +34,8 @@ Known = dict[str, Any]
 PHASES: Mapping[Phase, frozenset[str]] = {
     Phase.EVENT: frozenset({"event", "inputs", "matrix", "env"}),
     Phase.READY: frozenset({"event", "inputs", "matrix", "env", "needs"}),
-    Phase.STEP: frozenset({"event", "inputs", "matrix", "env", "needs", "steps"}),
+    Phase.CLAIM: frozenset({"event", "inputs", "matrix", "env", "needs", "secrets"}),
+    Phase.STEP: frozenset({"event", "inputs", "matrix", "env", "needs", "secrets", "steps"}),
 }
 """The contexts that each phase has."""
 
@@ -95,7 +97,7 @@ def check(document: Values, counts: Mapping[str, int], reading: Reading) -> None
     env = _names_of(document.get("env"))
     known: Known = {
         "event": dict.fromkeys(FIELDS),
-        "inputs": {},
+        "inputs": dict.fromkeys(_inputs_of(document)),
         "env": dict.fromkeys(env),
         "run": dict.fromkeys(("id", "number")),
         "job": dict.fromkeys(("key", "name", "attempt")),
@@ -108,6 +110,7 @@ def check(document: Values, counts: Mapping[str, int], reading: Reading) -> None
     for name, written in by_job(document, reading).items():
         size += counts[name] * sum(expression_size(one.parsed) for one in written.values())
         of_job = known | _known_to(jobs[name] or {}, jobs)
+        refuse_secrets(name, jobs[name] or {}, written, reading)
         for path, one in written.items():
             _check(
                 ("jobs", name, *path),
@@ -135,6 +138,11 @@ def _names_of(table: Any) -> list[str]:
     return list(table) if isinstance(table, Mapping) else []
 
 
+def _inputs_of(document: Values) -> list[str]:
+    manual = (document.get("on") or {}).get("manual") or {}
+    return _names_of(manual.get("inputs"))
+
+
 def _known_to(job: Values, jobs: Mapping[str, Values | None]) -> Known:
     """Return the names of the contexts that depend on the job."""
     matrix = job.get("matrix") or {}
@@ -143,7 +151,9 @@ def _known_to(job: Values, jobs: Mapping[str, Values | None]) -> Known:
         *(name for entry in matrix.get("include") or [] for name in entry or {}),
     ]
     needs = [name for name in job.get("needs") or [] if name in jobs]
+    secrets = [name for name in job.get("secrets") or [] if name]
     return {
+        "secrets": dict.fromkeys(secrets),
         "matrix": dict.fromkeys(axes),
         "needs": {name: _known_of_need(jobs[name] or {}) for name in needs},
     }
@@ -170,6 +180,8 @@ def _known_at(path: Path, job: Values, pipeline_env: Known, default_env: Known) 
 
 def _check(path: Path, one: Written, known: Known, reading: Reading) -> None:
     contexts = PHASES[one.phase] if one.only is None else PHASES[one.phase] & one.only | (one.only & STATIC)
+    if not may_have_secrets(path):
+        contexts -= {"secrets"}
     key = path_text(path[2:] if path[0] == "jobs" else path)
     rules = Rules(one.phase, key, contexts, known, BUILTINS | _functions_at(path, one))
     found = problems(one.parsed, rules)
@@ -207,6 +219,8 @@ def _as_variable(problem: ExpressionProblem, text: str) -> str:
     """Return the hint for a script: the variable that has the value already, or one of the step."""
     written = quotable(text[problem.offset : problem.offset + problem.length], 60)
     context, _, name = written.partition(".")
+    if context == "secrets" and name:
+        return f'List it in the job, secrets: [{name}], and write "${name}" in the script.'
     if context in ("event", "github") and (variable := VARIABLES.get(name)):
         return f'The environment has it: write "${variable}" in the script.'
     variable = re.sub("[^A-Z0-9]+", "_", name.rpartition(".")[2].upper()).strip("_") or "VALUE"

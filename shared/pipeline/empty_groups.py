@@ -25,12 +25,16 @@ def find(concurrency: Concurrency | None, triggers: Triggers) -> list[tuple[str,
     """
     if concurrency is None:
         return []
-    return [(text, kind) for kind in _kinds(triggers) for text in _empty(concurrency.group, FIELDS[kind])]
+    inputs = {} if triggers.manual is None else triggers.manual.inputs
+    values = {name: "x" for name, one in inputs.items() if one.default is not None and one.default.text}
+    return [
+        (text, kind) for kind in _kinds(triggers) for text in _empty(concurrency.group, FIELDS[kind], values)
+    ]
 
 
-def _empty(group: str, fields: frozenset[str]) -> list[str]:
+def _empty(group: str, fields: frozenset[str], inputs: Mapping[str, str]) -> list[str]:
     """Return the expressions of the group's name, as written, that are empty if only these fields are not."""
-    contexts = {"event": dict.fromkeys(fields, "x"), "inputs": {}}
+    contexts = {"event": dict.fromkeys(fields, "x"), "inputs": dict(inputs)}
     return [
         group[part.offset : part.offset + part.length]
         for part in parse_template(group).expressions

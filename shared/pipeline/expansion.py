@@ -40,22 +40,34 @@ from shared.expressions import (
 from shared.pipeline.errors import Place, Problems, Spot, quotable
 from shared.pipeline.fields import Field, field_at, set_value
 from shared.pipeline.grammar import JOB, JOB_LIMIT, MATRIX_VALUE, PIPELINE
+from shared.pipeline.inputs import Given
+from shared.pipeline.inputs import values as input_values
 from shared.pipeline.matrix import combinations, key_of, most, repeated
-from shared.pipeline.model import STEP_CONDITION_WORDS, Combination, Job, Matrix, MatrixValue, Pipeline
+from shared.pipeline.model import (
+    STEP_CONDITION_WORDS,
+    Combination,
+    Job,
+    Matrix,
+    MatrixValue,
+    Pipeline,
+    plain_steps,
+)
 from shared.pipeline.rules import OPENING, Flag, Reading, Rule, Text
 from shared.pipeline.yaml import Scalar, kind_of
 
 Contexts = Mapping[str, Any]
 T = TypeVar("T")
 
-_STEP = frozenset({"steps", "env", *STATUS_FUNCTIONS})
+STEP_NAMES = frozenset({"steps", "env", *STATUS_FUNCTIONS})
 """Names that are known only when a step runs."""
+_SECRETS = frozenset({"secrets"})
+"""Contexts that the executor fills in when it starts an attempt. No text with them is stored."""
 _OUTPUT = frozenset({"steps"})
 """Contexts that are known only when the steps have ended."""
 _FEW_EXPRESSIONS = 50
 """Evaluated in about 10 ms."""
 _SCRIPT = frozenset({"run", "job"})
-"""Contexts that the executor fills in when it starts an attempt."""
+"""Contexts that the executor fills into scripts when it starts an attempt."""
 
 
 class ConfigInvalid(ValueError):
@@ -85,12 +97,12 @@ class Expansion:
     """The name of the concurrency group. None without one, and if the name could not be evaluated."""
 
 
-def expand(pipeline: Pipeline, event: Contexts, inputs: Contexts) -> Expansion:
-    """Return the jobs of a run.
+def expand(pipeline: Pipeline, event: Contexts, inputs: Given) -> Expansion:
+    """Return the jobs of a run. `inputs` are the values that were given; the others have their defaults.
 
     Problems of values are those of their jobs. Those of values that all jobs share are those of all jobs.
     """
-    contexts: Contexts = {"event": event, "inputs": inputs}
+    contexts: Contexts = {"event": event, "inputs": inputs_of(pipeline, inputs)}
     try:
         env = {**pipeline.env, **_texts(PIPELINE, pipeline.templates, contexts)}
         priority = _priority(pipeline, contexts)
@@ -126,13 +138,13 @@ def resolved(job: Job, needs: Contexts) -> Job:
     """
     if not job.contexts:
         return job
-    return _final(job, {**job.contexts, "needs": needs})
+    return _final(job, {**_contexts_of(job), "needs": needs})
 
 
 def condition_of(job: Job, needs: Contexts, functions: Mapping[str, bool]) -> tuple[bool, str]:
     """Evaluate the job's `if`. Return the result, and a sentence that says what decided it."""
     condition = job.condition or "success()"
-    contexts = {**job.contexts, "matrix": values_of(job.matrix_values), "needs": needs}
+    contexts = {**_contexts_of(job), "matrix": values_of(job.matrix_values), "needs": needs}
     if _names(parse_condition(condition), "env"):
         contexts["env"] = _environment(job, contexts)
     return _decided(condition, contexts, functions)
@@ -150,6 +162,34 @@ def outputs_of(job: Job, steps: Mapping[str, Mapping[str, str]]) -> dict[str, st
         name: _guarded(f"outputs.{name}", text, partial(render, parse_template(text, REDUCED), contexts))
         for name, text in job.outputs.items()
     }
+
+
+def inputs_of(pipeline: Pipeline, given: Given) -> dict[str, Value]:
+    """Return the inputs as expressions see them. One that is not given has its default, or is None.
+
+    The given values are valid for the pipeline. Names that it does not have are left out.
+    """
+    values = input_values(pipeline, given)
+    return {name: None if value is None else _value(value) for name, value in values.items()}
+
+
+def _storable(contexts: Contexts) -> dict[str, Any]:
+    """Return the contexts as JSON can hold them: a number of the inputs would lose its source text."""
+    stored = {
+        name: {"text": value.text, "kind": "float"} if isinstance(value, Number) else value
+        for name, value in contexts["inputs"].items()
+    }
+    return {**contexts, "inputs": stored}
+
+
+def _contexts_of(job: Job) -> dict[str, Any]:
+    """Return the contexts of a job as expressions see them."""
+    contexts = dict(job.contexts)
+    for name, value in contexts.get("inputs", {}).items():
+        if isinstance(value, Mapping):
+            read = _value(MatrixValue.model_validate(value))
+            contexts["inputs"] = {**contexts["inputs"], name: read}
+    return contexts
 
 
 def values_of(combination: Combination) -> dict[str, Value]:
@@ -245,7 +285,7 @@ def _planned(job: Job, contexts: Contexts) -> PlannedJob:
         if not is_later:
             job = _final(job, {**contexts, "needs": {}})
         if is_later or job.condition is not None:
-            job = job.model_copy(update={"contexts": dict(contexts)})
+            job = job.model_copy(update={"contexts": _storable(contexts)})
         return PlannedJob(job, (), None, condition)
     except ConfigInvalid as error:
         return PlannedJob(job, (), str(error))
@@ -305,12 +345,15 @@ def _final(job: Job, contexts: Contexts) -> Job:
     env = _environment(job, contexts)
     contexts = {**contexts, "env": env}
     values = job.model_dump(mode="json")
+    values["steps"] = plain_steps(values["steps"])
     left: dict[str, str] = {}
     for path, text in job.templates.items():
         field = field_at(JOB, path)
-        if field.place[0] == "env":
+        if _names(parse_template(text), "secrets"):
+            left[path] = _guarded(path, text, partial(_reduced, text, contexts, _later_than_ready(field)))
+        elif field.place[0] == "env":
             continue
-        if field.phase is Phase.STEP or _is_script(field):
+        elif field.phase is Phase.STEP or _is_script(field):
             left[path] = _reduced_text(field, text, contexts)
         else:
             set_value(values, field.place, _parsed(field, text, contexts))
@@ -331,7 +374,7 @@ def _step_condition(text: str, contexts: Contexts) -> str:
     It has a status function: the step driver adds `success()` to a condition without one, and the known
     values may have decided the condition alone.
     """
-    left = reduce(with_status(parse_condition(text, REDUCED)), contexts, _STEP)
+    left = reduce(with_status(parse_condition(text, REDUCED)), contexts, STEP_NAMES)
     return to_text(with_status(left, "always"))
 
 
@@ -341,11 +384,14 @@ def _environment(job: Job, contexts: Contexts) -> dict[str, str]:
 
 
 def _texts(root: Rule, templates: Mapping[str, str], contexts: Contexts) -> dict[str, str]:
-    """Return the variables that have expressions. They may name those of the level above."""
+    """Return the variables that have expressions. They may name those of the level above.
+
+    Variables that have secrets are left out: the executor makes them.
+    """
     return {
         path.removeprefix("env."): _parsed(field_at(root, path), text, contexts)
         for path, text in templates.items()
-        if path.startswith("env.")
+        if path.startswith("env.") and not _names(parse_template(text), "secrets")
     }
 
 
@@ -388,9 +434,13 @@ def _is_script(field: Field) -> bool:
     return field.place[0] == "steps" and field.place[2:] == ("run",)
 
 
+def _later_than_ready(field: Field) -> frozenset[str]:
+    return _SECRETS | STEP_NAMES if field.phase is Phase.STEP else _SECRETS
+
+
 def _reduced_text(field: Field, text: str, contexts: Contexts) -> str:
     """Return the template with everything filled in but what is known only when the step runs."""
-    keep = _SCRIPT if _is_script(field) else _STEP
+    keep = _SCRIPT if _is_script(field) else STEP_NAMES
     return _guarded(field.path, text, lambda: _reduced(text, contexts, keep))
 
 

@@ -1,4 +1,4 @@
-"""Globs for branch, tag and repository names.
+"""Globs for the names of branches, tags, repositories and files.
 
 `*` matches any characters except `/`; `**` matches any characters. `**/` at the start of a segment may also
 match nothing. `?` is one character except `/`, `[a-z]` is one character of a set, and a leading `!` excludes.
@@ -142,7 +142,7 @@ def check_glob(pattern: str) -> str:
     return pattern
 
 
-def _check_dialect(pattern: str, outside_sets: str) -> None:
+def _check_dialect(pattern: str, outside_sets: str, ref_prefixes: Sequence[str] = _REF_PREFIXES) -> None:
     """Raise BadValue for syntax that has a meaning in other programs and would be literal text here."""
     if _ALTERNATIVES.search(outside_sets):
         raise BadValue(
@@ -156,12 +156,38 @@ def _check_dialect(pattern: str, outside_sets: str) -> None:
             '"(" after one of @, +, ?, * and ! has no meaning of its own',
             "Write a pattern for each name.",
         )
-    for prefix in _REF_PREFIXES:
+    for prefix in ref_prefixes:
         if outside_sets.startswith(prefix):
             short = quotable(outside_sets.removeprefix(prefix)) or "main"
             raise BadValue(
                 "bad_glob", f"patterns are compared with names, which have no {prefix}", f"Write {short}"
             )
+
+
+def check_path_glob(pattern: str) -> str:
+    """Return the pattern. Raises BadValue if it is malformed or can never match a file of a repository."""
+    body = pattern.removeprefix("!")
+    if not body:
+        raise BadValue("bad_glob", "an empty pattern matches nothing")
+    if body.startswith("!"):
+        raise BadValue("bad_glob", 'one "!" is enough')
+    if "\\" in body or not body.isprintable():
+        raise BadValue("bad_glob", 'globs of files have no "\\\\" and no control characters')
+    for prefix in ("/", "./", "../"):
+        if body.startswith(prefix):
+            raise BadValue(
+                "bad_glob",
+                f'file names are relative to the repository, and none begins with "{prefix}"',
+                f"Write {quotable(body.lstrip('./')) or '**'}",
+            )
+    if body.endswith("/"):
+        raise BadValue("bad_glob", "folders are no files", f"Write {quotable(body)}**")
+    outside_sets = _without_sets(body)
+    if "]+" in body:
+        raise BadValue("bad_glob", '"+" after a set does not repeat it', 'Write "*" for any characters.')
+    _check_dialect(pattern, outside_sets, ref_prefixes=())
+    _compiled(body)
+    return pattern
 
 
 def check_globs(patterns: Sequence[str]) -> None:

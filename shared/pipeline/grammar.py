@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import get_args
 
 from shared.expressions import Phase
-from shared.pipeline import globs, values
-from shared.pipeline.compound_rules import List, Record, Switchable, Table
-from shared.pipeline.model import OnNew, PullRequestType
+from shared.pipeline import globs, inputs, values
+from shared.pipeline.compound_rules import List, ListOrRecord, Record, Switchable, Table
+from shared.pipeline.model import ForkPolicy, InputType, OnNew, PullRequestType
 from shared.pipeline.rules import Choice, Condition, Flag, FlagOrWord, Integer, Rule, Text, Value
 
 JOB_LIMIT = 100
@@ -25,6 +25,7 @@ SERVICE_LIMIT = 20
 SELECTOR_LIMIT = 20
 RETRY_LIMIT = 10
 OUTPUT_LIMIT = 50
+SECRET_LIMIT = 50
 AXIS_LIMIT = 10
 AXIS_VALUE_LIMIT = JOB_LIMIT
 PRIORITIES = range(-10, 10 + 1)
@@ -32,9 +33,13 @@ GROUP_LIMIT = 100
 GROUP_NAME_LIMIT = 512
 IMAGE_LIMIT = 512
 FOLDER_LIMIT = 1024
+INPUT_LIMIT = 20
+OPTION_LIMIT = 50
 
+FORK_POLICIES: tuple[str, ...] = get_args(ForkPolicy)
 ON_NEW: tuple[str, ...] = get_args(OnNew)
 PULL_REQUEST_TYPES: tuple[str, ...] = get_args(PullRequestType)
+INPUT_TYPES: tuple[str, ...] = get_args(InputType)
 
 STATIC = frozenset({"matrix", "run", "job"})
 """The contexts of scripts. Other values reach a script as variables, so that no text becomes a command."""
@@ -91,11 +96,26 @@ _globs = List(
     check=globs.check_globs,
 )
 
+_path_globs = replace(
+    _globs,
+    what="globs of files such as src/** or **/*.py",
+    item=Text("a glob of files", globs.check_path_glob, limit=globs.PATTERN_LIMIT),
+)
+_paths = ListOrRecord(
+    "globs of files: a list, or `include` and `exclude`",
+    "include",
+    Record(
+        "globs of files that count, or that do not count",
+        {"include": _path_globs, "exclude": _path_globs},
+        least=1,
+        meant={"ignore": "exclude", "paths-ignore": "exclude", "paths": "include", "only": "include"},
+    ),
+)
+
 _push = Record(
-    "branches and tags to run for",
-    {"branches": _globs, "tags": _globs},
+    "branches, tags and files to run for",
+    {"branches": _globs, "tags": _globs, "paths": _paths},
     may_be_blank=True,
-    later=("paths",),
     meant={
         "branch": "branches",
         "tag": "tags",
@@ -105,7 +125,7 @@ _push = Record(
     },
 )
 _pull_request = Record(
-    "base branches and types to run for",
+    "base branches, files and types to run for",
     {
         "branches": _globs,
         "types": List(
@@ -114,16 +134,42 @@ _pull_request = Record(
             len(PULL_REQUEST_TYPES),
             may_be_single=True,
         ),
+        "paths": _paths,
+        "forks": Choice("what happens to pull requests from forks", "bad_forks", FORK_POLICIES),
     },
     may_be_blank=True,
-    later=("paths", "forks"),
     meant={"branch": "branches", "branches-ignore": "branches", "paths-ignore": "paths"},
+)
+_input = Record(
+    "an input, with at least `type`",
+    {
+        "type": Choice("a type of input", "bad_input_type", INPUT_TYPES),
+        "default": Value("a text, number, true or false", limit=inputs.LENGTH_LIMIT),
+        "options": List("options", Text("an option", limit=inputs.LENGTH_LIMIT), OPTION_LIMIT),
+        "max_length": Integer("a number of characters", 1, inputs.LENGTH_LIMIT),
+        "pattern": Text("a regular expression", inputs.pattern, limit=inputs.PATTERN_LIMIT),
+    },
+    required=("type",),
+    meant={"choices": "options", "values": "options", "length": "max_length", "regex": "pattern"},
+)
+_manual = Record(
+    "inputs of runs that users start",
+    {
+        "inputs": Table(
+            "inputs by name",
+            Text("the name of an input", values.input_name, values.AXIS_NAME),
+            _input,
+            INPUT_LIMIT,
+        )
+    },
+    may_be_blank=True,
+    meant={"parameters": "inputs", "variables": "inputs"},
 )
 _on = Record(
     "at least one event to run for",
-    {"push": _push, "pull_request": _pull_request},
+    {"push": _push, "pull_request": _pull_request, "manual": _manual},
     least=1,
-    later=("schedule", "manual"),
+    later=("schedule",),
     meant={
         "workflow_dispatch": "manual",
         "pull_request_target": "pull_request",
@@ -201,7 +247,7 @@ _service = Record(
     "a service container, with at least `image`",
     {
         "image": _later(_image, Phase.READY),
-        "env": _env_of(Phase.READY),
+        "env": _env_of(Phase.CLAIM),
         "ready": Record(
             "the TCP port that takes connections once the service is ready",
             {"tcp": Integer("a TCP port", 1, 65535), "within": _pause},
@@ -271,7 +317,13 @@ _job = Record(
         "allow_failure": Flag("true or false", Phase.READY),
         "matrix": _matrix,
         "steps": List("a list of steps", _step, STEP_LIMIT),
-        "env": _env_of(Phase.READY),
+        "env": _env_of(Phase.CLAIM),
+        "secrets": List(
+            "names of secrets",
+            Text("the name of a secret", values.secret_name, values.SECRET_NAME),
+            SECRET_LIMIT,
+            may_be_single=True,
+        ),
         "timeout": _later(_duration, Phase.READY),
         "stop_grace": _later(_stop_grace, Phase.READY),
         "checkout": Switchable("false, or how to check out", _checkout),
@@ -300,7 +352,7 @@ _job = Record(
         "cluster": _labels_of("a cluster"),
     },
     required=("steps",),
-    later=("artifacts", "cache", "reports", "secrets"),
+    later=("artifacts", "cache", "reports"),
     meant={
         "runs-on": "image",
         "container": "image",

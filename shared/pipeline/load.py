@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.pipeline import contexts
+from shared.pipeline import contexts, inputs
 from shared.pipeline.checks import check
 from shared.pipeline.compound_rules import OTHERS
 from shared.pipeline.errors import Place, Problems, Spot
@@ -15,6 +15,7 @@ from shared.pipeline.model import (
     Checkout,
     Concurrency,
     Job,
+    ManualTrigger,
     Matrix,
     Pipeline,
     PullRequestTrigger,
@@ -48,6 +49,7 @@ def load(text: str | bytes) -> Pipeline:
     reading = Reading(problems)
     document = reading.read(compose(text, problems), PIPELINE, Spot((), Place(1, 1)))
     counts = check(document or {}, reading)
+    inputs.check(document or {}, reading)
     contexts.check(document or {}, counts, reading)
     problems.raise_if_any()
     return _pipeline(document, reading)
@@ -86,6 +88,7 @@ def _triggers(values: Values) -> Triggers:
     return Triggers(
         push=PushTrigger(**values["push"]) if "push" in values else None,
         pull_request=PullRequestTrigger(**values["pull_request"]) if "pull_request" in values else None,
+        manual=ManualTrigger(**values["manual"]) if "manual" in values else None,
     )
 
 
@@ -110,6 +113,7 @@ def _job(
         services={name: _service(service) for name, service in values.get("services", {}).items()},
         retry=_retry({**defaults.get("retry", {}), **values.get("retry", {})}),
         outputs=values.get("outputs", {}),
+        secrets=tuple(values.get("secrets", ())),
         user=values.get("user"),
         node_selector=_texts(values.get("kubernetes", {}).get("node_selector", {})),
         cluster=_texts(values.get("cluster", {})),

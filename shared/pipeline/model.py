@@ -7,7 +7,15 @@ later have a default, so stored revisions stay readable.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_validator,
+)
 
 DEFAULT_JOB_TIMEOUT_SECONDS = 3600
 """A job that hangs frees its slot within an hour."""
@@ -15,9 +23,12 @@ DEFAULT_RUN_TIMEOUT_SECONDS = 6 * 3600
 """The limit that users know from GitHub. The default is longer if the timeout of a job is longer."""
 
 PullRequestType = Literal["opened", "synchronize", "reopened", "closed"]
+ForkPolicy = Literal["approve", "run", "ignore"]
 OnNew = Literal["queue", "cancel_older", "keep_latest_pending", "reject"]
 Shell = Literal["sh", "bash"]
 
+
+_WITH_SECRETS = "with_secrets"
 
 STEP_CONDITION_WORDS = frozenset({"success", "failure", "always", "cancelled"})
 """The conditions of steps that are stored as a word: the status function of this name."""
@@ -27,22 +38,82 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class PathFilter(_Model):
+    """The changed files that count: those that `include` admits and `exclude` does not.
+
+    An empty `include` admits all files.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
 class PushTrigger(_Model):
     """The pushes that start a run.
 
     If both fields are None, all branches and tags match. If one is None, only the other field matches: with
-    `tags` alone, no push of a branch starts a run.
+    `tags` alone, no push of a branch starts a run. `paths` filters pushes of branches only.
     """
 
     branches: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
+    paths: PathFilter | None = None
 
 
 class PullRequestTrigger(_Model):
-    """The pull requests that start a run. `branches` are base branches; None matches all."""
+    """The pull requests that start a run. `branches` are base branches; None matches all.
+
+    `forks` decides about pull requests whose code comes from somebody without write access to the repository.
+    """
 
     branches: tuple[str, ...] | None = None
     types: tuple[PullRequestType, ...] = ("opened", "synchronize", "reopened")
+    paths: PathFilter | None = None
+    forks: ForkPolicy = "approve"
+
+
+class MatrixValue(_Model):
+    """A scalar of a matrix as written. Its kind decides how expressions compare it: `3.10` equals `3.1`."""
+
+    text: str
+    kind: Literal["text", "integer", "float", "boolean"] = "text"
+
+
+def _from_pairs(stored: Any) -> Any:
+    return stored if isinstance(stored, Mapping) else dict(stored)
+
+
+V = TypeVar("V")
+Ordered = Annotated[
+    dict[str, V],
+    BeforeValidator(_from_pairs),
+    PlainSerializer(lambda values: list(values.items()), when_used="json"),
+]
+"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
+Combination = Ordered[MatrixValue]
+
+
+InputType = Literal["string", "choice", "boolean", "number"]
+
+
+class Input(_Model):
+    """A value that the starter of a run may choose. Without a default it has to be given.
+
+    `options` are those of a choice. `max_length` and `pattern`, which has to match all of the text, are
+    limits of a string.
+    """
+
+    type: InputType
+    default: MatrixValue | None = None
+    options: tuple[str, ...] = ()
+    max_length: int = 1024
+    pattern: str | None = None
+
+
+class ManualTrigger(_Model):
+    """Users may start runs, with these inputs. Runs of other events have the inputs' defaults."""
+
+    inputs: Ordered[Input] = {}
 
 
 class Triggers(_Model):
@@ -50,6 +121,7 @@ class Triggers(_Model):
 
     push: PushTrigger | None = None
     pull_request: PullRequestTrigger | None = None
+    manual: ManualTrigger | None = None
 
 
 class Concurrency(_Model):
@@ -119,27 +191,6 @@ class Retry(_Model):
     backoff_seconds: int = 10
 
 
-class MatrixValue(_Model):
-    """A scalar of a matrix as written. Its kind decides how expressions compare it: `3.10` equals `3.1`."""
-
-    text: str
-    kind: Literal["text", "integer", "float", "boolean"] = "text"
-
-
-def _from_pairs(stored: Any) -> Any:
-    return stored if isinstance(stored, Mapping) else dict(stored)
-
-
-V = TypeVar("V")
-Ordered = Annotated[
-    dict[str, V],
-    BeforeValidator(_from_pairs),
-    PlainSerializer(lambda values: list(values.items()), when_used="json"),
-]
-"""Values by name, stored as a list of pairs: `jsonb` does not keep the order of names."""
-Combination = Ordered[MatrixValue]
-
-
 class Matrix(_Model):
     """The values for which a job runs, once for each combination.
 
@@ -183,6 +234,10 @@ class Job(_Model):
     None is `success()`. `contexts` has what the expressions need that are evaluated after the run was
     created.
 
+    `secrets` are the names of secrets that all steps have as variables. The JSON of a job with secrets has
+    its steps below the key `with_secrets`. A release that knows no secrets can't read that, so it does not
+    run the job without them.
+
     `env` includes that of `defaults`; it takes precedence over the pipeline's. `image` None selects the
     executor's default. `checkout` None gives an empty workspace. `services` are reached by their names.
     `user` None selects a user without privileges. `user` and `node_selector` are requests: the executor's
@@ -209,6 +264,7 @@ class Job(_Model):
     services: dict[str, Service] = {}
     retry: Retry = Retry()
     outputs: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
     user: Literal["root"] | None = None
     node_selector: dict[str, str] = {}
     cluster: dict[str, str] = {}
@@ -218,10 +274,20 @@ class Job(_Model):
     @model_validator(mode="before")
     @classmethod
     def _with_key(cls, values: Any) -> Any:
-        """Fill `id` and `key` of jobs that have none: they equal the name."""
+        """Fill `id` and `key` of jobs that have none: they equal the name. Read the steps of secret jobs."""
         if isinstance(values, dict) and "name" in values:
-            return {"id": values["name"], "key": values["name"], **values}
+            steps = {"steps": plain_steps(values["steps"])} if "steps" in values else {}
+            return {"id": values["name"], "key": values["name"], **values, **steps}
         return values
+
+    @field_serializer("steps", mode="wrap", when_used="json")
+    def _guarded_steps(self, steps: tuple[Step, ...], to_json: SerializerFunctionWrapHandler) -> Any:
+        return {_WITH_SECRETS: to_json(steps)} if self.secrets else to_json(steps)
+
+
+def plain_steps(stored: Any) -> Any:
+    """Return the steps of a job's JSON without the key around those of a job with secrets."""
+    return stored[_WITH_SECRETS] if isinstance(stored, dict) and _WITH_SECRETS in stored else stored
 
 
 class Pipeline(_Model):
@@ -241,3 +307,8 @@ class Pipeline(_Model):
     timeout_seconds: int = DEFAULT_RUN_TIMEOUT_SECONDS
     jobs: tuple[Job, ...]
     templates: dict[str, str] = {}
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """The definitions of its inputs by name."""
+        return {} if self.on.manual is None else self.on.manual.inputs

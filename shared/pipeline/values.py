@@ -16,6 +16,7 @@ SERVICE_NAME = r"[a-z](?:[a-z0-9-]{0,53}[a-z0-9])?"
 With the prefix `service-` it is the name of a container, which may have 63 characters.
 """
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+SECRET_NAME = r"[A-Z_][A-Z0-9_]{0,127}"  # noqa: S105 - the form of names, no value
 AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 OUTPUT_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,127}"
 DURATION = r"[0-9]{1,7}[smhd]"
@@ -52,6 +53,14 @@ READONLY_IN_BASH = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHEL
 """Variables that bash sets itself. If `sh` is bash, setting one ends the step before its script."""
 RESERVED_ENV_NAME = re.compile(r"TOWPATH(_.*)?", re.IGNORECASE)
 """Names that Towpath sets itself. In lower case they are variables of the step driver."""
+
+_OF_SHELLS = frozenset(
+    {
+        *("BASH_ENV", "ENV", "HOME", "IFS", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+        *("LOGNAME", "PATH", "PWD", "SHELL", "USER"),
+    }
+)
+"""Variables that control how shells and programs start."""
 
 RESERVED_SERVICE_NAMES = frozenset({"artifacts", "clone", "job", "localhost"})
 """Names of the containers that an attempt may have, and `localhost`, which is the pod itself."""
@@ -196,8 +205,29 @@ def env_name(text: str) -> str:
     return text
 
 
+def secret_name(text: str) -> str:
+    """Return the name of a secret, which is also the name of its variable."""
+    if not re.fullmatch(SECRET_NAME, text):
+        raise BadValue(
+            "bad_secret_name",
+            f'"{quotable(text)}" is not the name of a secret',
+            'A capital letter or "_", then capital letters, digits and "_", at most 128 characters.',
+        )
+    if text in _OF_SHELLS:
+        raise BadValue(
+            "reserved_env_name",
+            f"{text} controls how shells and programs start, so no secret has this name",
+            "Choose another name.",
+        )
+    return env_name(text)
+
+
 def axis_name(text: str) -> str:
     return _name(text, AXIS_NAME, "the name of an axis", 63)
+
+
+def input_name(text: str) -> str:
+    return _name(text, AXIS_NAME, "the name of an input", 63)
 
 
 def output_name(text: str) -> str:

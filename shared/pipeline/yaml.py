@@ -216,6 +216,8 @@ class _Builder:
             raise self._problems.stop(place, "too_deep", f"nested deeper than {DEPTH_LIMIT} levels")
         if event.tag is not None:
             hint = 'A value that begins with "!" needs quotes.'
+            if path[-1:] == ("if",):
+                hint = f'{hint} Write: if: "{quotable(event.tag)}"'
             self._problems.add(
                 Spot(path, place), "yaml_tag", f"tags such as {quotable(event.tag)} are not used here", hint
             )
@@ -257,6 +259,9 @@ class _Builder:
                 "the character U+0000 is not allowed, not even as an escape",
             )
             return Unreadable(place)
+        if event.tag is not None and event.tag.startswith("!"):
+            # The tag is already a problem. It is part of what was meant: `if: !failure()`.
+            return Scalar(place, f"{event.tag} {event.value}".rstrip(), "text")
         return Scalar(place, event.value, kind_of(event.value) if event.implicit[0] else "text")
 
     def _sequence(self, place: Place, path: Path, depth: int) -> Sequence:

@@ -16,7 +16,6 @@ import pytest
 
 from services.logsink.clusters import Bounds, KubernetesCluster
 from services.logsink.locations import PodName
-from services.logsink.masking import Masker
 from services.logsink.node_pod import NodePod
 from services.logsink.pod_directory import PodDirectory
 from services.logsink.pod_watch import OURS
@@ -25,6 +24,7 @@ from services.logsink.sources.cri_files import CriFileSource
 from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
 from services.logsink.wakeups import Wakeups
 from shared.kubernetes.client import ApiError, KubernetesApi, Object, open_kubernetes
+from shared.masking import Masker
 from tests.fakes.kubernetes_logs import FakeContainer, FakeKubernetes
 from tests.fakes.pod_directory import FakePod, cri
 from tests.harness.kubernetes import host_for_pods, namespace

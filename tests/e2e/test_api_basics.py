@@ -88,7 +88,6 @@ async def test_the_document_describes_this_api(towpath: Towpath) -> None:
 
 
 NOWHERE = [
-    "/",
     "/nothing",
     "/runs/1/nothing",
     "/runs/",

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from typing import Any
 
 import pytest
@@ -54,12 +55,29 @@ async def test_a_forced_push_an_empty_one_and_one_without_a_head_commit_run(towp
         assert verdict(await one.decision(answer.expect(202).json["delivery_id"])) == ("run", "matched"), odd
 
 
+async def test_the_changed_files_filter_pushes(towpath: Towpath) -> None:
+    one = await scene(towpath, on={"push": {"paths": {"exclude": ["**/*.md"]}}})
+    delivery_id = await one.push()
+    decision = await one.decision(delivery_id)
+    assert verdict(decision) == ("filtered", "paths")
+    assert "`README.md`" in decision["reasons"][0]["text"]
+    event = await event_of(towpath, delivery_id)
+    assert (event["changed_files"], event["files_unknown"]) == (["README.md"], None)
+    forced = {**push(one.repository), "forced": True}
+    answer = await towpath.deliver(forced)
+    decision = await one.decision(answer.expect(202).json["delivery_id"])
+    assert [reason["code"] for reason in decision["reasons"]] == ["matched", "paths_unknown"]
+
+
+HAS_PODS = os.environ.get("TOWPATH_TEST_BACKEND") == "kubernetes"
+OF_A_FORK = ("run", "matched") if HAS_PODS else ("untrusted", "local_cluster")
+
 PULL_REQUESTS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "opened": ({}, ("run", "matched")),
     "synchronize": ({"action": "synchronize"}, ("run", "matched")),
     "reopened": ({"action": "reopened"}, ("run", "matched")),
     "closed": ({"action": "closed"}, ("not_matched", "type")),
-    "from a fork": ({"fork": True}, ("untrusted", "fork")),
+    "from a fork": ({"fork": True}, OF_A_FORK),
 }
 
 
@@ -88,7 +106,7 @@ async def test_a_pull_request_whose_head_is_gone_or_whose_base_does_not_match_do
     elsewhere["pull_request"]["base"]["ref"] = "release/1"
     skipped = pull_request(one.repository)
     skipped["pull_request"]["title"] = "Typo [skip ci]"
-    assert await sent(one, gone) == ("untrusted", "fork")
+    assert await sent(one, gone) == OF_A_FORK
     assert await sent(one, elsewhere) == ("not_matched", "base_branch")
     assert await sent(one, skipped) == ("skipped", "skip_ci")
 

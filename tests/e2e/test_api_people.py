@@ -235,3 +235,11 @@ async def test_the_last_use_of_a_token_is_known(towpath: Towpath) -> None:
         return str(token["last_used_at"]) if token["last_used_at"] else None
 
     assert datetime.fromisoformat(await until(used, within=5, what="the last use")) > before
+
+
+@covers("POST /sign-in-links 201")
+async def test_a_link_signs_a_browser_in(towpath: Towpath) -> None:
+    person = await towpath.person()
+    link = (await person.client.post("/sign-in-links", {"path": "/ui/runs"})).expect(201).json
+    assert link["url"].startswith(f"{towpath.url}/ui/link#")
+    assert datetime.fromisoformat(link["expires_at"]) > datetime.now(UTC)

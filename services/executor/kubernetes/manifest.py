@@ -1,7 +1,8 @@
 """Builds an attempt's Job and Secret from its specification and the administrator's settings. Pure.
 
 Users' text goes only into these places: images, the services' names and variables, allowed node selectors,
-and the Secret's data. Every container is set up for the Pod Security level `restricted`; a job that may run
+and the Secret's data. Values of secrets are keys of that Secret, to which the containers refer one by one.
+Every container is set up for the Pod Security level `restricted`; a job that may run
 as root needs `baseline`. The credentials of the clone are in a key of the Secret that is mounted only in
 `clone`. The Job creates one pod, which waits at its gate, and the Job is never retried.
 """
@@ -16,6 +17,7 @@ from services.executor import step_driver, step_outputs
 from services.executor.backend import AttemptSpec, Refused
 from services.executor.checkout import Commit
 from services.executor.clone_order import Order
+from services.executor.driver_secrets import DriverSecrets
 from services.executor.kubernetes import names
 from shared import step_markers
 from shared.pipeline.model import Job, Resources, Service
@@ -176,7 +178,7 @@ def _pod(spec: AttemptSpec, settings: PodSettings) -> Manifest:
         ],
         "initContainers": [
             *init,
-            *(_service_container(name, service, settings) for name, service in services.items()),
+            *(_service_container(name, service, spec, settings) for name, service in services.items()),
             *([_outputs_container(spec, settings)] if spec.job.outputs else []),
         ],
         "containers": [_job_container(spec, settings)],
@@ -200,9 +202,11 @@ def _deadline(spec: AttemptSpec, settings: PodSettings) -> int:
 
 
 def _job_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
+    secrets = _secret_env(spec, names.JOB_CONTAINER)
     return {
         **_container(names.JOB_CONTAINER, spec.job.image or settings.default_image),
         "command": ["/bin/sh", f"{_DRIVER_FOLDER}/{_DRIVER_KEY}"],
+        **({"env": secrets} if secrets else {}),
         "workingDir": _FOLDER,  # this user may have no access to the image's own
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", _STOP]}}},
         "resources": _resources(spec.job.resources, settings),
@@ -234,12 +238,15 @@ def _clone_container(spec: AttemptSpec, settings: PodSettings) -> Manifest:
     }
 
 
-def _service_container(name: str, service: Service, settings: PodSettings) -> Manifest:
+def _service_container(name: str, service: Service, spec: AttemptSpec, settings: PodSettings) -> Manifest:
     """Build a native sidecar, which starts before the job and gets SIGTERM when the job has ended."""
     container = {
         **_container(names.service_container(name), service.image),
         "restartPolicy": "Always",
-        "env": [{"name": key, "value": _literal(value)} for key, value in service.env.items()],
+        "env": [
+            *({"name": key, "value": _literal(value)} for key, value in service.env.items()),
+            *_secret_env(spec, names.service_container(name)),
+        ],
         "resources": _resources(Resources(), settings),
         "securityContext": _security(),
     }
@@ -363,7 +370,34 @@ def _data(spec: AttemptSpec, settings: PodSettings) -> Mapping[str, bytes]:
         ) from error
     if spec.clone is not None:
         data[_CLONE_KEY] = _clone_order(spec, settings)
+    for number, (_, value) in enumerate(_secret_values(spec), 1):
+        data[f"secret-{number}"] = value.encode()
     return data
+
+
+def _secret_values(spec: AttemptSpec) -> list[tuple[tuple[str, str], str]]:
+    """Return all values that have secrets, those of the steps first.
+
+    Each has the container that gets it, and the name of its variable.
+    """
+    of_job = [
+        ((names.JOB_CONTAINER, name), value)
+        for name, value in DriverSecrets(spec.secrets, in_environment=True).passed()
+    ]
+    return of_job + [
+        ((names.service_container(service), name), value)
+        for service, variables in spec.secrets.services.items()
+        for name, value in variables.items()
+    ]
+
+
+def _secret_env(spec: AttemptSpec, container: str) -> list[Manifest]:
+    """Return the references to the values that this container gets."""
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": spec.name, "key": f"secret-{number}"}}}
+        for number, ((owner, name), _) in enumerate(_secret_values(spec), 1)
+        if owner == container
+    ]
 
 
 def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
@@ -372,7 +406,9 @@ def _driver(spec: AttemptSpec, settings: PodSettings) -> str:
         _STARTED, _HOME, _TERMINATION, spec.job.timeout_seconds, settings.stop_grace_seconds(spec.job)
     )
     environment = {**spec.environment, "HOME": _HOME}
-    return step_driver.render(spec.job, paths, step_markers.nonce(spec.creation_token), environment, alone)
+    nonce = step_markers.nonce(spec.creation_token)
+    secrets = DriverSecrets(spec.secrets, in_environment=True)
+    return step_driver.render(spec.job, paths, nonce, environment, alone, secrets=secrets)
 
 
 def _clone_order(spec: AttemptSpec, settings: PodSettings) -> bytes:

@@ -45,6 +45,7 @@ from services.executor.backend import (
     PodEnd,
     Refused,
 )
+from services.executor.driver_secrets import DriverSecrets
 from services.executor.local import supervisors
 from services.executor.local.folders import Removals, debris, keep_apart
 from services.executor.local.fork_server import ForkServer
@@ -314,7 +315,13 @@ class LocalBackend:
             uid=uid,
             attempt_id=spec.attempt_id,
             creation_token=spec.creation_token,
-            driver=step_driver.render(spec.job, paths, step_markers.nonce(spec.creation_token), environment),
+            driver=step_driver.render(
+                spec.job,
+                paths,
+                step_markers.nonce(spec.creation_token),
+                environment,
+                secrets=DriverSecrets(spec.secrets),
+            ),
             clone=None if spec.clone is None else self._clone_order(spec.clone, files),
             runner=self._isolation.sandbox.job(files.job, files.workspace),
             job_seconds=spec.job.timeout_seconds,

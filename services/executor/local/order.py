@@ -4,7 +4,7 @@ It is never passed through a file or on a command line.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.executor.checkout import Commit
 
@@ -36,8 +36,8 @@ class Order:
     uid: str
     attempt_id: int
     creation_token: str
-    driver: str
-    """The step driver, including the values of the job's variables."""
+    driver: str = field(repr=False)
+    """The step driver, including the values of the job's variables and secrets."""
     clone: CloneOrder | None
     runner: Runner
     job_seconds: float

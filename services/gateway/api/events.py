@@ -46,6 +46,10 @@ class EventSummary(View):
     created_at: Instant
     delivery_id: str | None = Field(description="The forge's own id.")
     source: str | None
+    inputs: dict[str, str] = Field(description="The inputs that were given, as text. Others have defaults.")
+    waiting_for: Literal["ref"] | None = Field(
+        description="Its branch, tag or commit is being looked up at the repository's server."
+    )
 
 
 class DecisionReason(View):
@@ -61,13 +65,20 @@ class Decision(View):
     pipeline: str
     revision_id: int
     revision: int
-    outcome: Literal["run", "not_matched", "skipped", "untrusted", "superseded", "not_allowed"]
+    outcome: Literal[
+        "run", "not_matched", "filtered", "skipped", "untrusted", "superseded", "not_allowed", "ref_gone"
+    ]
     reasons: list[DecisionReason]
     run_id: int | None
     decided_at: Instant
 
 
 class Event(EventSummary):
+    changed_files: list[str] | None = Field(
+        description="The files that the push of a branch changed, of all its commits. null: not known, or "
+        "another event."
+    )
+    files_unknown: str | None = Field(description="Why they are not known, such as `forced`.")
     decisions: list[Decision]
 
 

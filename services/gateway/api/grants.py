@@ -28,8 +28,8 @@ class Grant(View):
     created_at: Instant
 
 
-async def _check(work: Any, call: Call[Any, Any]) -> None:
-    """Raise Problem 404 if the caller cannot see the repository, 403 if the caller may not change grants."""
+async def check_maintainer(work: Any, call: Call[Any, Any]) -> None:
+    """Raise Problem 404 if the caller cannot see the repository, 403 if the caller is no maintainer."""
     row = await work.repository(call.id, call.caller)
     if row is None:
         raise not_found()
@@ -39,14 +39,14 @@ async def _check(work: Any, call: Call[Any, Any]) -> None:
 
 async def listed(call: Call[NoBody, PageFilters]) -> web.Response:
     async with call.gateway.store.reading() as work:
-        await _check(work, call)
+        await check_maintainer(work, call)
         return await paged(call, Grant, lambda before, limit: work.grants(call.id, before, limit))
 
 
 async def grant(call: Call[NewGrant, NoFilters]) -> web.Response:
     user_id = call.path["user_id"]
     async with call.gateway.store.transaction() as work:
-        await _check(work, call)
+        await check_maintainer(work, call)
         row = await work.set_grant(call.id, user_id, call.body.role)
         if row is None:
             raise not_found()
@@ -62,7 +62,7 @@ async def grant(call: Call[NewGrant, NoFilters]) -> web.Response:
 async def withdraw(call: Call[NoBody, NoFilters]) -> web.Response:
     user_id = call.path["user_id"]
     async with call.gateway.store.transaction() as work:
-        await _check(work, call)
+        await check_maintainer(work, call)
         if not await work.delete_grant(call.id, user_id):
             raise not_found()
         await work.audit(

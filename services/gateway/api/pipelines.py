@@ -119,7 +119,8 @@ def _faults(error: PipelineInvalid) -> list[Fault]:
     return [Fault.model_validate(problem.model_dump()) for problem in error.problems]
 
 
-async def _accepted(call: Call[Any, Any], yaml_config: str) -> Definition:
+async def accepted(call: Call[Any, Any], yaml_config: str) -> Definition:
+    """Read a pipeline. Raises Problem 422 with its errors, or 503 if too many documents wait."""
     try:
         return await _understood(call, yaml_config)
     except PipelineInvalid as error:
@@ -159,7 +160,7 @@ async def _warnings(work: Any, model: Mapping[str, Any], owner: int) -> list[Fau
 
 
 async def create(call: Call[NewPipeline, NoFilters]) -> web.Response:
-    definition = await _accepted(call, call.body.yaml_config)
+    definition = await accepted(call, call.body.yaml_config)
     naming = Naming(call.body.name, call.body.description, call.body.enabled)
     async with call.gateway.store.transaction() as work:
         await check_quota(work, call, "pipelines", call.caller.user_id)
@@ -186,7 +187,7 @@ async def listed(call: Call[NoBody, PipelineFilters]) -> web.Response:
 
 async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
     wanted = call.body
-    definition = None if wanted.yaml_config is None else await _accepted(call, wanted.yaml_config)
+    definition = None if wanted.yaml_config is None else await accepted(call, wanted.yaml_config)
     async with call.gateway.store.transaction() as work:
         row = await _locked(work, call)
         if definition is not None and definition.yaml_config == row["yaml_config"]:
@@ -204,9 +205,15 @@ async def change(call: Call[PipelineChange, NoFilters]) -> web.Response:
             call.caller.user_id,
             "pipeline.changed",
             f"pipeline:{call.id}",
-            {"new_revision": definition is not None},
+            {"new_revision": definition is not None, **_named_changes(row, naming)},
         )
         return await _shown(work, call, call.id)
+
+
+def _named_changes(before: Mapping[str, Any], after: Naming) -> dict[str, list[Any]]:
+    """Return the changes to name and `enabled` for the audit log, each as [before, after]."""
+    fields = {"name": after.name, "enabled": after.enabled}
+    return {field: [before[field], value] for field, value in fields.items() if before[field] != value}
 
 
 async def _locked(work: Any, call: Call[Any, Any]) -> Any:

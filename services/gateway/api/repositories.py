@@ -187,7 +187,7 @@ async def register(call: Call[Registration, NoFilters]) -> web.Response:
             call.caller.user_id,
             "repository.registered",
             f"repository:{repository_id}",
-            {"full_name": body.full_name},
+            {"full_name": body.full_name, "forge": body.forge, "forge_id": body.forge_id},
         )
         row = await work.repository(repository_id, call.caller)
     if has_hook:

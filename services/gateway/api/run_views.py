@@ -187,6 +187,17 @@ class Concurrency(View):
     )
 
 
+class Approval(View):
+    """The approval that a run of a pull request from a fork needs."""
+
+    state: Literal["waiting", "approved", "void", "expired", "cancelled"] = Field(
+        description="void: a newer push replaced it, its pull request was closed, or it ended without one."
+    )
+    expires_at: Instant
+    approved_at: Instant | None
+    approved_by: int | None = Field(description="A user.")
+
+
 class LogGap(View):
     """A place in a log where lines may be missing."""
 
@@ -218,6 +229,11 @@ class Run(RunSummary):
     trace_id: str | None = Field(description=TRACE_ID)
     provenance: Provenance
     concurrency: Concurrency | None
+    trusted: bool = Field(
+        description="False if the code may come from somebody without write access to the repository."
+    )
+    trust: str | None = Field(description="What an untrusted run may not do, in a sentence.")
+    approval: Approval | None = Field(description="null: it needs none.")
     jobs: list[Job]
     transitions: list[Transition]
 
@@ -239,8 +255,35 @@ def run_view(
         trace_id=trace_id_of(row["traceparent"]),
         provenance=Provenance.of(row, sender=row["sender_login"]),
         concurrency=_concurrency(row),
+        trust=None if row["trusted"] else UNTRUSTED,
+        approval=_approval(row),
         jobs=shown,
         transitions=[Transition.of(transition) for transition in transitions],
+    )
+
+
+UNTRUSTED = (
+    "The code is from a fork and not trusted, also after an approval: the run gets no secrets, and writes no "
+    "cache that trusted runs read."
+)
+
+_ENDED_BY = {Reason.CANCELLED_BY_USER: "cancelled", Reason.REJECTED: "expired"}
+
+
+def _approval(row: Mapping[str, Any]) -> Approval | None:
+    if row["approval_expires_at"] is None:
+        return None
+    if row["approved_at"] is not None:
+        state = "approved"
+    elif row["status"] == Status.PENDING:
+        state = "waiting"
+    else:
+        state = _ENDED_BY.get(row["reason"], "void")
+    return Approval(
+        state=state,
+        expires_at=row["approval_expires_at"],
+        approved_at=row["approved_at"],
+        approved_by=row["approved_by"],
     )
 
 

@@ -1,16 +1,15 @@
-"""The resource `runs`: runs with their progress, and the commands to retry and cancel them."""
+"""The resource `runs`: runs with their progress, and the commands to retry, cancel and approve them."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field
 
-from services.gateway.api.commands import Command
+from services.gateway.api.commands import COMMAND_REFUSALS, Command, accepted, idempotency_key
 from services.gateway.api.run_views import MOST_LOG_GAPS, EventKind, LogState, Run, RunSummary, run_view
 from services.gateway.http.answers import Page, PageFilters, json_answer, paged
 from services.gateway.http.fields import Moment, QueryId, Shape, Text
-from services.gateway.http.problems import Problem, conflict, forbidden, invalid, not_found
+from services.gateway.http.problems import Problem, conflict, forbidden, not_found
 from services.gateway.http.routing import IDEMPOTENCY_KEY, LOCATION, Answer, Call, NoBody, NoFilters, Route
 from services.gateway.people import Scope
 from services.gateway.store.runs import RunFilters
@@ -47,6 +46,10 @@ class Cancel(Shape):
     """The body of a cancel. It has no fields."""
 
 
+class Approve(Shape):
+    """The body of an approval. It has no fields."""
+
+
 async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
     query = call.query
     async with call.gateway.store.transaction() as work:
@@ -72,10 +75,11 @@ async def listed(call: Call[NoBody, RunsFilters]) -> web.Response:
 
 async def show(call: Call[NoBody, NoFilters]) -> web.Response:
     async with call.gateway.store.reading() as work:
-        return json_answer(await _shown(work, call, call.id))
+        return json_answer(await shown_run(work, call, call.id))
 
 
-async def _shown(work: Any, call: Call[Any, Any], run_id: int) -> Run:
+async def shown_run(work: Any, call: Call[Any, Any], run_id: int) -> Run:
+    """Return the run. Raises Problem 404 if the caller may not see it."""
     row = await work.run(run_id, call.caller)
     if row is None:
         raise not_found()
@@ -93,11 +97,11 @@ async def retry(call: Call[Retry, NoFilters]) -> web.Response:
     """
     command = await _commanded(call, "retry", call.body.model_dump())
     if command["outcome"] is None:
-        return _accepted(command)
+        return accepted(command)
     if command["outcome"] == "refused":
         raise _refused(command["reason"])
     async with call.gateway.store.reading() as work:
-        run = await _shown(work, call, command["new_run_id"])
+        run = await shown_run(work, call, command["new_run_id"])
     return json_answer(
         run, 201 if command["reason"] == "run_created" else 200, {"Location": f"/runs/{run.id}"}
     )
@@ -110,11 +114,22 @@ async def cancel(call: Call[Cancel, NoFilters]) -> web.Response:
     """
     command = await _commanded(call, "cancel", {})
     if command["outcome"] is None:
-        return _accepted(command)
+        return accepted(command)
     if command["outcome"] == "refused":
         raise _refused(command["reason"])
     async with call.gateway.store.reading() as work:
-        return json_answer(await _shown(work, call, call.id))
+        return json_answer(await shown_run(work, call, call.id))
+
+
+async def approve(call: Call[Approve, NoFilters]) -> web.Response:
+    """Let a run of a pull request from a fork start. Approving it again changes nothing."""
+    command = await _commanded(call, "approve", {})
+    if command["outcome"] is None:
+        return accepted(command)
+    if command["outcome"] == "refused":
+        raise _refused(command["reason"])
+    async with call.gateway.store.reading() as work:
+        return json_answer(await shown_run(work, call, call.id))
 
 
 async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any]) -> Any:
@@ -122,21 +137,22 @@ async def _commanded(call: Call[Any, Any], kind: str, arguments: dict[str, Any])
 
     The command is stored before the request waits for the effect. Raises Problem 404, 403 or 409.
     """
-    key = _idempotency_key(call.request)
+    key = idempotency_key(call.request)
     async with call.gateway.store.transaction() as work:
         run = await work.run(call.id, call.caller)
         if run is None:
             raise not_found()
-        if not run["may_command"]:
-            raise forbidden("Only the pipeline's owner and the repository's maintainers may do this.")
+        _check_right(kind, run)
         command_id = await _repeated(work, call, kind, arguments, key) if key else None
         if command_id is None:
-            _check(kind, Status(run["status"]))
+            _check(kind, run)
             command_id = await work.insert_command(kind, call.id, arguments, call.caller.user_id, key)
             if command_id is None:  # another request with the same key was faster
                 command_id = await _repeated(work, call, kind, arguments, key or "")
             else:
-                await work.audit(call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments)
+                await work.audit(
+                    call.caller.user_id, f"run.{kind}", f"run:{call.id}", arguments | _approved(kind, run)
+                )
     if command_id is None:
         raise RuntimeError("a command was neither stored nor there")
     return await call.gateway.effects.wait(command_id, call.caller)
@@ -157,45 +173,41 @@ async def _repeated(
     return int(earlier["id"])
 
 
-def _check(kind: str, status: Status) -> None:
-    """Raise Problem 409 if the run's status already makes the command impossible."""
+def _check_right(kind: str, run: Any) -> None:
+    """Raise Problem 403 if the caller may not give this command.
+
+    The owner of a pipeline does not approve: the code of a fork runs with what the repository's maintainers
+    answer for.
+    """
+    if kind == "approve" and not run["may_approve"]:
+        raise forbidden("Only the repository's maintainers and administrators may approve its runs.")
+    if not run["may_command"]:
+        raise forbidden("Only the pipeline's owner and the repository's maintainers may do this.")
+
+
+def _approved(kind: str, run: Any) -> dict[str, Any]:
+    """Return what the audit log keeps of an approval: the code and the pipeline that it is for."""
+    names = ("sha", "merge_sha", "revision_id")
+    return {name: run[name] for name in names} if kind == "approve" else {}
+
+
+def _check(kind: str, run: Any) -> None:
+    """Raise Problem 409 if the run's state already makes the command impossible."""
+    status = Status(run["status"])
+    if kind == "approve" and run["approval_expires_at"] is None:
+        raise _refused("approval_not_needed")
     if kind == "cancel" and status in TERMINAL:
         raise _refused("already_finished")
     if kind == "retry" and status not in RETRYABLE:
         raise _refused("not_retryable")
 
 
-REFUSALS = {
-    "command_failed": "What is stored about the run cannot be read by this release. It has been logged.",
-    "already_finished": "The run is over.",
-    "owner_not_maintainer": "The pipeline's owner is no longer a maintainer of the repository.",
-    "pipeline_deleted": "The pipeline has been deleted.",
-    "repository_deleted": "The repository is no longer registered.",
-    "revision_unreadable": "This release can't read the pipeline's revision. Save the pipeline again and "
-    "retry the latest.",
-    "not_retryable": "Only a run that failed, was cancelled or ended with an error can be retried.",
-}
-
-
 def _refused(reason: str) -> Problem:
     return (
         not_found()
         if reason == "run_unknown"
-        else conflict(reason, REFUSALS.get(reason, "The scheduler refused this."))
+        else conflict(reason, COMMAND_REFUSALS.get(reason, "The scheduler refused this."))
     )
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_KEY.name)
-    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY.pattern, key):
-        raise invalid(
-            "header.Idempotency-Key", "pattern", "1 to 200 printable characters without spaces are needed"
-        )
-    return key
-
-
-def _accepted(command: Any) -> web.Response:
-    return json_answer(Command.of(command), 202, {"Location": f"/commands/{command['id']}"})
 
 
 _LATER = Answer("It will be done; its effect is at Location.", Command, headers=LOCATION)
@@ -240,6 +252,18 @@ ROUTES = (
         summary="Stop a run.",
         scope=Scope.WRITE,
         body=Cancel,
+        is_body_optional=True,
+        headers=(IDEMPOTENCY_KEY,),
+        answers={200: Answer("The run.", Run), 202: _LATER},
+        problems=frozenset({409}),
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/approve",
+        handler=approve,
+        summary="Let a run of a pull request from a fork start. For maintainers of the repository.",
+        scope=Scope.WRITE,
+        body=Approve,
         is_body_optional=True,
         headers=(IDEMPOTENCY_KEY,),
         answers={200: Answer("The run.", Run), 202: _LATER},

@@ -17,6 +17,7 @@ from services.gateway.http.openapi import build_document
 from services.gateway.http.problems import Problem, not_found
 from services.gateway.http.routing import Route
 from services.gateway.routes import ROUTES
+from services.gateway.web.site import add_pages, for_browsers
 from shared import VERSION
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -33,6 +34,7 @@ def build_app(gateway: Gateway) -> web.Application:
     document = orjson.dumps(build_document(ROUTES, VERSION))
     _add_get(app, "/openapi.json", partial(_openapi, document))
     _add_get(app, "/assets/{name}", partial(asset, gateway))
+    add_pages(app, gateway)
     app.router.add_route("*", "/{anything:.*}", _unknown)
     app.on_shutdown.append(partial(_end_streams, gateway))
     app.on_cleanup.append(partial(_end_workers, gateway))
@@ -60,7 +62,10 @@ def _add_get(app: web.Application, path: str, handle: Handle) -> None:
 
 
 def _handle(route: Route, gateway: Gateway) -> Handle:
-    return partial(route.direct, gateway) if route.direct is not None else endpoint(route, gateway)
+    if route.direct is not None:
+        return partial(route.direct, gateway)
+    handle = endpoint(route, gateway)
+    return for_browsers(route.path, handle) if route.method == "GET" else handle
 
 
 async def _openapi(document: bytes, _request: web.Request) -> web.StreamResponse:

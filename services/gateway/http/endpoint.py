@@ -18,6 +18,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.http.fields import Filters, id_in_path, is_storable
 from services.gateway.http.problems import Fault, Problem, faults_of, forbidden, not_found, unavailable
 from services.gateway.http.routing import Call, NoBody, Route
+from services.gateway.people import Caller, Origin, requested_from
 from services.gateway.webhooks.body_memory import Share
 from services.gateway.webhooks.intake import BodyLimits, check_encoding, check_single, read_body
 from shared.errors import Transient
@@ -33,7 +34,7 @@ _seconds = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1, 5),
 )
 
-TEXT_PARAMETERS = frozenset({"delivery_id", "hook_key"})
+TEXT_PARAMETERS = frozenset({"delivery_id", "hook_key", "name"})
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,15 +70,21 @@ async def _answer(route: Route, gateway: Gateway, request: web.Request, share: S
         raise RuntimeError("routes without a token are served directly")
     check_single(request)
     caller = await gateway.callers.caller(request.headers.get("Authorization"))
-    if not caller.may(route.scope):
+    check_scope(route, caller)
+    path = {name: _parameter(name, request.match_info[name]) for name in route.parameters}
+    query = _query(route.query, request)
+    body = await _body(route, gateway, request, share)
+    with requested_from(Origin(caller.token_id, request.remote)):
+        return await route.handler(Call(gateway, request, caller, path, body, query))
+
+
+def check_scope(route: Route, caller: Caller) -> None:
+    """Raise Problem 403 if the caller's token does not have the scope of the route."""
+    if route.scope is not None and not caller.may(route.scope):
         raise forbidden(
             f"This needs a token with the scope {route.scope.value}"
             + (" of an administrator." if route.scope == "admin" else ".")
         )
-    path = {name: _parameter(name, request.match_info[name]) for name in route.parameters}
-    query = _query(route.query, request)
-    body = await _body(route, gateway, request, share)
-    return await route.handler(Call(gateway, request, caller, path, body, query))
 
 
 def _parameter(name: str, text: str) -> Any:

@@ -83,6 +83,9 @@ class DeliveriesWork(Work):
                     "delivery.replayed",
                     f"delivery:{first['id']}",
                     {"delivery_id": delivery.delivery_id},
+                    None,
+                    None,
+                    delivery.traceparent,
                 )
             if first["is_open"]:
                 again[first["id"]] = delivery

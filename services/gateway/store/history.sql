@@ -7,8 +7,11 @@ SELECT name, labels, registered_at, seen_at FROM clusters ORDER BY name;
 -- kind, $6 repositories, $7 branch, $8 sha, $9 pull request, $10 received after, $11 received before.
 SELECT e.id, e.kind, e.action, e.repository_id, e.repository, e.ref, e.branch, e.tag, e.sha, e.before_sha,
   e.base_branch, e.pull_request, e.title, e.message, e.sender_login,
-       e.trusted, e.deleted, e.forced, e.happened_at, e.received_at, e.created_at, d.delivery_id, d.source
+       e.trusted, e.deleted, e.forced, e.happened_at, e.received_at, e.created_at, d.delivery_id,
+       d.source, e.inputs,
+       CASE WHEN q.event_id IS NOT NULL AND q.decided_at IS NULL THEN 'ref' END AS waiting_for
   FROM events e LEFT JOIN deliveries d ON d.id = e.delivery_id
+  LEFT JOIN ref_requests q ON q.event_id = e.id
  WHERE ($2 OR e.repository_id IN (SELECT repository_id FROM grants WHERE user_id = $1)) AND e.id < $3
    AND ($5::event_kind IS NULL OR e.kind = $5) AND ($6::bigint[] IS NULL OR e.repository_id = ANY($6))
      AND ($7::text IS NULL OR e.branch = $7)
@@ -21,8 +24,11 @@ SELECT e.id, e.kind, e.action, e.repository_id, e.repository, e.ref, e.branch, e
 -- An event where the user may see it. $1 event, $2 user, $3 administrator.
 SELECT e.id, e.kind, e.action, e.repository_id, e.repository, e.ref, e.branch, e.tag, e.sha, e.before_sha,
   e.base_branch, e.pull_request, e.title, e.message, e.sender_login,
-       e.trusted, e.deleted, e.forced, e.happened_at, e.received_at, e.created_at, d.delivery_id, d.source
+       e.trusted, e.deleted, e.forced, e.happened_at, e.received_at, e.created_at, d.delivery_id,
+       d.source, e.inputs, e.changed_files, e.files_unknown,
+       CASE WHEN q.event_id IS NOT NULL AND q.decided_at IS NULL THEN 'ref' END AS waiting_for
   FROM events e LEFT JOIN deliveries d ON d.id = e.delivery_id
+  LEFT JOIN ref_requests q ON q.event_id = e.id
  WHERE e.id = $1 AND ($3 OR e.repository_id IN (SELECT repository_id FROM grants WHERE user_id = $2));
 
 -- name: event_decisions

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from services.gateway.people import Caller
+from services.gateway.people import Caller, origin_of_request
 from shared.database.store import Work
+from shared.tracing import current
 
 
 class NewToken(NamedTuple):
@@ -28,9 +29,12 @@ class PeopleWork(Work):
     ) -> None:
         """Add an entry to the audit log. `what` names the object, such as `pipeline:12`.
 
-        `details` must not contain secrets.
+        `details` must not contain secrets. Token, address and trace are those of the current request.
         """
-        await self._run("insert_audit", user_id, action, what, details or {})
+        origin = origin_of_request()
+        await self._run(
+            "insert_audit", user_id, action, what, details or {}, origin.token_id, origin.address, current()
+        )
 
     async def caller(self, token_hash: bytes) -> Caller | None:
         """Return the caller of a valid token. Also update the time of the token's last use if it is stale."""

@@ -1,6 +1,8 @@
 -- name: insert_audit
--- Note what somebody did. $1 user (none: a forge), $2 action, $3 object, $4 details.
-INSERT INTO audit_log (user_id, action, object, details) VALUES ($1, $2, $3, $4);
+-- Note what somebody did. $1 user (none: a forge), $2 action, $3 object, $4 details, $5 token, $6 address,
+-- $7 trace.
+INSERT INTO audit_log (user_id, action, object, details, token_id, address, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: token_by_hash
 -- Who a token speaks for; no row when it is unknown, expired, revoked, or its user disabled. $1 hash.

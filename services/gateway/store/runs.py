@@ -67,6 +67,29 @@ class RunsWork(Work):
             self.send(CommandRequested(command_ids=(command_id,)))
         return command_id
 
+    async def insert_start(
+        self,
+        pipeline_id: int,
+        repository_id: int,
+        arguments: Mapping[str, Any],
+        user_id: int,
+        key: str | None,
+    ) -> int | None:
+        """Add a command to start a run, and its message. Return None as `insert_command` does."""
+        command_id: int | None = await self._value(
+            "insert_start", pipeline_id, repository_id, dict(arguments), user_id, key, current()
+        )
+        if command_id is not None:
+            self.send(CommandRequested(command_ids=(command_id,)))
+        return command_id
+
+    async def newest_model(self, pipeline_id: int) -> Any:
+        return await self._value("newest_model", pipeline_id)
+
+    async def repository_to_start(self, full_name: str, owner: int) -> int | None:
+        repository_id: int | None = await self._value("repository_to_start", full_name, owner)
+        return repository_id
+
     async def command_by_key(self, user_id: int, key: str) -> asyncpg.Record | None:
         return await self._row("command_by_key", user_id, key)
 

@@ -59,7 +59,9 @@ SELECT :run_columns FROM (SELECT * FROM mine ORDER BY id DESC LIMIT $4) AS r :wi
 -- owner, maintainer or administrator.
 SELECT :run_columns, r.concurrency_group, r.concurrency_limit, r.on_new, r.group_entered_at, r.traceparent,
        e.kind, e.delivery_id AS event_delivery, d.delivery_id, d.source, e.sender_login,
-       $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command
+       $3 OR p.created_by = $2 OR coalesce(g.role = 'maintainer', false) AS may_command,
+       $3 OR coalesce(g.role = 'maintainer', false) AS may_approve,
+       e.trusted, e.merge_sha, r.fork_policy, r.approval_expires_at, r.approved_at, r.approved_by
   FROM pipeline_runs r
   :with_names
   JOIN events e ON e.id = r.event_id
@@ -120,11 +122,37 @@ VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: command_by_key
 -- $1 user, $2 idempotency key.
-SELECT id, kind, run_id, arguments FROM commands WHERE requested_by = $1 AND idempotency_key = $2;
+SELECT id, kind, run_id, pipeline_config_id, arguments FROM commands
+ WHERE requested_by = $1 AND idempotency_key = $2;
 
 -- name: one_command
 -- A command with its effect, where it is the user's. $1 command, $2 user, $3 administrator.
-SELECT c.id, c.kind, c.run_id, c.arguments, c.requested_by, c.created_at, e.outcome, e.reason,
-  e.run_id AS new_run_id, e.applied_at
+SELECT c.id, c.kind, c.run_id, c.pipeline_config_id, c.arguments, c.requested_by, c.created_at, e.outcome,
+  e.reason, e.run_id AS new_run_id, e.applied_at, v.id AS event_id,
+       CASE WHEN e.outcome IS NULL AND v.id IS NOT NULL THEN 'ref' END AS waiting_for
   FROM commands c LEFT JOIN command_effects e ON e.command_id = c.id
+  LEFT JOIN events v ON v.command_id = c.id
  WHERE c.id = $1 AND ($3 OR c.requested_by = $2);
+
+-- name: insert_start
+-- A user's wish to start a run. $1 pipeline, $2 repository, $3 arguments, $4 user, $5 idempotency key, $6
+-- trace. No row: the key was used.
+INSERT INTO commands (kind, pipeline_config_id, repository_id, arguments, requested_by, idempotency_key,
+       traceparent)
+VALUES ('start', $1, $2, $3, $4, $5, $6)
+  ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: newest_model
+-- What a pipeline's newest revision says. $1 pipeline.
+SELECT v.model FROM pipeline_configs c JOIN pipeline_revisions v ON v.id = c.revision_id WHERE c.id = $1;
+
+-- name: repository_to_start
+-- The registered repository of this name, registered or current, that a pipeline's owner may use. $1 full
+-- name, $2 owner.
+SELECT r.id
+  FROM users u CROSS JOIN repositories r LEFT JOIN repository_identities i ON i.repository_id = r.id
+ WHERE u.id = $2 AND r.deleted_at IS NULL AND u.disabled_at IS NULL
+   AND (lower(r.full_name) = lower($1) OR lower(i.full_name) = lower($1))
+   AND (u.is_admin OR EXISTS (SELECT FROM grants g WHERE g.repository_id = r.id AND g.user_id = u.id
+          AND g.role = 'maintainer'))
+ ORDER BY lower(coalesce(i.full_name, r.full_name)) = lower($1) DESC, r.id LIMIT 1;

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from services.logsink.cri import CriReader
 from services.logsink.lines import LONGEST_LINE_BYTES
-from services.logsink.masking import Masker
 from services.logsink.sources import Cursor, End, Reading, SourceAway
 from services.logsink.sources.log_files import LogFile, LogFiles
 from services.logsink.threads import in_thread
 from services.logsink.wakeups import Wakeups
+from shared.masking import Masker
 
 CHUNK_BYTES = 1 << 20
 CHECK_SECONDS = 1.0

@@ -31,7 +31,6 @@ from services.logsink.api_log import Answer, Broken, Mode, Piece
 from services.logsink.clusters import KubernetesCluster
 from services.logsink.lines import LONGEST_LINE_BYTES, NO_LINES, Lines
 from services.logsink.locations import PodName
-from services.logsink.masking import Masker
 from services.logsink.pod_state import ContainerState, Where
 from services.logsink.sources import Cursor, End, Reading
 from services.logsink.sources.api_place import Place
@@ -41,6 +40,7 @@ from shared import step_markers
 from shared.backoff import backoff
 from shared.errors import Transient
 from shared.kubernetes.client import ApiError
+from shared.masking import Masker
 
 _log = structlog.get_logger()
 

@@ -17,12 +17,14 @@ from services.executor.attempt_store import Place
 from services.executor.attempts import Attempts, Watching
 from services.executor.backend import AttemptSpec, Backend, Phase
 from services.executor.consumers import Consumers
+from services.executor.git_queries import GitQueries
 from services.executor.kubernetes.backend import KubernetesBackend
 from services.executor.kubernetes.opening import open_kubernetes_cluster
 from services.executor.local.backend import LocalBackend
 from services.executor.local.opening import open_local_cluster
 from services.executor.planning import name_of, plan
 from services.executor.reconciler import Checks
+from services.executor.refs import Refs
 from services.executor.settings import ExecutorSettings
 from services.executor.store import Wanted, installation_of, open_store
 from services.executor.tokens import clone_token_opener
@@ -92,10 +94,12 @@ class World:
     def _executor(self, cluster: C) -> Executor[C]:
         opener = clone_token_opener(self.settings.encryption_key_file)
         attempts = Attempts(self.store, cluster, Place("local", self.installation), opener, self.settings)
+        queries = GitQueries(seconds=30, at_once=2, allow_local=True)
+        refs = Refs(self.store, queries, "local", opener, give_up_seconds=600)
         return Executor(
             attempts,
-            Consumers(attempts),
-            Checks(self.store, attempts, self.settings),
+            Consumers(attempts, refs),
+            Checks(self.store, attempts, refs, self.settings),
             cluster,
             Watching(attempts, cluster),
         )

@@ -13,11 +13,17 @@ from tests.integration.gateway.serving import PIPELINE, Serving
 GUARDED = [route for route in ROUTES if route.scope is not None]
 OWNED = [route for route in GUARDED if route.parameters and route.scope is not Scope.ADMIN]
 BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/pipelines/{id}/runs"): {"branch": "main"},
     ("POST", "/pipelines"): {"name": "x", "yaml_config": PIPELINE.format(repository="octo/web")},
     ("POST", "/pipelines/validate"): {"yaml_config": ""},
+    ("POST", "/pipelines/preview"): {"yaml_config": PIPELINE.format(repository="octo/web")},
+    ("POST", "/pipelines/{id}/preview"): {"yaml_config": PIPELINE.format(repository="octo/web")},
     ("PUT", "/repositories/{id}/grants/{user_id}"): {"role": "viewer"},
     ("POST", "/tokens"): {"name": "x"},
     ("POST", "/users"): {"name": "x", "email": "x@example.org"},
+    ("POST", "/repositories/{id}/secrets"): {"name": "DEPLOY_KEY", "value": "a long value"},
+    ("PUT", "/repositories/{id}/secrets/{name}"): {"value": "a long value"},
+    ("POST", "/secrets"): {"name": "DEPLOY_KEY", "value": "a long value"},
     ("POST", "/repositories"): {
         "full_name": "octo/other",
         "clone_url": "https://github.example/octo/other.git",
@@ -133,7 +139,6 @@ async def test_another_method_is_answered_with_those_that_there_are(served: Serv
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nothing",
         "/pipelines/",
         "/pipelines/1/nothing",

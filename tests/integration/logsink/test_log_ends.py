@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from services.logsink.lines import LONGEST_LINE_BYTES
-from services.logsink.masking import Masker
 from services.logsink.sources import Source
 from services.logsink.step_ends import END_NOT_KEPT
 from services.logsink.store import Reach, Stream
 from shared import step_markers
+from shared.masking import Masker
 from tests.contracts.log_worlds import NOTED, Container, MakeSource, worlds
 from tests.harness.waiting import until
 from tests.integration.logsink.running import Record, RunningSink, running_sink

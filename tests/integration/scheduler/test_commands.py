@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.api.runs import REFUSALS
+from services.gateway.api.commands import COMMAND_REFUSALS as REFUSALS
 from tests.harness.github import push
 from tests.integration.scheduler.world import CHAIN, ONE_JOB, TWO_JOBS, World
 

@@ -16,6 +16,7 @@ import zstandard
 from pydantic import SecretStr
 
 from services.scheduler.admission import Admission, Limits
+from services.scheduler.approvals import Forks
 from services.scheduler.consumers import Consumers
 from services.scheduler.reconciler import Checks
 from services.scheduler.revisions import Revisions
@@ -81,6 +82,8 @@ class World:
         self.octo_web = FakeRepository("octo/web")
         self.scheduler = self.another_scheduler()
         self.user_id = 0
+        self.repository_id = 0
+        self.pipeline_id = 0
 
     @property
     def consumers(self) -> Consumers:
@@ -93,11 +96,12 @@ class World:
     def another_scheduler(self, *, over_all: int = 64, of_repository: int = 32, **settings: Any) -> Scheduler:
         store = open_store(self.database)
         admission = Admission(store, Limits(over_all, of_repository), "local")
-        consumers = Consumers(store, Revisions(), admission)
         quick = {"reconcile_age_seconds": 0.001, "deadline_grace_seconds": 0.000001}
         chosen = SchedulerSettings(
             database_url=SecretStr(self.url), amqp_url=SecretStr("amqp://unused"), **(quick | settings)
         )
+        forks = Forks(can_run=chosen.backend == "kubernetes", approval_seconds=chosen.approval_seconds)
+        consumers = Consumers(store, Revisions(), admission, forks)
         return Scheduler(consumers, admission, Checks(store, consumers, admission, chosen))
 
     async def settle(self) -> "World":

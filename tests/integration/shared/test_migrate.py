@@ -137,7 +137,7 @@ async def test_attempts_of_an_earlier_release_keep_their_statuses(earlier_databa
     indexed = await rows(earlier_database_url, indexes)
     await migrate(earlier_database_url)
     assert [await rows(earlier_database_url, query) for query in (statuses, moves)] == before
-    assert await rows(earlier_database_url, indexes) == indexed
+    assert set(indexed) <= set(await rows(earlier_database_url, indexes))
     types = "SELECT enumlabel FROM pg_enum JOIN pg_type t ON t.oid = enumtypid WHERE typname LIKE 'attempt%'"
     assert {label for (label,) in await rows(earlier_database_url, types)} == set(AttemptStatus)
     await rows(

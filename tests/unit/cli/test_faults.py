@@ -24,21 +24,19 @@ def test_an_unknown_key_is_shown_with_the_likely_one_and_the_allowed_ones() -> N
         "    8 |     stps: []\n"
         "      |     ^~~~\n"
         "   Allowed here: allow_failure, checkout, cluster, env, if, image, kubernetes, matrix, name, "
-        "needs, outputs, resources, retry, services, steps, stop_grace, timeout, user"
+        "needs, outputs, resources, retry, secrets, services, steps, stop_grace, timeout, user"
     )
 
 
 def test_problems_follow_one_another() -> None:
-    assert shown(
-        MINIMAL.replace("octo/web", "'web'").replace("{ push: {} }", "{ push: {}, manual: {} }")
-    ) == (
+    assert shown(with_job("cache: {}").replace("octo/web", "'web'")) == (
         'pipeline.yml:2:13  repository: "web" is not a repository\n'
         "    2 | repository: 'web'\n"
         "      |             ^~~~~\n"
         "   Write owner/name, or owner/* for all of an owner.\n"
-        'pipeline.yml:3:17  on.manual: "manual" is not supported yet\n'
-        "    3 | on: { push: {}, manual: {} }\n"
-        "      |                 ^~~~~~"
+        'pipeline.yml:8:5  jobs.test.cache: "cache" is not supported yet\n'
+        "    8 |     cache: {}\n"
+        "      |     ^~~~~"
     )
 
 
@@ -60,10 +58,10 @@ def test_the_mark_stands_under_the_word_also_after_a_byte_order_mark(text: str) 
 
 
 def test_a_long_line_is_cut_around_the_word() -> None:
-    text = MINIMAL.replace("{ push: {} }", f"{{ push: {{}}, {' ' * 5000}manual: {{}}{' ' * 5000} }}")
-    _, excerpt, mark = shown(text).splitlines()
+    text = MINIMAL.replace("{ push: {} }", f"{{ push: {{}}, {' ' * 5000}issues: {{}}{' ' * 5000} }}")
+    _, excerpt, mark, _ = shown(text).splitlines()
     assert len(excerpt) <= 130
-    assert excerpt[mark.index("^") :].startswith("manual:")
+    assert excerpt[mark.index("^") :].startswith("issues:")
 
 
 def test_nothing_a_user_wrote_acts_on_the_terminal() -> None:

@@ -1,8 +1,10 @@
-"""Tests of the command's wheel: it needs no other code of this repository and conflicts with no package."""
+"""Tests of the command's wheel: it has all the code that it needs, and conflicts with no package."""
 
 import ast
 import email
 import importlib.metadata
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,20 +17,30 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from devstack.release import build_wheel
+from devstack.release import PURE_CODE, build_wheel
 from shared import VERSION
+from tests.harness.github import FakeRepository, push, to_bytes
 from tests.unit.cli.fake_api import FakeApi, Told
 
 ROOT = Path(__file__).parents[3]
 CLI = ROOT / "cli"
 PROJECT = tomllib.loads((CLI / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DEPENDENCIES = {Requirement(text).name for text in PROJECT["dependencies"]}
+MODULES = {"google-re2": "re2", "pyyaml": "yaml"}
+"""Distributions whose module has another name."""
 FOREIGN = 'raise ImportError("this package belongs to somebody else")\n'
 
 
+SHARED = ROOT / "shared"
+PACKED = [
+    path for name in PURE_CODE for path in ([SHARED / name] if "." in name else (SHARED / name).rglob("*.py"))
+]
+"""The modules of `shared` that the wheel holds."""
+
+
 def imported_by_the_command() -> Iterator[str]:
-    """Yield the top-level packages that the command's modules name in absolute imports."""
-    for path in CLI.rglob("*.py"):
+    """Yield the top-level packages that the wheel's modules name in absolute imports."""
+    for path in [*CLI.rglob("*.py"), *PACKED]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from (alias.name.split(".")[0] for alias in node.names)
@@ -37,7 +49,16 @@ def imported_by_the_command() -> Iterator[str]:
 
 
 def test_the_command_imports_the_dependencies_of_its_wheel_and_nothing_else() -> None:
-    assert set(imported_by_the_command()) - sys.stdlib_module_names == DEPENDENCIES
+    modules = {MODULES.get(name, name) for name in DEPENDENCIES}
+    assert set(imported_by_the_command()) - sys.stdlib_module_names == modules | {"shared"}
+
+
+def test_only_one_module_of_the_command_imports_code_of_the_services() -> None:
+    texts = {path.relative_to(CLI).as_posix(): path.read_text("utf-8") for path in CLI.rglob("*.py")}
+    importing = [
+        name for name, text in texts.items() if re.search(r"^\s*(from|import) shared\b", text, re.MULTILINE)
+    ]
+    assert importing == ["commands/explain.py"]
 
 
 def test_the_wheel_wants_the_versions_that_the_project_wants() -> None:
@@ -58,7 +79,8 @@ def test_the_wheel_holds_one_package_with_every_file_of_the_command(wheel: Path)
         names = set(archive.namelist())
     packed = {name.removeprefix("towpath_cli/") for name in names if name.startswith("towpath_cli/")}
     modules = {path.relative_to(CLI).as_posix() for path in CLI.rglob("*.py")}
-    assert packed == modules | {"pipeline.schema.json"}
+    pure = {f"shared/{path.relative_to(SHARED).as_posix()}" for path in PACKED}
+    assert packed == modules | pure | {"pipeline.schema.json"}
     information = f"towpath_cli-{VERSION}.dist-info"
     assert {name.split("/")[0] for name in names} == {"towpath_cli", information}
     assert f"{information}/licenses/LICENSE" in names
@@ -169,3 +191,15 @@ def test_the_installed_command_shows_tables_and_errors(
     assert (done.returncode, done.stderr.splitlines()[0]) == (1, "pipeline.yml:1:1  on: not like this")
     done = run(environment, tmp_path, "users", "list", **access)
     assert (done.returncode, done.stdout.split()[-4:-2], done.stderr) == (0, ["ada", "ada@example.org"], "")
+
+
+@pytest.mark.slow
+def test_the_installed_command_explains_offline(environment: Path, tmp_path: Path) -> None:
+    example = (ROOT / "docs/examples/monorepo.yaml").read_text(encoding="utf-8")
+    (tmp_path / "pipeline.yml").write_text(example)
+    (tmp_path / "push.json").write_bytes(to_bytes(push(FakeRepository("octo/platform"))))
+    asked = ("explain", "pipeline.yml", "--event", "push.json", "--forge", "github", "--format", "json")
+    done = run(environment, tmp_path, *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    jobs = {job["key"]: job["outlook"] for job in json.loads(done.stdout)["run"]["jobs"]}
+    assert jobs == dict.fromkeys(("api", "web", "worker", "summary"), "depends") | {"changes": "starts"}

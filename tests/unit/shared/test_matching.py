@@ -123,15 +123,6 @@ def answer(event: Event, on: str, circumstances: Circumstances = HERE) -> tuple[
             "The pipeline runs for every base branch.",
         ),
         (
-            replace(PULL_REQUEST, trusted=False),
-            "{ pull_request: {} }",
-            "untrusted",
-            (
-                "The head of the pull request is not a branch of the repository itself, so its code is not "
-                "trusted."
-            ),
-        ),
-        (
             replace(PUSH, deleted=True, sha=None),
             "{ push: {} }",
             "skipped",
@@ -265,3 +256,30 @@ def test_every_event_gets_an_answer_with_a_reason_in_a_sentence(
         assert event.trusted
         assert owner_may_use
         assert not event.deleted
+
+
+FORK = replace(PULL_REQUEST, trusted=False)
+
+
+@pytest.mark.parametrize(
+    ("forks", "circumstances", "outcome", "codes"),
+    [
+        (None, HERE, "run", ["matched", "fork_approval"]),
+        ("approve", HERE, "run", ["matched", "fork_approval"]),
+        ("run", HERE, "run", ["matched", "fork_run"]),
+        ("ignore", HERE, "untrusted", ["forks_ignored"]),
+        ("approve", replace(HERE, forks_can_run=False), "untrusted", ["local_cluster"]),
+        ("run", replace(HERE, forks_can_run=False), "untrusted", ["local_cluster"]),
+        ("ignore", replace(HERE, forks_can_run=False), "untrusted", ["forks_ignored"]),
+        ("approve", replace(HERE, is_replaced=True), "superseded", ["newer_push"]),
+        ("run", replace(HERE, is_replaced=True), "run", ["matched", "fork_run"]),
+    ],
+)
+def test_forks_are_decided_as_the_pipeline_and_the_backend_say(
+    forks: str | None, circumstances: Circumstances, outcome: str, codes: list[str]
+) -> None:
+    one = pipeline("{ pull_request: {} }" if forks is None else f"{{ pull_request: {{ forks: {forks} }} }}")
+    decision = decide(FORK, one, circumstances)
+    assert (decision.outcome, [reason.code for reason in decision.reasons]) == (outcome, codes)
+    trusted = decide(PULL_REQUEST, one, circumstances)
+    assert (trusted.outcome, [reason.code for reason in trusted.reasons]) == ("run", ["matched"])

@@ -21,6 +21,8 @@ from shared.messaging.messages import (
     LogAppended,
     LogSealed,
     Message,
+    RefResolved,
+    RefWanted,
     RunCreated,
     RunFinished,
     RunStarted,
@@ -52,6 +54,8 @@ ONE_OF_EACH: tuple[Message, ...] = (
     AttemptFinished(attempt_ids=(7,)),
     ContainerStarted(attempt_ids=(7,)),
     LogSealed(cluster="local", attempt_ids=(7,)),
+    RefWanted(cluster="local", event_ids=(9,)),
+    RefResolved(event_ids=(9,)),
     LogAppended(appended=((8, 4, 100),)),
 )
 

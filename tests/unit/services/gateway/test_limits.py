@@ -8,6 +8,7 @@ from shared.settings import ServiceSettings
 
 NO_LIMITS = {
     "allow_local_clone_urls",
+    "backend",
     "cluster",
     "database_wait_seconds",
     "gitea_webhook_secret",

@@ -33,7 +33,8 @@ def test_every_operation_tells_its_errors() -> None:
 
 
 def test_what_changes_something_needs_more_than_a_token_for_reading() -> None:
-    harmless = {("POST", "/pipelines/validate")}
+    checks = ("/pipelines/validate", "/pipelines/preview", "/pipelines/{id}/preview")
+    harmless = {("POST", path) for path in checks}
     for route in ROUTES:
         if route.method != "GET" and route.scope and (route.method, route.path) not in harmless:
             assert route.scope != "read", route.path

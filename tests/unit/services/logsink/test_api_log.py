@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.logsink.api_log import Answer, Broken, Mode, Piece, Tail
-from services.logsink.masking import Masker
+from shared.masking import Masker
 from tests.fakes.pod_directory import stamp
 
 NOW = 1_795_435_200.0 + 3600

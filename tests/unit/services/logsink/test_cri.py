@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.logsink.cri import CriReader
 from services.logsink.lines import LONGEST_LINE_BYTES, Lines
-from services.logsink.masking import Masker, forms_of
+from shared.masking import Masker, forms_of
 from tests.fakes.pod_directory import cri, lines_of, stamp
 
 printed = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=20).map(

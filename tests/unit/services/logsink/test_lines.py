@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.logsink.lines import LONGEST_LINE_BYTES, LongLines, gap_marker, instant
-from services.logsink.masking import Masker, forms_of
+from shared.masking import Masker, forms_of
 
 SECRET = b"s3cr3t-t0ken-value"
 

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.logsink.cri import CriReader
-from services.logsink.masking import Masker
 from services.logsink.step_ends import StepEnds, mark_in_log
 from shared import step_markers
+from shared.masking import Masker
 from tests.fakes.pod_directory import cri
 
 NONCE = step_markers.nonce("token")

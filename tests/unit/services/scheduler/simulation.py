@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from services.scheduler.engine import INFRA, SCRIPT, fold, stop
-from services.scheduler.states import AttemptState, JobState, RunState
 from shared.pipeline.model import Job, Matrix, MatrixValue, Retry
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import MOVES, TERMINAL, Reason, Status
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

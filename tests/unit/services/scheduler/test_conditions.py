@@ -13,10 +13,10 @@ import pytest
 
 from services.scheduler.engine import fold, stop
 from services.scheduler.planning import plan
-from services.scheduler.states import AttemptState, JobState, RunState
 from shared.events import Event, EventKind
 from shared.pipeline.load import load
 from shared.pipeline.model import Retry
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import TERMINAL, Reason, Status, WaitingFor
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.scheduler.engine import INFRA, fold, stop
-from services.scheduler.states import AttemptState, JobState, RunState
 from shared.pipeline.model import Retry
+from shared.states import AttemptState, JobState, RunState
 from shared.statuses import MOVES, REASONS_OF, TERMINAL, WORST_FIRST, Reason, Status, WaitingFor
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -97,7 +97,7 @@ def test_what_is_known_has_no_problems(text: str, rules: Rules) -> None:
                 "`secrets` is known only when the job starts; "
                 "`jobs.image.if` is evaluated when the needed jobs have ended"
             ),
-            "Secrets are not supported yet.",
+            "Use it in env of a job that lists the name in `secrets`, or of its steps or services.",
         ),
         (
             "matrix.x",
@@ -114,7 +114,13 @@ def test_what_is_known_has_no_problems(text: str, rules: Rules) -> None:
             "`event` has no `zzzzz`",
             "It has: type, branch, pull_request.",
         ),
-        ("inputs.level", GROUP, "unknown_name", "`inputs` has no `level`", "No event has inputs."),
+        (
+            "inputs.level",
+            GROUP,
+            "unknown_name",
+            "`inputs` has no `level`",
+            "Inputs are defined in `on.manual.inputs`.",
+        ),
         (
             "needs.tset.result",
             JOB_IF,

@@ -361,3 +361,16 @@ def test_any_json_is_read_or_malformed_and_fits_the_tables(source: str, event_ty
 @given(st.sampled_from([JSON, FORM, {}]), EVENT_TYPES, st.binary(max_size=300))
 def test_any_bytes_are_read_or_malformed(headers: dict[str, str], event_type: str, body: bytes) -> None:
     assert what_is_said("github", event_type, headers, body)
+
+
+def test_f45_a_merge_queue_runs_its_push_and_its_merge_group_is_ignored() -> None:
+    sha, ref = "c" * 40, "refs/heads/gh-readonly-queue/main/pr-7"
+    repository = {"id": 7, "full_name": "octo/web"}
+    merge_group = {"action": "checks_requested", "merge_group": {"head_sha": sha}, "repository": repository}
+    pushed = {"ref": ref, "before": "0" * 40, "after": sha, "created": True, "repository": repository}
+    headers = {"content-type": "application/json"}
+    ignored = normalise("github", "merge_group", headers, orjson.dumps(merge_group)).said
+    assert ignored == Ignored("`merge_group` events start nothing.")
+    event = normalise("github", "push", headers, orjson.dumps(pushed)).said
+    assert isinstance(event, Event)
+    assert (event.kind, event.sha, event.branch) == ("push", sha, "gh-readonly-queue/main/pr-7")

@@ -239,6 +239,32 @@ REFUSED = [
         "too_large",
         "jobs",
     ),
+    # secrets
+    (with_job("secrets: [lower]"), "bad_secret_name", f"{JOB}.secrets[0]"),
+    (with_job("secrets: [TOWPATH_X]"), "reserved_env_name", f"{JOB}.secrets[0]"),
+    (with_job("secrets: [PATH]"), "reserved_env_name", f"{JOB}.secrets[0]"),
+    (with_job("secrets: [A, A]"), "duplicate_secret", f"{JOB}.secrets[1]"),
+    (with_job("secrets: [A]\nenv: { A: x }"), "duplicate_variable", f"{JOB}.secrets[0]"),
+    (with_job("env: { A: '${{ secrets.B }}' }"), "unknown_name", f"{JOB}.env.A"),
+    (with_job("secrets: [B]\nenv: { A: '${{ secrets[event.type] }}' }"), "computed_secret", f"{JOB}.env.A"),
+    (with_job("secrets: [B]\nenv: { A: '${{ toJSON(secrets) }}' }"), "computed_secret", f"{JOB}.env.A"),
+    (with_job("secrets: [B]\nimage: '${{ secrets.B }}'"), "wrong_phase", f"{JOB}.image"),
+    (with_job("secrets: [B]\nif: secrets.B"), "wrong_phase", f"{JOB}.if"),
+    (with_job("secrets: [B]\noutputs: { a: '${{ secrets.B }}' }"), "wrong_context", f"{JOB}.outputs.a"),
+    (
+        with_job("secrets: [B]\nenv: { A: 'x ${{ secrets.B }}' }\nimage: '${{ env.A }}'"),
+        "made_of_secret",
+        f"{JOB}.image",
+    ),
+    (
+        with_job("secrets: [B]\nenv: { A: 'x ${{ secrets.B }}' }\noutputs: { a: '${{ env.A }}' }"),
+        "made_of_secret",
+        f"{JOB}.outputs.a",
+    ),
+    (with_step("if: secrets.B"), "wrong_context", f"{JOB}.steps[0].if"),
+    (with_step("name: '${{ secrets.B }}'"), "wrong_phase", f"{JOB}.steps[0].name"),
+    (with_top("env: { A: '${{ secrets.B }}' }"), "wrong_phase", "env.A"),
+    (with_top("defaults: { env: { A: '${{ secrets.B }}' } }"), "wrong_phase", f"{JOB}.env.A"),
     # outputs
     (with_job("outputs: { a b: c }"), "bad_name", f"{JOB}.outputs.a b"),
     (with_job("outputs: { a: '${{ steps.x.outputs.y }}' }"), "unknown_name", f"{JOB}.outputs.a"),
@@ -256,14 +282,12 @@ def test_one_mistake_is_one_problem(text: str, code: str, path: str) -> None:
 LATER = [
     *[
         (key, MINIMAL.replace("push: {}", f"push: {{}}, {key}: {{}}"), f"on.{key}")
-        for key in ("schedule", "manual")
+        for key in ("schedule",)
     ],
-    ("paths", push("push: { paths: [src/**] }"), "on.push.paths"),
-    *[(key, push(f"pull_request: {{ {key}: x }}"), f"on.pull_request.{key}") for key in ("paths", "forks")],
     *[
         (key, with_job(f"{key}: x"), f"{JOB}.{key}")
         for key in (
-            "artifacts", "cache", "reports", "secrets",
+            "artifacts", "cache", "reports",
         )
     ],
 ]  # fmt: skip
@@ -302,7 +326,7 @@ def test_every_later_key_is_tried() -> None:
     [
         (with_job("servces: {}"), 'unknown key. Did you mean "services"?'),
         (with_job("matrx: {}"), 'unknown key. Did you mean "matrix"?'),
-        (with_job("secret: {}"), 'unknown key. Did you mean "secrets"? It is not supported yet.'),
+        (with_job("secret: {}"), 'unknown key. Did you mean "secrets"?'),
         (with_job("retries: 2"), 'unknown key. Did you mean "retry"?'),
         (with_job("retry: { max: 2 }"), 'unknown key. Did you mean "infra"?'),
         (with_job("services: { db: { image: x, ports: [1] } }"), 'unknown key. Did you mean "ready"?'),
@@ -346,7 +370,7 @@ def test_an_unknown_key_is_answered_with_the_allowed_ones() -> None:
     (problem,) = problems_in(with_job("servces: {}"))
     assert problem.hint == (
         "Allowed here: allow_failure, checkout, cluster, env, if, image, kubernetes, matrix, name, needs, "
-        "outputs, resources, retry, services, steps, stop_grace, timeout, user"
+        "outputs, resources, retry, secrets, services, steps, stop_grace, timeout, user"
     )
 
 
@@ -369,7 +393,7 @@ def test_another_value_in_a_script_is_answered_with_the_variable_to_set() -> Non
         ("needs.build.result == 'success'", "Known are the jobs that this job lists in `needs`."),
         ("matrix.os == 'linux'", "The job has no matrix."),
         ("env.LEVEL == 'full'", "Known are variables that are set above this level."),
-        ("inputs.level == 'full'", "No event has inputs."),
+        ("inputs.level == 'full'", "Inputs are defined in `on.manual.inputs`."),
         (
             "event.branch == main",
             "A text has single quotes: 'main'. Allowed here: event, inputs, matrix, env, needs.",

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from services.logsink.clusters import KubernetesCluster
 from services.logsink.locations import PodName
-from services.logsink.masking import Masker
 from services.logsink.sources import Cursor, SourceAway
 from services.logsink.sources.kubernetes import ContainerLog, KubernetesSource
+from shared.masking import Masker
 from tests.harness.waiting import until
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.logsink.masking import Masker
 from services.logsink.pod_directory import PodDirectory
 from services.logsink.sources import Cursor, Reading
 from services.logsink.sources.cri_files import CriFileSource
 from services.logsink.sources.log_files import RestartedLogFiles
 from services.logsink.wakeups import Wakeups
+from shared.masking import Masker
 from tests.fakes.pod_directory import FakePod, cri
 
 

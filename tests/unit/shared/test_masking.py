@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.logsink.masking import Masker, forms_of
+from shared.masking import Masker, forms_of
 
 TOKEN = b"ghp_Zm9v/+x=&y"
 KEY = b"-----BEGIN KEY-----\nMIIEowIBAAKCAQEA7\nshort\n-----END KEY-----\n"

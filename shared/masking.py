@@ -1,7 +1,8 @@
-"""Masking of secrets in logs: every form in which a known value may be printed is replaced by `***`.
+"""Masking of secrets: every form in which a known value may be printed is replaced by `***`. Pure.
 
-It works on whole lines, before they are cut into segments. `LongLines` masks a line that is too long before
-it cuts it.
+The log sink masks whole lines, before they are cut into segments; its `LongLines` masks a line that is too
+long before it cuts it. The executor masks other text that comes from user code. The gateway refuses values
+that have no form.
 """
 
 import base64

@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from services.scheduler.states import JobState
 from shared.expressions import Value
 from shared.pipeline.expansion import ConfigInvalid, condition_of, has_status_function, resolved
 from shared.pipeline.matrix import joined
 from shared.pipeline.model import Job
+from shared.states import JobState
 from shared.statuses import WORST_FIRST, Reason, Status
 
 _FAILURES = (Status.FAILED, Status.ERROR)

@@ -78,10 +78,19 @@ class RunState:
     jobs: tuple[JobState, ...]
     in_group: bool = True
     """True if it has a place in its concurrency group, or needs none. Until then no job queues for a slot."""
+    awaits_approval: bool = False
+    """True if it has code of a fork that nobody has approved. Until then no job queues for a slot."""
     status: Status = Status.PENDING
     reason: Reason | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def gate(self) -> WaitingFor | None:
+        """Returns the wait of its jobs before they queue for slots, or None."""
+        if self.awaits_approval:
+            return WaitingFor.APPROVAL
+        return None if self.in_group else WaitingFor.GROUP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
