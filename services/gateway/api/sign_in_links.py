@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field, StringConstraints
 
 from services.gateway.http.answers import json_answer
-from services.gateway.http.fields import Instant, Shape, Text
+from services.gateway.http.fields import Instant, Shape
 from services.gateway.http.routing import Answer, Call, NoFilters, Route
 from services.gateway.people import Scope
 from shared.crypto import hash_secret
@@ -17,7 +17,7 @@ _PATH = Field("/ui/", description="The page of the dashboard that it opens.", ex
 
 
 class NewLink(Shape):
-    path: Annotated[Text, StringConstraints(pattern=r"^/ui/[!-\[\]-~]{0,500}$")] = _PATH
+    path: Annotated[str, StringConstraints(pattern=r"^/ui/[!-\[\]-~]{0,500}$")] = _PATH
 
 
 class Link(BaseModel):
