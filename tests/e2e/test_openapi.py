@@ -4,14 +4,12 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from string import Template
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.e2e.conftest import installation
 from tests.harness.installation import Towpath
 from tests.harness.scenes import job, scene
 
@@ -46,25 +44,15 @@ async def test_every_operation_has_a_name_a_summary_and_described_answers(towpat
     )
 
 
-@pytest.fixture
-async def patient_towpath(database_url: str, amqp_url: str) -> AsyncIterator[Towpath]:
-    """Yield an installation that waits long for bodies.
-
-    On a busy machine the program that asks can stop for seconds between the head and the body of a request.
-    """
-    async with installation(database_url, amqp_url, TOWPATH_BODY_SECONDS="120") as own:
-        yield own
-
-
 @pytest.mark.timeout(800)
 async def test_generated_requests_find_nothing_that_differs_from_the_document(
-    patient_towpath: Towpath, tmp_path: Path
+    own_towpath: Towpath, tmp_path: Path
 ) -> None:
     """The test has an installation of its own.
 
     It may delete everything there, and the same ids make the same requests.
     """
-    towpath = patient_towpath
+    towpath = own_towpath
     one = await scene(towpath, {"only": job("echo hi")})
     run = await one.ran()
     spare = await towpath.person()
