@@ -22,7 +22,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.http.endpoint import Handle
 from services.gateway.http.fields import id_in_path, is_storable
 from services.gateway.http.problems import Problem, forbidden, not_found, unavailable
-from services.gateway.people import Caller
+from services.gateway.people import Caller, Origin, requested_from
 from services.gateway.store.sessions import Session
 from services.gateway.web.rendering import render
 from services.gateway.webhooks.body_memory import Share
@@ -169,7 +169,9 @@ async def _answer(
     form = await _form(page, gateway, request, share) if page.method == "POST" else {}
     if page.method == "POST" and session is not None and not page.is_open:
         _check_csrf(request, form)
-    return await page.handler(Visit(gateway, request, session, path, form))
+    token_id = None if session is None else session.caller.token_id
+    with requested_from(Origin(token_id, request.remote)):
+        return await page.handler(Visit(gateway, request, session, path, form))
 
 
 def _parameter(name: str, text: str) -> Any:

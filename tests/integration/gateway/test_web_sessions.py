@@ -156,6 +156,18 @@ async def test_signing_out_ends_the_session(served: Serving) -> None:
     assert (await browser.go("GET", "/ui/")).status == 303
 
 
+async def test_the_audit_log_has_the_token_and_the_address_of_a_browser(served: Serving) -> None:
+    user_id, client = await served.person()
+    browser = Browser(served)
+    await browser.sign_in(client.token)
+    await browser.go("POST", "/ui/logout", {"csrf": await browser.csrf()})
+    (entry,) = await served.rows(
+        "SELECT token_id, address FROM audit_log WHERE user_id = $1 AND action = 'session.ended'", user_id
+    )
+    assert entry["token_id"] is not None
+    assert entry["address"] == "127.0.0.1"
+
+
 async def test_a_session_ends_with_its_token_and_its_user(served: Serving) -> None:
     user_id, client = await served.person()
     child = (await client.post("/tokens", {"name": "browser"})).expect(201).json
