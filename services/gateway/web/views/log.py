@@ -53,10 +53,14 @@ class JobLog(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """True if no more lines follow."""
+        """True if no more lines follow and the job has the status that this attempt gave it.
+
+        An attempt ends a moment before its job does. Another attempt may follow.
+        """
         sealed = self.stream is None or self.stream["is_sealed"]
         ended = self.attempt is None or self.attempt["status"] == "finished"
-        return bool(sealed and ended and (self.attempt is not None or self.job["status"] in TERMINAL))
+        is_last = self.attempt is None or self.attempt["number"] == self.job["attempts"][-1]["number"]
+        return bool(sealed and ended and (not is_last or self.job["status"] in TERMINAL))
 
 
 async def _read(visit: Visit) -> JobLog:
