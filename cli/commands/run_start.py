@@ -21,7 +21,9 @@ def start(  # noqa: PLR0913 - an option a field of the API
     *,
     branch: Annotated[str | None, typer.Option(help="The branch to build, as main.")] = None,
     tag: Annotated[str | None, typer.Option(help="Or the tag.")] = None,
-    sha: Annotated[str | None, typer.Option(help="Or a commit that a branch or tag has, all digits.")] = None,
+    sha: Annotated[
+        str | None, typer.Option(help="Or the full SHA of a commit that a branch or tag has.")
+    ] = None,
     inputs: Annotated[
         list[str] | None, typer.Option("--input", help="NAME=VALUE; can be repeated.", metavar="NAME=VALUE")
     ] = None,

@@ -2,7 +2,9 @@
 
 On the local cluster the driver itself has the values: it is passed through memory, as a descriptor that no
 step inherits. In a container each value comes as a variable `TOWPATH_SECRET_<number>` of the driver, which
-the driver moves to a shell variable before any step runs. So no step sees the secrets of another step.
+the driver moves to a shell variable before any step runs. So the environment of a step has only its own
+secrets. This does not keep them from the job's other steps: all run as the driver's user and can read its
+process.
 """
 
 import shlex
