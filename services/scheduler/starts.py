@@ -29,6 +29,7 @@ from shared.messaging.messages import CommandApplied, RefWanted
 from shared.pipeline.globs import repository_matches
 from shared.pipeline.inputs import faults
 from shared.pipeline.model import Pipeline
+from shared.preview import UNREADABLE
 from shared.tracing import traced
 
 
@@ -142,8 +143,7 @@ def _decision(one: Resolved, event: Event, subject: Subject, pipeline: Pipeline 
     if subject.repository_deleted:
         return _no(Outcome.SKIPPED, "repository_deleted", "The repository is no longer registered.")
     if pipeline is None:
-        text = "This release can't read the pipeline's revision. Save the pipeline again."
-        return _no(Outcome.NOT_MATCHED, "revision_unreadable", text)
+        return UNREADABLE
     decision = decide(
         event, pipeline, Circumstances(subject.names, subject.owner_may_use, None, subject.enabled)
     )

@@ -1,4 +1,4 @@
-"""What the API tells about the installation: its clusters, who changed what, and what a pipeline would do."""
+"""The installation over HTTP: its clusters, its audit log, and previews of pipelines."""
 
 from tests.harness.coverage import covers
 from tests.harness.installation import Towpath

@@ -1,4 +1,4 @@
-"""Which jobs a cluster may run, by its labels."""
+"""A cluster runs the jobs whose labels it has, and refuses others with a sentence."""
 
 import pytest
 from pydantic import SecretStr, ValidationError

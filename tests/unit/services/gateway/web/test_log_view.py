@@ -1,4 +1,4 @@
-"""When the page of a log stops waiting for more."""
+"""The page of a log waits until the log is sealed and the job has its status."""
 
 from typing import Any
 
